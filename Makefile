@@ -1,0 +1,80 @@
+# foveal: `make help` lists what there is. Everything happens in .venv, which is made on first use.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+DOCS_STAMP := $(VENV)/.installed-docs
+# How many tests run side by side. Each worker keeps to one thread, so that results do not depend on the machine.
+WORKERS ?= 2
+PYTEST_ARGS ?=
+DEMO_ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test lint types format docs check clean python egl
+
+help: ## show this list
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
+
+install: $(STAMP) ## make .venv and install foveal with its pinned dependencies
+
+demo: egl install ## train SGQN on pixels, stress it, and write a page about it (at most 20 minutes on 2 cores)
+	@$(BIN)/foveal demo $(DEMO_ARGS)
+
+test: egl lint types ## run every check of the code: ruff, mypy, import rules, all tests
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+lint: install ## ruff: style, and formatting
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check --quiet . || { echo "Some files are not formatted: run 'make format'."; exit 1; }
+
+types: install ## mypy, strict
+	@$(BIN)/mypy
+
+format: install ## let ruff mend what it can
+	@$(BIN)/ruff check --fix --quiet . || true
+	@$(BIN)/ruff format .
+
+docs: $(DOCS_STAMP) ## build the documentation into docs/_build/html, warnings are errors
+	@$(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "docs/_build/html/index.html"
+
+check: docs test ## everything that must hold before a change goes in
+
+clean: ## remove .venv, caches and builds (runs/ stays)
+	rm -rf $(VENV) build dist docs/_build .hypothesis .mypy_cache .pytest_cache .ruff_cache .import_linter_cache
+	find src tests docs -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# ------------------------------------------------------------------------------------------------------- installation
+# torch goes first and alone, at the one version that constraints.txt names: together with other packages pip may prefer
+# another build of it. What follows finds it satisfied.
+$(STAMP): pyproject.toml constraints.txt | python
+	@test -x $(BIN)/python && $(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv --clear $(VENV) || { \
+	  echo "Could not make $(VENV). On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
+	@echo "Installing foveal into $(VENV) (once; some minutes)"
+	@$(BIN)/python -m pip install -qq $$(grep '^torch==' constraints.txt)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx]'
+	@touch $@
+
+$(DOCS_STAMP): $(STAMP)
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
+python:
+	@command -v $(PYTHON) >/dev/null 2>&1 || { \
+	  echo "foveal needs Python 3.11 or newer, and there is no '$(PYTHON)' here."; \
+	  echo "Install it (Debian, Ubuntu: sudo apt-get install python3 python3-venv), or name one: make PYTHON=python3.12 ..."; \
+	  exit 1; }
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "foveal needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name a newer one: make PYTHON=python3.12 ..."; \
+	  exit 1; }
+
+# The simulator renders through EGL on Linux, with no screen. Any other choice of MUJOCO_GL is the user's own business.
+egl: python
+	@$(PYTHON) -c 'import ctypes, os, sys; \
+	  sys.platform == "linux" and os.environ.get("MUJOCO_GL", "egl") == "egl" and ctypes.CDLL("libEGL.so.1")' \
+	  2>/dev/null || { \
+	  echo "libEGL is missing: the simulator cannot draw without it."; \
+	  echo "Debian, Ubuntu: sudo apt-get install libegl1 libgl1 libgl1-mesa-dri"; \
+	  echo "Fedora:         sudo dnf install mesa-libEGL mesa-libGL mesa-dri-drivers"; \
+	  exit 1; }

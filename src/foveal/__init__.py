@@ -1,0 +1,35 @@
+"""foveal: pixel policies that look at what matters. Train them, stress them, and see what they look at."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from foveal.agent import Agent, load
+    from foveal.errors import FovealError
+    from foveal.evaluation import evaluate, random_returns
+    from foveal.report import explain
+    from foveal.results import Results
+    from foveal.training import Callback
+
+__version__ = "0.1.0"
+__all__ = ["Agent", "Callback", "FovealError", "Results", "evaluate", "explain", "load", "random_returns"]
+
+_HOMES = {
+    "Agent": "agent",
+    "Callback": "training",
+    "FovealError": "errors",
+    "Results": "results",
+    "evaluate": "evaluation",
+    "explain": "report",
+    "load": "agent",
+    "random_returns": "evaluation",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when first used, so that `foveal --help` and a bare import stay quick.
+    if name not in _HOMES:
+        raise AttributeError(f"module 'foveal' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"foveal.{_HOMES[name]}"), name)

@@ -1,0 +1,27 @@
+"""Training-time changes of images, on tensors of any device, every draw from an explicit generator.
+
+Weak ones keep the task's geometry nearly as it was (``random_shift``, ``random_crop``); strong ones (``overlay``,
+``conv``) change what the background looks like and are chosen by name through ``AUGMENTATIONS``.
+"""
+
+from __future__ import annotations
+
+from foveal.augmentations.base import AUGMENTATIONS, Augmentation, AugmentationOptions
+from foveal.augmentations.convolution import random_conv
+from foveal.augmentations.crop import center_crop, random_crop
+from foveal.augmentations.overlay import overlay
+from foveal.augmentations.pictures import PictureBank, pictures
+from foveal.augmentations.shift import random_shift
+
+__all__ = [
+    "AUGMENTATIONS",
+    "Augmentation",
+    "AugmentationOptions",
+    "PictureBank",
+    "center_crop",
+    "overlay",
+    "pictures",
+    "random_conv",
+    "random_crop",
+    "random_shift",
+]

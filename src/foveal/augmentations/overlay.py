@@ -1,0 +1,72 @@
+"""Overlay: the observation half covered by an unrelated picture."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.pictures import PictureBank, pictures
+from foveal.errors import FovealError
+
+
+def overlay(
+    images: Tensor,
+    pictures: PictureBank | Tensor,
+    generator: torch.Generator | None = None,
+    alpha: float = 0.5,
+) -> Tensor:
+    """``(1 - alpha) * images + alpha * picture``, one picture a sample, the same on all its frames (SODA, SVEA).
+
+    Args:
+        images: (B, 3 * frames, H, W) in [0, 255].
+        pictures: a bank to draw from, or the pictures themselves, (B, 3, H, W) in [0, 255]: so that two observations
+            can share theirs.
+        generator: on the images' device; needed when ``pictures`` is a bank, unused otherwise.
+        alpha: weight of the picture, in [0, 1].
+
+    Returns:
+        ``float32`` of the images' shape, in [0, 255].
+
+    Raises:
+        FovealError: shapes or devices do not fit, or a bank came without a generator.
+    """
+    if not 0.0 <= alpha <= 1.0:
+        raise FovealError(f"alpha is the picture's weight and must lie in [0, 1], got {alpha}")
+    stack = frames(images)  # (B, F, 3, H, W)
+    drawn = _draw(pictures, len(images), generator)
+    if drawn.shape != (len(images), 3, *images.shape[2:]):
+        raise FovealError(
+            f"pictures of shape {tuple(drawn.shape)} cannot be laid over images of shape {tuple(images.shape)}; "
+            f"make them with size={images.shape[-1]}"
+        )
+    if drawn.device != images.device:
+        raise FovealError(f"the pictures are on {drawn.device} and the images on {images.device}; move one of them")
+    return torch.lerp(stack.float(), drawn.float().unsqueeze(1).expand_as(stack), alpha).flatten(1, 2)
+
+
+def _draw(pictures: PictureBank | Tensor, count: int, generator: torch.Generator | None) -> Tensor:
+    if isinstance(pictures, Tensor):
+        return pictures
+    if generator is None:
+        raise FovealError("overlay() draws from a bank of pictures with a generator; pass one, or pass the pictures")
+    return pictures.sample(count, generator)
+
+
+@AUGMENTATIONS.register("overlay")
+class Overlay:
+    """``overlay`` with a bank of its own, under the name ``"overlay"``.
+
+    Attributes:
+        bank: the pictures; ``bank.replace(k)`` brings in fresh ones.
+        alpha: weight of the picture.
+    """
+
+    alpha = 0.5
+
+    def __init__(self, options: AugmentationOptions) -> None:
+        self.bank = pictures(options.pictures, options.image_size, options.picture_count, options.seed, options.device)
+        self.source: str | None = self.bank.source
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        return overlay(images, self.bank, generator, self.alpha)

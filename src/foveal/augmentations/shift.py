@@ -1,0 +1,28 @@
+"""Random shift: pad by replication, crop at random (Kostrikov et al. 2020, "Image augmentation is all you need")."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def random_shift(images: Tensor, pad: int, generator: torch.Generator | None = None) -> Tensor:
+    """Move each image by its own whole number of pixels, replicating the border.
+
+    Args:
+        images: (B, C, H, W), any dtype.
+        pad: the largest shift in either direction, in pixels.
+        generator: where the shifts come from; on the images' device.
+
+    Returns:
+        (B, C, H, W) of the same dtype; all channels of a sample, hence all stacked frames, move together.
+    """
+    if pad == 0:
+        return images
+    batch, channels, height, width = images.shape
+    offsets = torch.randint(-pad, pad + 1, (2, batch), generator=generator, device=images.device)
+    rows = (torch.arange(height, device=images.device) + offsets[0, :, None]).clamp_(0, height - 1)  # (B, H)
+    columns = (torch.arange(width, device=images.device) + offsets[1, :, None]).clamp_(0, width - 1)  # (B, W)
+    # One gather per axis on whole pixels: replication is the clamp of the index, so no padded copy is made.
+    flat = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)  # (B, 1, H * W)
+    return images.flatten(2).gather(2, flat.expand(-1, channels, -1)).view(images.shape)

@@ -1,0 +1,40 @@
+"""State on disk that survives being killed, notices damage, and never executes code when read. Knows no agent."""
+
+from foveal.checkpoint.files import DamagedCheckpoint
+from foveal.checkpoint.folder import Checkpoint, Segment, load, save
+from foveal.checkpoint.states import (
+    generator_state,
+    global_random_state,
+    join,
+    load_generator_state,
+    load_global_random_state,
+    load_numpy_state,
+    load_optimizer_state,
+    load_python_state,
+    numpy_state,
+    optimizer_state,
+    python_state,
+    split,
+)
+from foveal.checkpoint.store import CheckpointStore
+
+__all__ = [
+    "Checkpoint",
+    "CheckpointStore",
+    "DamagedCheckpoint",
+    "Segment",
+    "generator_state",
+    "global_random_state",
+    "join",
+    "load",
+    "load_generator_state",
+    "load_global_random_state",
+    "load_numpy_state",
+    "load_optimizer_state",
+    "load_python_state",
+    "numpy_state",
+    "optimizer_state",
+    "python_state",
+    "save",
+    "split",
+]

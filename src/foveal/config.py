@@ -1,0 +1,219 @@
+"""The whole configuration of a training run: typed, checked, written beside every run, read back without surprises."""
+
+from __future__ import annotations
+
+import dataclasses
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foveal.errors import FovealError
+from foveal.learners.base import LEARNERS
+from foveal.methods.base import METHODS
+from foveal.presets import PRESETS
+from foveal.registry import nearest
+
+
+@dataclass(frozen=True)
+class EnvironmentConfig:
+    """How the environment shows itself.
+
+    Attributes:
+        image_size: side in pixels of what the encoder sees. A method may render larger and crop.
+        frame_stack: frames in an observation.
+        action_repeat: simulator steps per agent step; None for the benchmark's own (2 finger, 8 cartpole, 4 others).
+        quality: of rendering: "exact", "fast" or "draft".
+        camera: index of the camera.
+    """
+
+    image_size: int = 84
+    frame_stack: int = 3
+    action_repeat: int | None = None
+    quality: str = "exact"
+    camera: int = 0
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """The training loop. The defaults are DMC-GB's.
+
+    Attributes:
+        batch_size: transitions per update.
+        discount: gamma, per agent step.
+        n_step: rewards summed before bootstrapping.
+        replay_capacity: frames kept.
+        initial_random_steps: agent steps with random actions before the first update.
+        catch_up_updates: extra updates taken at once when the random phase ends.
+        updates_per_step: gradient updates per agent step.
+        environments: how many are stepped in turn.
+        overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
+        overlay_count: how many of them are kept in memory.
+        precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
+        device: "auto", "cpu", "cuda".
+    """
+
+    batch_size: int = 128
+    discount: float = 0.99
+    n_step: int = 1
+    replay_capacity: int = 500_000
+    initial_random_steps: int = 1000
+    catch_up_updates: int = 1000
+    updates_per_step: float = 1.0
+    environments: int = 1
+    overlays: str = "generated"
+    overlay_count: int = 2000
+    precision: str = "auto"
+    device: str = "auto"
+
+
+@dataclass(frozen=True)
+class Config:
+    """Everything that determines a run, beside the code.
+
+    Attributes:
+        env: id of the environment, or a description of the user's own.
+        method: name of the method.
+        learner: name of the learner.
+        preset: what the sections started from.
+        seed: of everything random.
+        environment: see ``EnvironmentConfig``.
+        training: see ``TrainingConfig``.
+        learner_config: the learner's own dataclass.
+        method_config: the method's own dataclass.
+    """
+
+    env: str
+    method: str
+    learner: str
+    preset: str
+    seed: int
+    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
+    training: TrainingConfig = field(default_factory=TrainingConfig)
+    learner_config: Any = None
+    method_config: Any = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return dataclasses.asdict(self)
+
+
+def configure(
+    env: str,
+    method: str,
+    learner: str,
+    preset: str = "paper",
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+) -> Config:
+    """A preset for this learner, method and task, with overrides on top.
+
+    Args:
+        env: id of the environment.
+        overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
+            the method's names. A section may also be given as a whole dataclass.
+
+    Raises:
+        FovealError: an unknown name, section or setting, or a value of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
+    learner_class, method_class = LEARNERS.get(learner), METHODS.get(method)
+    overrides = dict(overrides or {})
+    bases = {"environment": EnvironmentConfig, "training": TrainingConfig}
+    components = {learner: learner_class, method: method_class}
+    unknown = sorted(set(overrides) - set(bases) - set(components))
+    if unknown:
+        raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
+    sections = {
+        name: _section(base, [PRESETS[preset].get(name, {})], overrides.get(name), name) for name, base in bases.items()
+    }
+    configs = {
+        name: _section(
+            component.Config,
+            [component.presets.get(preset, {}), component.task_settings(env)],
+            overrides.get(name),
+            name,
+        )
+        for name, component in components.items()
+    }
+    return Config(
+        env,
+        method,
+        learner,
+        preset,
+        seed,
+        sections["environment"],
+        sections["training"],
+        configs[learner],
+        configs[method],
+    )
+
+
+def config_from_dict(state: Mapping[str, Any]) -> Config:
+    """Undo ``Config.as_dict``.
+
+    Raises:
+        FovealError: a name, section or setting that this version does not know, or a value of the wrong type.
+    """
+    learner_class, method_class = LEARNERS.get(state["learner"]), METHODS.get(state["method"])
+    return Config(
+        env=state["env"],
+        method=state["method"],
+        learner=state["learner"],
+        preset=state["preset"],
+        seed=state["seed"],
+        environment=changed(EnvironmentConfig(), state["environment"], "environment"),
+        training=changed(TrainingConfig(), state["training"], "training"),
+        learner_config=changed(learner_class.Config(), state["learner_config"], state["learner"]),
+        method_config=changed(method_class.Config(), state["method_config"], state["method"]),
+    )
+
+
+def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: str) -> Any:
+    if override is not None and dataclasses.is_dataclass(override):
+        return override
+    settings = base()
+    for layer in [*layers, override or {}]:
+        settings = changed(settings, layer, name)
+    return settings
+
+
+def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
+    """A copy of a dataclass with some settings changed, nested ones by nested mappings.
+
+    Raises:
+        FovealError: a setting that it does not have (with the nearest names), or a value of the wrong type.
+    """
+    hints = typing.get_type_hints(type(settings))
+    values = {}
+    for key, value in changes.items():
+        if key not in hints:
+            raise FovealError(f"unknown setting {section}.{key}: {nearest(key, list(hints))}")
+        current = getattr(settings, key)
+        if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
+            values[key] = changed(current, value, f"{section}.{key}")
+        else:
+            values[key] = _typed(value, hints[key], f"{section}.{key}")
+    return dataclasses.replace(settings, **values)
+
+
+def _typed(value: Any, hint: Any, name: str) -> Any:
+    """The value as the hint wants it: lists become tuples, whole numbers become floats."""
+    origin, arguments = typing.get_origin(hint), typing.get_args(hint)
+    if origin in {types.UnionType, typing.Union}:
+        if value is None and type(None) in arguments:
+            return None
+        return _typed(value, next(a for a in arguments if a is not type(None)), name)
+    if origin is tuple and isinstance(value, list | tuple):
+        entries = [arguments[0]] * len(value) if arguments[-1] is Ellipsis else arguments
+        if len(entries) == len(value):
+            return tuple(_typed(v, a, name) for v, a in zip(value, entries, strict=True))
+    elif isinstance(value, bool) is not (hint is bool):
+        pass  # a bool is an int to Python, and not to a reader
+    elif hint is float and isinstance(value, int | float):
+        return float(value)
+    elif isinstance(hint, type) and isinstance(value, hint):
+        return value
+    raise FovealError(f"{name} must be {getattr(hint, '__name__', hint)}, not {value!r}")

@@ -1,0 +1,183 @@
+"""``make``: from an id, an environment or a callable to what agents see."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import gymnasium.error
+import numpy as np
+
+from foveal.envs.family import FAMILIES, QUALITIES, EnvOptions, gymnasium_id, known_ids
+from foveal.envs.foreign import ActionRepeat, adapt
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
+from foveal.envs.pixel import EnvInfo, PixelEnv
+from foveal.errors import FovealError
+from foveal.registry import nearest
+
+EnvLike = str | gymnasium.Env[Any, Any] | Callable[[], gymnasium.Env[Any, Any]]
+
+
+def make(
+    env: EnvLike,
+    *,
+    image_size: int = 84,
+    frame_stack: int = 3,
+    action_repeat: int | None = None,
+    quality: str = "exact",
+    perturbation: str | None = None,
+    data: str | Path | None = None,
+    seed: int | None = None,
+    camera: int = 0,
+) -> PixelEnv:
+    """An environment of stacked RGB frames with actions in [-1, 1] (or Discrete).
+
+    Args:
+        env: ``"dmc/walker-walk"`` or another id of ``known_ids()``; a registered Gymnasium id; an environment; or a
+            callable without arguments that makes one. One of your own needs a ``uint8`` RGB image, (H, W, 3) or
+            (3, H, W), alone or as the only image of a Dict whose other entries are float vectors.
+        image_size: height and width of a frame, in pixels.
+        frame_stack: frames in an observation, oldest first.
+        action_repeat: simulator steps per action; None for the benchmark's (finger 2, cartpole 8, other dmc/ 4), or 1
+            for environments of your own.
+        quality: of dmc/ rendering: ``"exact"`` is dm_control's, ``"fast"`` has coarser shadows, ``"draft"`` no
+            multisampling either. The benchmark's numbers are only comparable with ``"exact"``.
+        perturbation: ``"color_easy"``, ``"color_hard"``, ``"video_easy"``, ``"video_hard"``, or one of your own.
+        data: folder of DMC-GB's data (``color_easy.pt``, ..., ``video_hard/video0.mp4``, ...); None for generated
+            colours and videos. Without a perturbation it means nothing.
+        seed: of the first ``reset`` that is given none. The same seed gives the same episodes.
+        camera: index of the dmc/ camera.
+
+    Raises:
+        FovealError: an unknown name, an option out of range, missing or damaged data, an environment without an image
+            or with actions that can't be served, or no OpenGL.
+    """
+    options = EnvOptions(image_size, action_repeat, quality, camera)
+    _check(options, frame_stack, seed)
+    change = None if perturbation is None else _perturbation(perturbation, data)
+    raw, name = _raw(env, options)
+    try:
+        return _assemble(raw, name, options, frame_stack, change, perturbation, seed)
+    except BaseException:
+        if raw is not env:  # what the user made stays the user's
+            raw.close()
+        raise
+
+
+def make_registered(env: str, render_mode: str | None = None, **options: Any) -> PixelEnv:
+    """What ``gymnasium.make("foveal/dmc-walker-walk-v0", ...)`` calls; options are those of ``make``."""
+    if render_mode not in (None, "rgb_array"):
+        raise FovealError(f"render_mode is {render_mode!r}; foveal's environments render to 'rgb_array' only")
+    return make(env, **options)
+
+
+def register_gymnasium_ids() -> None:
+    """Enter every known id in Gymnasium's registry, ``dmc/walker-walk`` as ``foveal/dmc-walker-walk-v0``."""
+    for known in known_ids():
+        if gymnasium_id(known) not in gymnasium.registry:
+            gymnasium.register(gymnasium_id(known), entry_point=f"{__name__}:make_registered", kwargs={"env": known})
+
+
+def check_whole(name: str, value: Any, *, least: int) -> None:
+    """Raise a FovealError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise FovealError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def _check(options: EnvOptions, frame_stack: int, seed: int | None) -> None:
+    check_whole("image_size", options.image_size, least=1)
+    check_whole("frame_stack", frame_stack, least=1)
+    check_whole("camera", options.camera, least=0)
+    if options.action_repeat is not None:
+        check_whole("action_repeat", options.action_repeat, least=1)
+    if seed is not None:
+        check_whole("seed", seed, least=0)
+    if options.quality not in QUALITIES:
+        raise FovealError(f"quality is {options.quality!r}; choose one of {', '.join(QUALITIES)}")
+
+
+def _perturbation(name: str, data: str | Path | None) -> Perturbation:
+    change = PERTURBATIONS.get(name)
+    if data is not None and not Path(data).is_dir():
+        raise FovealError(f"data is {str(data)!r}, which is no folder: name the one that holds DMC-GB's files")
+    return change(None if data is None else Path(data))
+
+
+def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
+    """The environment before anything is put around it, and what to call it."""
+    if isinstance(env, str):
+        return _by_name(env, options)
+    made: Any = env() if callable(env) else env
+    if not isinstance(made, gymnasium.Env):
+        what = f"a {type(made).__module__}.{type(made).__qualname__}"
+        raise FovealError(f"{what} is no environment: give an id, a gymnasium.Env, or a callable that returns one")
+    if isinstance(made.unwrapped, PixelEnv):
+        raise FovealError("this environment was already made by foveal.envs.make: use it as it is")
+    return made, made.spec.id if made.spec is not None else type(made.unwrapped).__name__
+
+
+def _by_name(name: str, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
+    spec = gymnasium.registry.get(name)
+    if spec is not None and spec.entry_point == f"{__name__}:make_registered":
+        name = spec.kwargs["env"]
+    prefix, _, rest = name.partition("/")
+    if prefix in FAMILIES.names():
+        family = FAMILIES.get(prefix)()
+        if rest not in family.names():
+            raise FovealError(f"unknown environment {name!r}: {nearest(name, _suggestions())}")
+        return family.build(rest, options), name
+    try:
+        return gymnasium.make(name, disable_env_checker=True), name
+    except (gymnasium.error.Error, ModuleNotFoundError) as error:
+        if name in gymnasium.registry:
+            raise FovealError(f"gymnasium can't make {name!r}: {error}") from error
+        raise FovealError(f"unknown environment {name!r}: {nearest(name, _suggestions())}") from error
+
+
+def _suggestions() -> list[str]:
+    ours = {gymnasium_id(known) for known in known_ids()}
+    return known_ids() + [name for name in gymnasium.registry if name not in ours]
+
+
+def _assemble(
+    raw: gymnasium.Env[Any, Any],
+    name: str,
+    options: EnvOptions,
+    frame_stack: int,
+    change: Perturbation | None,
+    perturbation: str | None,
+    seed: int | None,
+) -> PixelEnv:
+    repeats_itself = getattr(raw.unwrapped, "action_repeat", None)
+    repeat = repeats_itself or options.action_repeat or 1
+    longest = _longest_episode(raw, repeat)
+    env = adapt(raw, options.image_size, name)
+    if repeats_itself is None and repeat > 1:
+        env = ActionRepeat(env, repeat)
+    if change is not None:
+        env = change.apply(env)
+    info = EnvInfo(
+        id=name,
+        image_size=options.image_size,
+        frame_stack=frame_stack,
+        action_repeat=repeat,
+        quality=options.quality,
+        perturbation=perturbation,
+        perturbation_source=change.source if change else None,
+        perturbation_items=change.items if change else None,
+        perturbation_complete=change.complete if change else None,
+        max_agent_steps=longest,
+        camera=options.camera,
+    )
+    return PixelEnv(env, info, seed)
+
+
+def _longest_episode(raw: gymnasium.Env[Any, Any], repeat: int) -> int | None:
+    """In agent steps, or None where nobody says."""
+    own: int | None = getattr(raw.unwrapped, "max_agent_steps", None)
+    if own is not None:
+        return own
+    steps = raw.spec.max_episode_steps if raw.spec is not None else None
+    return None if steps is None else -(-steps // repeat)

@@ -1,0 +1,19 @@
+"""Visual change at test time: what an agent did not see while it was trained.
+
+The four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021) are here. One of your own, for any
+environment, is one file:
+
+    @PERTURBATIONS.register("night")
+    class Night(Perturbation):
+        def apply(self, env):
+            return Darker(env)          # a gymnasium.Wrapper that changes the frames
+
+It is applied before frames are stacked: ``env`` gives single frames, (3, H, W) ``uint8`` RGB (or a dict with such an
+``"image"``). A wrapper with ``snapshot() -> dict`` and ``restore(state)`` can be saved in the middle of an episode.
+"""
+
+from __future__ import annotations
+
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
+
+__all__ = ["PERTURBATIONS", "Perturbation"]

@@ -1,0 +1,59 @@
+"""What a perturbation is, and the table of those that have a name."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+
+from foveal.envs.dmc import ControlSuiteEnv
+from foveal.errors import FovealError
+from foveal.registry import Registry
+
+
+class Perturbation(ABC):
+    """A visual change that ``foveal.envs.make(..., perturbation=name)`` applies to single frames.
+
+    Args:
+        data: folder of files that the user gave, or None.
+
+    Attributes:
+        source: ``"dmc-gb"`` for the benchmark's own files, ``"generated"`` for imitations of them, else None.
+        items: how many colours or videos there are to choose from, or None.
+        complete: whether these are as many as the benchmark has, or None.
+    """
+
+    source: str | None = None
+    items: int | None = None
+    complete: bool | None = None
+
+    def __init__(self, data: Path | None = None) -> None:
+        self.data = data
+
+    @abstractmethod
+    def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+        """``env`` under this change. Its random draws come from the seed given to ``reset``.
+
+        Raises:
+            FovealError: this change can't be made to this environment.
+        """
+
+
+PERTURBATIONS: Registry[type[Perturbation]] = Registry("perturbation", "foveal.envs.perturbations")
+
+
+def control_suite(env: gymnasium.Env[Any, Any], what: str) -> ControlSuiteEnv:
+    """The simulator environment inside ``env``.
+
+    Raises:
+        FovealError: there is none, so that ``what`` can't be changed.
+    """
+    base = env.unwrapped
+    if not isinstance(base, ControlSuiteEnv):
+        raise FovealError(
+            f"color_* and video_* change {what} of dmc/ environments, and {type(base).__name__} is none; "
+            "write a perturbation of your own for it (foveal.envs.perturbations says how)"
+        )
+    return base

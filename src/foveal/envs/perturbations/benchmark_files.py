@@ -1,0 +1,141 @@
+"""Reading the files of the DMControl Generalization Benchmark from the user's own copy of its data folder."""
+
+from __future__ import annotations
+
+import codecs
+import re
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.nn.functional import interpolate
+
+from foveal.errors import FovealError
+
+COLOR_NAMES = ("grid_rgb1", "grid_rgb2", "skybox_rgb", "self_rgb")
+CACHED_VIDEOS = 32  # of 11 MB each at 84 pixels
+
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # makes an empty array; NumPy 1 and 2 keep it in different modules
+# All that a pickled list of dicts of float64 arrays needs; torch's restricted reader refuses everything else.
+_ARRAY_TYPES: list[Any] = [
+    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # where NumPy 1 had it
+    _RECONSTRUCT,
+    np.ndarray,
+    np.dtype,
+    np.dtypes.Float64DType,
+    np.dtypes.Float32DType,
+    codecs.encode,
+]
+
+
+def read_colors(file: Path) -> list[dict[str, NDArray[np.float64]]]:
+    """The benchmark's sets of colours, each a dict of four (3,) arrays in [0, 1]. Nothing in the file is executed.
+
+    Raises:
+        FovealError: the file is missing, damaged, or holds something else.
+    """
+    if not file.is_file():
+        raise FovealError(f"{file} is missing: data must name a folder with DMC-GB's files, among them {file.name}")
+    try:
+        with torch.serialization.safe_globals(_ARRAY_TYPES):
+            content = torch.load(file, map_location="cpu", weights_only=True)
+        palette = [{name: np.asarray(colors[name], np.float64) for name in COLOR_NAMES} for colors in content]
+    except Exception as error:  # a damaged file fails with nearly any exception
+        raise FovealError(f"{file} is damaged or is no colour file of DMC-GB: copy it again") from error
+    if not palette or any(not _is_rgb(rgb) for colors in palette for rgb in colors.values()):
+        raise FovealError(f"{file} holds no colours, or values that are no rgb in [0, 1]: copy it again")
+    return palette
+
+
+def _is_rgb(value: NDArray[np.float64]) -> bool:
+    return value.shape == (3,) and bool(((value >= 0.0) & (value <= 1.0)).all())
+
+
+class VideoFolder:
+    """The videos ``video0.mp4``, ``video1.mp4``, ... of a folder in the order of their numbers, decoded when asked for.
+
+    Args:
+        folder: e.g. ``<DMC-GB's data>/video_hard``.
+        size: height and width to which frames are resized.
+
+    Raises:
+        FovealError: there is no such folder, or no video in it.
+    """
+
+    def __init__(self, folder: Path, size: int) -> None:
+        self.size = size
+        named = {re.fullmatch(r"video(\d+)\.mp4", file.name): file for file in folder.glob("video*.mp4")}
+        self.files = [file for match, file in sorted((int(m[1]), f) for m, f in named.items() if m)]
+        if not self.files:
+            raise FovealError(f"{folder} holds no video0.mp4, video1.mp4, ...: data must name DMC-GB's data folder")
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    def frames(self, index: int) -> NDArray[np.uint8]:
+        """(T, 3, size, size) of the video at ``index``.
+
+        Raises:
+            FovealError: the file can't be decoded.
+        """
+        return decoded(self.files[index], self.size)
+
+
+_cache: OrderedDict[tuple[Any, ...], NDArray[np.uint8]] = OrderedDict()
+
+
+def decoded(file: Path, size: int) -> NDArray[np.uint8]:
+    """A whole video, (T, 3, size, size), decoded once as long as the file stays the same and memory is kept for it.
+
+    Raises:
+        FovealError: the file is missing, is damaged, or holds no frame.
+    """
+    try:
+        status = file.stat()
+    except OSError as error:
+        raise FovealError(f"can't read {file}: {error.strerror}") from error
+    key = (file.resolve(), status.st_mtime_ns, status.st_size, size)
+    if key not in _cache:
+        _cache[key] = _decode(file, size)
+        if len(_cache) > CACHED_VIDEOS:
+            _cache.popitem(last=False)
+    _cache.move_to_end(key)
+    return _cache[key]
+
+
+def _decode(file: Path, size: int) -> NDArray[np.uint8]:
+    import av
+
+    try:
+        with _one_thread(), av.open(str(file)) as container:
+            frames = [_resized(frame.to_ndarray(format="rgb24"), size) for frame in container.decode(video=0)]
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise FovealError(f"{file} can't be decoded ({error}): copy it again from the benchmark") from error
+    if not frames:
+        raise FovealError(f"{file} holds no frame: copy it again from the benchmark")
+    video = np.stack(frames)
+    video.setflags(write=False)
+    return video
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Run torch on one thread: for pictures as small as these, waiting for the others takes longer than the work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _resized(frame: NDArray[Any], size: int) -> NDArray[np.uint8]:
+    """(H, W, 3) -> (3, size, size), bilinear in [0, 1] without corner alignment, then truncated to a byte."""
+    image = torch.from_numpy(frame).permute(2, 0, 1)[None].float() / 255.0
+    small = interpolate(image, size=(size, size), mode="bilinear", align_corners=False)
+    return (small * 255.0).byte()[0].contiguous().numpy()

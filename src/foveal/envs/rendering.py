@@ -1,0 +1,62 @@
+"""Loading dm_control with a renderer that works here, or saying what is missing."""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from foveal.errors import FovealError
+
+_RENDERER_ERRORS = (ImportError, AttributeError, OSError, RuntimeError)  # what PyOpenGL and EGL fail with
+_KNOWN_NOISE = ("compiler attribute 'settotalmass' is deprecated",)  # dm_control's own dog and cheetah models
+
+
+def load_suite() -> Any:
+    """The module ``dm_control.suite``, with headless rendering chosen where there is no display.
+
+    Raises:
+        FovealError: dm_control is not installed, or no OpenGL library can be loaded.
+    """
+    if sys.platform == "linux" and not os.environ.get("DISPLAY") and "MUJOCO_GL" not in os.environ:
+        os.environ["MUJOCO_GL"] = "egl"
+    try:
+        with quiet():
+            import mujoco  # noqa: F401
+            from dm_control import suite
+    except ModuleNotFoundError as error:
+        raise FovealError(
+            f"the dmc/ environments need dm_control and mujoco, and {error.name!r} is not installed: "
+            "pip install 'dm_control' 'mujoco>=3.17,<4'"
+        ) from error
+    except _RENDERER_ERRORS as error:
+        raise renderer_error(error) from error
+    return suite
+
+
+def renderer_error(error: Exception) -> FovealError:
+    """What to tell a user whose machine can't render."""
+    backend = os.environ.get("MUJOCO_GL", "chosen automatically")
+    return FovealError(
+        f"can't open OpenGL for rendering (MUJOCO_GL is {backend}; {type(error).__name__}: {error}). "
+        "On Debian or Ubuntu: apt-get install libegl1 libgl1-mesa-dri, and set MUJOCO_GL=egl; "
+        "it renders without a display and without a GPU"
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """Drop the log lines of ``_KNOWN_NOISE`` that compiling dm_control's own models prints, and no others."""
+    logger = logging.getLogger("absl")
+    logger.addFilter(_is_news)
+    try:
+        yield
+    finally:
+        logger.removeFilter(_is_news)
+
+
+def _is_news(record: logging.LogRecord) -> bool:
+    return not any(noise in record.getMessage() for noise in _KNOWN_NOISE)

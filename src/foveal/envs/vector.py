@@ -1,0 +1,95 @@
+"""Several environments stepped together."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
+
+from foveal.envs.making import EnvLike, check_whole, make
+from foveal.envs.pixel import EnvInfo, PixelEnv
+from foveal.errors import FovealError
+
+
+def make_vector(
+    env: EnvLike | Sequence[Callable[[], gymnasium.Env[Any, Any]]],
+    n: int | None = None,
+    *,
+    asynchronous: bool = False,
+    seed: int | None = None,
+    **options: Any,
+) -> VectorEnv[Any, Any, Any]:
+    """``n`` environments as Gymnasium's vector environment, a single one too.
+
+    An episode that has ended is reset by the *next* step: that step takes no action, gives reward 0 and the new
+    episode's first observation, and is no transition (Gymnasium's NEXT_STEP autoreset).
+
+    Args:
+        env: what ``make`` takes (an environment itself for ``n=1`` only), or a sequence of callables, one for each.
+        n: how many; the length of the sequence, or 1, by default.
+        asynchronous: one process each (``AsyncVectorEnv``, spawned) instead of one after the other in this one.
+            Processes can't be saved in the middle of an episode.
+        seed: environment i is made with ``seed + i``.
+        **options: keyword arguments of ``make``.
+
+    Raises:
+        FovealError: as ``make``; ``n`` is below 1 or not the sequence's length; or one environment is to be many.
+    """
+    sources = _sources(env, n)
+    makers = [
+        partial(make, source, seed=None if seed is None else seed + index, **options)
+        for index, source in enumerate(sources)
+    ]
+    if asynchronous:
+        # Spawned: a forked process would inherit an OpenGL context that it can't use.
+        return AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.NEXT_STEP)
+    return PixelVector(makers)
+
+
+def _sources(env: Any, n: int | None) -> list[EnvLike]:
+    if isinstance(env, Sequence) and not isinstance(env, str):
+        if not env or (n is not None and n != len(env)):
+            raise FovealError(f"{len(env)} callables were given for {n or 'no'} environments: give one for each")
+        return list(env)
+    count = 1 if n is None else n
+    check_whole("n", count, least=1)
+    if count > 1 and isinstance(env, gymnasium.Env):
+        raise FovealError(f"one environment can't be {count}: give an id, or a callable that makes a new one each time")
+    return [env] * count
+
+
+class PixelVector(SyncVectorEnv):
+    """Gymnasium's ``SyncVectorEnv`` of ``PixelEnv``, which can be saved and described like one of them.
+
+    Attributes:
+        spec_info: description of the first environment.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], PixelEnv]]) -> None:
+        super().__init__(makers, autoreset_mode=AutoresetMode.NEXT_STEP)
+        self.spec_info: EnvInfo = self.envs[0].spec_info  # type: ignore[attr-defined]
+
+    def get_state(self) -> dict[str, Any]:
+        """The states of all environments, and which of them the next step will reset.
+
+        Raises:
+            FovealError: one of them can't be saved.
+        """
+        states = [env.get_state() for env in self.envs]  # type: ignore[attr-defined]
+        return {"envs": states, "autoreset": self._autoreset_envs.copy()}
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Go on exactly where ``get_state`` was called, with as many environments made with the same options.
+
+        Raises:
+            FovealError: the state is of another number of environments, or of other ones.
+        """
+        if len(state["envs"]) != self.num_envs:
+            raise FovealError(f"this state is of {len(state['envs'])} environments, and there are {self.num_envs} here")
+        for env, own in zip(self.envs, state["envs"], strict=True):
+            env.set_state(own)  # type: ignore[attr-defined]
+        self._autoreset_envs = np.array(state["autoreset"], dtype=np.bool_)

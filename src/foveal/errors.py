@@ -1,0 +1,10 @@
+"""The one exception that a user of foveal is meant to read."""
+
+from __future__ import annotations
+
+
+class FovealError(Exception):
+    """Something in the input, the files or the machine is wrong, and the message says what to do.
+
+    The command line prints the message alone, without a traceback, and exits with status 2.
+    """

@@ -1,0 +1,150 @@
+"""What a generalization method may ask of a learner, and the registry of learners."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from foveal.errors import FovealError
+from foveal.registry import Registry
+from foveal.types import Batch, Observation
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One pass of the critic over a batch, with its graph.
+
+    Attributes:
+        features: (B, F), the flattened convolutions.
+        latent: (B, D), after the critic's projection.
+        values: (heads, B), in units of return.
+        prediction: what ``td_loss`` regresses: the values themselves, or quantiles.
+    """
+
+    features: Tensor
+    latent: Tensor
+    values: Tensor
+    prediction: Tensor
+
+
+@dataclass(frozen=True)
+class Shapes:
+    """What the networks must fit.
+
+    Attributes:
+        image: (C, H, W) of the observation that the encoder sees.
+        vector: length of the vector beside the image, 0 without one.
+        action: the environment's action space, already rescaled to [-1, 1] where it is continuous.
+    """
+
+    image: tuple[int, int, int]
+    vector: int
+    action: spaces.Space[Any]
+
+
+class Learner(nn.Module, ABC):
+    """Value learning from pixels: its networks, its TD targets and losses, how it acts. It knows no method.
+
+    The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
+    """
+
+    Config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(
+        self, config: Any, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = generator
+
+    @classmethod
+    def task_settings(cls, env: str) -> Mapping[str, Any]:
+        """Settings that the source gives for one task in particular."""
+        return {}
+
+    convolutions: nn.Module
+    projection: nn.Module
+    feature_size: int
+    latent_size: int
+    action_size: int
+
+    def features(self, obs: Observation) -> Tensor:
+        """The critic's flattened convolutions, (B, F)."""
+        return self.convolutions(obs.image)  # type: ignore[no-any-return]
+
+    def latent(self, obs: Observation) -> Tensor:
+        """The critic's encoder, after its projection, (B, D)."""
+        return self.projection(self.features(obs))  # type: ignore[no-any-return]
+
+    @abstractmethod
+    def estimate(self, obs: Observation, action: Tensor) -> Estimate:
+        """The critic's view of (obs, action), with its graph."""
+
+    @abstractmethod
+    def targets(self, batch: Batch) -> Tensor:
+        """TD targets of a batch, without a graph. Called once per update."""
+
+    @abstractmethod
+    def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
+        """The critic's loss against ``target``, a scalar."""
+
+    @abstractmethod
+    def action_features(self, action: Tensor) -> Tensor:
+        """Actions as a network's input, (B, A): themselves, or one-hot where they are discrete."""
+
+    @abstractmethod
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Everything that the critic's optimizer trains, convolutions included."""
+
+    @abstractmethod
+    def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """The critic's optimizer over its own and a method's extra parameters."""
+
+    @abstractmethod
+    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None) -> dict[str, Tensor]:
+        """Improve the policy on a batch, where there is one; returns metrics. Leaves the convolutions alone."""
+
+    @abstractmethod
+    def update_target_networks(self) -> None:
+        """Move the target networks towards the trained ones."""
+
+    @abstractmethod
+    def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
+        """Actions for a batch of observations, (B, A) or (B,)."""
+
+    @abstractmethod
+    def policy_periods(self) -> tuple[int, int]:
+        """Every how many updates the policy and the target networks move."""
+
+    @abstractmethod
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Its own optimizers by name; the critic's is the assembler's."""
+
+    @property
+    def encoder_parameters(self) -> list[nn.Parameter]:
+        """Convolutions and the critic's projection: what auxiliary losses on the latent train."""
+        return [*self.convolutions.parameters(), *self.projection.parameters()]
+
+
+LEARNERS: Registry[type[Learner]] = Registry("learner", "foveal.learners")
+
+
+def check_action_space(name: str, space: spaces.Space[Any], *, discrete: bool) -> None:
+    """Refuse an action space that a learner can't serve.
+
+    Raises:
+        FovealError: with the kind of space that is wanted.
+    """
+    wanted = spaces.Discrete if discrete else spaces.Box
+    if not isinstance(space, wanted):
+        raise FovealError(
+            f"learner {name!r} needs {wanted.__name__} actions, and this environment has {type(space).__name__}; "
+            f"choose a learner for {'continuous' if discrete else 'discrete'} actions"
+        )

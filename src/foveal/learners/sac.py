@@ -1,0 +1,255 @@
+"""Soft actor-critic from pixels (Haarnoja et al. 2018), in the architecture of DMC-GB (Hansen and Wang 2021)."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
+from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
+from foveal.networks.heads import TwinCritic, mlp
+from foveal.types import Batch, Observation
+
+
+@dataclass(frozen=True)
+class SACConfig:
+    """Hyperparameters of SAC; the defaults are DMC-GB's.
+
+    Attributes:
+        hidden: width of the two hidden layers of actor and critics.
+        critic_lr: Adam's step size for convolutions, projection and critics.
+        actor_lr: Adam's step size for the actor's projection and policy.
+        alpha_lr: Adam's step size for the temperature.
+        alpha_beta1: Adam's first moment decay for the temperature.
+        initial_temperature: entropy weight at the start.
+        critic_tau: share of the new weights that a target critic takes at each of its updates.
+        encoder_tau: the same for the target encoder.
+        actor_period: critic updates per actor update.
+        target_period: critic updates per target update.
+        log_std_min: bounds of the policy's log standard deviation.
+        log_std_max: see ``log_std_min``.
+    """
+
+    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    hidden: int = 1024
+    critic_lr: float = 1e-3
+    actor_lr: float = 1e-3
+    alpha_lr: float = 1e-4
+    alpha_beta1: float = 0.5
+    initial_temperature: float = 0.1
+    critic_tau: float = 0.01
+    encoder_tau: float = 0.05
+    actor_period: int = 2
+    target_period: int = 2
+    log_std_min: float = -10.0
+    log_std_max: float = 2.0
+
+
+class PolicySample(NamedTuple):
+    """Actions of a squashed Gaussian policy.
+
+    Attributes:
+        mean: (B, A), tanh of the Gaussian's mean: the deterministic action.
+        action: (B, A), a sample in (-1, 1).
+        log_prob: (B,), log density of ``action``.
+        log_std: (B, A), of the Gaussian before tanh.
+    """
+
+    mean: Tensor
+    action: Tensor
+    log_prob: Tensor
+    log_std: Tensor
+
+
+@LEARNERS.register("sac")
+class SAC(Learner):
+    """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions.
+
+    Raises:
+        FovealError: the actions are not continuous.
+    """
+
+    Config = SACConfig
+    config: SACConfig
+    presets = {
+        "compact": {
+            "encoder": {"strides": (2, 2, 1, 1), "projection": 50, "centred": True},
+            "hidden": 256,
+            "alpha_lr": 1e-3,
+            "critic_tau": 0.02,
+        },
+        "debug": {"encoder": {"strides": (2, 2, 1), "filters": 8, "projection": 8}, "hidden": 16},
+    }
+
+    def __init__(
+        self, config: SACConfig, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
+    ) -> None:
+        super().__init__(config, shapes, dtype, generator)
+        check_action_space("sac", shapes.action, discrete=False)
+        self.action_size = math.prod(shapes.action.shape or ())
+        self.convolutions = ConvEncoder(shapes.image, config.encoder, dtype)
+        self.feature_size = self.convolutions.output_size
+        self.latent_size = config.encoder.projection
+        self.projection = Projection(self.feature_size, self.latent_size)
+        head_input = self.latent_size + shapes.vector
+        self.critics = TwinCritic(head_input + self.action_size, config.hidden)
+        self.target_convolutions = _frozen(self.convolutions)
+        self.target_projection = _frozen(self.projection)
+        self.target_critics = _frozen(self.critics)
+        self.actor_projection = Projection(self.feature_size, self.latent_size)
+        self.policy = mlp(head_input, config.hidden, 2 * self.action_size)
+        self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
+        self.target_entropy = -float(self.action_size)
+        self._actor_optimizer: torch.optim.Optimizer | None = None
+        self._alpha_optimizer: torch.optim.Optimizer | None = None
+
+    # --- critic ---------------------------------------------------------------------------------------------------
+
+    def estimate(self, obs: Observation, action: Tensor) -> Estimate:
+        """Both critics on one pass of the encoder."""
+        features = self.features(obs)
+        latent = self.projection(features)
+        values = self.critics(_join(latent, obs.vector), action)  # (2, B)
+        return Estimate(features, latent, values, values)
+
+    @torch.no_grad()
+    def targets(self, batch: Batch) -> Tensor:
+        """R + discount * (min_i Q'_i(s', a') - alpha log pi(a' | s')), a' ~ pi(s'); (B,)."""
+        features = self.features(batch.next_obs)  # the trained convolutions: the policy's
+        sample = self._sample(features, batch.next_obs.vector)
+        latent = self.target_projection(self.target_convolutions(batch.next_obs.image))
+        values = self.target_critics(_join(latent, batch.next_obs.vector), sample.action)  # (2, B)
+        soft_value = values.amin(0) - self.log_alpha.exp() * sample.log_prob  # (B,)
+        return batch.reward + batch.discount * soft_value
+
+    def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
+        """Sum over the critics of the mean squared TD error."""
+        return (estimate.prediction - target).square().mean(1).sum()  # (2, B) - (B,)
+
+    def action_features(self, action: Tensor) -> Tensor:
+        """Continuous actions are their own features."""
+        return action
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Convolutions, the critic's projection and both critics."""
+        return [*self.encoder_parameters, *self.critics.parameters()]
+
+    def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
+        """Adam on the critic, the encoder and a method's extra parameters."""
+        return torch.optim.Adam([*self.critic_parameters(), *extra], lr=self.config.critic_lr, fused=True)
+
+    # --- policy ---------------------------------------------------------------------------------------------------
+
+    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+        """One step on the policy, one on the temperature; one pass of the convolutions serves actor and critic."""
+        with torch.no_grad():
+            features = self.features(obs)
+            latent = _join(self.projection(features), obs.vector)
+        sample = self._sample(features, obs.vector)
+        value = self.critics(latent, sample.action).amin(0)  # (B,)
+        loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()
+        if extra_loss is not None:
+            loss = loss + extra_loss()
+        optimizers = self.optimizers()
+        _step(optimizers["actor"], loss, self.actor_parameters())
+        temperature_loss = self.log_alpha.exp() * (-sample.log_prob - self.target_entropy).detach().mean()
+        _step(optimizers["alpha"], temperature_loss, [self.log_alpha])
+        entropy = -sample.log_prob.detach().mean()
+        return {"actor/loss": loss.detach(), "actor/entropy": entropy, "actor/alpha": self.log_alpha.detach().exp()}
+
+    def sample(self, obs: Observation) -> PolicySample:
+        """Sampled and deterministic actions for a batch of observations."""
+        with torch.no_grad():
+            features = self.features(obs)
+        return self._sample(features, obs.vector)
+
+    def mean_action(self, obs: Observation) -> Tensor:
+        """The deterministic action, (B, A): what an exported policy computes."""
+        mean, _ = self._gaussian(self.features(obs), obs.vector)
+        return torch.tanh(mean)
+
+    @torch.no_grad()
+    def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
+        """(B, A) in [-1, 1]."""
+        mean, log_std = self._gaussian(self.features(obs), obs.vector)
+        if deterministic:
+            return torch.tanh(mean)
+        return torch.tanh(mean + log_std.exp() * _normal_like(mean, generator))
+
+    def actor_parameters(self) -> list[nn.Parameter]:
+        """The actor's projection and policy."""
+        return [*self.actor_projection.parameters(), *self.policy.parameters()]
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam for the actor and for the temperature, made when first asked for: after the move to the device."""
+        if self._actor_optimizer is None or self._alpha_optimizer is None:
+            config = self.config
+            self._actor_optimizer = torch.optim.Adam(self.actor_parameters(), lr=config.actor_lr, fused=True)
+            betas = (config.alpha_beta1, 0.999)
+            self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr, betas=betas)
+        return {"actor": self._actor_optimizer, "alpha": self._alpha_optimizer}
+
+    def _gaussian(self, features: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Mean and log standard deviation before tanh, (B, A) each. The convolutions get no gradient from here."""
+        hidden = self.policy(_join(self.actor_projection(features), vector))
+        mean, log_std = hidden.chunk(2, dim=1)
+        low, high = self.config.log_std_min, self.config.log_std_max
+        return mean, low + 0.5 * (high - low) * (torch.tanh(log_std) + 1)
+
+    def _sample(self, features: Tensor, vector: Tensor | None) -> PolicySample:
+        mean, log_std = self._gaussian(features, vector)
+        noise = _normal_like(mean, self.generator)
+        raw = mean + log_std.exp() * noise
+        return PolicySample(torch.tanh(mean), torch.tanh(raw), squashed_log_prob(noise, log_std, raw), log_std)
+
+    # --- target networks ------------------------------------------------------------------------------------------
+
+    @torch.no_grad()
+    def update_target_networks(self) -> None:
+        """Exponential moving averages, faster for the encoder than for the critics."""
+        _blend(self.target_critics, self.critics, self.config.critic_tau)
+        _blend(self.target_convolutions, self.convolutions, self.config.encoder_tau)
+        _blend(self.target_projection, self.projection, self.config.encoder_tau)
+
+    def policy_periods(self) -> tuple[int, int]:
+        """Critic updates per actor and per target update."""
+        return self.config.actor_period, self.config.target_period
+
+
+def squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
+    """Log density of tanh(raw), raw = mean + exp(log_std) * noise (Haarnoja et al. 2018, appendix C); (B, A) -> (B,).
+
+    log(1 - tanh(x)^2) is written as 2 (log 2 - x - softplus(-2x)), which stays exact where tanh saturates.
+    """
+    gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
+    squash = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
+    return (gaussian - squash).sum(1)
+
+
+def _normal_like(like: Tensor, generator: torch.Generator | None) -> Tensor:
+    return torch.randn(like.shape, device=like.device, dtype=like.dtype, generator=generator)
+
+
+def _join(latent: Tensor, vector: Tensor | None) -> Tensor:
+    return latent if vector is None else torch.cat([latent, vector], dim=1)
+
+
+def _frozen(network: nn.Module) -> nn.Module:
+    return copy.deepcopy(network).requires_grad_(False)
+
+
+def _blend(target: nn.Module, source: nn.Module, tau: float) -> None:
+    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
+
+
+def _step(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[nn.Parameter]) -> None:
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward(inputs=parameters)
+    optimizer.step()

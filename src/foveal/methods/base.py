@@ -1,0 +1,167 @@
+"""The hooks that a generalization method may define, each doing nothing by default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
+from foveal.errors import FovealError
+from foveal.learners.base import Estimate, Learner
+from foveal.registry import Registry
+from foveal.types import Batch, Observation
+
+
+@dataclass(frozen=True)
+class Requirements:
+    """What a method needs, read before anything is built.
+
+    Attributes:
+        render_size: side in pixels of the pictures that the environment must render.
+        pixel_gradient: whether saliency will be taken from the graph of the first view's values.
+    """
+
+    render_size: int
+    pixel_gradient: bool = False
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a method is built with.
+
+    Attributes:
+        learner: the learner that it is composed onto.
+        image_shape: (C, H, W) of what the encoder sees.
+        augmentation: what strong augmentations are built with: picture source, image size, seed, device.
+        generator: of every random draw during training, on the device.
+        dtype: of its convolutions.
+    """
+
+    learner: Learner
+    image_shape: tuple[int, int, int]
+    augmentation: AugmentationOptions
+    generator: torch.Generator
+    dtype: torch.dtype
+
+
+class View(NamedTuple):
+    """An observation whose TD loss counts with ``weight``."""
+
+    obs: Observation
+    weight: float
+
+
+@dataclass(frozen=True)
+class Context:
+    """What an update has already computed, so that nothing is computed twice.
+
+    Attributes:
+        learner: the learner being trained.
+        batch: the batch after ``prepare`` and ``observe``; its observation is the leaf of the first estimate's graph.
+        estimate: the critic's estimate of the first view, with its graph. Stale after the critic's step.
+        update: number of this update, from 0.
+        sample: draws a further batch of the given size from replay, as stored: neither prepared nor observed.
+    """
+
+    learner: Learner
+    batch: Batch
+    estimate: Estimate
+    update: int
+    sample: Callable[[int], Batch]
+
+
+class Method(nn.Module):
+    """A generalization method, composed onto any learner. Subclasses override what they need."""
+
+    Config: ClassVar[type]
+    presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+
+    def __init__(self, config: Any, setup: Setup) -> None:
+        super().__init__()
+        self.config = config
+        self.generator = setup.generator
+
+    @classmethod
+    def task_settings(cls, env: str) -> Mapping[str, Any]:
+        """Settings that the source gives for one task in particular."""
+        return {}
+
+    @classmethod
+    def requirements(cls, config: Any, image_size: int) -> Requirements:
+        """What to prepare for an encoder that sees images of ``image_size`` pixels a side."""
+        return Requirements(render_size=image_size)
+
+    def get_ready(self) -> None:
+        """Called before training starts: make what only training needs, and fail now if it can't be made."""
+
+    def observe(self, obs: Observation) -> Observation:
+        """What every network sees, acting and targets included."""
+        return obs
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Change a sampled batch, images still ``uint8``."""
+        return batch
+
+    def views(self, batch: Batch) -> list[View]:
+        """Views whose TD losses are added with their weights, against one target. The first is the batch's own."""
+        return [View(batch.obs, 1.0)]
+
+    def critic_loss(self, context: Context) -> dict[str, Tensor]:
+        """Named, weighted terms added to the TD loss."""
+        return {}
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """Parameters of its own that the critic's optimizer trains."""
+        return []
+
+    def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
+        """A term added to the actor's loss; needs a learner with a policy."""
+        return None
+
+    def auxiliary(self, context: Context) -> dict[str, Tensor]:
+        """A step of its own after the critic's and the actor's; returns metrics."""
+        return {}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Its own optimizers by name."""
+        return {}
+
+
+class StrongAugmentation:
+    """An augmentation by name, built when training needs it: a policy that only acts never makes its pictures.
+
+    Raises:
+        FovealError: there is no augmentation of that name.
+    """
+
+    def __init__(self, name: str, options: AugmentationOptions) -> None:
+        self._factory = AUGMENTATIONS.get(name)
+        self._options = options
+        self._built: Augmentation | None = None
+
+    def build(self) -> Augmentation:
+        """The augmentation itself."""
+        if self._built is None:
+            self._built = self._factory(self._options)
+        return self._built
+
+    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
+        """(B, C, H, W) in [0, 255] -> the same, changed."""
+        return self.build()(images, generator)
+
+
+METHODS: Registry[type[Method]] = Registry("method", "foveal.methods")
+
+
+def check_fraction(name: str, value: float) -> None:
+    """Refuse a setting outside [0, 1).
+
+    Raises:
+        FovealError: with the setting's name.
+    """
+    if not 0 <= value < 1:
+        raise FovealError(f"{name} must be in [0, 1), not {value}")

@@ -1,0 +1,141 @@
+"""SGQN: saliency-guided Q-networks ("Look where you look!", Bertoin et al., NeurIPS 2022)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.learners.base import Learner
+from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, check_fraction
+from foveal.methods.crops import shift_batch
+from foveal.networks.decoders import MaskDecoder
+from foveal.saliency import pixel_gradient, quantile_mask
+from foveal.types import Batch, Observation
+
+QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}
+"""Quantile of the mask by domain of the DeepMind Control Suite, from the paper's table of hyperparameters."""
+
+
+@dataclass(frozen=True)
+class SGQNConfig:
+    """Hyperparameters of SGQN; the defaults are the published code's.
+
+    Attributes:
+        quantile: share of each frame's pixels that the mask leaves out. Tasks in ``QUANTILES`` take theirs from there.
+        consistency_weight: weight of the consistency loss beside the TD loss.
+        auxiliary_period: critic updates per attribution step.
+        auxiliary_lr: Adam's step size of the attribution step.
+        decoder_filters: channels of the attribution decoder.
+        augmentation: the strong augmentation that the attribution must see through, by name.
+        shift: pad of the random shift applied to every batch, in pixels.
+    """
+
+    quantile: float = 0.90
+    consistency_weight: float = 0.5
+    auxiliary_period: int = 2
+    auxiliary_lr: float = 3e-4
+    decoder_filters: tuple[int, int, int] = (32, 128, 64)
+    augmentation: str = "overlay"
+    shift: int = 4
+
+
+@METHODS.register("sgqn")
+class SGQN(Method):
+    """Values that agree on the pixels their own saliency marks, and a latent that can tell which pixels those are."""
+
+    Config = SGQNConfig
+    config: SGQNConfig
+    presets = {
+        "compact": {"decoder_filters": (16, 32, 16)},
+        "debug": {"decoder_filters": (4, 8, 4)},
+    }
+
+    def __init__(self, config: SGQNConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        check_fraction("sgqn.quantile", config.quantile)
+        learner = setup.learner
+        self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
+        size = learner.latent_size + learner.action_size
+        self.decoder = MaskDecoder(size, setup.image_shape, config.decoder_filters, setup.dtype)
+        self._encoder = learner.encoder_parameters
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @classmethod
+    def task_settings(cls, env: str) -> dict[str, float]:
+        """The paper's table of quantiles."""
+        domain = env.removeprefix("dmc/").split("-")[0]
+        return {"quantile": QUANTILES[domain]} if env.startswith("dmc/") and domain in QUANTILES else {}
+
+    @classmethod
+    def requirements(cls, config: SGQNConfig, image_size: int) -> Requirements:
+        """Saliency starts from the values that the TD loss made, so their graph must reach the pixels."""
+        return Requirements(render_size=image_size, pixel_gradient=True)
+
+    def get_ready(self) -> None:
+        """Make the pictures."""
+        self.augment.build()
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Random shift of both observations."""
+        return shift_batch(batch, self.config.shift, self.generator)
+
+    def critic_loss(self, context: Context) -> dict[str, Tensor]:
+        """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
+        obs = context.batch.obs
+        mask = self._mask(context.estimate.values, obs.image)
+        masked = obs._replace(image=fill_masked(obs.image.detach(), mask, self.generator))
+        masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
+        loss = consistency(context.estimate.values, masked_values)
+        return {"consistency": self.config.consistency_weight * loss}
+
+    def auxiliary(self, context: Context) -> dict[str, Tensor]:
+        """Predict the updated critic's mask from the overlaid observation's latent (eq. 4)."""
+        if context.update % self.config.auxiliary_period:
+            return {}
+        learner, batch = context.learner, context.batch
+        image = batch.obs.image.detach()
+        mask = self._fresh_mask(learner, batch.obs._replace(image=image), batch.action)
+        overlaid = batch.obs._replace(image=self.augment(image, self.generator))
+        logits = self.decoder(learner.latent(overlaid), learner.action_features(batch.action))  # (B, C, H, W)
+        loss = F.binary_cross_entropy_with_logits(logits, mask.float())
+        optimizer = self.optimizers()["attribution"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.attribution_parameters())
+        optimizer.step()
+        return {"attribution/loss": loss.detach()}
+
+    def attribution_parameters(self) -> list[nn.Parameter]:
+        """What the attribution step trains: convolutions, the critic's projection and the decoder."""
+        return [*self._encoder, *self.decoder.parameters()]
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam on the encoder and the decoder."""
+        if self._optimizer is None:
+            parameters = self.attribution_parameters()
+            self._optimizer = torch.optim.Adam(parameters, lr=self.config.auxiliary_lr, fused=True)
+        return {"attribution": self._optimizer}
+
+    def _mask(self, values: Tensor, image: Tensor) -> Tensor:
+        """M_rho of the first critic (eq. 2): (heads, B) and (B, C, H, W) -> ``bool`` (B, C, H, W)."""
+        saliency = pixel_gradient(values[0], image, guided=True)
+        return quantile_mask(saliency, self.config.quantile)
+
+    def _fresh_mask(self, learner: Learner, obs: Observation, action: Tensor) -> Tensor:
+        leaf = obs.image.clone().requires_grad_()
+        values = learner.estimate(obs._replace(image=leaf), action).values
+        return self._mask(values, leaf)
+
+
+def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
+    """Where the mask is false, one scalar for the whole batch, uniform in the batch's range of pixel values."""
+    low, high = image.aminmax()
+    scalar = low + (high - low) * torch.rand((), generator=generator, device=image.device)
+    return torch.where(mask, image, scalar)
+
+
+def consistency(values: Tensor, masked_values: Tensor) -> Tensor:
+    """Sum over the critics of the mean squared difference of their values, (heads, B) each."""
+    return (values - masked_values).square().mean(1).sum()

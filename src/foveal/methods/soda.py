@@ -1,0 +1,119 @@
+"""SODA: soft data augmentation (Hansen and Wang, ICRA 2021)."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.augmentations import center_crop, random_crop
+from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
+from foveal.methods.crops import crop_batch
+from foveal.types import Batch, Observation
+
+RENDER_RATIO = 100 / 84
+"""Side of the rendered picture over the side of its crop."""
+
+
+@dataclass(frozen=True)
+class SODAConfig:
+    """Hyperparameters of SODA; the defaults are DMC-GB's.
+
+    Attributes:
+        auxiliary_batch: size of the batch of its own that each auxiliary step draws.
+        auxiliary_period: critic updates per auxiliary step.
+        auxiliary_lr: Adam's step size of the auxiliary step.
+        tau: share of the new weights that the momentum copy takes at each auxiliary step.
+        projection: size of the embeddings that are compared.
+        hidden: width of projection and predictor.
+        augmentation: the strong augmentation of the query, by name.
+    """
+
+    auxiliary_batch: int = 256
+    auxiliary_period: int = 2
+    auxiliary_lr: float = 3e-4
+    tau: float = 0.005
+    projection: int = 100
+    hidden: int = 100
+    augmentation: str = "overlay"
+
+
+@METHODS.register("soda")
+class SODA(Method):
+    """The learner on random crops, and features of an overlaid crop that predict those of a clean one."""
+
+    Config = SODAConfig
+    config: SODAConfig
+    presets = {"debug": {"auxiliary_batch": 8, "projection": 8, "hidden": 8}}
+
+    def __init__(self, config: SODAConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.size = setup.image_shape[1]
+        self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
+        self.project = _batch_norm_mlp(setup.learner.feature_size, config.hidden, config.projection)
+        self.predict = _batch_norm_mlp(config.projection, config.hidden, config.projection)
+        self.target_convolutions = copy.deepcopy(setup.learner.convolutions).requires_grad_(False)
+        self.target_project = copy.deepcopy(self.project).requires_grad_(False)
+        self._convolutions = list(setup.learner.convolutions.parameters())
+        self._optimizer: torch.optim.Optimizer | None = None
+
+    @classmethod
+    def requirements(cls, config: SODAConfig, image_size: int) -> Requirements:
+        """Pictures larger than the network's input, to crop from: 100 pixels for 84."""
+        return Requirements(render_size=round(image_size * RENDER_RATIO))
+
+    def observe(self, obs: Observation) -> Observation:
+        """The centre of a picture that nothing has cropped yet."""
+        if obs.image.shape[-1] == self.size:
+            return obs
+        return obs._replace(image=center_crop(obs.image, self.size))
+
+    def get_ready(self) -> None:
+        """Make the pictures."""
+        self.augment.build()
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Random crops of both observations."""
+        return crop_batch(batch, self.size, self.generator)
+
+    def auxiliary(self, context: Context) -> dict[str, Tensor]:
+        """One step towards the momentum copy's embedding of an independent crop, then one of the copy (eq. 4 to 6)."""
+        if context.update % self.config.auxiliary_period:
+            return {}
+        learner = context.learner
+        frames = context.sample(self.config.auxiliary_batch).obs
+        key, query = (random_crop(frames.image, self.size, self.generator) for _ in range(2))
+        overlaid = frames._replace(image=self.augment(query, self.generator))
+        prediction = self.predict(self.project(learner.features(overlaid)))
+        with torch.no_grad():
+            target = self.target_project(self.target_convolutions(key.float()))
+        loss = F.mse_loss(F.normalize(prediction, dim=1), F.normalize(target, dim=1))
+        optimizer = self.optimizers()["soda"]
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward(inputs=self.auxiliary_parameters())
+        optimizer.step()
+        self._follow(learner.convolutions)
+        return {"soda/loss": loss.detach()}
+
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
+        """What the auxiliary step trains: the convolutions, the projection and the predictor."""
+        return [*self._convolutions, *self.project.parameters(), *self.predict.parameters()]
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Adam on the convolutions, the projection and the predictor."""
+        if self._optimizer is None:
+            self._optimizer = torch.optim.Adam(self.auxiliary_parameters(), lr=self.config.auxiliary_lr, fused=True)
+        return {"soda": self._optimizer}
+
+    @torch.no_grad()
+    def _follow(self, convolutions: nn.Module) -> None:
+        targets = [*self.target_convolutions.parameters(), *self.target_project.parameters()]
+        sources = [*convolutions.parameters(), *self.project.parameters()]
+        torch._foreach_lerp_(targets, sources, self.config.tau)
+
+
+def _batch_norm_mlp(size: int, hidden: int, output_size: int) -> nn.Sequential:
+    return nn.Sequential(nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, output_size))

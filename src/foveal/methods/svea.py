@@ -1,0 +1,55 @@
+"""SVEA: stabilised Q-value estimation under augmentation (Hansen, Su and Wang, NeurIPS 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
+from foveal.methods.crops import shift_batch
+from foveal.types import Batch
+
+
+@dataclass(frozen=True)
+class SVEAConfig:
+    """Hyperparameters of SVEA; the defaults are the paper's.
+
+    Attributes:
+        clean_weight: weight of the TD loss on the observation as it is.
+        augmented_weight: weight of the TD loss on the strongly augmented observation.
+        augmentation: the strong augmentation, by name.
+        shift: pad of the random shift applied to every batch, in pixels.
+    """
+
+    clean_weight: float = 0.5
+    augmented_weight: float = 0.5
+    augmentation: str = "overlay"
+    shift: int = 4
+
+
+@METHODS.register("svea")
+class SVEA(Method):
+    """The TD loss on the clean and on the strongly augmented observation, against one clean target (eq. 8)."""
+
+    Config = SVEAConfig
+
+    def __init__(self, config: SVEAConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
+
+    def get_ready(self) -> None:
+        """Make the pictures."""
+        self.augment.build()
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Random shift of both observations."""
+        return shift_batch(batch, self.config.shift, self.generator)
+
+    def views(self, batch: Batch) -> list[View]:
+        """The observation, and the same under the strong augmentation."""
+        image = self.augment(batch.obs.image.detach(), self.generator)
+        config: Any = self.config
+        return [
+            View(batch.obs, config.clean_weight),
+            View(batch.obs._replace(image=image), config.augmented_weight),
+        ]

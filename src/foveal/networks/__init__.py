@@ -1,0 +1,1 @@
+"""Encoders, heads and decoders. They know no algorithm."""

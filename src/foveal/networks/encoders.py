@@ -1,0 +1,99 @@
+"""From stacked frames to features: convolutions shared by actor and critic, and the projection that each one owns."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from foveal.errors import FovealError
+from foveal.networks.initialization import orthogonal_
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """Shape of the convolutional encoder. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
+
+    Attributes:
+        strides: one 3x3 convolution per entry.
+        filters: output channels of every convolution.
+        kernel: side of the kernels, in pixels.
+        projection: size of the latent.
+        centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
+    """
+
+    strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    filters: int = 32
+    kernel: int = 3
+    projection: int = 100
+    centred: bool = False
+
+
+class ConvEncoder(nn.Module):
+    """Convolutions with a ReLU between each two, none after the last.
+
+    Convolutions run in ``dtype``, weights are kept in float32. Where pixel gradients are wanted, the first convolution
+    runs in float32: its backward pass makes them, and in bfloat16 they would tie at the quantile of a mask.
+
+    Args:
+        image_shape: (C, H, W) of the observation.
+        dtype: of the convolutions.
+
+    Raises:
+        FovealError: the image is too small for that many convolutions.
+    """
+
+    def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
+        super().__init__()
+        channels, height, width = image_shape
+        layers: list[nn.Module] = []
+        for stride in config.strides:
+            height, width = ((side - config.kernel) // stride + 1 for side in (height, width))
+            if min(height, width) < 1:
+                raise FovealError(
+                    f"an image of {image_shape[1]}x{image_shape[2]} pixels is too small for {len(config.strides)} "
+                    f"convolutions with strides {config.strides}; raise image_size or use fewer convolutions"
+                )
+            layers += [nn.Conv2d(channels, config.filters, config.kernel, stride=stride), nn.ReLU()]
+            channels = config.filters
+        self.layers = nn.Sequential(*layers[:-1])
+        self.image_shape = image_shape
+        self.output_shape = (channels, height, width)
+        self.output_size = channels * height * width
+        self.dtype = dtype
+        self.offset = 0.5 if config.centred else 0.0
+        self.apply(orthogonal_)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 255] -> (B, F) ``float32``."""
+        hidden = self._first(image)
+        with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
+            hidden = self.layers[1:](hidden)
+        return hidden.float().flatten(1)  # (B, F), channel-major as in the published code
+
+    def _first(self, image: Tensor) -> Tensor:
+        """The first convolution of (image / 255 - offset), the normalisation folded into its few weights."""
+        first: nn.Conv2d = self.layers[0]  # type: ignore[assignment]
+        assert first.bias is not None
+        dtype = torch.float32 if image.requires_grad else self.dtype
+        pixels = image.to(dtype, memory_format=torch.channels_last)
+        bias = first.bias - self.offset * first.weight.sum((1, 2, 3))
+        return F.conv2d(pixels, (first.weight / 255.0).to(dtype), bias.to(dtype), stride=first.stride)
+
+
+class Projection(nn.Module):
+    """Linear, layer normalisation, tanh: (B, F) -> (B, D) in [-1, 1]."""
+
+    def __init__(self, size: int, output_size: int) -> None:
+        super().__init__()
+        self.linear = nn.Linear(size, output_size)
+        self.norm = nn.LayerNorm(output_size)
+        self.output_size = output_size
+        self.apply(orthogonal_)
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, D)."""
+        return torch.tanh(self.norm(self.linear(features)))

@@ -1,0 +1,33 @@
+"""Multi-layer perceptrons on top of a latent."""
+
+from __future__ import annotations
+
+import itertools
+
+import torch
+from torch import Tensor, nn
+
+from foveal.networks.initialization import orthogonal_
+
+
+def mlp(size: int, hidden: int, output_size: int, hidden_layers: int = 2) -> nn.Sequential:
+    """Linear layers with a ReLU between each two, orthogonally initialised."""
+    sizes = [size] + [hidden] * hidden_layers
+    layers: list[nn.Module] = []
+    for previous, following in itertools.pairwise(sizes):
+        layers += [nn.Linear(previous, following), nn.ReLU()]
+    network = nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
+    return network.apply(orthogonal_)
+
+
+class TwinCritic(nn.Module):
+    """Independent critics on one latent: (B, D) and (B, A) -> (heads, B) in units of return."""
+
+    def __init__(self, size: int, hidden: int, heads: int = 2) -> None:
+        super().__init__()
+        self.heads = nn.ModuleList(mlp(size, hidden, 1) for _ in range(heads))
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
+        """(B, D), (B, A) -> (heads, B)."""
+        joined = torch.cat([latent, action], dim=1)  # (B, D + A)
+        return torch.stack([head(joined).squeeze(1) for head in self.heads])

@@ -1,0 +1,32 @@
+"""Named starting points: the environment's and the loop's parts. Learners and methods hold theirs in ``presets``.
+
+``paper`` changes nothing: every default in the code is the published one. ``compact`` is for a CPU, ``debug``
+finishes in seconds and learns nothing.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {},
+    "compact": {
+        "environment": {"image_size": 64, "quality": "draft"},
+        "training": {
+            "batch_size": 64,
+            "replay_capacity": 100_000,
+            "initial_random_steps": 500,
+            "catch_up_updates": 0,
+        },
+    },
+    "debug": {
+        "environment": {"image_size": 36, "quality": "draft"},
+        "training": {
+            "batch_size": 8,
+            "replay_capacity": 2000,
+            "initial_random_steps": 40,
+            "catch_up_updates": 4,
+            "overlay_count": 16,
+        },
+    },
+}

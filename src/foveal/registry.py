@@ -1,0 +1,88 @@
+"""Names for things that users choose by name: methods, learners, perturbations, environments, saliency maps.
+
+A class or function is registered by a decorator in a file of its own. The registry imports every module of its
+package on first use, then every installed entry point of its group, so neither a new file here nor a plug-in in another
+distribution changes an existing file.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable
+from importlib.metadata import entry_points
+from typing import Generic, TypeVar
+
+from foveal.errors import FovealError
+
+T = TypeVar("T")
+
+
+def nearest(name: str, names: list[str]) -> str:
+    """The end of an error message: the names most like a mistyped one, or all of them."""
+    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    if close:
+        return f"did you mean {' or '.join(repr(n) for n in close)}?"
+    return f"choose one of: {', '.join(sorted(names)) or 'none is registered'}"
+
+
+class Registry(Generic[T]):
+    """A table of name -> object, filled by ``register`` and by entry points of the same name.
+
+    Args:
+        kind: what the things are called in error messages, e.g. ``"method"``.
+        package: the package whose modules register themselves when imported. Also the entry point group.
+    """
+
+    def __init__(self, kind: str, package: str) -> None:
+        self.kind = kind
+        self.package = package
+        self._entries: dict[str, T] = {}
+        self._discovered = False
+
+    def register(self, name: str) -> Callable[[T], T]:
+        """Decorator that enters what it decorates under ``name``.
+
+        Raises:
+            FovealError: the name is taken by something else.
+        """
+
+        def enter(entry: T) -> T:
+            known = self._entries.get(name)
+            if known is not None and _origin(known) != _origin(entry):
+                raise FovealError(f"{self.kind} {name!r} is already registered by {_origin(known)}; pick another name")
+            self._entries[name] = entry
+            return entry
+
+        return enter
+
+    def get(self, name: str) -> T:
+        """The entry called ``name``.
+
+        Raises:
+            FovealError: there is none; the message holds the nearest names.
+        """
+        self._discover()
+        if name not in self._entries:
+            raise FovealError(f"unknown {self.kind} {name!r}: {nearest(name, self.names())}")
+        return self._entries[name]
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        self._discover()
+        return sorted(self._entries)
+
+    def _discover(self) -> None:
+        if self._discovered:
+            return
+        self._discovered = True
+        package = importlib.import_module(self.package)
+        for module in pkgutil.iter_modules(package.__path__):
+            importlib.import_module(f"{self.package}.{module.name}")
+        for point in entry_points(group=self.package):
+            self.register(point.name)(point.load())
+
+
+def _origin(entry: object) -> str:
+    return f"{getattr(entry, '__module__', '?')}.{getattr(entry, '__qualname__', repr(entry))}"

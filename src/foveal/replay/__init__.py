@@ -1,0 +1,7 @@
+"""Replay memory: every frame once, any number of environments, n-step returns, one ``sample``."""
+
+from foveal.replay.buffer import ReplayBuffer
+from foveal.replay.checks import StackedObservation
+from foveal.replay.rows import ReplaySegment
+
+__all__ = ["ReplayBuffer", "ReplaySegment", "StackedObservation"]

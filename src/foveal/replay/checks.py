@@ -1,0 +1,57 @@
+"""What replay refuses to store, each with one clear error."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from foveal.errors import FovealError
+
+Array = npt.NDArray[Any]
+StackedObservation = Array | Mapping[str, Array]
+
+
+def counts(**values: int) -> None:
+    """Settings that count something must be positive."""
+    for name, value in values.items():
+        if value < 1:
+            raise FovealError(f"{name} must be at least 1, not {value}")
+
+
+def reward(where: str, value: float) -> None:
+    """A reward must be finite, or it poisons every value estimate."""
+    if not math.isfinite(value):
+        raise FovealError(f"{where}: the reward is {value}; the environment must give finite rewards")
+
+
+def action(where: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The action as an array of ``shape``: finite, and whole numbers exactly where ``dtype`` is."""
+    checked = np.asarray(value)
+    kinds = "iu" if dtype.kind == "i" else "f"
+    if checked.shape != shape or checked.dtype.kind not in kinds or not np.isfinite(checked).all():
+        raise FovealError(
+            f"{where}: the action must be finite {dtype} of shape {shape}, "
+            f"not {checked.dtype} of shape {checked.shape}: {checked}"
+        )
+    return checked
+
+
+def observation(
+    where: str, obs: StackedObservation, image_shape: tuple[int, ...], vector_size: int
+) -> tuple[Array, Array]:
+    """The stacked image, ``image_shape`` ``uint8``, and the finite vector (empty if there is none)."""
+    parts: Mapping[str, Array] = obs if isinstance(obs, Mapping) else {"image": obs}
+    expected = ["image", "vector"] if vector_size else ["image"]
+    if sorted(parts) != expected:
+        raise FovealError(f"{where}: the observation holds {sorted(parts)} but replay was made for {expected}")
+    image = np.asarray(parts["image"])
+    if image.shape != image_shape or image.dtype != np.uint8:
+        raise FovealError(f"{where}: the image must be {image_shape} uint8, not {image.shape} {image.dtype}")
+    vector = np.asarray(parts.get("vector", np.empty(0)), dtype=np.float32)
+    if vector.shape != (vector_size,) or not np.isfinite(vector).all():
+        raise FovealError(f"{where}: the vector must be {vector_size} finite numbers, not {vector}")
+    return image, vector

@@ -1,0 +1,99 @@
+"""Frames, heat maps and masks as pictures inside a page."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+BRIGHTEST = 0.995
+"""Quantile of a map that gets the brightest colour; the few pixels above it would darken all the others."""
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+# Nine colours of "inferno" (Smith and van der Walt, CC0): even steps in lightness, so it also reads in grey.
+_ANCHORS = np.array(
+    [
+        (0, 0, 4),
+        (31, 12, 72),
+        (85, 15, 109),
+        (136, 34, 106),
+        (186, 54, 85),
+        (227, 89, 51),
+        (249, 140, 10),
+        (249, 201, 50),
+        (252, 255, 164),
+    ],
+    dtype=np.float32,
+)
+
+
+def colors(strength: NDArray[np.float32]) -> NDArray[np.float32]:
+    """(..., 3) colours in [0, 255] of values in [0, 1]."""
+    position = np.clip(strength, 0, 1) * (len(_ANCHORS) - 1)
+    lower = np.minimum(position.astype(int), len(_ANCHORS) - 2)
+    share = (position - lower)[..., None]
+    mixed: NDArray[np.float32] = _ANCHORS[lower] * (1 - share) + _ANCHORS[lower + 1] * share
+    return mixed
+
+
+def heat(frame: Picture, strength: NDArray[np.float32]) -> Picture:
+    """A saliency map over its frame in grey.
+
+    Args:
+        frame: (H, W, 3).
+        strength: (H, W), not negative, any scale: it is divided by its own 99.5 % quantile.
+    """
+    brightest = float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
+    level = np.clip(strength / brightest, 0, 1)[..., None]  # (H, W, 1)
+    grey = (frame.astype(np.float32) @ _LUMA)[..., None] * 0.75  # (H, W, 1)
+    opacity = np.sqrt(level)
+    return _bytes(grey * (1 - opacity) + colors(level[..., 0]) * opacity)
+
+
+def masked(frame: Picture, mask: NDArray[np.bool_]) -> Picture:
+    """What the mask keeps, in colour; the rest is left as a dark shadow to show where one is.
+
+    Args:
+        frame: (H, W, 3).
+        mask: (H, W).
+    """
+    shadow = (frame.astype(np.float32) @ _LUMA)[..., None] * 0.16 + 12  # (H, W, 1)
+    return _bytes(np.where(mask[..., None], frame.astype(np.float32), shadow))
+
+
+def sheet(pictures: Sequence[Picture], columns: int) -> Picture:
+    """Equal pictures in rows of ``columns``, the last row filled up with black."""
+    height, width, _ = pictures[0].shape
+    rows = -(-len(pictures) // columns)
+    whole = np.zeros((rows * height, columns * width, 3), np.uint8)
+    for index, picture in enumerate(pictures):
+        row, column = divmod(index, columns)
+        whole[row * height : (row + 1) * height, column * width : (column + 1) * width] = picture
+    return whole
+
+
+def png(picture: Picture) -> str:
+    """A data URI, without loss."""
+    return _uri(picture, "png", optimize=True)
+
+
+def webp(picture: Picture, quality: int = 85) -> str:
+    """A data URI, small: for the many pictures of a player."""
+    return _uri(picture, "webp", quality=quality, method=4)
+
+
+def _bytes(values: NDArray[np.float32]) -> Picture:
+    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+
+
+def _uri(picture: Picture, kind: str, **options: int | bool) -> str:
+    buffer = io.BytesIO()
+    Image.fromarray(picture).save(buffer, kind, **options)
+    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"

@@ -1,0 +1,74 @@
+"use strict";
+// Plays an episode: every layer (frame, saliency, mask) is one sheet of pictures, drawn piece by piece on a canvas.
+// Without this script the page shows the strips of still pictures alone.
+(() => {
+  const PICTURES_PER_SECOND = 12;
+
+  function start(player) {
+    const source = JSON.parse(document.getElementById(player.dataset.source).textContent);
+    const painters = [...player.querySelectorAll(".views > div")].map((view) => painter(view, source));
+    const slider = player.querySelector("input[type=range]");
+    const button = player.querySelector("button");
+    const output = player.querySelector("output");
+    const cursors = player.querySelectorAll(".cursor");
+    let timer = null;
+
+    function show() {
+      const index = Number(slider.value);
+      painters.forEach((paint) => paint(index));
+      output.textContent =
+        `step ${source.steps[index]} of ${source.length} · Q ${source.values[index].toFixed(1)} · ` +
+        `return so far ${source.returns[index].toFixed(1)}`;
+      slider.setAttribute("aria-valuetext", output.textContent);
+      for (const cursor of cursors) {
+        cursor.setAttribute("x1", source.cursor[index]);
+        cursor.setAttribute("x2", source.cursor[index]);
+      }
+    }
+
+    const atEnd = () => Number(slider.value) >= Number(slider.max);
+
+    function pause() {
+      clearInterval(timer);
+      timer = null;
+      button.textContent = "Play";
+    }
+
+    function advance() {
+      slider.value = Number(slider.value) + 1;
+      show();
+      if (atEnd()) pause();
+    }
+
+    function play() {
+      if (atEnd()) slider.value = 0;
+      timer = setInterval(advance, 1000 / PICTURES_PER_SECOND);
+      button.textContent = "Pause";
+      show();
+    }
+
+    button.addEventListener("click", () => (timer === null ? play() : pause()));
+    slider.addEventListener("input", () => {
+      pause();
+      show();
+    });
+    for (const toggle of player.querySelectorAll("input[type=checkbox]")) {
+      const view = player.querySelector(`.views > [data-layer=${toggle.dataset.layer}]`);
+      toggle.addEventListener("change", () => (view.hidden = !toggle.checked));
+    }
+    player.hidden = false;
+    show();
+  }
+
+  function painter(view, { width, height, columns }) {
+    const context = view.querySelector("canvas").getContext("2d");
+    const sheet = view.querySelector("img");
+    return (index) => {
+      const x = (index % columns) * width;
+      const y = Math.floor(index / columns) * height;
+      context.drawImage(sheet, x, y, width, height, 0, 0, width, height);
+    };
+  }
+
+  window.addEventListener("load", () => document.querySelectorAll(".player").forEach(start)); // pictures are loaded
+})();

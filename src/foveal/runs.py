@@ -1,0 +1,115 @@
+"""The folder of a training run: configuration, returns, evaluations, TensorBoard, checkpoints."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from torch.utils.tensorboard import SummaryWriter
+
+from foveal.agent import KIND
+from foveal.checkpoint import CheckpointStore
+from foveal.config import Config
+from foveal.errors import FovealError
+from foveal.results import Results
+
+CONFIG, EPISODES, EVALUATIONS = "config.yaml", "episodes.jsonl", "evaluations.jsonl"
+
+
+class RunFolder:
+    """Where a run keeps what it produces.
+
+    ``config.yaml`` is the full configuration; ``episodes.jsonl`` has every training episode's return,
+    ``evaluations.jsonl`` every evaluation with all its episodes; ``tensorboard/`` the curves; ``checkpoints/`` and
+    ``best/`` the agent.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.store = CheckpointStore(path, kind=KIND)
+        self._writer: SummaryWriter | None = None
+        self._purge_step: int | None = None
+
+    @classmethod
+    def create(cls, path: Path, config: Config, options: Any) -> RunFolder:
+        """A new folder with the configuration in it.
+
+        Raises:
+            FovealError: it exists and is not empty, or can't be written.
+        """
+        if path.exists() and (not path.is_dir() or any(path.iterdir())):
+            raise FovealError(f"{path} exists already: choose another run folder, or continue it with --resume {path}")
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            settings = {**config.as_dict(), "run": dataclasses.asdict(options)}
+            (path / CONFIG).write_text(yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
+        except OSError as error:
+            raise FovealError(f"can't write to {path}: {error.strerror}") from error
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path) -> RunFolder:
+        """The folder of a run that exists.
+
+        Raises:
+            FovealError: there is none.
+        """
+        if not (path / CONFIG).is_file():
+            raise FovealError(f"{path} is no run folder: it has no {CONFIG}")
+        return cls(path)
+
+    def rewind(self, step: int) -> None:
+        """Forget what was logged after ``step``: it is about to happen again."""
+        self._purge_step = step + 1
+        for name in (EPISODES, EVALUATIONS):
+            path = self.path / name
+            if path.exists():
+                kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
+                path.write_text("".join(kept))
+
+    def log_episode(self, step: int, stream: int, value: float) -> None:
+        """A training episode's return."""
+        self._append(EPISODES, {"step": step, "environment": stream, "return": value})
+        self.writer.add_scalar("return/train_episode", value, step)
+
+    def log_evaluation(self, step: int, results: Results) -> None:
+        """An evaluation, every episode of it."""
+        self._append(EVALUATIONS, {"step": step, **results.as_dict()})
+        for condition in results.conditions:
+            self.writer.add_scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
+
+    def log_metrics(self, step: int, update: int, values: Mapping[str, float]) -> None:
+        """Losses and the like."""
+        self.writer.add_scalar("updates", update, step)
+        for name, value in values.items():
+            self.writer.add_scalar(name, value, step)
+
+    @property
+    def writer(self) -> SummaryWriter:
+        """TensorBoard's, opened when first needed."""
+        if self._writer is None:
+            self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._purge_step)
+        return self._writer
+
+    def close(self) -> None:
+        """Flush the curves."""
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def _append(self, name: str, record: Mapping[str, Any]) -> None:
+        with (self.path / name).open("a") as file:
+            file.write(json.dumps(record) + "\n")
+
+
+def read_records(path: Path) -> list[dict[str, Any]]:
+    """The records of a ``.jsonl`` file of a run, without a last line that a kill cut short."""
+    return [json.loads(line) for line in _complete_lines(path)] if path.exists() else []
+
+
+def _complete_lines(path: Path) -> list[str]:
+    return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

@@ -1,0 +1,16 @@
+"""What a network looks at: maps of pixel importance, and masks made from them. No training, no side effects."""
+
+from foveal.saliency.graph import pixel_gradient
+from foveal.saliency.maps import SALIENCY, SaliencyMap, ScalarFunction, gradient, guided_backprop
+from foveal.saliency.masks import CHANNELS, quantile_mask
+
+__all__ = [
+    "CHANNELS",
+    "SALIENCY",
+    "SaliencyMap",
+    "ScalarFunction",
+    "gradient",
+    "guided_backprop",
+    "pixel_gradient",
+    "quantile_mask",
+]

@@ -1,0 +1,71 @@
+"""Gradients of a network's output with respect to its pixels, taken from a graph that already exists.
+
+Guided backpropagation (Springenberg et al. 2015, "Striving for simplicity") differs from backpropagation at the ReLUs
+alone: the gradient passes where the forward input and the incoming gradient are both positive. Autograd already applies
+the first condition, so the second is added as a hook on every ReLU node of the graph, for one backward pass. The
+forward pass needs no preparation: a graph built for a loss serves its saliency too, and any network works, whichever
+way it spells its ReLUs (module, function, in place).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from foveal.errors import FovealError
+
+
+def pixel_gradient(output: Tensor, pixels: Tensor, *, guided: bool, retain_graph: bool = True) -> Tensor:
+    """Gradient of ``output.sum()`` with respect to ``pixels``; no parameter's ``.grad`` is touched.
+
+    Args:
+        output: any shape; each sample of it depends on that sample's pixels alone.
+        pixels: a tensor in the graph of ``output``, e.g. (B, C, H, W).
+        guided: guided backpropagation instead of the plain gradient.
+        retain_graph: keep the graph for a later backward pass.
+
+    Returns:
+        A tensor of the shape of ``pixels``, without a graph.
+
+    Raises:
+        FovealError: ``output`` was not computed from ``pixels``.
+    """
+    with _positive_gradients_at_relus(output) if guided else nullcontext():
+        found = torch.autograd.grad(output.sum(), pixels, retain_graph=retain_graph, allow_unused=True)[0]
+    if found is None:
+        raise FovealError(
+            "saliency: the value does not depend on the observation; "
+            "compute it from the tensor that the function is given, not from another copy of the image"
+        )
+    return found
+
+
+@contextmanager
+def _positive_gradients_at_relus(output: Tensor) -> Iterator[None]:
+    handles = [node.register_prehook(_drop_negative) for node in _nodes(output) if node.name() == "ReluBackward0"]
+    try:
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
+
+
+def _drop_negative(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+    return (gradients[0].clamp(min=0),)
+
+
+def _nodes(output: Tensor) -> Iterator[Any]:
+    """Every node of the autograd graph below ``output``."""
+    seen: set[Any] = set()
+    stack = [output.grad_fn]
+    while stack:
+        node = stack.pop()
+        if node is None or node in seen:
+            continue
+        seen.add(node)
+        yield node
+        stack.extend(parent for parent, _ in node.next_functions)

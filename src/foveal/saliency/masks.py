@@ -1,0 +1,60 @@
+"""From a saliency map to the pixels that matter."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from foveal.errors import FovealError
+
+CHANNELS = 3
+"""Colour channels of one frame of a stack."""
+
+
+def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
+    """The most salient pixels of each stacked frame (SGQN, section 4.1).
+
+    A pixel's saliency is the largest absolute value among its three colour channels; it is kept where that is at least
+    the frame's ``quantile`` (linear interpolation between order statistics). Ties at the threshold are all kept.
+
+    Args:
+        saliency: (B, 3 * frames, H, W).
+        quantile: in [0, 1); 0.95 keeps the top 5 % of each frame.
+
+    Returns:
+        (B, 3 * frames, H, W) ``bool``, the same for the three channels of a frame.
+
+    Raises:
+        FovealError: the channels are no multiple of three, or the quantile is out of range.
+    """
+    if saliency.ndim != 4 or saliency.shape[1] == 0 or saliency.shape[1] % CHANNELS:
+        raise FovealError(f"quantile_mask wants a map of shape (B, 3 * frames, H, W), not {tuple(saliency.shape)}")
+    if not 0 <= quantile < 1:
+        raise FovealError(f"quantile must be in [0, 1), not {quantile}")
+    batch, channels, height, width = saliency.shape
+    frames = channels // CHANNELS
+    magnitude = saliency.detach().float().abs()
+    strength = magnitude.reshape(batch, frames, CHANNELS, height, width).amax(dim=2)  # (B, F, H, W)
+    threshold = _upper_quantile(strength.flatten(2), quantile)  # (B, F)
+    kept = strength >= threshold[..., None, None]  # (B, F, H, W)
+    return kept[:, :, None].expand(-1, -1, CHANNELS, -1, -1).reshape(batch, channels, height, width)
+
+
+def _upper_quantile(values: Tensor, quantile: float) -> Tensor:
+    """Linear-interpolation quantile over the last axis: only two order statistics are needed, not a whole sort."""
+    count = values.shape[-1]
+    position = quantile * (count - 1)
+    lower = int(position)
+    upper = min(lower + 1, count - 1)
+    at_lower, at_upper = _order_statistics(values, lower, upper)
+    return torch.lerp(at_lower, at_upper, position - lower)
+
+
+def _order_statistics(values: Tensor, lower: int, upper: int) -> tuple[Tensor, Tensor]:
+    """The ``lower``-th and ``upper``-th smallest along the last axis; the two are neighbours."""
+    if values.device.type == "cpu":  # NumPy selects several times faster than torch sorts
+        ordered = torch.from_numpy(np.partition(values.numpy(), (lower, upper), axis=-1))
+        return ordered[..., lower], ordered[..., upper]
+    top = torch.topk(values, values.shape[-1] - lower, dim=-1).values  # largest first
+    return top[..., -1], top[..., -1 - (upper - lower)]

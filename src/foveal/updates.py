@@ -1,0 +1,89 @@
+"""One gradient update: a learner and a method, composed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from foveal.learners.base import Learner
+from foveal.methods.base import Context, Method
+from foveal.types import Batch, Observation
+
+
+class Updater:
+    """Owns the order of things within an update; the learner and the method own the mathematics.
+
+    Args:
+        learner: on its device already.
+        method: built for that learner, on the same device.
+        pixel_gradient: whether the method takes saliency from the first view's graph.
+    """
+
+    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
+        self.learner = learner
+        self.method = method
+        self.pixel_gradient = pixel_gradient
+        self.count = 0
+        self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
+
+    def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
+        """One update of everything that is due.
+
+        Args:
+            batch: sampled transitions, images ``uint8``, on the learner's device.
+            sample: draws a further batch of a given size, for auxiliary losses.
+
+        Returns:
+            Metrics as tensors on the device; nothing here waits for their values.
+        """
+        learner, method = self.learner, self.method
+
+        # augment
+        batch = self._observed(method.prepare(batch))
+
+        # critic
+        target = learner.targets(batch)
+        first, *others = method.views(batch)
+        estimate = learner.estimate(first.obs, batch.action)
+        loss = td_loss = first.weight * learner.td_loss(estimate, target)
+        for view in others:
+            view_estimate = learner.estimate(method.observe(view.obs), batch.action)
+            loss = loss + view.weight * learner.td_loss(view_estimate, target)
+        context = Context(learner, batch, estimate, self.count, sample)
+        terms = method.critic_loss(context)
+        total = sum(terms.values(), loss)
+        self.critic_optimizer.zero_grad(set_to_none=True)
+        total.backward(inputs=[*learner.critic_parameters(), *method.critic_parameters()])
+        self.critic_optimizer.step()
+        metrics = {
+            "critic/loss": total.detach(),
+            "critic/td": td_loss.detach(),
+            "critic/value": estimate.values.detach().mean(),
+        }
+        metrics |= {f"critic/{name}": term.detach() for name, term in terms.items()}
+
+        # actor, targets, auxiliary
+        policy_period, target_period = learner.policy_periods()
+        if self.count % policy_period == 0:
+            detached = batch.obs._replace(image=batch.obs.image.detach())
+            metrics |= learner.policy_step(detached, method.actor_loss(context))
+        if self.count % target_period == 0:
+            learner.update_target_networks()
+        metrics |= method.auxiliary(context)
+        self.count += 1
+        return metrics
+
+    def _observed(self, batch: Batch) -> Batch:
+        """Images in ``float32`` as the networks see them; the observation's is a leaf where saliency needs one."""
+        obs = self.method.observe(batch.obs.float())
+        with torch.no_grad():
+            next_obs = self.method.observe(batch.next_obs.float())
+        if self.pixel_gradient and not obs.image.requires_grad:
+            obs = Observation(obs.image.requires_grad_(), obs.vector)
+        return batch.replace(obs=obs, next_obs=next_obs)
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimizer by name: the critic's, the learner's and the method's."""
+        return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}

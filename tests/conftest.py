@@ -1,0 +1,81 @@
+"""Settings shared by all tests: rendering, threads, property tests, and which skips count as failures."""
+
+from __future__ import annotations
+
+import os
+
+# Before anything imports torch or the simulator. One thread a process: results then depend neither on the machine's
+# cores nor on how many tests run side by side.
+os.environ.setdefault("MUJOCO_GL", "egl")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+from pathlib import Path
+
+import pytest
+import torch
+from hypothesis import HealthCheck, settings
+
+torch.set_num_threads(1)
+
+_STRICT = bool(os.environ.get("FOVEAL_FORBID_SKIPS"))
+_ALLOWED_SKIPS = ("gpu", "cuda", "test data")
+
+_slow_machines = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("local", **_slow_machines)
+settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_slow_machines)
+settings.load_profile("ci" if _STRICT or os.environ.get("CI") else "local")
+
+
+@pytest.fixture(scope="session")
+def test_data() -> Path:
+    """The folder of real data that some tests read; they are skipped where there is none."""
+    default = Path(__file__).resolve().parents[2] / "shared" / "data"
+    folder = Path(os.environ.get("FOVEAL_TEST_DATA", default))
+    if not folder.is_dir():
+        pytest.skip(f"no test data at {folder} (FOVEAL_TEST_DATA names the folder)")
+    return folder
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if torch.cuda.is_available():
+        return
+    skip = pytest.mark.skip(reason="needs a GPU")
+    for item in items:
+        if "gpu" in item.keywords:
+            item.add_marker(skip)
+
+
+class ForbiddenSkips:
+    """Fails a run in which a test was skipped for a reason that is not allowed."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+
+    def note(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        if not report.skipped or hasattr(report, "wasxfail"):
+            return
+        reason = str(report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longrepr)
+        if not any(word in reason.lower() for word in _ALLOWED_SKIPS):
+            self.found.append(f"{report.nodeid}: {reason}")
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.note(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        self.note(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self.found and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if self.found:
+            terminalreporter.section("skipped tests count as failures here", red=True)
+            for line in self.found:
+                terminalreporter.line(line)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if _STRICT and not hasattr(config, "workerinput"):
+        config.pluginmanager.register(ForbiddenSkips(), "foveal-forbidden-skips")

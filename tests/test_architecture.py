@@ -1,0 +1,177 @@
+"""What docs/architecture.md promises about the code, checked: which way imports run, and what no file may contain."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+SOURCES = sorted((ROOT / "src" / "foveal").rglob("*.py"))
+MOST_LINES = 400
+
+# (what it is, pattern): none of these belongs in a published package.
+FORBIDDEN_TEXT = [
+    ("a path of one machine", re.compile(r"(?<![\w.\]/])/(?:work|home|root|Users|opt|mnt|tmp)/\w")),
+    ("a reference to a tracker", re.compile(r"\bissues? #?\d+\b|\(#\d+\)", re.IGNORECASE)),
+    ("unfinished business", re.compile(r"\b(?:TODO|FIXME|XXX|HACK)\b")),
+    ("a merge conflict", re.compile(r"^(?:<{7}|>{7}) ", re.MULTILINE)),
+]
+
+FORBIDDEN_IMPORTS = {"pickle", "cloudpickle", "dill", "joblib", "marshal", "shelve"}
+FORBIDDEN_CALLS = {"eval", "exec", "breakpoint", "os.system", "yaml.load", "yaml.unsafe_load", "yaml.full_load"}
+# Keyword arguments which a call may have only with the value given here.
+REQUIRED_KEYWORDS = {"allow_pickle": False, "weights_only": True, "shell": False}
+
+
+def problems_in(source: str) -> list[str]:
+    """Everything in one file's source that no file may contain, as readable lines."""
+    found = [
+        f"line {source[: match.start()].count(chr(10)) + 1}: {what} ({match.group().strip()!r})"
+        for what, pattern in FORBIDDEN_TEXT
+        for match in pattern.finditer(source)
+    ]
+    for node in ast.walk(ast.parse(source)):
+        found += [f"line {getattr(node, 'lineno', 0)}: {problem}" for problem in _problems_at(node)]
+    return found
+
+
+def _problems_at(node: ast.AST) -> list[str]:
+    if isinstance(node, ast.Import):
+        return [f"imports {a.name}" for a in node.names if a.name.partition(".")[0] in FORBIDDEN_IMPORTS]
+    if isinstance(node, ast.ImportFrom) and node.module:
+        return [f"imports {node.module}"] if node.module.partition(".")[0] in FORBIDDEN_IMPORTS else []
+    if isinstance(node, ast.ExceptHandler) and node.type is None:
+        return ["a bare except"]
+    if isinstance(node, ast.Call):
+        return _problems_of_call(node)
+    return []
+
+
+def _problems_of_call(call: ast.Call) -> list[str]:
+    name = ast.unparse(call.func)
+    found = [f"calls {name}"] if name in FORBIDDEN_CALLS else []
+    given = {keyword.arg: keyword.value for keyword in call.keywords}
+    if name == "torch.load" and "weights_only" not in given:
+        found.append("torch.load without weights_only=True")
+    for keyword, only in REQUIRED_KEYWORDS.items():
+        value = given.get(keyword)
+        if value is not None and not (isinstance(value, ast.Constant) and value.value is only):
+            found.append(f"{name}({keyword}={ast.unparse(value)})")
+    return found
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=[str(path.relative_to(ROOT)) for path in SOURCES])
+def test_file_is_clean(path: Path) -> None:
+    source = path.read_text(encoding="utf-8")
+    problems = problems_in(source)
+    lines = source.count("\n")
+    if lines > MOST_LINES:
+        problems.append(f"{lines} lines: more than {MOST_LINES} is more than one thing in a file")
+    assert not problems, "\n".join(problems)
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "import pickle",
+        "from cloudpickle import loads",
+        "try:\n    pass\nexcept:\n    pass",
+        "torch.load(path)",
+        "torch.load(path, weights_only=False)",
+        "np.load(path, allow_pickle=True)",
+        "np.load(path, allow_pickle=flag)",
+        "subprocess.run(command, shell=True)",
+        "yaml.load(text)",
+        "eval(text)",
+        "path = '/home/someone/data'",
+        "# TODO later",
+        "# see issue 12",
+    ],
+)
+def test_the_check_sees_what_it_forbids(source: str) -> None:
+    assert problems_in(source)
+
+
+def test_the_check_lets_ordinary_code_pass() -> None:
+    source = "x = np.load(path, allow_pickle=False)\ny = torch.load(path, weights_only=True)\nz = 'a/tmp/b'"
+    assert problems_in(source) == []
+
+
+def lint_imports(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Runs import-linter in a process of its own: it keeps global state."""
+    program = "import sys; from importlinter.cli import lint_imports_command; lint_imports_command(sys.argv[1:])"
+    return subprocess.run(
+        [sys.executable, "-c", program, "--no-cache", *arguments],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(folder / "src"), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+
+
+def test_imports_run_one_way() -> None:
+    result = lint_imports(ROOT)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert re.search(r"\d+ kept, 0 broken", result.stdout), result.stdout
+
+
+def make_empty_tree(folder: Path) -> None:
+    """Empty files with the names of the real ones, and the real contracts."""
+    for path in [*SOURCES, ROOT / "src" / "foveal" / "__init__.py"]:
+        copy = folder / path.relative_to(ROOT)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.touch()
+    (folder / "pyproject.toml").write_text((ROOT / "pyproject.toml").read_text(encoding="utf-8"), encoding="utf-8")
+
+
+# (importing module, imported module): each breaks one arrow, and must be caught.
+WRONG_ARROWS = [
+    ("foveal.types", "foveal.networks"),
+    ("foveal.networks", "foveal.learners"),
+    ("foveal.saliency", "foveal.networks"),
+    ("foveal.augmentations", "foveal.saliency"),
+    ("foveal.replay", "foveal.methods"),
+    ("foveal.envs", "foveal.agent"),
+    ("foveal.learners", "foveal.saliency"),
+    ("foveal.learners", "foveal.methods"),
+    ("foveal.methods", "foveal.learners.sac"),
+    ("foveal.methods", "foveal.envs"),
+    ("foveal.checkpoint", "foveal.networks"),
+    ("foveal.statistics", "foveal.envs"),
+    ("foveal.agent", "foveal.evaluation"),
+    ("foveal.training", "foveal.cli"),
+    ("foveal.report", "mujoco"),
+    ("foveal.saliency", "gymnasium"),
+    ("foveal.checkpoint", "pickle"),
+]
+
+
+@pytest.mark.parametrize(("importer", "imported"), WRONG_ARROWS, ids=[f"{a}->{b}" for a, b in WRONG_ARROWS])
+def test_a_wrong_arrow_is_caught(tmp_path: Path, importer: str, imported: str) -> None:
+    make_empty_tree(tmp_path)
+    path = tmp_path / "src" / Path(*importer.split("."))
+    path = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    path.write_text(f"import {imported}\n", encoding="utf-8")
+
+    result = lint_imports(tmp_path)
+
+    assert result.returncode == 1, result.stdout + result.stderr
+    assert f"{importer} -> {imported}" in result.stdout, result.stdout
+
+
+def test_a_module_in_no_room_is_caught(tmp_path: Path) -> None:
+    make_empty_tree(tmp_path)
+    (tmp_path / "src" / "foveal" / "utils.py").touch()
+
+    result = lint_imports(tmp_path)
+
+    assert result.returncode == 1
+    assert "foveal.utils" in result.stdout

@@ -1,0 +1,110 @@
+"""What the documentation shows must work: its code, its commands, its links."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
+
+
+def blocks(page: Path, language: str) -> list[str]:
+    """The fenced code blocks of one language."""
+    return re.findall(rf"^```{language}\n(.*?)^```", page.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_python_code_compiles(page: Path) -> None:
+    for code in blocks(page, "python"):
+        compile(code, str(page), "exec")
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_links_lead_somewhere(page: Path) -> None:
+    text = re.sub(r"```.*?```", "", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    for target in re.findall(r"\]\(([^)\s]+)\)", text):
+        if target.startswith(("https://", "#")):
+            continue
+        path = (page.parent / target.partition("#")[0]).resolve()
+        assert path.exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=NAMES)
+def test_make_targets_exist(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    for target in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names 'make {target}'"
+
+
+CHECK_PLUGIN = """
+import torch
+from foveal.augmentations import AUGMENTATIONS
+from foveal.envs.family import FAMILIES
+from foveal.envs.perturbations import PERTURBATIONS
+from foveal.methods import METHODS
+from foveal.saliency import SALIENCY
+
+expected = {AUGMENTATIONS: "negative", FAMILIES: "robot", PERTURBATIONS: "night", METHODS: "quiet"}
+for registry, name in expected.items():
+    assert registry.get(name).__module__ == "plugin", name
+saliency = SALIENCY.get("gradient_times_input")
+obs = torch.rand(2, 9, 8, 8)
+assert torch.allclose(saliency(lambda x: (x**2).sum((1, 2, 3)), obs), 2 * obs**2)
+print("found all")
+"""
+
+
+def write_plugin(folder: Path, *, with_entry_points: bool) -> None:
+    """docs/extending.md as a module outside of the package, installed or not."""
+    code = "\n\n".join(blocks(ROOT / "docs" / "extending.md", "python"))
+    if with_entry_points:  # as the page says, no decorator is needed then
+        code = re.sub(r"^@[A-Z]+\.register\(.*\)\n", "", code, flags=re.MULTILINE)
+        points = {
+            "foveal.methods": "quiet = plugin:Quiet",
+            "foveal.saliency": "gradient_times_input = plugin:gradient_times_input",
+            "foveal.envs.perturbations": "night = plugin:Night",
+            "foveal.envs": "robot = plugin:Robot",
+            "foveal.augmentations": "negative = plugin:Negative",
+        }
+        info = folder / "plugin-1.0.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: plugin\nVersion: 1.0\n", encoding="utf-8")
+        (info / "entry_points.txt").write_text(
+            "".join(f"[{group}]\n{point}\n" for group, point in points.items()), encoding="utf-8"
+        )
+    (folder / "plugin.py").write_text(code, encoding="utf-8")
+
+
+def run_python(folder: Path, program: str) -> str:
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "src")])},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    return result.stdout
+
+
+@pytest.mark.parametrize("with_entry_points", [False, True], ids=["imported", "entry points"])
+def test_what_extending_shows_is_found_by_name(tmp_path: Path, with_entry_points: bool) -> None:
+    write_plugin(tmp_path, with_entry_points=with_entry_points)
+    program = CHECK_PLUGIN if with_entry_points else f"import plugin\n{CHECK_PLUGIN}"
+
+    assert "found all" in run_python(tmp_path, program)
+
+
+def test_an_uninstalled_plugin_is_unknown(tmp_path: Path) -> None:
+    write_plugin(tmp_path, with_entry_points=False)
+
+    with pytest.raises(AssertionError, match=r"unknown .*'negative'"):
+        run_python(tmp_path, CHECK_PLUGIN)
