@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 import subprocess
 import sys
+from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 
 import pytest
@@ -41,6 +44,34 @@ def test_make_targets_exist(page: Path) -> None:
     makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
     for target in re.findall(r"(?:`|^)make ([a-z]+)", page.read_text(encoding="utf-8"), re.MULTILINE):
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names 'make {target}'"
+
+
+def commands() -> list[list[str]]:
+    """Every ``foveal ...`` line in the console blocks of the pages, as its words."""
+    text = "\n".join(block for page in PAGES for block in blocks(page, "console"))
+    lines = {line.partition("#")[0].strip() for line in text.splitlines() if line.startswith("foveal ")}
+    return sorted(shlex.split(line)[1:] for line in lines)
+
+
+@pytest.fixture(scope="module")
+def flags() -> Callable[[str, str], set[str]]:
+    """The flags that a command's ``--help`` lists, by command and method."""
+
+    @lru_cache
+    def read(command: str, method: str) -> set[str]:
+        words = [command, "ENV", "--method", method] if command == "train" else [command]
+        program = f"import sys; from foveal.cli import main; sys.exit(main({[*words, '--help']!r}))"
+        return set(re.findall(r"--[a-z][\w.-]*", run_python(ROOT, program)))
+
+    return read
+
+
+@pytest.mark.parametrize("words", commands(), ids=" ".join)
+def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
+    command, *rest = words
+    method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
+    for flag in (word for word in rest if word.startswith("--")):
+        assert flag in flags(command, method), f"foveal {command} has no option {flag}"
 
 
 CHECK_PLUGIN = """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 from typing import Any
 
 import gymnasium
@@ -145,7 +146,7 @@ def test_frames_are_stacked_oldest_first() -> None:
     env = small(frame_stack=4, seed=0)
     observations, _ = episode(env, 3)
     assert np.array_equal(observations[0], np.tile(observations[0, :3], (4, 1, 1)))
-    for before, after in zip(observations[:-1], observations[1:], strict=True):
+    for before, after in pairwise(observations):
         assert np.array_equal(after[:-3], before[3:])
     assert np.array_equal(env.render(), observations[-1, -3:].transpose(1, 2, 0))
     env.close()
@@ -200,6 +201,8 @@ def test_gymnasium_makes_and_checks_them() -> None:
     env = gymnasium.make("foveal/dmc-cartpole-swingup-v0", image_size=32, quality="draft")
     check_env(env.unwrapped)
     assert env.unwrapped.spec_info.id == "dmc/cartpole-swingup"  # type: ignore[attr-defined]
+    assert env.reset(seed=0)[0].shape == env.step(env.action_space.sample())[0].shape == (9, 32, 32)
+    assert env.render().shape == (32, 32, 3)  # type: ignore[union-attr]
     env.close()
     env = small("foveal/dmc-cartpole-swingup-v0")
     assert env.spec_info.id == "dmc/cartpole-swingup"

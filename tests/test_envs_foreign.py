@@ -80,12 +80,9 @@ def test_vectors_beside_the_image_are_one_flat_vector() -> None:
     }
     toy = Toy(spaces.Dict(parts))
     env = make(toy, image_size=10)
-    assert env.observation_space == spaces.Dict(
-        {
-            "image": spaces.Box(0, 255, (9, 10, 10), np.uint8),
-            "vector": spaces.Box(np.array([-np.inf] * 3 + [-1] * 4), np.array([np.inf] * 3 + [1] * 4), dtype=np.float32),
-        }
-    )
+    high = np.array([np.inf] * 3 + [1] * 4, np.float32)
+    image, vector = spaces.Box(0, 255, (9, 10, 10), np.uint8), spaces.Box(-high, high, dtype=np.float32)
+    assert env.observation_space == spaces.Dict({"image": image, "vector": vector})
     observation = env.reset(seed=3)[0]
     expected = np.concatenate([toy.last["a"], toy.last["b"].ravel()]).astype(np.float32)
     assert observation["image"].shape == (9, 10, 10)
@@ -182,7 +179,11 @@ FLOATS = spaces.Box(0.0, 1.0, (3,), np.float32)
         (spaces.Box(0, 255, (8, 8, 3), np.int32), MOVE, "type int32"),
         (spaces.Dict({"joints": FLOATS}), MOVE, "no image among its observations ['joints']"),
         (spaces.Dict({"left": RGB, "right": RGB}), MOVE, "2 images ('left', 'right')"),
-        (spaces.Dict({"eye": spaces.Box(0.0, 1.0, (8, 8, 3), np.float32)}), MOVE, "'eye' of Toy is an image of float32"),
+        (
+            spaces.Dict({"eye": spaces.Box(0.0, 1.0, (8, 8, 3), np.float32)}),
+            MOVE,
+            "'eye' of Toy is an image of float32",
+        ),
         (spaces.Dict({"eye": RGB, "key": spaces.Discrete(2)}), MOVE, "'key' of Toy is Discrete(2)"),
         (spaces.Dict({"eye": RGB, "in": spaces.Dict({"a": FLOATS})}), MOVE, "'in' of Toy"),
         (RGB, spaces.MultiDiscrete([2, 3]), "takes MultiDiscrete actions"),
@@ -250,7 +251,10 @@ def test_vectors_of_several_callables_and_of_mistakes() -> None:
 def test_processes_of_their_own() -> None:
     env = make_vector("dmc/cartpole-swingup", 1, asynchronous=True, image_size=8, quality="draft", seed=4)
     alone = make("dmc/cartpole-swingup", image_size=8, quality="draft", seed=4)
+    assert env.spec_info == alone.spec_info  # type: ignore[attr-defined]
     assert np.array_equal(env.reset()[0][0], alone.reset()[0])
+    with pytest.raises(FovealError, match="asynchronous=False"):
+        env.get_state()  # type: ignore[attr-defined]
     assert np.array_equal(env.step(np.ones((1, 1), np.float32))[0][0], alone.step(np.ones(1, np.float32))[0])
     env.close()
     alone.close()

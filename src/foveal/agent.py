@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
@@ -63,6 +64,17 @@ class Agent:
     ) -> None:
         config = configure(_describe(env), method, learner, preset, seed, overrides)
         self._assemble(env, config, _probe(env, config))
+
+    @classmethod
+    def from_config(cls, config: Config) -> Agent:
+        """An untrained agent of a configuration, whose environment is an id.
+
+        Raises:
+            FovealError: as for ``Agent``.
+        """
+        agent = cls.__new__(cls)
+        agent._assemble(config.env, config, _probe(config.env, config))
+        return agent
 
     def _assemble(self, env: EnvLike, config: Config, shapes: Shapes) -> None:
         self.env = env
@@ -358,8 +370,6 @@ def _device(name: str) -> torch.device:
 
 
 def _on_device(config: Config, device: str) -> Config:
-    import dataclasses
-
     return dataclasses.replace(config, training=dataclasses.replace(config.training, device=device))
 
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS
-from foveal.methods.base import METHODS
+from foveal.learners.base import LEARNERS, Learner
+from foveal.methods.base import METHODS, Method
 from foveal.presets import PRESETS
 from foveal.registry import nearest
 
@@ -95,8 +95,18 @@ class Config:
     method_config: Any = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return dataclasses.asdict(self)
+        """JSON-able: the names, and one section of settings for each of environment, training, learner and method."""
+        return {
+            "env": self.env,
+            "method": self.method,
+            "learner": self.learner,
+            "preset": self.preset,
+            "seed": self.seed,
+            "environment": dataclasses.asdict(self.environment),
+            "training": dataclasses.asdict(self.training),
+            self.learner: dataclasses.asdict(self.learner_config),
+            self.method: dataclasses.asdict(self.method_config),
+        }
 
 
 def configure(
@@ -119,10 +129,9 @@ def configure(
     """
     if preset not in PRESETS:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
-    learner_class, method_class = LEARNERS.get(learner), METHODS.get(method)
+    components: dict[str, type[Learner] | type[Method]] = {learner: LEARNERS.get(learner), method: METHODS.get(method)}
     overrides = dict(overrides or {})
     bases = {"environment": EnvironmentConfig, "training": TrainingConfig}
-    components = {learner: learner_class, method: method_class}
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
@@ -152,23 +161,19 @@ def configure(
 
 
 def config_from_dict(state: Mapping[str, Any]) -> Config:
-    """Undo ``Config.as_dict``.
+    """Undo ``Config.as_dict``; settings that are absent come from the preset.
 
     Raises:
-        FovealError: a name, section or setting that this version does not know, or a value of the wrong type.
+        FovealError: as for ``configure``, or a name is missing.
     """
-    learner_class, method_class = LEARNERS.get(state["learner"]), METHODS.get(state["method"])
-    return Config(
-        env=state["env"],
-        method=state["method"],
-        learner=state["learner"],
-        preset=state["preset"],
-        seed=state["seed"],
-        environment=changed(EnvironmentConfig(), state["environment"], "environment"),
-        training=changed(TrainingConfig(), state["training"], "training"),
-        learner_config=changed(learner_class.Config(), state["learner_config"], state["learner"]),
-        method_config=changed(method_class.Config(), state["method_config"], state["method"]),
-    )
+    sections = dict(state)
+    try:
+        env, method, learner, preset, seed = (
+            sections.pop(key) for key in ("env", "method", "learner", "preset", "seed")
+        )
+    except KeyError as error:
+        raise FovealError(f"the configuration lacks {error.args[0]!r}") from error
+    return configure(env, method, learner, preset, seed, sections)
 
 
 def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: str) -> Any:

@@ -38,7 +38,8 @@ class Policy(Protocol):
     """What evaluation needs of an agent. ``foveal.Agent`` has it; a policy from elsewhere may have it too.
 
     Attributes:
-        env_id: the environment's id, made anew for every perturbation unless ``env`` is given to ``evaluate``.
+        env_id: the environment's id, made anew for every perturbation unless ``env`` is given to ``evaluate`` or the
+            policy has an attribute ``env``: an id, an environment or a callable.
         env_options: keyword arguments of ``foveal.envs.make``.
         seed: of its training; an evaluation never uses the same one.
     """
@@ -118,7 +119,7 @@ def evaluate(
             so this forces the quality ``"exact"``. Without it colours and videos are generated, and tables say so.
         quality: of rendering: ``"exact"``, ``"fast"`` or ``"draft"``; by default what the agent was trained with.
         progress: show a bar with the time left.
-        env: evaluate here instead of in ``agent.env_id``; an environment given as an object is not closed.
+        env: evaluate here instead of in the agent's own environment; an environment given as an object is not closed.
 
     Raises:
         FovealError: a name is unknown or given twice, ``episodes`` or ``seed`` is out of range, the data folder lacks
@@ -128,7 +129,7 @@ def evaluate(
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
 
     def deterministic(_: PixelEnv) -> Act:
-        return lambda observation: agent.predict(observation, deterministic=True)[0]
+        return lambda observation: agent.predict(observation, deterministic=False)[0]
 
     return _run(plan, deterministic, describe_agent(agent), episodes, progress)
 
@@ -170,7 +171,8 @@ def plan_for(
     env: EnvLike | None = None,
 ) -> Plan:
     """The environments that ``evaluate`` would use; arguments and errors as there."""
-    return _plan(agent.env_id if env is None else env, agent.env_options, on, seed, data, quality)
+    own = getattr(agent, "env", agent.env_id)  # an agent made on the user's own environment remembers it
+    return _plan(own if env is None else env, agent.env_options, on, seed, data, quality)
 
 
 def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch | None = None) -> Episode:

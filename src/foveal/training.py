@@ -50,7 +50,7 @@ class RunOptions:
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunOptions:
         """Defaults with some changed; unknown ones raise FovealError."""
-        return changed(cls(), settings, "run")  # type: ignore[no-any-return]
+        return changed(cls(), settings, "run")
 
 
 class Callback:
@@ -342,7 +342,7 @@ class Trainer:
 
 def _environments(agent: Agent) -> VectorEnv[Any, Any, Any]:
     count = agent.config.training.environments
-    return make_vector(agent.env, count, seed=agent.seed, **agent.env_options)  # type: ignore[arg-type]
+    return make_vector(agent.env, count, seed=agent.seed, **agent.env_options)
 
 
 def _saved_environments(envs: Any) -> Any:

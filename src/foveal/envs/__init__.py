@@ -10,7 +10,7 @@ from foveal.envs.family import FAMILIES, EnvOptions, Family, known_ids
 from foveal.envs.making import make, register_gymnasium_ids
 from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
-from foveal.envs.vector import PixelVector, make_vector
+from foveal.envs.vector import PixelProcesses, PixelVector, make_vector
 
 __all__ = [
     "FAMILIES",
@@ -20,6 +20,7 @@ __all__ = [
     "Family",
     "Perturbation",
     "PixelEnv",
+    "PixelProcesses",
     "PixelVector",
     "known_ids",
     "make",

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foveal.envs import mujoco_state
 from foveal.envs.family import FAMILIES, QUALITIES, EnvOptions, Family
-from foveal.envs.rendering import load_suite, quiet, renderer_error
+from foveal.envs.rendering import load_suite, open_view, quiet
 from foveal.errors import FovealError
 
 EPISODE_STEPS = 1000  # control steps of the simulator, whatever the action repeat
@@ -85,6 +85,7 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         self.max_agent_steps = -(-EPISODE_STEPS // self.action_repeat)
         self.metadata = {**self.metadata, "render_fps": 1.0 / (self._env.control_timestep() * self.action_repeat)}
         self._steps = 0
+        self._view: Any = None  # made with the first picture, and with it the GL context
         self._check_view()
         _set_quality(self.physics.model, options.quality)
         self._model = mujoco_state.copy_model(self.physics)
@@ -148,17 +149,18 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     def close(self) -> None:
         if self._env is not None:
+            self._view = None
             self.physics.free()
             self._env = None
 
     def _frame(self) -> NDArray[np.uint8]:
-        return np.ascontiguousarray(self._render().transpose(2, 0, 1))
+        return np.array(self._render().transpose(2, 0, 1), order="C")
 
     def _render(self, **kind: bool) -> NDArray[Any]:
-        try:
-            image: NDArray[Any] = self.physics.render(self.size, self.size, self.camera, **kind)
-        except RuntimeError as error:  # the GL context is made by the first picture
-            raise renderer_error(error) from error
+        """(H, W, 3) in the view's own buffer: copy it. One view for all frames saves a fifth of a draft's time."""
+        if self._view is None:
+            self._view = open_view(self.physics, self.size, self.camera)
+        image: NDArray[Any] = self._view.render(**kind)
         return image
 
     def _control(self, action: NDArray[np.float32]) -> NDArray[np.float64]:

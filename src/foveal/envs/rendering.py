@@ -37,6 +37,20 @@ def load_suite() -> Any:
     return suite
 
 
+def open_view(physics: Any, size: int, camera: int) -> Any:
+    """A dm_control ``Camera`` of ``size`` by ``size`` pixels.
+
+    Raises:
+        FovealError: OpenGL was found, and no context can be made with it.
+    """
+    from dm_control.mujoco.engine import Camera
+
+    try:
+        return Camera(physics, size, size, camera)
+    except _RENDERER_ERRORS as error:
+        raise renderer_error(error) from error
+
+
 def renderer_error(error: Exception) -> FovealError:
     """What to tell a user whose machine can't render."""
     backend = os.environ.get("MUJOCO_GL", "chosen automatically")

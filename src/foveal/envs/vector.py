@@ -31,8 +31,8 @@ def make_vector(
     Args:
         env: what ``make`` takes (an environment itself for ``n=1`` only), or a sequence of callables, one for each.
         n: how many; the length of the sequence, or 1, by default.
-        asynchronous: one process each (``AsyncVectorEnv``, spawned) instead of one after the other in this one.
-            Processes can't be saved in the middle of an episode.
+        asynchronous: one process each (``AsyncVectorEnv``, spawned, so a script needs ``if __name__ == "__main__"``)
+            instead of one after the other in this one. Processes can't be saved in the middle of an episode.
         seed: environment i is made with ``seed + i``.
         **options: keyword arguments of ``make``.
 
@@ -45,8 +45,7 @@ def make_vector(
         for index, source in enumerate(sources)
     ]
     if asynchronous:
-        # Spawned: a forked process would inherit an OpenGL context that it can't use.
-        return AsyncVectorEnv(makers, context="spawn", autoreset_mode=AutoresetMode.NEXT_STEP)
+        return PixelProcesses(makers)
     return PixelVector(makers)
 
 
@@ -60,6 +59,27 @@ def _sources(env: Any, n: int | None) -> list[EnvLike]:
     if count > 1 and isinstance(env, gymnasium.Env):
         raise FovealError(f"one environment can't be {count}: give an id, or a callable that makes a new one each time")
     return [env] * count
+
+
+class PixelProcesses(AsyncVectorEnv):
+    """Gymnasium's ``AsyncVectorEnv`` of ``PixelEnv``.
+
+    Attributes:
+        spec_info: description of the first environment.
+    """
+
+    def __init__(self, makers: Sequence[Callable[[], PixelEnv]]) -> None:
+        # Spawned: a forked process would inherit an OpenGL context that it can't use.
+        super().__init__(makers, context="spawn", autoreset_mode=AutoresetMode.NEXT_STEP)
+        self.spec_info: EnvInfo = self.get_attr("spec_info")[0]
+
+    def get_state(self) -> dict[str, Any]:
+        """Never: raises a FovealError that says what can be saved."""
+        raise FovealError("environments in processes of their own can't be saved: make them with asynchronous=False")
+
+    def set_state(self, state: dict[str, Any]) -> None:
+        """Never, as ``get_state``."""
+        self.get_state()
 
 
 class PixelVector(SyncVectorEnv):

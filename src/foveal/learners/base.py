@@ -77,11 +77,11 @@ class Learner(nn.Module, ABC):
 
     def features(self, obs: Observation) -> Tensor:
         """The critic's flattened convolutions, (B, F)."""
-        return self.convolutions(obs.image)  # type: ignore[no-any-return]
+        return self.convolutions(obs.image)
 
     def latent(self, obs: Observation) -> Tensor:
         """The critic's encoder, after its projection, (B, D)."""
-        return self.projection(self.features(obs))  # type: ignore[no-any-return]
+        return self.projection(self.features(obs))
 
     @abstractmethod
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
@@ -118,6 +118,10 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
         """Actions for a batch of observations, (B, A) or (B,)."""
+
+    @abstractmethod
+    def best_action(self, obs: Observation) -> Tensor:
+        """Deterministic actions for a batch, (B, A) or (B,): what an exported policy computes."""
 
     @abstractmethod
     def policy_periods(self) -> tuple[int, int]:

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
+from foveal.networks.averaging import blend
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.types import Batch, Observation
@@ -170,8 +171,8 @@ class SAC(Learner):
             features = self.features(obs)
         return self._sample(features, obs.vector)
 
-    def mean_action(self, obs: Observation) -> Tensor:
-        """The deterministic action, (B, A): what an exported policy computes."""
+    def best_action(self, obs: Observation) -> Tensor:
+        """The mean action, (B, A)."""
         mean, _ = self._gaussian(self.features(obs), obs.vector)
         return torch.tanh(mean)
 
@@ -211,12 +212,11 @@ class SAC(Learner):
 
     # --- target networks ------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def update_target_networks(self) -> None:
         """Exponential moving averages, faster for the encoder than for the critics."""
-        _blend(self.target_critics, self.critics, self.config.critic_tau)
-        _blend(self.target_convolutions, self.convolutions, self.config.encoder_tau)
-        _blend(self.target_projection, self.projection, self.config.encoder_tau)
+        blend(self.target_critics, self.critics, self.config.critic_tau)
+        blend(self.target_convolutions, self.convolutions, self.config.encoder_tau)
+        blend(self.target_projection, self.projection, self.config.encoder_tau)
 
     def policy_periods(self) -> tuple[int, int]:
         """Critic updates per actor and per target update."""
@@ -243,10 +243,6 @@ def _join(latent: Tensor, vector: Tensor | None) -> Tensor:
 
 def _frozen(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).requires_grad_(False)
-
-
-def _blend(target: nn.Module, source: nn.Module, tau: float) -> None:
-    torch._foreach_lerp_(list(target.parameters()), list(source.parameters()), tau)
 
 
 def _step(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[nn.Parameter]) -> None:

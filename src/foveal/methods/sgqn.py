@@ -131,9 +131,10 @@ class SGQN(Method):
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Where the mask is false, one scalar for the whole batch, uniform in the batch's range of pixel values."""
-    low, high = image.aminmax()
+    low, high = image.amin(), image.amax()
     scalar = low + (high - low) * torch.rand((), generator=generator, device=image.device)
-    return torch.where(mask, image, scalar)
+    layout = torch.channels_last  # both alike: mixing layouts costs several times the arithmetic
+    return torch.where(mask.contiguous(memory_format=layout), image.contiguous(memory_format=layout), scalar)
 
 
 def consistency(values: Tensor, masked_values: Tensor) -> Tensor:

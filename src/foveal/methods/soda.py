@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from foveal.augmentations import center_crop, random_crop
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import crop_batch
+from foveal.networks.averaging import blend
 from foveal.types import Batch, Observation
 
 RENDER_RATIO = 100 / 84
@@ -95,7 +96,8 @@ class SODA(Method):
         optimizer.zero_grad(set_to_none=True)
         loss.backward(inputs=self.auxiliary_parameters())
         optimizer.step()
-        self._follow(learner.convolutions)
+        blend(self.target_convolutions, learner.convolutions, self.config.tau)
+        blend(self.target_project, self.project, self.config.tau)
         return {"soda/loss": loss.detach()}
 
     def auxiliary_parameters(self) -> list[nn.Parameter]:
@@ -107,12 +109,6 @@ class SODA(Method):
         if self._optimizer is None:
             self._optimizer = torch.optim.Adam(self.auxiliary_parameters(), lr=self.config.auxiliary_lr, fused=True)
         return {"soda": self._optimizer}
-
-    @torch.no_grad()
-    def _follow(self, convolutions: nn.Module) -> None:
-        targets = [*self.target_convolutions.parameters(), *self.target_project.parameters()]
-        sources = [*convolutions.parameters(), *self.project.parameters()]
-        torch._foreach_lerp_(targets, sources, self.config.tau)
 
 
 def _batch_norm_mlp(size: int, hidden: int, output_size: int) -> nn.Sequential:

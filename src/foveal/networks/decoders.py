@@ -11,9 +11,9 @@ class UpsampleConv(nn.Module):
     """Nearest upsampling by two followed by a 3x3 convolution with zero padding, computed on the small image.
 
     An output pixel sees at most 2x2 different input pixels, and which taps fall on which of them depends on the
-    parities of its row and column alone. So the four parities are four sets of output channels of one convolution of the small
-    image, with taps summed, and a pixel shuffle interleaves them: the same result, borders included, up to rounding,
-    without ever writing the upsampled input to memory.
+    parities of its row and column alone. So the four parities are four sets of output channels of one convolution of
+    the small image, with taps summed, and a pixel shuffle interleaves them: the same result, borders included, up to
+    rounding, without ever writing the upsampled input to memory.
     """
 
     def __init__(self, channels: int, output_channels: int) -> None:

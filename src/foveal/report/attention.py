@@ -266,7 +266,8 @@ def _tensor(items: Sequence[Any], device: torch.device) -> Tensor:
 
 
 def _own_quantile(agent: Any) -> float:
-    return float(getattr(getattr(getattr(agent, "config", None), "method", None), "quantile", DEFAULT_QUANTILE))
+    method = getattr(getattr(agent, "config", None), "method_config", None)
+    return float(getattr(method, "quantile", DEFAULT_QUANTILE))
 
 
 def _mean(values: Iterator[float]) -> float | None:

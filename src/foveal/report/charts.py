@@ -73,9 +73,10 @@ def learning_curve(
     height = 340 if width > NARROW else 270
     steps = [step for step, _ in (*episodes, *evaluations)] or [1]
     returns = [value for _, value in episodes] + [told[key] for _, told in evaluations for key in ("low", "high")]
-    across, up = ticks(0, max(steps), 6 if width > NARROW else 3), ticks(min(0, *returns, 0), max(*returns, 1, 1))
+    across = [tick for tick in ticks(0, max(steps), 6 if width > NARROW else 3) if tick <= max(steps)]
+    up = ticks(min(0, *returns, 0), max(*returns, 1, 1))
     left = 14 + _LETTER * max(len(number(tick)) for tick in up)
-    x = Scale(0, across[-1], left, width - 14)
+    x = Scale(0, max(steps), left, width - 14)
     y = Scale(up[0], up[-1], height - 44, 22)
     return _svg(
         width,
@@ -103,7 +104,7 @@ def intervals(
     """
     wide = width > NARROW
     left = 8 + _LETTER * max(len(name) for name in conditions) if wide else 4.0
-    row, top = (44, 8) if wide else (62, 20)
+    row, top = (44, 8) if wide else (66, 4)
     height = top + row * len(conditions) + 40
     values = [told[key] for _, summaries in series for told in summaries if told for key in ("low", "high")]
     across = ticks(min(0, *values, 0), max(*values, 1, 1), 6 if wide else 4)
@@ -154,7 +155,7 @@ def sparkline(name: str, steps: ArrayLike, values: ArrayLike, last: int) -> Html
         _path([(x(float(step)), y(float(value))) for step, value in zip(points, told, strict=True)], "series-0 line"),
         element("line", class_="cursor", x1=x(0), x2=x(0), y1=18, y2=height - 4),
         _text(4, 11, name),
-        _text(width - 4, 11, f"{number(float(told.min()))} to {number(float(told.max()))}", "end"),
+        _text(width - 4, 11, f"{float(told.min()):.2f} to {float(told.max()):.2f}", "end"),
         class_="sparkline",
     )
 
@@ -186,9 +187,9 @@ def _interval_row(
     index: int, name: str, series: Sequence[tuple[str, Sequence[Summary | None]]], x: Scale, y: Scale, wide: bool
 ) -> Html:
     middle = (y(index) + y(index + 1)) / 2
-    label = _text(x.start - 16, middle + 4, name, "end") if wide else _text(x.start - 4, y(index) + 2, name)
-    spread = 11 if wide else 13
-    shift = (0 if wide else 7) - spread * (len(series) - 1) / 2
+    label = _text(x.start - 16, middle + 4, name, "end") if wide else _text(x.start, y(index) + 17, name)
+    spread = 11
+    shift = (0 if wide else 8) - spread * (len(series) - 1) / 2
     marks = [
         _interval(position, told, x, round(middle + shift + spread * position, 1), f"{name}, {policy}")
         for position, (policy, summaries) in enumerate(series)
@@ -217,7 +218,7 @@ def _mark(position: int, x: float, y: float) -> Html:
 def _grid(x: Scale, y: Scale, across: Sequence[float], up: Sequence[float]) -> Html:
     lines = [_line(x.start, y(tick), x.end, y(tick), "axis" if tick == 0 else "grid") for tick in up]
     left = [_text(x.start - 8, y(tick) + 4, number(tick), "end") for tick in up]
-    below = [_text(x(tick), y.start + 18, number(tick), "end" if tick == across[-1] else "middle") for tick in across]
+    below = [_text(x(tick), y.start + 18, number(tick), "end" if tick == x.high else "middle") for tick in across]
     return element("g", lines, left, below)
 
 

@@ -114,9 +114,9 @@ def demo_page(
         element("p", "foveal demo", class_="over"),
         element(
             "h1",
-            f"{_policy_name(results)} learned ",
+            f"{_policy_name(results)} on ",
             element("code", task),
-            f" from pixels in {duration(training.seconds)}",
+            f", trained from pixels in {duration(training.seconds)}",
         ),
         element("p", _lede(results, random, training, attentions), class_="lede"),
         _figures(results, random, training, attentions),

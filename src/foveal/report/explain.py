@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -124,10 +123,10 @@ def footer() -> Html:
 
 
 def configuration(agent: Any) -> dict[str, Any]:
-    """The agent's configuration and environment options as nested dictionaries."""
-    config = getattr(agent, "config", None)
-    told = dataclasses.asdict(config) if dataclasses.is_dataclass(config) and not isinstance(config, type) else config
-    return {"environment": agent.env_id, "environment_options": dict(agent.env_options), "agent": told}
+    """Everything the agent was made with, or, of a policy from elsewhere, its environment alone."""
+    if hasattr(agent, "config"):
+        return dict(agent.config.as_dict())
+    return {"env": agent.env_id, "environment": dict(agent.env_options)}
 
 
 def check_writable(out: str | Path) -> None:

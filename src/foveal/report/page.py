@@ -61,10 +61,9 @@ def table(caption: Child, head: Iterable[Child], rows: Iterable[Iterable[Child]]
     """A table whose first column heads its rows; it scrolls sideways where it does not fit."""
     header = element("tr", [element("th", cell, scope="col") for cell in head])
     body = [_table_row(list(cells)) for cells in rows]
-    inner = element(
-        "table", element("caption", caption), element("thead", header), element("tbody", body), class_=class_
-    )
-    return element("div", inner, class_="scroll", tabindex=0, role="group", aria_label="table, scrolls sideways")
+    inner = element("table", element("thead", header), element("tbody", body), class_=class_)
+    frame = element("div", inner, class_="scroll", tabindex=0, role="group", aria_label="table, scrolls sideways")
+    return element("figure", frame, element("figcaption", caption))
 
 
 def definitions(pairs: Iterable[tuple[Child, Child]], *, class_: str) -> Html:

@@ -83,17 +83,13 @@ def player(attention: Attention, identifier: str) -> Html:
         "values": values,
         "returns": [float(_returns(attention)[step]) for step in steps],
         "cursor": [sparkline_cursor(step, length) for step in steps],
-        "layers": [
-            {"name": name, "sheet": pictures.webp(pictures.sheet([picture(m) for m in attention.moments], columns))}
-            for name, picture in LAYERS.items()
-        ],
     }
-    canvases = [
+    views = [
         element(
             "div",
-            element(
-                "canvas", data_layer=name, width=width, height=height, role="img", aria_label=f"{name} of the episode"
-            ),
+            element("canvas", width=width, height=height, role="img", aria_label=f"{name}, played"),
+            element("img", src=_sheet(attention, name, columns), alt="", hidden=True),
+            data_layer=name,
         )
         for name in LAYERS
     ]
@@ -114,7 +110,14 @@ def player(attention: Attention, identifier: str) -> Html:
         "div",
         data_block(identifier, data),
         element("div", views, class_="views"),
-        element("div", element("button", "Play", type="button"), slider, toggles, element("output"), class_="controls"),
+        element(
+            "div",
+            element("button", "Play", type="button"),
+            slider,
+            element("span", toggles),
+            element("output"),
+            class_="controls",
+        ),
         element(
             "div",
             sparkline("critic's value", steps, values, length),

@@ -37,8 +37,8 @@ def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
     magnitude = saliency.detach().float().abs()
     strength = magnitude.reshape(batch, frames, CHANNELS, height, width).amax(dim=2)  # (B, F, H, W)
     threshold = _upper_quantile(strength.flatten(2), quantile)  # (B, F)
-    kept = strength >= threshold[..., None, None]  # (B, F, H, W)
-    return kept[:, :, None].expand(-1, -1, CHANNELS, -1, -1).reshape(batch, channels, height, width)
+    kept = strength.contiguous() >= threshold[..., None, None]  # (B, F, H, W)
+    return kept.repeat_interleave(CHANNELS, dim=1)
 
 
 def _upper_quantile(values: Tensor, quantile: float) -> Tensor:
@@ -54,7 +54,7 @@ def _upper_quantile(values: Tensor, quantile: float) -> Tensor:
 def _order_statistics(values: Tensor, lower: int, upper: int) -> tuple[Tensor, Tensor]:
     """The ``lower``-th and ``upper``-th smallest along the last axis; the two are neighbours."""
     if values.device.type == "cpu":  # NumPy selects several times faster than torch sorts
-        ordered = torch.from_numpy(np.partition(values.numpy(), (lower, upper), axis=-1))
-        return ordered[..., lower], ordered[..., upper]
+        parted = torch.from_numpy(np.partition(values.numpy(), lower, axis=-1))
+        return parted[..., lower], parted[..., upper:].amin(-1)
     top = torch.topk(values, values.shape[-1] - lower, dim=-1).values  # largest first
     return top[..., -1], top[..., -1 - (upper - lower)]

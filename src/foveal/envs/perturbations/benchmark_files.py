@@ -102,9 +102,9 @@ def decoded(file: Path, size: int) -> NDArray[np.uint8]:
     key = (file.resolve(), status.st_mtime_ns, status.st_size, size)
     if key not in _cache:
         _cache[key] = _decode(file, size)
-        if len(_cache) > CACHED_VIDEOS:
-            _cache.popitem(last=False)
     _cache.move_to_end(key)
+    while len(_cache) > CACHED_VIDEOS:
+        _cache.popitem(last=False)
     return _cache[key]
 
 

@@ -1,0 +1,51 @@
+"""The command line: ``foveal train | evaluate | explain | demo``."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from foveal import __version__
+from foveal.errors import FovealError
+from foveal.registry import nearest
+
+USAGE = """foveal: pixel policies that look at what matters
+
+  foveal train ENV        train an agent on a task, e.g. foveal train dmc/walker-walk --method sgqn
+  foveal evaluate AGENT   returns where it was trained and under visual change
+  foveal explain AGENT    a page that shows what it looks at
+  foveal demo             all three on a small task, in one page
+
+AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
+`foveal COMMAND --help` lists a command's options.
+"""
+COMMANDS = ["train", "evaluate", "explain", "demo"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; returns the exit status. A user's mistake prints one line and gives status 2."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    if not arguments or arguments[0] in {"-h", "--help"}:
+        print(USAGE, end="")
+        return 0
+    name, *rest = arguments
+    if name == "--version":
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        return _fail(f"unknown command {name!r}: {nearest(name, COMMANDS)}")
+    try:
+        # Imported when called, so that `foveal --help` does not wait for PyTorch.
+        importlib.import_module(f"foveal.commands.{name}").main(rest)
+    except FovealError as error:
+        return _fail(str(error))
+    except KeyboardInterrupt:
+        print("\nfoveal: interrupted", file=sys.stderr)
+        return 130
+    return 0
+
+
+def _fail(message: str) -> int:
+    print(f"foveal: error: {message}", file=sys.stderr)
+    return 2

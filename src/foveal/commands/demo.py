@@ -1,0 +1,109 @@
+"""``foveal demo``: train, evaluate and explain SGQN on a small task, and show it all on one page."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+
+import tyro
+
+from foveal.agent import Agent
+from foveal.errors import FovealError
+from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
+from foveal.report import Curve, Training, demo_page, look
+from foveal.results import Results, machine
+from foveal.runs import EPISODES, EVALUATIONS, read_records
+from foveal.statistics import summary
+from foveal.training import RunOptions, Trainer
+
+TASK = "dmc/cartpole-swingup"
+CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
+STEPS = {"compact": 20_000, "debug": 120}
+EPISODES_PER_CONDITION = {"compact": 10, "debug": 1}
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """Train SGQN from pixels on the CPU, evaluate it under visual change, and show what it looks at.
+
+    Attributes:
+        preset: compact (a real run) or debug (seconds, learns nothing).
+        out: new folder for the page, the agent and everything else.
+        seed: of everything random.
+        data: folder of DMC-GB's colours and videos; without it they are generated, and the page says so.
+    """
+
+    preset: str = "compact"
+    out: Path = Path("demo")
+    seed: int = 0
+    data: Path | None = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run the demo; the page's path is the last line printed."""
+    options = tyro.cli(DemoOptions, args=list(arguments), prog="foveal demo")
+    if options.preset not in STEPS:
+        raise FovealError(f"the demo has the presets {' and '.join(STEPS)}, not {options.preset!r}")
+    print(run_demo(options))
+
+
+def run_demo(options: DemoOptions) -> Path:
+    """Train, evaluate, look, and write the page; returns its path."""
+    agent = Agent(TASK, method="sgqn", learner="sac", preset=options.preset, seed=options.seed)
+    training = _train(agent, options)
+    episodes = EPISODES_PER_CONDITION[options.preset]
+    print(f"evaluating {episodes} episodes under each of {', '.join(CONDITIONS)}")
+    results = evaluate(agent, CONDITIONS, episodes, data=options.data)
+    seed = agent.seed + SEED_OFFSET
+    chance = random_returns(TASK, CONDITIONS, episodes, seed, agent.env_options, data=options.data)
+    print(results.table())
+    return demo_page(
+        options.out / "index.html",
+        results=results,
+        random=chance,
+        training=training,
+        attentions=look(agent, CONDITIONS, moments=60, data=options.data),
+        config=agent.config.as_dict(),
+        baseline=_baseline(options, agent),
+    )
+
+
+def _train(agent: Agent, options: DemoOptions) -> Training:
+    steps = STEPS[options.preset]
+    run = RunOptions(evaluate_every=steps // 10, evaluate_episodes=2, checkpoint_every=steps // 4)
+    trainer = Trainer(agent, run, run=options.out / "run")
+    print(f"training sgqn on {TASK} from pixels: {steps:,} agent steps, into {options.out / 'run'}")
+    start = time.monotonic()
+    trainer.train(steps)
+    seconds = time.monotonic() - start
+    return Training(
+        steps=agent.steps,
+        updates=agent.updates,
+        seconds=seconds,
+        curve=_curve(options.out / "run"),
+        machine=machine(),
+        command=f"foveal demo --preset {options.preset} --seed {options.seed}",
+    )
+
+
+def _curve(run: Path) -> Curve:
+    evaluations = []
+    for record in read_records(run / EVALUATIONS):
+        condition = Results.from_dict(record).conditions[0]
+        evaluations.append((record["step"], summary(condition.returns)))
+    episodes = [(record["step"], record["return"]) for record in read_records(run / EPISODES)]
+    return Curve(episodes, evaluations)
+
+
+def _baseline(options: DemoOptions, agent: Agent) -> Results | None:
+    """Plain SAC at the same number of updates, where a result of it ships for these conditions."""
+    kind = "generated" if options.data is None else "dmc-gb"
+    path = Path(str(files("foveal") / "data" / f"demo-sac-{options.preset}-{kind}.json"))
+    if not path.is_file():
+        return None
+    baseline = Results.load(path)
+    same = baseline.policy.get("updates") == agent.updates
+    return baseline if same else None

@@ -1,0 +1,58 @@
+"""``foveal evaluate``: returns where the agent was trained and under visual change."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from foveal.agent import load
+from foveal.commands.plugins import import_plugins
+from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
+
+
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """Returns of the deterministic policy, every episode kept.
+
+    Attributes:
+        agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
+        on: "train" and names of perturbations.
+        episodes: of each.
+        seed: of the environments; by default the training seed + 42.
+        data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
+        quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
+        random: show the uniformly random policy beside it.
+        out: write everything, episode by episode, to this JSON file.
+        plugins: module that registers your own environments, methods or perturbations.
+    """
+
+    agent: tyro.conf.Positional[str]
+    on: tuple[str, ...] = ("train", "color_hard", "video_hard")
+    episodes: int = 30
+    seed: int | None = None
+    data: Path | None = None
+    quality: str | None = None
+    random: bool = False
+    out: Path | None = None
+    plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Evaluate an agent and print the table."""
+    options = tyro.cli(EvaluateOptions, args=import_plugins(arguments), prog="foveal evaluate")
+    agent = load(options.agent)
+    data, quality = options.data, options.quality
+    results = evaluate(agent, options.on, options.episodes, options.seed, data, quality)
+    print(results.table())
+    if options.random:
+        seed = agent.seed + SEED_OFFSET if options.seed is None else options.seed
+        episodes = options.episodes
+        chance = random_returns(agent.env_id, options.on, episodes, seed, agent.env_options, data, quality)
+        print(chance.table())
+    if options.out is not None:
+        results.save(options.out)
+        print(f"wrote {options.out}")

@@ -1,0 +1,139 @@
+"""``foveal train``: options are built from the learner and the method that are asked for, so each shows its own."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+
+from foveal.commands.plugins import import_plugins
+from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
+from foveal.errors import FovealError
+from foveal.training import RunOptions, Trainer
+
+DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0, "steps": 500_000}
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train a new run, or continue one with ``--resume RUN``."""
+    arguments = import_plugins(arguments)
+    resumed, others = _resumed(arguments)
+    if resumed is not None:
+        _resume(resumed, others)
+        return
+    names, settings = _names(arguments)
+    options: Any = tyro.cli(
+        _options_class(names, settings), args=arguments, prog="foveal train", description=_describe(names)
+    )
+    _start(options, names)
+
+
+def _resumed(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--resume", type=Path)
+    known, others = parser.parse_known_args(list(arguments))
+    return known.resume, others
+
+
+def _resume(run: Path, others: list[str]) -> None:
+    parser = argparse.ArgumentParser(prog=f"foveal train --resume {run}", allow_abbrev=False)
+    parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
+    extra = parser.parse_args(others)
+    trainer = Trainer.resume(run)
+    print(f"resumed {run} at agent step {trainer.agent.steps:,} of {trainer.target:,}")
+    trainer.train(None if extra.steps is None else extra.steps - trainer.agent.steps)
+    print(f"done: {run}")
+
+
+def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """What decides which options there are: from the command line, else the configuration file, else the defaults."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config", type=Path)
+    for name in ("method", "learner", "preset"):
+        parser.add_argument(f"--{name}")
+    known, others = parser.parse_known_args(list(arguments))
+    settings = {} if known.config is None else _read(known.config)
+    names = {key: settings.pop(key, default) for key, default in DEFAULTS.items()}
+    names |= {name: value for name in ("method", "learner", "preset") if (value := getattr(known, name)) is not None}
+    if others and not others[0].startswith("-"):
+        names["env"] = others[0]
+    return names, settings
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise FovealError(f"can't read the configuration {path}: {error}") from error
+    if not isinstance(settings, Mapping):
+        raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
+    return dict(settings)
+
+
+def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> type:
+    """A dataclass of all options, with the preset's and the file's values as defaults."""
+    settings = dict(settings)
+    run = RunOptions.from_settings(settings.pop("run", {}))
+    env = names["env"]
+    config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings)
+    text = Annotated[str, tyro.conf.arg(help="environment: dmc/walker-walk, or any registered Gymnasium id")]
+    positional = tyro.conf.Positional[text]
+    fields: list[Any] = [
+        ("env", positional) if env is None else ("env", positional, env),
+        ("method", _named("generalization method"), names["method"]),
+        ("learner", _named("value learner"), names["learner"]),
+        ("preset", _named("starting point: paper, compact or debug"), names["preset"]),
+        ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], names["seed"]),
+        ("steps", Annotated[int, tyro.conf.arg(help="agent steps")], names["steps"]),
+        ("out", Annotated[Path | None, tyro.conf.arg(help="new run folder (default: runs/ENV-METHOD-SEED)")], None),
+        ("config", Annotated[Path | None, tyro.conf.arg(help="YAML file of settings, as a run's config.yaml")], None),
+        ("resume", Annotated[Path | None, tyro.conf.arg(help="run folder to continue")], None),
+        ("plugins", Annotated[str | None, tyro.conf.arg(name="import", help="module that registers your own")], None),
+        ("run", tyro.conf.OmitArgPrefixes[RunOptions], run),
+        ("environment", EnvironmentConfig, config.environment),
+        ("training", TrainingConfig, config.training),
+    ]
+    for name, part in ((config.learner, config.learner_config), (config.method, config.method_config)):
+        if dataclasses.fields(part):
+            fields.append((_identifier(name), type(part), part))
+    return dataclasses.make_dataclass("Train", fields)
+
+
+def _named(text: str) -> Any:
+    return Annotated[str, tyro.conf.arg(help=text)]
+
+
+def _identifier(name: str) -> str:
+    return name.replace("-", "_")
+
+
+def _describe(names: Mapping[str, Any]) -> str:
+    return (
+        f"Train {names['method']} on {names['learner']}, preset {names['preset']}. "
+        "Other methods, learners and presets bring options and defaults of their own: name them before --help."
+    )
+
+
+def _start(options: Any, names: Mapping[str, Any]) -> None:
+    config = _config(options)
+    run = options.out or Path("runs") / f"{options.env.replace('/', '-')}-{options.method}-{options.seed}"
+    from foveal.agent import Agent
+
+    agent = Agent.from_config(config)
+    trainer = Trainer(agent, options.run, run=run)
+    print(f"training {config.method} on {config.env}; everything goes to {run}")
+    trainer.train(options.steps)
+    print(f"done: {run}\nnext: foveal evaluate {run} --on train color_hard, or foveal explain {run}")
+
+
+def _config(options: Any) -> Config:
+    sections = {"environment": options.environment, "training": options.training}
+    for name in (options.learner, options.method):
+        if hasattr(options, _identifier(name)):
+            sections[name] = getattr(options, _identifier(name))
+    return configure(options.env, options.method, options.learner, options.preset, options.seed, sections)

@@ -1,0 +1,91 @@
+"""The deterministic policy as an ONNX file that runs without foveal and without PyTorch."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from foveal.errors import FovealError
+from foveal.networks.encoders import ConvEncoder
+from foveal.types import Observation
+
+if TYPE_CHECKING:
+    from foveal.agent import Agent
+
+TOLERANCE = 1e-3
+
+
+class DeterministicPolicy(nn.Module):
+    """What is exported: (B, C, H, W) ``uint8``, and (B, V) where there is a vector, to actions."""
+
+    def __init__(self, agent: Agent) -> None:
+        super().__init__()
+        self.method = copy.deepcopy(agent.method).cpu()
+        self.learner = copy.deepcopy(agent.learner).cpu()
+        for module in self.learner.modules():
+            if isinstance(module, ConvEncoder):
+                module.dtype = torch.float32  # runtimes rarely have bfloat16 convolutions
+
+    def forward(self, image: Tensor, vector: Tensor | None = None) -> Tensor:
+        """(B, A) in [-1, 1], or (B,) where actions are discrete."""
+        obs = Observation(image.to(torch.float32), vector)
+        return self.learner.best_action(self.method.observe(obs))
+
+
+def export_onnx(agent: Agent, path: Path) -> Path:
+    """Write the file and compare it with PyTorch on random observations.
+
+    Raises:
+        FovealError: the extra is missing, the file can't be written, or the two disagree by more than 1e-3.
+    """
+    runtime = _runtime()
+    policy = DeterministicPolicy(agent).eval()
+    inputs = _random_inputs(agent, batch=2)
+    names = ["image", "vector"][: len(inputs)]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batch = torch.export.Dim("batch", min=1)
+    torch.onnx.export(
+        policy,
+        inputs,
+        str(path),
+        input_names=names,
+        output_names=["action"],
+        dynamic_shapes=tuple({0: batch} for _ in inputs),
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )
+    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    for size in (1, 3):
+        checked = _random_inputs(agent, batch=size)
+        with torch.no_grad():
+            expected = policy(*checked).numpy()
+        (found,) = session.run(None, {n: i.numpy() for n, i in zip(names, checked, strict=True)})
+        if not np.allclose(found, expected, atol=TOLERANCE):
+            worst = np.abs(found - expected).max()
+            raise FovealError(f"the exported policy {path} disagrees with PyTorch by {worst:.2g}; don't use it")
+    return path
+
+
+def _random_inputs(agent: Agent, batch: int) -> tuple[Tensor, ...]:
+    generator = torch.Generator().manual_seed(0)
+    size = agent.env_options["image_size"]
+    image = torch.randint(0, 256, (batch, agent.shapes.image[0], size, size), generator=generator, dtype=torch.uint8)
+    if not agent.shapes.vector:
+        return (image,)
+    return image, torch.randn(batch, agent.shapes.vector, generator=generator)
+
+
+def _runtime() -> Any:
+    try:
+        import onnx  # noqa: F401
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError as error:
+        raise FovealError(f"exporting needs {error.name}: pip install 'foveal[onnx]'") from error
+    return onnxruntime

@@ -1,0 +1,32 @@
+"""DrQ: random shift of what the critic learns from (Kostrikov, Yarats and Fergus, ICLR 2021)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from foveal.methods.base import METHODS, Method
+from foveal.methods.crops import shift_batch
+from foveal.types import Batch
+
+
+@dataclass(frozen=True)
+class DrQConfig:
+    """Hyperparameters of DrQ, with one draw for the target and one for the value (K = M = 1), as DMC-GB runs it.
+
+    Attributes:
+        shift: pad of the random shift, in pixels.
+    """
+
+    shift: int = 4
+
+
+@METHODS.register("drq")
+class DrQ(Method):
+    """The learner on randomly shifted observations, and nothing else."""
+
+    Config = DrQConfig
+    config: DrQConfig
+
+    def prepare(self, batch: Batch) -> Batch:
+        """Random shift of both observations, each with its own draw."""
+        return shift_batch(batch, self.config.shift, self.generator)

@@ -1,0 +1,14 @@
+"""Exponential moving averages of weights: target networks and momentum encoders."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+
+@torch.no_grad()
+def blend(target: nn.Module, source: nn.Module, tau: float) -> None:
+    """Move every parameter of ``target`` by the share ``tau`` towards that of ``source``, in one fused operation."""
+    targets: list[Tensor] = list(target.parameters())
+    sources: list[Tensor] = list(source.parameters())
+    torch._foreach_lerp_(targets, sources, tau)

@@ -1,0 +1,535 @@
+"""Pages: what they say is what was measured, they carry everything, and they work in a browser."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import json
+import re
+import shutil
+import subprocess
+from dataclasses import replace
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image
+from torch import Tensor
+
+from foveal.errors import FovealError
+from foveal.report import Attention, Curve, Moment, Training, charts, demo_page, explain, look, page, pictures
+from foveal.report.attention import _Thinned
+from foveal.report.demo import duration
+from foveal.report.explain import explain_page
+from foveal.results import Condition, Episode, Results, machine, versions
+from foveal.statistics import summary
+
+SIDE = 32
+HOSTILE = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)> & \"quotes\""
+
+
+class Room(gymnasium.Env[Any, Any]):
+    """Random pictures for 20 steps."""
+
+    observation_space = spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8)
+    action_space: spaces.Space[Any] = spaces.Box(-1.0, 1.0, (2,), np.float32)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.left = 20
+        return self._image(), {}
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        self.left -= 1
+        return self._image(), 0.5, False, self.left == 0, {}
+
+    def _image(self) -> np.ndarray:
+        return self.np_random.integers(0, 256, (SIDE, SIDE, 3), np.uint8)
+
+
+class Segmented(Room):
+    """The agent's own pixels are a block of 8 x 4."""
+
+    def agent_mask(self) -> np.ndarray:
+        mask = np.zeros((SIDE, SIDE), bool)
+        mask[8:16, 8:12] = True
+        return mask
+
+
+class Choices(Room):
+    """Discrete actions, and nobody can tell which pixels are the agent's."""
+
+    action_space = spaces.Discrete(3)
+
+
+class Proprioceptive(Room):
+    """An image beside a vector."""
+
+    observation_space = spaces.Dict(  # type: ignore[assignment]
+        {"image": spaces.Box(0, 255, (SIDE, SIDE, 3), np.uint8), "vector": spaces.Box(-1.0, 1.0, (4,), np.float32)}
+    )
+
+    def _image(self) -> Any:
+        return {"image": super()._image(), "vector": np.full(4, 0.25, np.float32)}
+
+
+class Square:
+    """Values the brightness of the block [8:16, 8:16] of the newest frame, and nothing else: its saliency is known."""
+
+    env_id = "Room"
+    env_options = {"image_size": SIDE, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}
+    seed = 1
+    method_name, learner_name, steps, updates = "sgqn", "sac", 1000, 900
+    device = torch.device("cpu")
+
+    def __init__(self, env: type[Room] = Segmented) -> None:
+        self.env = env
+        self.seen: list[tuple[torch.dtype, tuple[int, ...], Tensor | None]] = []
+
+    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, None]:
+        assert deterministic
+        return self.env.action_space.sample() * 0, None
+
+    def values(self, obs: Tensor, action: Tensor, vector: Tensor | None = None) -> Tensor:
+        self.seen.append((action.dtype, tuple(action.shape), vector))
+        value = obs[:, -3:, 8:16, 8:16].mean(dim=(1, 2, 3))  # (B,)
+        return torch.stack([value, -100 * obs.sum(dim=(1, 2, 3))])  # the second head would mark everything
+
+
+# --- what is measured -------------------------------------------------------------------------------------------------
+
+
+def test_attention_of_a_critic_whose_saliency_is_known() -> None:
+    agent = Square()
+    (found,) = look(agent, moments=20, progress=False)
+    assert len(found.moments) == 20
+    block = np.zeros((SIDE, SIDE), bool)
+    block[8:16, 8:16] = True
+    for moment in found.moments:
+        assert np.array_equal(moment.mask, block)  # 64 equal pixels are 6.25 % and tie at the 95 % quantile
+        assert np.allclose(moment.strength, block / (3 * 64))
+        assert np.isclose(moment.value, moment.frame[8:16, 8:16].mean())
+    assert found.precision == pytest.approx(0.5)
+    assert found.share == pytest.approx(32 / SIDE**2)
+    assert found.ratio == pytest.approx(16)
+    assert found.rewards.sum() == found.episode.total == 10.0
+    assert [m.step for m in found.moments] == list(range(20))
+
+
+def test_looking_is_repeatable_and_takes_fewer_moments_when_asked() -> None:
+    first, again = (look(Square(), moments=6, progress=False)[0] for _ in range(2))
+    assert [m.step for m in first.moments] == [0, 4, 8, 12, 16]
+    assert all(np.array_equal(a.frame, b.frame) for a, b in zip(first.moments, again.moments, strict=True))
+    other = look(Square(), moments=6, seed=5, progress=False)[0]
+    assert not np.array_equal(first.moments[0].frame, other.moments[0].frame)
+
+
+def test_discrete_actions_and_vectors_reach_the_critic() -> None:
+    agent = Square(Choices)
+    (found,) = look(agent, moments=5, progress=False)
+    assert agent.seen[0][:2] == (torch.int64, (5,))
+    assert found.precision is found.share is found.ratio is None
+    agent = Square(Proprioceptive)
+    look(agent, moments=5, progress=False)
+    assert agent.seen[0][:2] == (torch.float32, (5, 2))
+    assert torch.equal(agent.seen[0][2], torch.full((5, 4), 0.25))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"saliency": "guided_backprob"}, "guided_backprop"),
+        ({"quantile": 1.0}, "quantile"),
+        ({"moments": 0}, "moment"),
+        ({"on": "color_herd"}, "color_hard"),
+    ],
+)
+def test_bad_requests_are_refused(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(FovealError, match=message):
+        look(Square(), progress=False, **options)
+
+
+@given(st.integers(1, 40), st.integers(1, 400), st.booleans())
+def test_thinning_keeps_even_distances(wanted: int, length: int, known: bool) -> None:
+    thinned = _Thinned(wanted, length if known else None)
+    made = 0
+
+    def item(step: int) -> Any:
+        nonlocal made
+        made += 1
+        return step
+
+    for _ in range(length):
+        thinned.offer(item)
+    steps = thinned.even()
+    assert steps[0] == 0
+    assert min(wanted, length) / 2 <= len(steps) <= wanted
+    assert len(set(np.diff(steps))) <= 1
+    if known:
+        assert made == len(steps)
+
+
+# --- pictures, charts, markup -----------------------------------------------------------------------------------------
+
+
+def decoded(uri: str) -> np.ndarray:
+    head, _, body = uri.partition(",")
+    assert head in {"data:image/png;base64", "data:image/webp;base64"}
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(body))).convert("RGB"))
+
+
+def test_pictures_show_what_they_should() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (8, 8, 3), np.uint8)
+    mask = np.zeros((8, 8), bool)
+    mask[2, 3] = True
+    kept = pictures.masked(frame, mask)
+    assert np.array_equal(kept[2, 3], frame[2, 3])
+    assert kept[~mask].max() <= 53  # 0.16 * 255 + 12
+    assert np.array_equal(decoded(pictures.png(frame)), frame)
+    blank = pictures.heat(frame, np.zeros((8, 8), np.float32))
+    assert np.array_equal(blank[..., 0], blank[..., 1])  # grey where nothing is salient
+    strong = np.zeros((8, 8), np.float32)
+    strong[2, 3] = 1e-9  # any scale
+    assert pictures.heat(frame, strong)[2, 3].tolist() == [252, 255, 164]
+
+
+def test_a_small_picture_keeps_single_pixels_sharp() -> None:
+    frame = np.zeros((64, 64, 3), np.uint8)
+    frame[10::16, 10::16] = (252, 255, 164)
+    assert np.array_equal(decoded(pictures.webp(frame)), frame)
+    noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
+    assert np.abs(decoded(pictures.webp(noise)).astype(int) - noise).mean() < 20
+
+
+def test_colors_run_from_dark_to_light() -> None:
+    scale = pictures.colors(np.linspace(0, 1, 64, dtype=np.float32))
+    lightness = scale @ np.array([0.299, 0.587, 0.114])
+    assert (np.diff(lightness) > 0).all()
+
+
+def test_a_sheet_holds_its_pictures_row_by_row() -> None:
+    parts = [np.full((4, 6, 3), 10 * index, np.uint8) for index in range(5)]
+    whole = pictures.sheet(parts, 3)
+    assert whole.shape == (8, 18, 3)
+    assert whole[0, [0, 6, 12], 0].tolist() == [0, 10, 20]
+    assert whole[4, [0, 6, 12], 0].tolist() == [30, 40, 0]
+
+
+@given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5), st.integers(2, 8))
+def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int) -> None:
+    found = charts.ticks(low, low + span, count)
+    slack = 1e-6 * (abs(low) + span)
+    assert found[0] <= low + slack
+    assert found[-1] >= low + span - slack
+    assert 2 <= len(found) <= 2 * count + 2
+    digits = f"{found[1] - found[0]:.3e}"[0]
+    assert digits in "125"
+
+
+def test_a_learning_curve_puts_points_where_they_belong() -> None:
+    points = [(500, summary([40.0, 60.0])), (1000, summary([100.0]))]
+    svg = charts.learning_curve([(250, 0.0)], points, ("random policy", 10.0), charts.WIDE)
+    centres = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
+    (x0, y0), (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in centres]
+    assert x2 - x1 == pytest.approx(2 * (x1 - x0), abs=0.2)  # 250, 500, 1000 steps
+    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)  # 0, 50, 100
+    assert "random policy 10" in svg
+    assert "agent steps" in svg
+
+
+def test_charts_stand_empty_and_flat_data() -> None:
+    assert "<svg" in charts.learning_curve([], [], None, charts.NARROW)
+    assert "<svg" in charts.sparkline("reward", range(3), np.zeros(3), 3)
+    assert "<svg" in charts.intervals(["train"], [("SGQN", [summary([0.0])]), ("SAC", [None])], "return", charts.WIDE)
+
+
+class Reader(HTMLParser):
+    """Tags and text of a page."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__(convert_charrefs=True)
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.text: list[str] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    def all(self, tag: str) -> list[dict[str, str | None]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@given(st.text())
+def test_text_and_attributes_are_escaped(text: str) -> None:
+    text = text.replace("\r", "").replace("\0", "")
+    read = Reader(page.element("p", text, title=text))
+    assert read.tags == [("p", {"title": text})]
+    assert "".join(read.text) == text
+
+
+def test_data_blocks_cannot_end_their_script() -> None:
+    block = page.data_block("x", {"text": HOSTILE})
+    assert block.count("</script") == 1
+    assert json.loads(block.partition(">")[2].rpartition("</script>")[0]) == {"text": HOSTILE}
+
+
+# --- pages ------------------------------------------------------------------------------------------------------------
+
+
+def an_attention(perturbation: str, source: str | None) -> Attention:
+    random = np.random.default_rng(3)
+    moments = tuple(
+        Moment(
+            step,
+            random.integers(0, 256, (SIDE, SIDE, 3), np.uint8),
+            random.random((SIDE, SIDE), np.float32),
+            random.random((SIDE, SIDE)) > 0.95,
+            float(step),
+            random.random((SIDE, SIDE)) > 0.9,
+        )
+        for step in range(0, 30, 3)
+    )
+    episode = Episode(0, 42, 15.0, 30, False, "draft")
+    return Attention("dmc/room-sit", perturbation, source, episode, np.full(30, 0.5), moments, "guided_backprop", 0.95)
+
+
+def some_results(policy: dict[str, Any], means: dict[str, float], source: str = "generated") -> Results:
+    conditions = tuple(
+        Condition(
+            name,
+            None if name == "train" else source,
+            "draft",
+            tuple(Episode(i, 42, mean + i - 1, 30, False, "draft") for i in range(3)),
+        )
+        for name, mean in means.items()
+    )
+    environment = {"id": "dmc/room-sit", "image_size": SIDE}
+    return Results(environment, policy, 42, conditions, None, 1.0, "2026-01-01T00:00:00+00:00", versions(), machine())
+
+
+SGQN = {"name": "agent", "method": "sgqn", "learner": "sac", "updates": 1200}
+SAC = {"name": "agent", "method": "none", "learner": "sac", "updates": 1200}
+
+
+def a_demo(folder: Path, **changes: Any) -> Path:
+    curve = Curve([(100, 5.0), (200, 30.0)], [(100, summary([4.0, 9.0])), (200, summary([30.0, 50.0]))])
+    contents: dict[str, Any] = {
+        "results": some_results(SGQN, {"train": 321.0, "color_hard": 210.0}),
+        "random": some_results({"name": "random"}, {"train": 30.0, "color_hard": 29.0}),
+        "baseline": some_results(SAC, {"train": 333.0, "color_hard": 77.0}),
+        "training": Training(1200, 1200, 840.0, curve, machine(), f"foveal demo --name {HOSTILE}"),
+        "attentions": [an_attention("train", None), an_attention("color_hard", "generated")],
+        "config": {"note": HOSTILE, "method": {"quantile": 0.95}},
+    }
+    return demo_page(folder / "demo.html", **(contents | changes))
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return a_demo(tmp_path_factory.mktemp("demo"))
+
+
+@pytest.fixture(scope="module")
+def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("explained") / "explain.html"
+    return explain(Square(), "train", path, frames=3, moments=10, progress=False)
+
+
+@pytest.fixture(params=["demo", "explained"])
+def any_page(request: pytest.FixtureRequest) -> Path:
+    return Path(request.getfixturevalue(request.param))
+
+
+def test_pages_carry_everything_they_need(any_page: Path) -> None:
+    source = any_page.read_text(encoding="utf-8")
+    read = Reader(source)
+    references = [value for _, attrs in read.tags for key, value in attrs.items() if key in {"src", "href"}]
+    assert references
+    assert all(value is not None and value.startswith("data:") for value in references)
+    assert "url(" not in source
+    assert "@import" not in source
+    assert "default-src 'none'" in (read.all("meta")[1]["content"] or "")
+    assert all("alt" in attributes for attributes in read.all("img"))
+    assert all(len(attributes["alt"] or "") > 10 for attributes in read.all("img") if "hidden" not in attributes)
+    assert all({"role", "aria-label"} <= set(a) or "aria-hidden" in a for a in read.all("svg"))
+    assert read.all("html") == [{"lang": "en"}]
+    assert len(read.all("h1")) == 1
+    assert not [key for _, attrs in read.tags for key in attrs if key.startswith("on") or key == "style"]
+
+
+def test_what_users_wrote_is_shown_and_never_run(demo: Path) -> None:
+    read = Reader(demo.read_text(encoding="utf-8"))
+    scripts = read.all("script")
+    assert [a.get("type") for a in scripts] == ["application/json", "application/json", None]
+    assert any(HOSTILE.replace('"', '\\"') in text for text in read.text)
+    assert not [a for a in read.all("img") if a.get("src") == "x"]
+
+
+def test_the_demo_page_tells_the_numbers_and_their_source(demo: Path) -> None:
+    text = " ".join("".join(Reader(demo.read_text(encoding="utf-8")).text).split())
+    for said in ("321", "210", "333", "77", "320 to 322", "plain SAC", "random policy", "1,200 updates", "14 minutes"):
+        assert said in text, said
+    assert "10.7 times what a random policy gets" in text
+    assert "not comparable with published ones" in text
+    assert len(re.findall("color_hard ?generated", text)) == 3  # return table, precision table and pictures
+    ledger = json.loads(demo.with_suffix(".json").read_text(encoding="utf-8"))
+    assert ledger["format"] == "foveal.demo/1"
+    assert Results.from_dict(ledger["results"])["train"].summary["mean"] == 321
+    assert Results.from_dict(ledger["baseline"])["color_hard"].returns.tolist() == [76, 77, 78]
+    assert ledger["attention"][1]["ratio"] == an_attention("color_hard", "generated").ratio
+    assert ledger["training"]["curve"]["evaluations"][1]["mean"] == 40
+    assert ledger["config"]["note"] == HOSTILE
+
+
+def test_a_demo_without_baseline_and_with_the_benchmarks_own_data(tmp_path: Path) -> None:
+    results = some_results(SGQN, {"train": 1.0, "color_hard": 1.0}, "dmc-gb")
+    attentions = [replace(an_attention("color_hard", "dmc-gb"), moments=an_attention("train", None).moments[:1])]
+    path = a_demo(tmp_path, baseline=None, results=results, attentions=attentions)
+    text = path.read_text(encoding="utf-8")
+    assert "plain SAC" not in text
+    assert ">DMC-GB</span>" in text
+    assert "not comparable" not in text
+
+
+def test_a_demo_never_mixes_environments(tmp_path: Path) -> None:
+    other = replace(some_results(SAC, {"train": 1.0}), environment={"id": "dmc/room-stand"})
+    with pytest.raises(FovealError, match="room-stand"):
+        a_demo(tmp_path, baseline=other)
+    assert not list(tmp_path.iterdir())
+
+
+def test_explain_tells_the_ratio(explained: Path) -> None:
+    text = "".join(Reader(explained.read_text(encoding="utf-8")).text)
+    assert "50.0 % of the mask lies on the agent, which fills 3.1 % of the picture (16.0× chance)" in text  # noqa: RUF001
+    assert "Return 10.0 in 20 steps" in text
+    assert explained.is_absolute()
+
+
+@pytest.mark.parametrize("frames", [0, 9])
+def test_explain_refuses_a_strip_that_is_no_strip(tmp_path: Path, frames: int) -> None:
+    with pytest.raises(FovealError, match="frames"):
+        explain(Square(), out=tmp_path / "x.html", frames=frames, progress=False)
+
+
+def test_explain_refuses_a_bad_place_before_any_work(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    agent = Square()
+    for place in (tmp_path, tmp_path / "file" / "x.html"):
+        with pytest.raises(FovealError, match="folder"):
+            explain(agent, out=place, progress=False)
+    assert not agent.seen
+
+
+def test_explain_page_without_an_agent_mask(tmp_path: Path) -> None:
+    bare = an_attention("train", None)
+    bare = replace(bare, moments=tuple(replace(moment, agent=None) for moment in bare.moments))
+    path = explain_page(tmp_path / "x.html", [bare], {"name": "somebody's policy"}, {})
+    assert "mask on the agent" not in path.read_text(encoding="utf-8")
+
+
+def test_durations_in_words() -> None:
+    assert [duration(s) for s in (3, 89, 840, 7199, 12_000)] == [
+        "3 seconds",
+        "89 seconds",
+        "14 minutes",
+        "2 h 00 min",
+        "3 h 20 min",
+    ]
+
+
+# --- in a browser -----------------------------------------------------------------------------------------------------
+
+PROBE = """
+addEventListener("load", () => setTimeout(() => {
+  const painted = (canvas) => canvas.getContext("2d")
+    .getImageData(0, 0, canvas.width, canvas.height).data.some((value, index) => index % 4 < 3 && value > 60);
+  const players = [...document.querySelectorAll(".player")].map((player) => {
+    const slider = player.querySelector("input[type=range]");
+    const first = player.querySelector("output").textContent;
+    slider.value = slider.max;
+    slider.dispatchEvent(new Event("input"));
+    const last = player.querySelector("output").textContent;
+    const toggle = player.querySelector("input[data-layer=mask]");
+    toggle.click();
+    const layers = [...player.querySelectorAll(".views > div")].map((view) => !view.hidden);
+    toggle.click();
+    player.querySelector("button").click();
+    const button = player.querySelector("button").textContent;
+    const canvases = [...player.querySelectorAll("canvas")].map(painted);
+    return { shown: !player.hidden, painted: canvases, first, last, layers, button };
+  });
+  const images = [...document.images].map((image) => image.complete ? image.naturalWidth : 0);
+  const wide = document.documentElement.scrollWidth - innerWidth;
+  const probe = document.body.appendChild(document.createElement("pre"));
+  probe.id = "probe";
+  probe.textContent = JSON.stringify({ images, players, wide, title: document.title });
+}, 200));
+"""
+
+
+@pytest.fixture(scope="module")
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if binary is None:
+        pytest.skip("chromium is not installed")
+    profile = tmp_path_factory.mktemp("chromium")
+    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
+    switches += " disable-component-update disable-sync disable-dev-shm-usage enable-logging=stderr dump-dom"
+    return [binary, *(f"--{s}" for s in switches.split()), f"--user-data-dir={profile}", "--virtual-time-budget=5000"]
+
+
+def visit(chromium: list[str], source: str, folder: Path, width: int = 1000) -> tuple[dict[str, Any], list[str]]:
+    """What the probe found in a page, and what the browser's console said."""
+    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
+    probed = source.replace("script-src ", f"script-src &#x27;sha256-{digest}&#x27; ")
+    probed = probed.replace("</body>", f"<script>{PROBE}</script></body>")
+    assert probed.count(digest) == 1
+    path = folder / "probed.html"
+    path.write_text(probed, encoding="utf-8")
+    command = [*chromium, f"--window-size={width},900", path.as_uri()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
+    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
+    assert found, done.stdout[-500:]
+    return json.loads(found.group(1).replace("&amp;", "&").replace("&lt;", "<")), console
+
+
+def test_pages_work_in_a_browser(any_page: Path, chromium: list[str], tmp_path: Path) -> None:
+    found, console = visit(chromium, any_page.read_text(encoding="utf-8"), tmp_path)
+    assert console == []
+    assert found["images"]
+    assert min(found["images"]) >= SIDE
+    assert found["wide"] <= 0  # nothing sticks out sideways
+    assert "hacked" not in found["title"]
+    for player in found["players"]:
+        assert player["shown"]
+        assert player["painted"] == [True] * 3
+        assert player["first"].startswith("step 0 of")
+        assert player["last"] != player["first"]
+        assert player["layers"] == [True, True, False]
+        assert player["button"] == "Pause"
+
+
+def test_the_demo_page_fits_a_narrow_screen(demo: Path, chromium: list[str], tmp_path: Path) -> None:
+    found, console = visit(chromium, demo.read_text(encoding="utf-8"), tmp_path, width=500)
+    assert console == []
+    assert found["wide"] <= 0
+
+
+def test_the_browser_check_can_fail(demo: Path, chromium: list[str], tmp_path: Path) -> None:
+    source = demo.read_text(encoding="utf-8").replace("data:image/png;base64,", "https://example.invalid/", 1)
+    found, console = visit(chromium, source, tmp_path)
+    assert min(found["images"]) == 0
+    assert any("Content Security Policy" in line for line in console)
