@@ -169,3 +169,4 @@ def test_wrong_arrows_and_homeless_modules_are_caught(tmp_path: Path) -> None:
     unseen = [arrow for arrow in WRONG_ARROWS if " -> ".join(arrow) not in result.stdout]
     assert not unseen, f"{unseen} were not caught:\n{result.stdout}"
     assert "foveal.utils" in result.stdout
+    assert " 0 kept" in result.stdout, result.stdout

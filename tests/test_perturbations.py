@@ -123,6 +123,9 @@ def test_one_draw_an_episode_in_the_benchmarks_order() -> None:
         texels = model.tex_data[start : start + 300 * 300 * 3].reshape(300, 300, 3)
         corners = {tuple(texels[75, 75]), tuple(texels[75, 225])}
         assert corners == {tuple((colors[name] * 255).astype(np.uint8)) for name in ("grid_rgb1", "grid_rgb2")}
+        start = model.tex_adr[model.name2id("skybox", "texture")]
+        sky = _compiled("skybox", (("rgb1", tuple(colors["skybox_rgb"].tolist())),))  # the rest: the suite's
+        assert np.array_equal(model.tex_data[start : start + sky.size], sky)
     env.close()
 
 

@@ -167,6 +167,8 @@ def test_a_damaged_video_is_named(flat_videos: Path) -> None:
         file.write_bytes(content)
         with pytest.raises(FovealError, match=r"video2\.mp4 can't be decoded"):
             env.reset(seed=0)
+        with pytest.raises(FovealError, match=r"video2\.mp4 can't be decoded"):
+            cheap("video_easy", data=flat_videos)  # told before anything begins
     file.unlink()
     with pytest.raises(FovealError, match=r"can't read .*video2\.mp4"):
         env.reset(seed=0)

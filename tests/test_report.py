@@ -236,11 +236,11 @@ def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int
 
 def test_a_learning_curve_puts_points_where_they_belong() -> None:
     points = [(500, summary([40.0, 60.0])), (1000, summary([100.0]))]
-    svg = charts.learning_curve([(250, 0.0)], points, ("random policy", 10.0), charts.WIDE)
+    svg = charts.learning_curve([(250, 25.0)], points, ("random policy", 10.0), charts.WIDE)
     centres = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     (x0, y0), (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in centres]
     assert x2 - x1 == pytest.approx(2 * (x1 - x0), abs=0.2)  # 250, 500, 1000 steps
-    assert y0 - y1 == pytest.approx(y1 - y2, abs=0.2)  # 0, 50, 100
+    assert y1 - y2 == pytest.approx(2 * (y0 - y1), abs=0.2)  # 25, 50, 100
     assert "random policy 10" in svg
     assert "agent steps" in svg
 
@@ -522,8 +522,10 @@ def test_pages_work_in_a_browser(any_page: Path, chromium: list[str], tmp_path: 
         assert player["button"] == "Pause"
 
 
-def test_the_demo_page_fits_a_narrow_screen(demo: Path, chromium: list[str], tmp_path: Path) -> None:
-    found, console = visit(chromium, demo.read_text(encoding="utf-8"), tmp_path, width=500)
+def test_the_demo_page_fits_a_narrow_screen(chromium: list[str], tmp_path: Path) -> None:
+    many = dict.fromkeys(["train", "color_easy", "color_hard", "video_easy", "video_hard"], 123.0)
+    path = a_demo(tmp_path, results=some_results(SGQN, many))
+    found, console = visit(chromium, path.read_text(encoding="utf-8"), tmp_path, width=500)
     assert console == []
     assert found["wide"] <= 0
 

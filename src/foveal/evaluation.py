@@ -129,7 +129,7 @@ def evaluate(
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
 
     def deterministic(_: PixelEnv) -> Act:
-        return lambda observation: agent.predict(observation, deterministic=False)[0]
+        return lambda observation: agent.predict(observation, deterministic=True)[0]
 
     return _run(plan, deterministic, describe_agent(agent), episodes, progress)
 

@@ -41,8 +41,7 @@ class RunFolder:
         Raises:
             FovealError: it exists and is not empty, or can't be written.
         """
-        if path.exists() and (not path.is_dir() or any(path.iterdir())):
-            raise FovealError(f"{path} exists already: choose another run folder, or continue it with --resume {path}")
+        refuse_existing(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
             settings = {**config.as_dict(), "run": dataclasses.asdict(options)}
@@ -104,6 +103,16 @@ class RunFolder:
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         with (self.path / name).open("a") as file:
             file.write(json.dumps(record) + "\n")
+
+
+def refuse_existing(path: Path) -> None:
+    """Refuse a run folder that holds something.
+
+    Raises:
+        FovealError: it exists and is not an empty folder.
+    """
+    if path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise FovealError(f"{path} exists already: choose another run folder, or continue it with --resume {path}")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

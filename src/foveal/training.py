@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
@@ -19,12 +20,15 @@ from foveal.agent import Agent, EnvLike, restore
 from foveal.config import changed
 from foveal.envs import make_vector
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, evaluate, plan_for
+from foveal.evaluation import evaluate, plan_for
 from foveal.progress import Progress
 from foveal.replay import ReplayBuffer
 from foveal.results import Results
-from foveal.runs import RunFolder
+from foveal.runs import RunFolder, refuse_existing
 from foveal.types import Batch
+
+VALIDATION_SEED_OFFSET = 1042
+"""Evaluations during training choose the best checkpoint, so they must not see the final evaluation's episodes."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +36,8 @@ class RunOptions:
     """What happens beside learning.
 
     Attributes:
-        evaluate_every: agent steps between evaluations, 0 for none.
+        evaluate_every: agent steps between evaluations, 0 for none. None either where the environment was given as an
+            object and not as an id or a callable: the evaluation would cut the running episode short.
         evaluate_episodes: episodes per evaluation and perturbation.
         evaluate_on: "train" and names of perturbations.
         data: folder of DMC-GB's colours and videos for these; generated ones without it.
@@ -96,9 +101,19 @@ class Trainer:
         self.options = options or RunOptions()
         self.callbacks = list(callbacks)
         self.progress = progress
-        plan_for(
-            agent, list(self.options.evaluate_on), seed=agent.seed + SEED_OFFSET, data=self.options.data, env=agent.env
-        )
+        if run is not None:
+            refuse_existing(Path(run))
+        self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET
+        # An environment that was given as an object is in the middle of an episode whenever an evaluation is due.
+        self.evaluates = self.options.evaluate_every > 0 and not isinstance(agent.env, gymnasium.Env)
+        if self.evaluates:
+            plan_for(
+                agent,
+                list(self.options.evaluate_on),
+                seed=self.evaluation_seed,
+                data=self.options.data,
+                env=agent.env,
+            )
         agent.method.get_ready()
         self.target = agent.steps
         self.metrics: dict[str, Tensor] = {}
@@ -274,7 +289,7 @@ class Trainer:
         if forced:
             before = steps
         assert before is not None
-        if _crossed(before, steps, options.evaluate_every):
+        if self.evaluates and _crossed(before, steps, options.evaluate_every):
             self._evaluate()
         if self.folder is not None and (forced or _crossed(before, steps, options.checkpoint_every)):
             self._save()
@@ -284,6 +299,7 @@ class Trainer:
             self.agent,
             list(self.options.evaluate_on),
             self.options.evaluate_episodes,
+            seed=self.evaluation_seed,
             data=self.options.data,
             env=None if isinstance(self.agent.env, str) else self.agent.env,
             progress=False,

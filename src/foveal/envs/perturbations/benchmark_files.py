@@ -77,6 +77,16 @@ class VideoFolder:
     def __len__(self) -> int:
         return len(self.files)
 
+    def check(self) -> None:
+        """Open every file without decoding it, a few milliseconds each.
+
+        Raises:
+            FovealError: one of them is no video.
+        """
+        for file in self.files:
+            with _opened(file) as container:
+                container.streams.video[0]
+
     def frames(self, index: int) -> NDArray[np.uint8]:
         """(T, 3, size, size) of the video at ``index``.
 
@@ -109,18 +119,25 @@ def decoded(file: Path, size: int) -> NDArray[np.uint8]:
 
 
 def _decode(file: Path, size: int) -> NDArray[np.uint8]:
-    import av
-
-    try:
-        with _one_thread(), av.open(str(file)) as container:
-            frames = [_resized(frame.to_ndarray(format="rgb24"), size) for frame in container.decode(video=0)]
-    except (av.FFmpegError, IndexError, ValueError) as error:
-        raise FovealError(f"{file} can't be decoded ({error}): copy it again from the benchmark") from error
+    with _one_thread(), _opened(file) as container:
+        frames = [_resized(frame.to_ndarray(format="rgb24"), size) for frame in container.decode(video=0)]
     if not frames:
         raise FovealError(f"{file} holds no frame: copy it again from the benchmark")
     video = np.stack(frames)
     video.setflags(write=False)
     return video
+
+
+@contextmanager
+def _opened(file: Path) -> Iterator[Any]:
+    """PyAV's container, and one message for all that can be wrong with what is in it."""
+    import av
+
+    try:
+        with av.open(str(file)) as container:
+            yield container
+    except (av.FFmpegError, IndexError, ValueError) as error:
+        raise FovealError(f"{file} can't be decoded ({error}): copy it again from the benchmark") from error
 
 
 @contextmanager

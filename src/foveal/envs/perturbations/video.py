@@ -43,8 +43,11 @@ class VideoPerturbation(Perturbation):
 
     def __init__(self, data: Path | None = None) -> None:
         super().__init__(data)
-        self.source = "generated" if data is None else "dmc-gb"
-        self.items = self.benchmark_videos if data is None else len(VideoFolder(data / self.name, size=1))
+        self.source, self.items = "generated", self.benchmark_videos
+        if data is not None:
+            folder = VideoFolder(data / self.name, size=1)
+            folder.check()
+            self.source, self.items = "dmc-gb", len(folder)
         self.complete = self.items >= self.benchmark_videos
 
     def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
