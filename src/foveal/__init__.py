@@ -6,9 +6,10 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from foveal.agent import Agent, load
+    from foveal.agent import Agent
     from foveal.errors import FovealError
     from foveal.evaluation import evaluate, random_returns
+    from foveal.loading import load
     from foveal.report import explain
     from foveal.results import Results
     from foveal.training import Callback
@@ -23,7 +24,7 @@ _HOMES = {
     "Results": "results",
     "evaluate": "evaluation",
     "explain": "report",
-    "load": "agent",
+    "load": "loading",
     "random_returns": "evaluation",
 }
 

@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import dataclasses
-import math
-from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import gymnasium
 import numpy as np
 import torch
-from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
 from foveal.augmentations import AugmentationOptions
 from foveal.config import Config, config_from_dict, configure
-from foveal.envs import make
+from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.methods import METHODS, Setup
 from foveal.networks.precision import convolution_dtype
+from foveal.surroundings import describe, env_options, probe, shapes_from_json, shapes_to_json
 from foveal.types import Observation
 from foveal.updates import Updater
 
 if TYPE_CHECKING:
+    from foveal.replay import ReplayBuffer
     from foveal.training import Callback
 
-EnvLike = str | gymnasium.Env[Any, Any] | Callable[[], gymnasium.Env[Any, Any]]
 KIND = "foveal.agent"
-PRETRAINED = "pretrained:"
 
 
 class Agent:
@@ -62,8 +58,8 @@ class Agent:
         seed: int = 0,
         **overrides: Any,
     ) -> None:
-        config = configure(_describe(env), method, learner, preset, seed, overrides)
-        self._assemble(env, config, _probe(env, config))
+        config = configure(describe(env), method, learner, preset, seed, overrides)
+        self._assemble(env, config, probe(env, config))
 
     @classmethod
     def from_config(cls, config: Config) -> Agent:
@@ -73,7 +69,7 @@ class Agent:
             FovealError: as for ``Agent``.
         """
         agent = cls.__new__(cls)
-        agent._assemble(config.env, config, _probe(config.env, config))
+        agent._assemble(config.env, config, probe(config.env, config))
         return agent
 
     def _assemble(self, env: EnvLike, config: Config, shapes: Shapes) -> None:
@@ -82,6 +78,8 @@ class Agent:
         self.shapes = shapes
         self.device = _device(config.training.device)
         self.steps = 0
+        self.replay: ReplayBuffer | None = None  # lives on from one ``learn`` to the next; ``save`` leaves it out
+        self.learning_starts = 0  # agent steps at which there is enough of it
         dtype = convolution_dtype(config.training.precision, self.device)
         # One generator per purpose, so that how often one is used never shifts the draws of another.
         self.generator = torch.Generator(self.device).manual_seed(config.seed)
@@ -111,7 +109,7 @@ class Agent:
     @property
     def env_options(self) -> dict[str, Any]:
         """Keyword arguments of ``foveal.envs.make`` that give the observations it was trained on."""
-        return _env_options(self.config)
+        return env_options(self.config)
 
     @property
     def method_name(self) -> str:
@@ -146,6 +144,9 @@ class Agent:
     ) -> Agent:
         """Train for ``steps`` more agent steps; returns itself.
 
+        What was experienced stays in memory for the next call. An agent that was loaded has no such memory, and first
+        collects as much as a new one does, with its own policy.
+
         Args:
             steps: agent steps, each ``action_repeat`` simulator steps long.
             run: a new folder for TensorBoard, checkpoints, configuration and returns; None keeps nothing on disk.
@@ -155,6 +156,7 @@ class Agent:
 
         Raises:
             FovealError: the folder exists, or training had to stop: a reward or a loss that is not finite.
+            KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
         """
         from foveal.training import RunOptions, Trainer
 
@@ -204,22 +206,27 @@ class Agent:
         return self.learner.estimate(self.method.observe(Observation(obs, vector)), action).values
 
     def _batched(self, observation: Any) -> tuple[Observation, bool]:
-        is_dict = isinstance(observation, Mapping)
-        if is_dict != bool(self.shapes.vector):
-            wanted = "a dict of 'image' and 'vector'" if self.shapes.vector else "an image alone"
-            raise FovealError(f"this agent observes {wanted}")
-        image = np.asarray(observation["image"] if is_dict else observation)
-        options = self.env_options
-        shape = (self.shapes.image[0], options["image_size"], options["image_size"])
+        size = self.env_options["image_size"]
+        wanted = (self.shapes.image[0], size, size)
+        parts = _parts(observation, with_vector=bool(self.shapes.vector))
+        image = np.asarray(parts["image"])
         single = image.ndim == 3
-        if image.shape[-3:] != shape or image.ndim not in {3, 4}:
-            raise FovealError(f"expected an observation of shape {shape} or a batch of them, got {image.shape}")
-        tensor = torch.as_tensor(image[None] if single else image).to(self.device)
+        if image.shape[-3:] != wanted or image.ndim not in {3, 4}:
+            raise FovealError(f"expected an observation of shape {wanted} or a batch of them, got {image.shape}")
         vector = None
-        if is_dict:
-            values = np.asarray(observation["vector"], np.float32)
-            vector = torch.as_tensor(values[None] if single else values).to(self.device)
-        return Observation(tensor, vector).float(), single
+        if self.shapes.vector:
+            values = np.asarray(parts["vector"], np.float32)
+            if values.shape != (*image.shape[:-3], self.shapes.vector):
+                raise FovealError(
+                    f"expected a vector of {self.shapes.vector} numbers beside every image, got {values.shape} beside "
+                    f"images {image.shape}"
+                )
+            vector = self._tensor(values, single)
+        return Observation(self._tensor(image, single), vector).float(), single
+
+    def _tensor(self, array: NDArray[Any], single: bool) -> Tensor:
+        # A copy: arrays may be read-only or run backwards, which torch accepts with a warning or not at all.
+        return torch.from_numpy(np.array(array[None] if single else array, order="C")).to(self.device)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -237,7 +244,8 @@ class Agent:
             tensors |= {f"optimizers/{name}/{key}": value for key, value in held.items()}
         state = {
             "config": self.config.as_dict(),
-            "shapes": _shapes_to_json(self.shapes),
+            "shapes": shapes_to_json(self.shapes),
+            "device": self.device.type,
             "steps": self.steps,
             "updates": self.updates,
             "networks": described,
@@ -246,12 +254,24 @@ class Agent:
         return tensors, state
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Become the agent that gave this state; the configurations must agree."""
+        """Become the agent that gave this state; the configurations must agree.
+
+        Random draws go on as they would have, unless that was on another kind of device.
+
+        Raises:
+            FovealError: the networks differ.
+        """
         tree = checkpoint.join(tensors, state["networks"])
-        self.learner.load_state_dict(tree["learner"])
-        self.method.load_state_dict(tree["method"])
-        for generator, held in zip((self.generator, self.acting_generator), tree["generators"], strict=True):
-            checkpoint.load_generator_state(generator, held)
+        try:
+            self.learner.load_state_dict(tree["learner"])
+            self.method.load_state_dict(tree["method"])
+        except RuntimeError as error:
+            raise FovealError(
+                f"these weights are not of the networks that their configuration makes: {error}"
+            ) from error
+        if state.get("device", self.device.type) == self.device.type:  # else the generators are of another kind
+            for generator, held in zip((self.generator, self.acting_generator), tree["generators"], strict=True):
+                checkpoint.load_generator_state(generator, held)
         for name, optimizer in self.updater.optimizers().items():
             prefix = f"optimizers/{name}/"
             held = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
@@ -279,82 +299,22 @@ class Agent:
         return export_onnx(self, Path(path))
 
 
-def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Agent:
-    """An agent from ``agent.save``'s folder, a run's folder (its last good checkpoint), or ``"pretrained:NAME"``.
-
-    Args:
-        path: the folder, or the name of a policy that ships with foveal.
-        env: the environment, where it was the user's own and has no id.
-        device: where to put it, by default as its configuration says.
-
-    Raises:
-        FovealError: no such folder or policy, a damaged or foreign one, or one that this version can't read.
-    """
-    folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
-    return restore(_read(folder), env, device)
-
-
 def restore(held: checkpoint.Checkpoint, env: EnvLike | None = None, device: str | None = None) -> Agent:
-    """The agent of a checkpoint that has been read already; arguments as for ``load``."""
+    """The agent of a checkpoint that has been read already; arguments as for ``foveal.load``."""
     agent = Agent.__new__(Agent)
     config = config_from_dict(held.state["config"])
     if device is not None:
         config = _on_device(config, device)
-    agent._assemble(config.env if env is None else env, config, _shapes_from_json(held.state["shapes"]))
+    agent._assemble(config.env if env is None else env, config, shapes_from_json(held.state["shapes"]))
     agent.load_state(held.tensors, held.state)
     return agent
 
 
-def _read(folder: Path) -> checkpoint.Checkpoint:
-    if (folder / "checkpoints").is_dir():
-        latest = checkpoint.CheckpointStore(folder, kind=KIND).latest()
-        if latest is None:
-            raise FovealError(f"{folder} is a run without a checkpoint yet; let it train further")
-        return latest
-    return checkpoint.load(folder, kind=KIND)
-
-
-def _pretrained(name: str) -> Path:
-    root = Path(str(files("foveal") / "pretrained"))
-    shipped = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    wanted = name.removeprefix(PRETRAINED)
-    if wanted not in shipped:
-        raise FovealError(f"no pretrained policy {wanted!r}; these ship with foveal: {', '.join(shipped) or 'none'}")
-    return root / wanted
-
-
-def _env_options(config: Config) -> dict[str, Any]:
-    environment = config.environment
-    requirements = METHODS.get(config.method).requirements(config.method_config, environment.image_size)
-    return {
-        "image_size": requirements.render_size,
-        "frame_stack": environment.frame_stack,
-        "action_repeat": environment.action_repeat,
-        "quality": environment.quality,
-        "camera": environment.camera,
-    }
-
-
-def _probe(env: EnvLike, config: Config) -> Shapes:
-    """Shapes of the spaces, from an environment made for the purpose (or the user's own)."""
-    made = make(env, **_env_options(config))
-    space, size = made.observation_space, config.environment.image_size
-    vector = 0
-    if isinstance(space, spaces.Dict):
-        vector = math.prod(space["vector"].shape or ())
-        space = space["image"]
-    channels = (space.shape or (0,))[0]
-    if not isinstance(env, gymnasium.Env):
-        made.close()
-    return Shapes((channels, size, size), vector, made.action_space)
-
-
-def _describe(env: EnvLike) -> str:
-    if isinstance(env, str):
-        return env
-    if isinstance(env, gymnasium.Env):
-        return env.spec.id if env.spec is not None else type(env.unwrapped).__name__
-    return getattr(env, "__name__", type(env).__name__)
+def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:
+    names = {"image", "vector"} if with_vector else set()
+    if names != (set(observation) if isinstance(observation, Mapping) else set()):
+        raise FovealError(f"this agent observes {'a dict of image and vector' if names else 'an image alone'}")
+    return observation if names else {"image": observation}
 
 
 def _device(name: str) -> torch.device:
@@ -371,22 +331,3 @@ def _device(name: str) -> torch.device:
 
 def _on_device(config: Config, device: str) -> Config:
     return dataclasses.replace(config, training=dataclasses.replace(config.training, device=device))
-
-
-def _shapes_to_json(shapes: Shapes) -> dict[str, Any]:
-    if isinstance(shapes.action, spaces.Discrete):
-        action: dict[str, Any] = {"discrete": int(shapes.action.n)}
-    else:
-        action = {"continuous": list(shapes.action.shape or ())}
-    return {"image": list(shapes.image), "vector": shapes.vector, "action": action}
-
-
-def _shapes_from_json(state: Mapping[str, Any]) -> Shapes:
-    channels, height, width = state["image"]
-    action = state["action"]
-    space: spaces.Space[Any]
-    if "discrete" in action:
-        space = spaces.Discrete(action["discrete"])
-    else:
-        space = spaces.Box(-1.0, 1.0, tuple(action["continuous"]), np.float32)
-    return Shapes((channels, height, width), state["vector"], space)

@@ -67,6 +67,10 @@ class TrainingConfig:
     precision: str = "auto"
     device: str = "auto"
 
+    def __post_init__(self) -> None:
+        check_least(self, "training", 1, "batch_size", "n_step", "replay_capacity", "environments", "overlay_count")
+        check_least(self, "training", 0, "initial_random_steps", "catch_up_updates", "updates_per_step")
+
 
 @dataclass(frozen=True)
 class Config:
@@ -179,6 +183,8 @@ def config_from_dict(state: Mapping[str, Any]) -> Config:
 def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: str) -> Any:
     if override is not None and dataclasses.is_dataclass(override):
         return override
+    if not isinstance(override, Mapping | None):
+        raise FovealError(f"{name} must hold settings by name, not {override!r}")
     settings = base()
     for layer in [*layers, override or {}]:
         settings = changed(settings, layer, name)
@@ -202,6 +208,18 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
+
+
+def check_least(settings: Any, section: str, least: int, *names: str) -> None:
+    """Refuse settings that are too small.
+
+    Raises:
+        FovealError: one is below ``least``.
+    """
+    for name in names:
+        value = getattr(settings, name)
+        if not value >= least:
+            raise FovealError(f"{section}.{name} must be at least {least}, not {value}")
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

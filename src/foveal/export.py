@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import copy
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -38,38 +42,69 @@ class DeterministicPolicy(nn.Module):
 
 
 def export_onnx(agent: Agent, path: Path) -> Path:
-    """Write the file and compare it with PyTorch on random observations.
+    """Write the file once it has been compared with PyTorch on random observations.
 
     Raises:
         FovealError: the extra is missing, the file can't be written, or the two disagree by more than 1e-3.
     """
     runtime = _runtime()
     policy = DeterministicPolicy(agent).eval()
-    inputs = _random_inputs(agent, batch=2)
-    names = ["image", "vector"][: len(inputs)]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    batch = torch.export.Dim("batch", min=1)
-    torch.onnx.export(
-        policy,
-        inputs,
-        str(path),
-        input_names=names,
-        output_names=["action"],
-        dynamic_shapes=tuple({0: batch} for _ in inputs),
-        dynamo=True,
-        external_data=False,
-        verbose=False,
-    )
-    session = runtime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    for size in (1, 3):
-        checked = _random_inputs(agent, batch=size)
-        with torch.no_grad():
-            expected = policy(*checked).numpy()
-        (found,) = session.run(None, {n: i.numpy() for n, i in zip(names, checked, strict=True)})
-        if not np.allclose(found, expected, atol=TOLERANCE):
-            worst = np.abs(found - expected).max()
-            raise FovealError(f"the exported policy {path} disagrees with PyTorch by {worst:.2g}; don't use it")
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        names = _write(policy, _random_inputs(agent, batch=2), partial)
+        session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
+        for size in (1, 3):
+            _compare(policy, session, dict(zip(names, _random_inputs(agent, batch=size), strict=True)))
+        partial.replace(path)
+    except OSError as error:
+        raise FovealError(f"can't write {path}: {error.strerror}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
     return path
+
+
+def _write(policy: DeterministicPolicy, inputs: tuple[Tensor, ...], path: Path) -> list[str]:
+    """Export with any batch size; returns the names of the inputs."""
+    names = ["image", "vector"][: len(inputs)]
+    batch = torch.export.Dim("batch", min=1)
+    with _quiet():
+        program = torch.onnx.export(
+            policy,
+            inputs,
+            input_names=names,
+            output_names=["action"],
+            dynamic_shapes=tuple({0: batch} for _ in inputs),
+            dynamo=True,
+            verbose=False,
+        )
+    assert program is not None  # it is with dynamo=True
+    program.save(path, external_data=False)
+    return names
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Without what the exporter says of itself: torchvision is not needed here, and deprecated calls are its own."""
+    logger = logging.getLogger("torch.onnx._internal.exporter._registration")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", r"`isinstance\(treespec, LeafSpec\)` is deprecated", FutureWarning)
+            yield
+    finally:
+        logger.setLevel(level)
+
+
+def _compare(policy: DeterministicPolicy, session: Any, inputs: dict[str, Tensor]) -> None:
+    with torch.no_grad():
+        expected = policy(*inputs.values()).numpy()
+    (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    if not np.allclose(found, expected, atol=TOLERANCE):
+        worst = np.abs(found - expected).max()
+        raise FovealError(f"the exported policy disagrees with PyTorch by {worst:.2g}; nothing was written")
 
 
 def _random_inputs(agent: Agent, batch: int) -> tuple[Tensor, ...]:

@@ -11,9 +11,11 @@ from typing import Any
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {},
     "compact": {
-        "environment": {"image_size": 64, "quality": "draft"},
+        "environment": {"image_size": 48, "quality": "draft"},
         "training": {
             "batch_size": 64,
+            "n_step": 3,
+            "updates_per_step": 0.5,
             "replay_capacity": 100_000,
             "initial_random_steps": 500,
             "catch_up_updates": 0,

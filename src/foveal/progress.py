@@ -1,10 +1,15 @@
-"""The bar that long work shows, with the time left."""
+"""What long work shows, a bar with the time left, and how it is stopped."""
 
 from __future__ import annotations
 
-from types import TracebackType
+import signal
+import sys
+from types import FrameType, TracebackType
+from typing import Any
 
 from tqdm import tqdm
+
+SECONDS_BETWEEN_LINES = 10.0  # where the bar can't overwrite itself, as in a log file
 
 
 class Progress:
@@ -25,6 +30,7 @@ class Progress:
             unit="step",
             dynamic_ncols=True,
             smoothing=0.05,
+            mininterval=0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES,
         )
         self._facts: dict[str, str] = {}
 
@@ -46,5 +52,47 @@ class Progress:
 
     def told(self, **returns: float) -> None:
         """Show a return beside the bar."""
-        self._facts |= {name: f"{value:.0f}" for name, value in returns.items()}
+        self._facts |= {name: f"{value:.4g}" for name, value in returns.items()}
         self._bar.set_postfix(self._facts, refresh=False)
+
+
+class Interruption:
+    """Ctrl-C, noted and not obeyed at once: a step that is cut in two could not be saved. A second one is obeyed.
+
+    Within ``with``, in the main thread, and where nobody else handles the signal.
+
+    Attributes:
+        asked: whether Ctrl-C was pressed.
+    """
+
+    def __init__(self) -> None:
+        self.asked = False
+        self._installed = False
+
+    def __enter__(self) -> Interruption:
+        if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+            try:
+                signal.signal(signal.SIGINT, self._note)
+                self._installed = True
+            except ValueError:  # not the main thread, which is the one that hears of it
+                pass
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        if self._installed:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+    def raise_if_asked(self) -> None:
+        """Now the work is safe: do what was asked for.
+
+        Raises:
+            KeyboardInterrupt: if Ctrl-C was pressed.
+        """
+        if self.asked:
+            raise KeyboardInterrupt
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.asked:
+            signal.default_int_handler(number, frame)
+        self.asked = True
+        print("\nstopping after this step; press Ctrl-C once more to stop at once", file=sys.stderr)

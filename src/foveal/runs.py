@@ -6,16 +6,18 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
-from torch.utils.tensorboard import SummaryWriter
 
 from foveal.agent import KIND
 from foveal.checkpoint import CheckpointStore
 from foveal.config import Config
 from foveal.errors import FovealError
-from foveal.results import Results
+from foveal.results import Results, write_text
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, EPISODES, EVALUATIONS = "config.yaml", "episodes.jsonl", "evaluations.jsonl"
 
@@ -35,19 +37,17 @@ class RunFolder:
         self._purge_step: int | None = None
 
     @classmethod
-    def create(cls, path: Path, config: Config, options: Any) -> RunFolder:
-        """A new folder with the configuration in it.
+    def create(cls, path: Path) -> RunFolder:
+        """A new folder.
 
         Raises:
-            FovealError: it exists and is not empty, or can't be written.
+            FovealError: it exists and is not empty, or can't be made.
         """
         refuse_existing(path)
         try:
             path.mkdir(parents=True, exist_ok=True)
-            settings = {**config.as_dict(), "run": dataclasses.asdict(options)}
-            (path / CONFIG).write_text(yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
         except OSError as error:
-            raise FovealError(f"can't write to {path}: {error.strerror}") from error
+            raise FovealError(f"can't make {path}: {error.strerror}; choose another run folder") from error
         return cls(path)
 
     @classmethod
@@ -61,6 +61,20 @@ class RunFolder:
             raise FovealError(f"{path} is no run folder: it has no {CONFIG}")
         return cls(path)
 
+    def write_config(self, config: Config, options: Any, steps: int) -> None:
+        """Write the configuration: what ``foveal train --config`` repeats the run from.
+
+        Args:
+            config: the agent's.
+            options: the run's, a dataclass.
+            steps: agent steps at the end.
+
+        Raises:
+            FovealError: the folder can't be written.
+        """
+        settings = {**config.as_dict(), "steps": steps, "run": dataclasses.asdict(options)}
+        write_text(self.path / CONFIG, yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
+
     def rewind(self, step: int) -> None:
         """Forget what was logged after ``step``: it is about to happen again."""
         self._purge_step = step + 1
@@ -68,7 +82,7 @@ class RunFolder:
             path = self.path / name
             if path.exists():
                 kept = [line for line in _complete_lines(path) if json.loads(line)["step"] <= step]
-                path.write_text("".join(kept))
+                write_text(path, "".join(kept))
 
     def log_episode(self, step: int, stream: int, value: float) -> None:
         """A training episode's return."""
@@ -89,8 +103,10 @@ class RunFolder:
 
     @property
     def writer(self) -> SummaryWriter:
-        """TensorBoard's, opened when first needed."""
+        """TensorBoard's, imported and opened when first needed."""
         if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
             self._writer = SummaryWriter(str(self.path / "tensorboard"), purge_step=self._purge_step)
         return self._writer
 
@@ -101,8 +117,11 @@ class RunFolder:
             self._writer = None
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
-        with (self.path / name).open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        try:
+            with (self.path / name).open("a") as file:
+                file.write(json.dumps(record) + "\n")
+        except OSError as error:
+            raise FovealError(f"can't write to {self.path / name}: {error.strerror}; make room and resume") from error
 
 
 def refuse_existing(path: Path) -> None:

@@ -80,10 +80,13 @@ class CheckpointStore:
         self._clean()
         return written
 
-    def latest(self) -> Checkpoint | None:
+    def latest(self, *, segments: bool = True) -> Checkpoint | None:
         """The newest checkpoint that is undamaged, or None where the run has none.
 
         A damaged one is reported in the log and set aside as ``NUMBER.damaged``.
+
+        Args:
+            segments: False leaves the replay memory aside, unchecked.
 
         Raises:
             FovealError: all are damaged, or one can't be read for another reason: a newer format, permissions.
@@ -91,7 +94,7 @@ class CheckpointStore:
         damage = None
         for step in reversed(self._recovered_steps()):
             try:
-                checkpoint = load(self.path(step), kind=self.kind)
+                checkpoint = load(self.path(step), kind=self.kind, segments=segments)
             except DamagedCheckpoint as error:
                 damage = error
                 logger.warning("%s; trying the one before it", error)

@@ -7,12 +7,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
+from typing import Any
 
 import tyro
 
 from foveal.agent import Agent
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
+from foveal.evaluation import SEED_OFFSET, evaluate, plan_for, random_returns
 from foveal.report import Curve, Training, demo_page, look
 from foveal.results import Results, machine
 from foveal.runs import EPISODES, EVALUATIONS, read_records
@@ -21,8 +22,34 @@ from foveal.training import RunOptions, Trainer
 
 TASK = "dmc/cartpole-swingup"
 CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
-STEPS = {"compact": 20_000, "debug": 120}
-EPISODES_PER_CONDITION = {"compact": 10, "debug": 1}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How much of everything.
+
+    Attributes:
+        steps: agent steps of training.
+        evaluations: during training.
+        validation_episodes: in each of these.
+        episodes: under each condition, at the end.
+        moments: pictures in each player.
+        environment: settings that differ from the preset's.
+    """
+
+    steps: int
+    evaluations: int
+    validation_episodes: int
+    episodes: int
+    moments: int
+    environment: dict[str, Any]
+
+
+SCALES = {
+    "compact": Scale(20_000, 10, 2, 10, 60, {}),
+    # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
+    "debug": Scale(120, 2, 1, 1, 10, {"action_repeat": 40}),
+}
 
 
 @dataclass(frozen=True)
@@ -45,35 +72,49 @@ class DemoOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run the demo; the page's path is the last line printed."""
     options = tyro.cli(DemoOptions, args=list(arguments), prog="foveal demo")
-    if options.preset not in STEPS:
-        raise FovealError(f"the demo has the presets {' and '.join(STEPS)}, not {options.preset!r}")
-    print(run_demo(options))
+    if options.preset not in SCALES:
+        raise FovealError(f"the demo has the presets {' and '.join(SCALES)}, not {options.preset!r}")
+    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
+        raise FovealError(f"{options.out} exists already: choose another folder with --out, or delete this one")
+    print(run_demo(options, SCALES[options.preset]))
 
 
-def run_demo(options: DemoOptions) -> Path:
+def run_demo(options: DemoOptions, scale: Scale) -> Path:
     """Train, evaluate, look, and write the page; returns its path."""
-    agent = Agent(TASK, method="sgqn", learner="sac", preset=options.preset, seed=options.seed)
-    training = _train(agent, options)
-    episodes = EPISODES_PER_CONDITION[options.preset]
-    print(f"evaluating {episodes} episodes under each of {', '.join(CONDITIONS)}")
-    results = evaluate(agent, CONDITIONS, episodes, data=options.data)
+    agent = Agent(
+        TASK,
+        method="sgqn",
+        learner="sac",
+        preset=options.preset,
+        seed=options.seed,
+        environment=scale.environment,
+    )
     seed = agent.seed + SEED_OFFSET
-    chance = random_returns(TASK, CONDITIONS, episodes, seed, agent.env_options, data=options.data)
+    if options.data is not None:  # what is wrong with it shall be said now
+        plan_for(agent, CONDITIONS, seed=seed, data=options.data).rehearse()
+    training = _train(agent, options, scale)
+    print(f"evaluating {scale.episodes} episodes under each of {', '.join(CONDITIONS)}")
+    results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data)
+    chance = random_returns(TASK, CONDITIONS, scale.episodes, seed, agent.env_options, options.data)
     print(results.table())
     return demo_page(
         options.out / "index.html",
         results=results,
         random=chance,
         training=training,
-        attentions=look(agent, CONDITIONS, moments=60, data=options.data),
+        attentions=look(agent, CONDITIONS, moments=scale.moments, data=options.data),
         config=agent.config.as_dict(),
         baseline=_baseline(options, agent),
     )
 
 
-def _train(agent: Agent, options: DemoOptions) -> Training:
-    steps = STEPS[options.preset]
-    run = RunOptions(evaluate_every=steps // 10, evaluate_episodes=2, checkpoint_every=steps // 4)
+def _train(agent: Agent, options: DemoOptions, scale: Scale) -> Training:
+    steps = scale.steps
+    run = RunOptions(
+        evaluate_every=steps // scale.evaluations,
+        evaluate_episodes=scale.validation_episodes,
+        checkpoint_every=steps // 4,
+    )
     trainer = Trainer(agent, run, run=options.out / "run")
     print(f"training sgqn on {TASK} from pixels: {steps:,} agent steps, into {options.out / 'run'}")
     start = time.monotonic()

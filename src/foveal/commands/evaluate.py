@@ -9,9 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from foveal.agent import load
 from foveal.commands.plugins import import_plugins
 from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
+from foveal.loading import load
+from foveal.report.explain import check_writable
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class EvaluateOptions:
         quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
+        device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods or perturbations.
     """
 
@@ -38,13 +40,16 @@ class EvaluateOptions:
     quality: str | None = None
     random: bool = False
     out: Path | None = None
+    device: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
 def main(arguments: Sequence[str]) -> None:
     """Evaluate an agent and print the table."""
     options = tyro.cli(EvaluateOptions, args=import_plugins(arguments), prog="foveal evaluate")
-    agent = load(options.agent)
+    if options.out is not None:
+        check_writable(options.out)
+    agent = load(options.agent, device=options.device)
     data, quality = options.data, options.quality
     results = evaluate(agent, options.on, options.episodes, options.seed, data, quality)
     print(results.table())

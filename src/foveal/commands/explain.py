@@ -9,8 +9,8 @@ from typing import Annotated
 
 import tyro
 
-from foveal.agent import load
 from foveal.commands.plugins import import_plugins
+from foveal.loading import load
 from foveal.report import explain
 
 
@@ -28,6 +28,7 @@ class ExplainOptions:
         quality: of rendering: exact, fast or draft; by default as in training.
         saliency: name of the map.
         quantile: of the mask; by default the agent's own.
+        device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods, maps or perturbations.
     """
 
@@ -40,6 +41,7 @@ class ExplainOptions:
     quality: str | None = None
     saliency: str = "guided_backprop"
     quantile: float | None = None
+    device: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
@@ -47,7 +49,7 @@ def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
     page = explain(
-        load(options.agent),
+        load(options.agent, device=options.device),
         options.on,
         options.out,
         frames=options.frames,

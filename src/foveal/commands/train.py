@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
@@ -17,6 +18,7 @@ from foveal.errors import FovealError
 from foveal.training import RunOptions, Trainer
 
 DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0, "steps": 500_000}
+NUMBERS = ("seed", "steps")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -27,10 +29,16 @@ def main(arguments: Sequence[str]) -> None:
         _resume(resumed, others)
         return
     names, settings = _names(arguments)
-    options: Any = tyro.cli(
-        _options_class(names, settings), args=arguments, prog="foveal train", description=_describe(names)
-    )
-    _start(options, names)
+    options = _parse(arguments, names, settings)
+    if options.env != names["env"]:  # it stood behind other options, and defaults depend on it
+        names["env"] = options.env
+        options = _parse(arguments, names, settings)
+    _start(options)
+
+
+def _parse(arguments: Sequence[str], names: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
+    options = _options_class(names, settings)
+    return tyro.cli(options, args=arguments, prog="foveal train", description=_describe(names))
 
 
 def _resumed(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -45,8 +53,11 @@ def _resume(run: Path, others: list[str]) -> None:
     parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
     extra = parser.parse_args(others)
     trainer = Trainer.resume(run)
-    print(f"resumed {run} at agent step {trainer.agent.steps:,} of {trainer.target:,}")
-    trainer.train(None if extra.steps is None else extra.steps - trainer.agent.steps)
+    done = trainer.agent.steps
+    if extra.steps is not None and extra.steps <= done:
+        raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")
+    print(f"resumed {run} at agent step {done:,} of {extra.steps or trainer.target:,}")
+    trainer.train(None if extra.steps is None else extra.steps - done)
     print(f"done: {run}")
 
 
@@ -58,11 +69,18 @@ def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
         parser.add_argument(f"--{name}")
     known, others = parser.parse_known_args(list(arguments))
     settings = {} if known.config is None else _read(known.config)
-    names = {key: settings.pop(key, default) for key, default in DEFAULTS.items()}
+    names = {key: _checked(key, settings.pop(key, default)) for key, default in DEFAULTS.items()}
     names |= {name: value for name in ("method", "learner", "preset") if (value := getattr(known, name)) is not None}
     if others and not others[0].startswith("-"):
         names["env"] = others[0]
     return names, settings
+
+
+def _checked(name: str, value: Any) -> Any:
+    kind = int if name in NUMBERS else str
+    if not (isinstance(value, kind) and not isinstance(value, bool)) and (name != "env" or value is not None):
+        raise FovealError(f"{name} must be {'a whole number' if kind is int else 'a name'}, not {value!r}")
+    return value
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -100,7 +118,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
     ]
     for name, part in ((config.learner, config.learner_config), (config.method, config.method_config)):
         if dataclasses.fields(part):
-            fields.append((_identifier(name), type(part), part))
+            fields.append((_identifier(name), type(part), dataclasses.field(default_factory=lambda part=part: part)))
     return dataclasses.make_dataclass("Train", fields)
 
 
@@ -109,7 +127,7 @@ def _named(text: str) -> Any:
 
 
 def _identifier(name: str) -> str:
-    return name.replace("-", "_")
+    return re.sub(r"\W", "_", name)
 
 
 def _describe(names: Mapping[str, Any]) -> str:
@@ -119,8 +137,10 @@ def _describe(names: Mapping[str, Any]) -> str:
     )
 
 
-def _start(options: Any, names: Mapping[str, Any]) -> None:
+def _start(options: Any) -> None:
     config = _config(options)
+    if options.steps < 1:
+        raise FovealError(f"--steps must be at least 1, not {options.steps}")
     run = options.out or Path("runs") / f"{options.env.replace('/', '-')}-{options.method}-{options.seed}"
     from foveal.agent import Agent
 

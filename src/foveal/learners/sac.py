@@ -81,10 +81,16 @@ class SAC(Learner):
     config: SACConfig
     presets = {
         "compact": {
-            "encoder": {"strides": (2, 2, 1, 1), "projection": 50, "centred": True},
+            "encoder": {
+                "strides": (3, 1),
+                "first_kernel": 6,
+                "initialization": "orthogonal",
+                "projection": 50,
+                "centred": True,
+            },
             "hidden": 256,
             "alpha_lr": 1e-3,
-            "critic_tau": 0.02,
+            "critic_tau": 0.05,
         },
         "debug": {"encoder": {"strides": (2, 2, 1), "filters": 8, "projection": 8}, "hidden": 16},
     }

@@ -49,7 +49,7 @@ class SGQN(Method):
     Config = SGQNConfig
     config: SGQNConfig
     presets = {
-        "compact": {"decoder_filters": (16, 32, 16)},
+        "compact": {"decoder_filters": (16, 32, 16), "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4)},
     }
 

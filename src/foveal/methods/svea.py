@@ -32,6 +32,8 @@ class SVEA(Method):
     """The TD loss on the clean and on the strongly augmented observation, against one clean target (eq. 8)."""
 
     Config = SVEAConfig
+    config: SVEAConfig
+    presets = {"compact": {"shift": 2}}  # noqa: RUF012
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)

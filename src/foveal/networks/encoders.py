@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.networks.initialization import orthogonal_
+from foveal.networks.initialization import convolution_initialization, orthogonal_
 
 
 @dataclass(frozen=True)
@@ -17,16 +17,20 @@ class EncoderConfig:
     """Shape of the convolutional encoder. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
 
     Attributes:
-        strides: one 3x3 convolution per entry.
+        strides: one convolution per entry.
         filters: output channels of every convolution.
-        kernel: side of the kernels, in pixels.
+        first_kernel: side of the first convolution's kernels, in pixels.
+        kernel: side of all other kernels.
+        initialization: of the kernels, "delta-orthogonal" (all but the centre tap is zero) or "orthogonal".
         projection: size of the latent.
         centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
     """
 
     strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
     filters: int = 32
+    first_kernel: int = 3
     kernel: int = 3
+    initialization: str = "delta-orthogonal"
     projection: int = 100
     centred: bool = False
 
@@ -42,21 +46,22 @@ class ConvEncoder(nn.Module):
         dtype: of the convolutions.
 
     Raises:
-        FovealError: the image is too small for that many convolutions.
+        FovealError: the image is too small for that many convolutions, or an initialization has no such name.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__()
         channels, height, width = image_shape
         layers: list[nn.Module] = []
-        for stride in config.strides:
-            height, width = ((side - config.kernel) // stride + 1 for side in (height, width))
+        for index, stride in enumerate(config.strides):
+            kernel = config.kernel if index else config.first_kernel
+            height, width = ((side - kernel) // stride + 1 for side in (height, width))
             if min(height, width) < 1:
                 raise FovealError(
                     f"an image of {image_shape[1]}x{image_shape[2]} pixels is too small for {len(config.strides)} "
                     f"convolutions with strides {config.strides}; raise image_size or use fewer convolutions"
                 )
-            layers += [nn.Conv2d(channels, config.filters, config.kernel, stride=stride), nn.ReLU()]
+            layers += [nn.Conv2d(channels, config.filters, kernel, stride=stride), nn.ReLU()]
             channels = config.filters
         self.layers = nn.Sequential(*layers[:-1])
         self.image_shape = image_shape
@@ -64,7 +69,7 @@ class ConvEncoder(nn.Module):
         self.output_size = channels * height * width
         self.dtype = dtype
         self.offset = 0.5 if config.centred else 0.0
-        self.apply(orthogonal_)
+        self.apply(convolution_initialization(config.initialization))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import nn
+
+from foveal.errors import FovealError
+from foveal.registry import nearest
 
 
 def orthogonal_(module: nn.Module) -> None:
@@ -14,6 +19,27 @@ def orthogonal_(module: nn.Module) -> None:
         _delta_orthogonal_(module.weight)
     else:
         return
+    if module.bias is not None:
+        nn.init.zeros_(module.bias)
+
+
+def convolution_initialization(name: str) -> Callable[[nn.Module], None]:
+    """What to ``apply`` to an encoder: ``"delta-orthogonal"`` as published, or ``"orthogonal"`` over whole kernels.
+
+    Raises:
+        FovealError: another name.
+    """
+    known = {"delta-orthogonal": orthogonal_, "orthogonal": _whole_kernel_orthogonal_}
+    if name not in known:
+        raise FovealError(f"unknown initialization {name!r}: {nearest(name, list(known))}")
+    return known[name]
+
+
+def _whole_kernel_orthogonal_(module: nn.Module) -> None:
+    """Every tap of a kernel takes part, so a strided convolution starts by looking at all of its input."""
+    if not isinstance(module, nn.Conv2d):
+        return
+    nn.init.orthogonal_(module.weight, gain=nn.init.calculate_gain("relu"))
     if module.bias is not None:
         nn.init.zeros_(module.bias)
 

@@ -1,0 +1,198 @@
+"""Stepping the environments that an agent learns from, and filling its replay."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
+
+from foveal import checkpoint
+from foveal.agent import Agent
+from foveal.envs import make_vector
+from foveal.errors import FovealError
+from foveal.replay import ReplayBuffer
+
+
+class Collector:
+    """The environments of a training run, each with an episode that goes on from step to step.
+
+    Attributes:
+        episodes: (environment, return) of the episodes that ended in the latest step.
+
+    Raises:
+        FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
+    """
+
+    def __init__(self, agent: Agent) -> None:
+        count = agent.config.training.environments
+        self._agent = agent
+        self._seed = _seed(agent)
+        self._envs = _environments(agent, self._seed)
+        self.replay = _replay(agent)
+        self.episodes: list[tuple[int, float]] = []
+        self._obs: Any = None
+        self._ended = np.zeros(count, dtype=bool)
+        self._returns = np.zeros(count)
+        self._action_rng = np.random.default_rng(self._seed)
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self._envs.closed
+
+    def begin(self) -> None:
+        """Start an episode everywhere, unless one was restored and is running."""
+        if self._obs is not None:
+            return
+        self._obs, _ = self._envs.reset(seed=self._seed)
+        for stream in range(self._envs.num_envs):
+            self.replay.begin(stream, _one(self._obs, stream))
+
+    def step(self, *, random: bool) -> None:
+        """One step of every environment, with random actions or the policy's.
+
+        Raises:
+            FovealError: a reward or an action of the policy is not finite; the agent step is named.
+        """
+        actions = self._random_actions() if random else self._chosen_actions()
+        obs, rewards, terminated, truncated, _ = self._envs.step(actions)
+        self.episodes = []
+        for stream in range(self._envs.num_envs):
+            self._record(stream, actions, rewards, terminated, truncated, obs)
+        self._obs, self._ended = obs, terminated | truncated
+
+    def close(self) -> None:
+        """Let go of the environments; one that the user made stays open."""
+        self._envs.close()
+
+    def state(self) -> dict[str, Any]:
+        """What the rest of the run depends on: replay's counters, episodes, and the simulators where they tell."""
+        return {
+            "replay": self.replay.state(),
+            "learning_starts": self._agent.learning_starts,
+            "envs": _saved(self._envs),
+            "obs": self._obs,
+            "ended": self._ended,
+            "returns": self._returns,
+            "action_rng": checkpoint.numpy_state(self._action_rng),
+        }
+
+    def load_state(self, state: Mapping[str, Any], segments: Mapping[str, Any]) -> bool:
+        """Undo of ``state``; False where the episodes could not be saved, so that new ones begin."""
+        self.replay.load_state(state["replay"], segments)
+        self._agent.learning_starts = state["learning_starts"]
+        checkpoint.load_numpy_state(self._action_rng, state["action_rng"])
+        if state["envs"] is None:
+            return False
+        self._envs.set_state(state["envs"])  # type: ignore[attr-defined]
+        self._obs, self._ended, self._returns = (
+            state["obs"],
+            np.array(state["ended"], dtype=bool),
+            np.array(state["returns"], dtype=np.float64),
+        )
+        return True
+
+    def _record(
+        self,
+        stream: int,
+        actions: NDArray[Any],
+        rewards: NDArray[Any],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+        obs: Any,
+    ) -> None:
+        if self._ended[stream]:  # this step was Gymnasium's automatic reset: no transition
+            self.replay.begin(stream, _one(obs, stream))
+            return
+        reward, step = float(rewards[stream]), self._agent.steps + 1
+        if not np.isfinite(reward):
+            raise FovealError(f"agent step {step}: the environment gave reward {reward}, which must be a finite number")
+        ends = bool(terminated[stream]), bool(truncated[stream])
+        self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream))
+        self._agent.steps = step
+        self._returns[stream] += reward
+        if any(ends):
+            self.episodes.append((stream, float(self._returns[stream])))
+            self._returns[stream] = 0.0
+
+    def _chosen_actions(self) -> NDArray[Any]:
+        actions = self._agent.predict(self._obs)[0]
+        if not np.isfinite(actions).all():
+            raise FovealError(f"agent step {self._agent.steps + 1}: the policy's action is not finite: {actions}")
+        return actions
+
+    def _random_actions(self) -> NDArray[Any]:
+        space, count = self._agent.shapes.action, self._envs.num_envs
+        if isinstance(space, spaces.Discrete):
+            return self._action_rng.integers(space.n, size=count)
+        return self._action_rng.uniform(-1, 1, (count, *(space.shape or ()))).astype(np.float32)
+
+
+class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that the user made: whoever trains in it does not close it."""
+
+    def close(self) -> None:
+        """Leave it open."""
+
+    def snapshot(self) -> dict[str, Any]:
+        """Nothing of its own to save."""
+        return {}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Nothing to restore."""
+
+
+def _environments(agent: Agent, seed: int) -> VectorEnv[Any, Any, Any]:
+    env = Borrowed(agent.env) if isinstance(agent.env, gymnasium.Env) else agent.env
+    return make_vector(env, agent.config.training.environments, seed=seed, **agent.env_options)
+
+
+def _seed(agent: Agent) -> int:
+    """The agent's own at first; later another, so as not to play the episodes again that it began with."""
+    if agent.steps == 0:
+        return agent.seed
+    return int(np.random.SeedSequence([agent.seed, agent.steps]).generate_state(1)[0]) // 2
+
+
+def _replay(agent: Agent) -> ReplayBuffer:
+    """The memory that the agent has, or a new one that must fill before it is learnt from."""
+    if agent.replay is None:
+        agent.replay = _new_replay(agent)
+        agent.learning_starts = agent.steps + agent.config.training.initial_random_steps
+    return agent.replay
+
+
+def _new_replay(agent: Agent) -> ReplayBuffer:
+    training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
+    discrete = isinstance(shapes.action, spaces.Discrete)
+    return ReplayBuffer(
+        training.replay_capacity,
+        frame_shape=(3, size, size),
+        frame_stack=agent.config.environment.frame_stack,
+        action_shape=() if discrete else shapes.action.shape or (),
+        action_dtype=np.int64 if discrete else np.float32,
+        vector_size=shapes.vector,
+        streams=training.environments,
+        n_step=training.n_step,
+        discount=training.discount,
+        seed=agent.seed,
+    )
+
+
+def _saved(envs: Any) -> Any:
+    try:
+        return envs.get_state()
+    except FovealError:
+        return None
+
+
+def _one(obs: Any, stream: int) -> Any:
+    """The observation of one of the environments."""
+    if isinstance(obs, Mapping):
+        return {key: value[stream] for key, value in obs.items()}
+    return obs[stream]
