@@ -103,17 +103,21 @@ def test_bytes_and_floats_of_the_same_pixels_encode_alike() -> None:
 
 @given(
     strides=st.lists(st.integers(1, 3), min_size=1, max_size=4),
+    first_kernel=st.integers(1, 6),
     kernel=st.sampled_from([1, 3, 5]),
     height=st.integers(5, 40),
     width=st.integers(5, 40),
 )
 @settings(max_examples=30)
-def test_the_announced_output_size_is_the_real_one(strides: list[int], kernel: int, height: int, width: int) -> None:
-    config = EncoderConfig(strides=tuple(strides), filters=2, kernel=kernel)
+def test_the_announced_output_size_is_the_real_one(
+    strides: list[int], first_kernel: int, kernel: int, height: int, width: int
+) -> None:
+    config = EncoderConfig(strides=tuple(strides), filters=2, first_kernel=first_kernel, kernel=kernel)
     try:
         network = ConvEncoder((3, height, width), config, torch.float32)
     except FovealError:
-        plain = nn.Sequential(*(nn.Conv2d(3, 3, kernel, stride=stride) for stride in strides))
+        kernels = [first_kernel] + [kernel] * (len(strides) - 1)
+        plain = nn.Sequential(*(nn.Conv2d(3, 3, k, stride=s) for k, s in zip(kernels, strides, strict=True)))
         with pytest.raises(RuntimeError):  # PyTorch could not have done it either
             plain(torch.zeros(1, 3, height, width))
         return
@@ -139,6 +143,22 @@ def test_convolutions_start_delta_orthogonal() -> None:
         gram = centre @ centre.T if centre.shape[0] <= centre.shape[1] else centre.T @ centre
         torch.testing.assert_close(gram, 2.0 * torch.eye(len(gram)), rtol=0, atol=1e-5)  # gain sqrt(2), squared
         assert layer.bias is not None and not layer.bias.any()
+
+
+def test_convolutions_may_start_orthogonal_over_whole_kernels() -> None:
+    torch.manual_seed(0)
+    config = EncoderConfig(strides=(3, 1), filters=8, first_kernel=6, initialization="orthogonal")
+    for layer in ConvEncoder((3, 24, 24), config, torch.float32).layers:
+        if isinstance(layer, nn.Conv2d):
+            rows = layer.weight.flatten(1)
+            torch.testing.assert_close(rows @ rows.T, 2.0 * torch.eye(8), rtol=0, atol=1e-5)
+            assert layer.weight.abs().amin() > 0  # every tap takes part
+            assert layer.bias is not None and not layer.bias.any()
+
+
+def test_an_unknown_initialization_is_refused() -> None:
+    with pytest.raises(FovealError, match=r"unknown initialization 'ortogonal': did you mean 'orthogonal'"):
+        ConvEncoder((3, 24, 24), EncoderConfig(initialization="ortogonal"), torch.float32)
 
 
 def test_linear_layers_start_orthogonal_without_gain() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,11 +17,11 @@ from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, evaluate, plan_for, random_returns
 from foveal.report import Curve, Training, demo_page, look
 from foveal.results import Results, machine
-from foveal.runs import EPISODES, EVALUATIONS, read_records
+from foveal.runs import EPISODES, EVALUATIONS, read_records, refuse_existing
 from foveal.statistics import summary
 from foveal.training import RunOptions, Trainer
 
-TASK = "dmc/cartpole-swingup"
+TASK = "dmc/walker-stand"
 CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
 
 
@@ -46,7 +47,7 @@ class Scale:
 
 
 SCALES = {
-    "compact": Scale(20_000, 10, 2, 10, 60, {}),
+    "compact": Scale(30_000, 6, 2, 10, 60, {}),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
     "debug": Scale(120, 2, 1, 1, 10, {"action_repeat": 40}),
 }
@@ -58,13 +59,13 @@ class DemoOptions:
 
     Attributes:
         preset: compact (a real run) or debug (seconds, learns nothing).
-        out: new folder for the page, the agent and everything else.
+        out: new folder for the page, the agent and everything else; by default demo, or demo-2 and so on.
         seed: of everything random.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the page says so.
     """
 
     preset: str = "compact"
-    out: Path = Path("demo")
+    out: Path | None = None
     seed: int = 0
     data: Path | None = None
 
@@ -74,13 +75,18 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(DemoOptions, args=list(arguments), prog="foveal demo")
     if options.preset not in SCALES:
         raise FovealError(f"the demo has the presets {' and '.join(SCALES)}, not {options.preset!r}")
-    if options.out.exists() and (not options.out.is_dir() or any(options.out.iterdir())):
-        raise FovealError(f"{options.out} exists already: choose another folder with --out, or delete this one")
-    print(run_demo(options, SCALES[options.preset]))
+    out = _new_folder() if options.out is None else options.out
+    refuse_existing(out)
+    print(run_demo(options, SCALES[options.preset], out))
 
 
-def run_demo(options: DemoOptions, scale: Scale) -> Path:
-    """Train, evaluate, look, and write the page; returns its path."""
+def _new_folder() -> Path:
+    names = (Path("demo" if count == 1 else f"demo-{count}") for count in itertools.count(1))
+    return next(path for path in names if not path.exists())
+
+
+def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
+    """Train, evaluate, look, and write the page into ``out``; returns its path."""
     agent = Agent(
         TASK,
         method="sgqn",
@@ -92,13 +98,15 @@ def run_demo(options: DemoOptions, scale: Scale) -> Path:
     seed = agent.seed + SEED_OFFSET
     if options.data is not None:  # what is wrong with it shall be said now
         plan_for(agent, CONDITIONS, seed=seed, data=options.data).rehearse()
-    training = _train(agent, options, scale)
+    training = _train(agent, options, scale, out / "run")
     print(f"evaluating {scale.episodes} episodes under each of {', '.join(CONDITIONS)}")
     results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data)
-    chance = random_returns(TASK, CONDITIONS, scale.episodes, seed, agent.env_options, options.data)
+    chance = _shipped("random", options)
+    if chance is None:
+        chance = random_returns(TASK, CONDITIONS, scale.episodes, seed, agent.env_options, options.data)
     print(results.table())
     return demo_page(
-        options.out / "index.html",
+        out / "index.html",
         results=results,
         random=chance,
         training=training,
@@ -108,15 +116,15 @@ def run_demo(options: DemoOptions, scale: Scale) -> Path:
     )
 
 
-def _train(agent: Agent, options: DemoOptions, scale: Scale) -> Training:
+def _train(agent: Agent, options: DemoOptions, scale: Scale, folder: Path) -> Training:
     steps = scale.steps
     run = RunOptions(
         evaluate_every=steps // scale.evaluations,
         evaluate_episodes=scale.validation_episodes,
         checkpoint_every=steps // 4,
     )
-    trainer = Trainer(agent, run, run=options.out / "run")
-    print(f"training sgqn on {TASK} from pixels: {steps:,} agent steps, into {options.out / 'run'}")
+    trainer = Trainer(agent, run, run=folder)
+    print(f"training sgqn on {TASK} from pixels: {steps:,} agent steps, into {folder}")
     start = time.monotonic()
     trainer.train(steps)
     seconds = time.monotonic() - start
@@ -124,7 +132,7 @@ def _train(agent: Agent, options: DemoOptions, scale: Scale) -> Training:
         steps=agent.steps,
         updates=agent.updates,
         seconds=seconds,
-        curve=_curve(options.out / "run"),
+        curve=_curve(folder),
         machine=machine(),
         command=f"foveal demo --preset {options.preset} --seed {options.seed}",
     )
@@ -141,10 +149,13 @@ def _curve(run: Path) -> Curve:
 
 def _baseline(options: DemoOptions, agent: Agent) -> Results | None:
     """Plain SAC at the same number of updates, where a result of it ships for these conditions."""
-    kind = "generated" if options.data is None else "dmc-gb"
-    path = Path(str(files("foveal") / "data" / f"demo-sac-{options.preset}-{kind}.json"))
-    if not path.is_file():
-        return None
-    baseline = Results.load(path)
-    same = baseline.policy.get("updates") == agent.updates
+    baseline = _shipped("sac", options)
+    same = baseline is not None and baseline.policy.get("updates") == agent.updates
     return baseline if same else None
+
+
+def _shipped(policy: str, options: DemoOptions) -> Results | None:
+    """Results that ship with the package, made by the commands that results/demo/README.md names."""
+    perturbations = "generated" if options.data is None else "dmc-gb"
+    path = Path(str(files("foveal") / "data" / f"demo-{policy}-{options.preset}-{perturbations}.json"))
+    return Results.load(path) if path.is_file() else None

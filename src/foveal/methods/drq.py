@@ -26,7 +26,7 @@ class DrQ(Method):
 
     Config = DrQConfig
     config: DrQConfig
-    presets = {"compact": {"shift": 2}}  # noqa: RUF012
+    presets = {"compact": {"shift": 2}}
 
     def prepare(self, batch: Batch) -> Batch:
         """Random shift of both observations, each with its own draw."""

@@ -33,7 +33,7 @@ class SVEA(Method):
 
     Config = SVEAConfig
     config: SVEAConfig
-    presets = {"compact": {"shift": 2}}  # noqa: RUF012
+    presets = {"compact": {"shift": 2}}
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
