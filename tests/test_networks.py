@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,7 +159,7 @@ def test_convolutions_may_start_orthogonal_over_whole_kernels() -> None:
 
 def test_an_unknown_initialization_is_refused() -> None:
     with pytest.raises(FovealError, match=r"unknown initialization 'ortogonal': did you mean 'orthogonal'"):
-        ConvEncoder((3, 24, 24), EncoderConfig(initialization="ortogonal"), torch.float32)
+        ConvEncoder((3, 24, 24), replace(SMALL, initialization="ortogonal"), torch.float32)
 
 
 def test_linear_layers_start_orthogonal_without_gain() -> None:

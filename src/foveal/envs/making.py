@@ -100,9 +100,10 @@ def _check(options: EnvOptions, frame_stack: int, seed: int | None) -> None:
 
 def _perturbation(name: str, data: str | Path | None) -> Perturbation:
     change = PERTURBATIONS.get(name)
-    if data is not None and not Path(data).is_dir():
+    folder = None if data is None else Path(data).expanduser()
+    if folder is not None and not folder.is_dir():
         raise FovealError(f"data is {str(data)!r}, which is no folder: name the one that holds DMC-GB's files")
-    return change(None if data is None else Path(data))
+    return change(folder)
 
 
 def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
