@@ -82,15 +82,14 @@ class SAC(Learner):
     presets = {
         "compact": {
             "encoder": {
-                "strides": (3, 1),
-                "first_kernel": 6,
+                "strides": (2, 1),
                 "initialization": "orthogonal",
                 "projection": 50,
                 "centred": True,
             },
             "hidden": 256,
             "alpha_lr": 1e-3,
-            "critic_tau": 0.05,
+            "critic_tau": 0.02,
         },
         "debug": {"encoder": {"strides": (2, 2, 1), "filters": 8, "projection": 8}, "hidden": 16},
     }

@@ -13,6 +13,7 @@ from foveal.augmentations import center_crop, random_crop
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import crop_batch
 from foveal.networks.averaging import blend
+from foveal.networks.initialization import orthogonal_
 from foveal.types import Batch, Observation
 
 RENDER_RATIO = 100 / 84
@@ -112,4 +113,5 @@ class SODA(Method):
 
 
 def _batch_norm_mlp(size: int, hidden: int, output_size: int) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, output_size))
+    network = nn.Sequential(nn.Linear(size, hidden), nn.BatchNorm1d(hidden), nn.ReLU(), nn.Linear(hidden, output_size))
+    return network.apply(orthogonal_)
