@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 
@@ -21,6 +22,9 @@ AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
 `foveal COMMAND --help` lists a command's options.
 """
 COMMANDS = ["train", "evaluate", "explain", "demo"]
+SPINS = "10000"
+"""How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,
+which on a machine that has other things to do makes training many times slower."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -35,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}: {nearest(name, COMMANDS)}")
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when PyTorch is first imported
     try:
         # Imported when called, so that `foveal --help` does not wait for PyTorch.
         importlib.import_module(f"foveal.commands.{name}").main(rest)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import types
 import typing
 from collections.abc import Mapping
@@ -156,12 +157,18 @@ def configure(
         method,
         learner,
         preset,
-        seed,
+        _checked_seed(seed),
         sections["environment"],
         sections["training"],
         configs[learner],
         configs[method],
     )
+
+
+def _checked_seed(seed: Any) -> int:
+    if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
+        raise FovealError(f"seed must be a whole number of at least 0, not {seed!r}")
+    return int(seed)  # NumPy's integers are not JSON's
 
 
 def config_from_dict(state: Mapping[str, Any]) -> Config:
@@ -181,7 +188,7 @@ def config_from_dict(state: Mapping[str, Any]) -> Config:
 
 
 def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: str) -> Any:
-    if override is not None and dataclasses.is_dataclass(override):
+    if isinstance(override, base):
         return override
     if not isinstance(override, Mapping | None):
         raise FovealError(f"{name} must hold settings by name, not {override!r}")

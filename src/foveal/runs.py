@@ -131,7 +131,8 @@ def refuse_existing(path: Path) -> None:
         FovealError: it exists and is not an empty folder.
     """
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
-        raise FovealError(f"{path} exists already: choose another run folder, or continue it with --resume {path}")
+        other = f", or continue it: foveal train --resume {path}" if (path / CONFIG).is_file() else ""
+        raise FovealError(f"{path} exists already: choose another folder{other}")
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

@@ -115,12 +115,26 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str,
                 group[key] = tuple(value)
     by_index = {int(index): values for index, values in parts["state"].items()}
     _check_shapes(optimizer, by_index)
-    copies = {i: {k: v.clone() if isinstance(v, Tensor) else v for k, v in s.items()} for i, s in by_index.items()}
+    parameters = _parameters(optimizer)
+    copies = {i: {k: _laid_out_as(parameters[i], v) for k, v in values.items()} for i, values in by_index.items()}
     optimizer.load_state_dict({"state": copies, "param_groups": groups})
 
 
+def _laid_out_as(parameter: Tensor, value: Any) -> Any:
+    """A copy of a moment in its parameter's memory layout, which files don't keep and fused steps round by."""
+    if not isinstance(value, Tensor):
+        return value
+    if value.shape != parameter.shape:
+        return value.clone()
+    return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
+
+
+def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
+    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
+
+
 def _check_shapes(optimizer: torch.optim.Optimizer, by_index: Mapping[int, Mapping[str, Any]]) -> None:
-    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    parameters = _parameters(optimizer)
     for index, values in by_index.items():
         for name, value in values.items():
             if isinstance(value, Tensor) and value.dim() and value.shape != parameters[index].shape:

@@ -32,7 +32,7 @@ class EvaluateOptions:
         plugins: module that registers your own environments, methods or perturbations.
     """
 
-    agent: tyro.conf.Positional[str]
+    agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
     on: tuple[str, ...] = ("train", "color_hard", "video_hard")
     episodes: int = 30
     seed: int | None = None

@@ -32,7 +32,7 @@ class ExplainOptions:
         plugins: module that registers your own environments, methods, maps or perturbations.
     """
 
-    agent: tyro.conf.Positional[str]
+    agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
     on: tuple[str, ...] = ("train", "color_hard", "video_hard")
     out: Path = Path("explain.html")
     frames: int = 6

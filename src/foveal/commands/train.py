@@ -86,8 +86,10 @@ def _checked(name: str, value: Any) -> Any:
 def _read(path: Path) -> dict[str, Any]:
     try:
         settings = yaml.safe_load(path.read_text())
-    except (OSError, yaml.YAMLError) as error:
-        raise FovealError(f"can't read the configuration {path}: {error}") from error
+    except OSError as error:
+        raise FovealError(f"can't read the configuration {path}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise FovealError(f"the configuration {path} is not YAML: {error}") from error
     if not isinstance(settings, Mapping):
         raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
     return dict(settings)
@@ -99,7 +101,8 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
     run = RunOptions.from_settings(settings.pop("run", {}))
     env = names["env"]
     config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings)
-    text = Annotated[str, tyro.conf.arg(help="environment: dmc/walker-walk, or any registered Gymnasium id")]
+    what = "environment: dmc/walker-walk, or any registered Gymnasium id"
+    text = Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]
     positional = tyro.conf.Positional[text]
     fields: list[Any] = [
         ("env", positional) if env is None else ("env", positional, env),
@@ -118,12 +121,16 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
     ]
     for name, part in ((config.learner, config.learner_config), (config.method, config.method_config)):
         if dataclasses.fields(part):
-            fields.append((_identifier(name), type(part), dataclasses.field(default_factory=lambda part=part: part)))
+            fields.append((_identifier(name), type(part), _default(part)))
     return dataclasses.make_dataclass("Train", fields)
 
 
 def _named(text: str) -> Any:
     return Annotated[str, tyro.conf.arg(help=text)]
+
+
+def _default(value: Any) -> Any:
+    return dataclasses.field(default_factory=lambda: value)
 
 
 def _identifier(name: str) -> str:

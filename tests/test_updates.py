@@ -1,0 +1,323 @@
+"""One update: what happens in which order, what is computed once, and who is given which gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+from foveal.augmentations import AugmentationOptions
+from foveal.learners import Estimate, Learner, Shapes
+from foveal.learners.sac import SAC, SACConfig
+from foveal.methods import Context, Method, Setup, View
+from foveal.networks.encoders import EncoderConfig
+from foveal.types import Batch, Observation
+from foveal.updates import Updater
+
+IMAGE = (3, 4, 4)
+
+
+class Scale(nn.Module):
+    """One number times what goes in."""
+
+    def __init__(self, value: float) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor(value))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.weight * x
+
+
+class Toy(Learner):
+    """Value: c * p * mean pixel, with one weight for convolutions and one for the projection. Notes what is called."""
+
+    def __init__(self, events: list[str], periods: tuple[int, int] = (1, 1)) -> None:
+        super().__init__(None, Shapes(IMAGE, 0, spaces.Discrete(2)), torch.float32)
+        self.events, self.periods = events, periods
+        self.convolutions, self.projection, self.policy = Scale(2.0), Scale(3.0), Scale(5.0)
+        self.target_batches: list[Batch] = []
+        self.policy_calls: list[tuple[Observation, Callable[[], Tensor] | None]] = []
+        self.images: list[Tensor] = []
+
+    def estimate(self, obs: Observation, action: Tensor) -> Estimate:
+        self.events.append("estimate")
+        self.images.append(obs.image)
+        features = self.convolutions(obs.image.mean((1, 2, 3)))
+        latent = self.projection(features)
+        return Estimate(features, latent, latent[None] + 0 * self.policy.weight, latent[None])
+
+    def targets(self, batch: Batch) -> Tensor:
+        self.events.append("targets")
+        self.target_batches.append(batch)
+        return batch.reward
+
+    def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
+        self.events.append("td_loss")
+        return (estimate.prediction - target).square().mean()
+
+    def action_features(self, action: Tensor) -> Tensor:
+        return action
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        return self.encoder_parameters
+
+    def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD([*self.critic_parameters(), *extra], lr=0.1)
+
+    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None) -> dict[str, Tensor]:
+        self.events.append("policy_step")
+        self.policy_calls.append((obs, extra_loss))
+        return {"actor/loss": torch.tensor(7.0)}
+
+    def update_target_networks(self) -> None:
+        self.events.append("update_target_networks")
+
+    def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
+        raise NotImplementedError
+
+    def best_action(self, obs: Observation) -> Tensor:
+        raise NotImplementedError
+
+    def policy_periods(self) -> tuple[int, int]:
+        return self.periods
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"actor": torch.optim.SGD(self.policy.parameters(), lr=0.1)}
+
+
+class Busy(Method):
+    """Every hook, noted: a trained brightness to observe through, two views, critic terms and a step of its own."""
+
+    def __init__(self, learner: Learner, events: list[str]) -> None:
+        super().__init__(None, Setup(learner, IMAGE, AugmentationOptions(8), torch.Generator(), torch.float32))
+        self.events = events
+        self.brightness = Scale(0.5)
+        self.other = Scale(1.0)
+        self.contexts: list[Context] = []
+
+    def prepare(self, batch: Batch) -> Batch:
+        self.events.append("prepare")
+        assert batch.obs.image.dtype == torch.uint8
+        return batch
+
+    def observe(self, obs: Observation) -> Observation:
+        self.events.append("observe")
+        assert obs.image.dtype == torch.float32
+        return obs._replace(image=self.brightness(obs.image))
+
+    def views(self, batch: Batch) -> list[View]:
+        self.events.append("views")
+        darker = Observation(batch.obs.image.detach() / 4)
+        return [View(batch.obs, 0.25), View(darker, 0.75)]
+
+    def critic_loss(self, context: Context) -> dict[str, Tensor]:
+        self.events.append("critic_loss")
+        self.contexts.append(context)
+        return {"tidy": 2.0 * context.learner.convolutions.weight.square(), "neat": torch.tensor(1.0)}  # type: ignore[operator]
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        return list(self.brightness.parameters())
+
+    def actor_loss(self, context: Context) -> Callable[[], Tensor]:
+        self.events.append("actor_loss")
+        return lambda: torch.tensor(11.0)
+
+    def auxiliary(self, context: Context) -> dict[str, Tensor]:
+        self.events.append("auxiliary")
+        context.sample(17)
+        return {"busy/loss": torch.tensor(13.0)}
+
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        return {"busy": torch.optim.SGD(self.other.parameters(), lr=0.1)}
+
+
+class Still(Method):
+    """Nothing but the defaults."""
+
+    def __init__(self, learner: Learner) -> None:
+        super().__init__(None, Setup(learner, IMAGE, AugmentationOptions(8), torch.Generator(), torch.float32))
+
+
+def batch_of(size: int = 2, image: tuple[int, int, int] = IMAGE) -> Batch:
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 10, (2, size, *image), generator=generator, dtype=torch.uint8)
+    action, reward = torch.zeros(size, 1), torch.arange(size).float()
+    return Batch(Observation(pixels[0]), action, reward, torch.ones(size), Observation(pixels[1]))
+
+
+def nothing(size: int) -> Batch:
+    raise AssertionError(f"a further batch of {size}")
+
+
+@pytest.fixture
+def events() -> list[str]:
+    return []
+
+
+# --- order and periods ------------------------------------------------------------------------------------------------
+
+
+def test_the_hooks_run_in_the_order_of_the_published_pseudocode(events: list[str]) -> None:
+    learner = Toy(events)
+    asked: list[int] = []
+    Updater(learner, Busy(learner, events), pixel_gradient=False).update(
+        batch_of(),
+        lambda size: (asked.append(size), batch_of(size))[1],  # type: ignore[func-returns-value]
+    )
+    assert events == [
+        "prepare", "observe", "observe",  # observation, next observation
+        "targets", "views",
+        "estimate", "td_loss",  # the batch's own view has been observed already
+        "observe", "estimate", "td_loss",
+        "critic_loss",
+        "actor_loss", "policy_step", "update_target_networks", "auxiliary",
+    ]  # fmt: skip
+    assert asked == [17]
+
+
+def test_policy_and_targets_have_periods_of_their_own(events: list[str]) -> None:
+    learner = Toy(events, periods=(2, 3))
+    updater = Updater(learner, Still(learner), pixel_gradient=False)
+    due = []
+    for number in range(7):
+        events.clear()
+        assert updater.count == number
+        metrics = updater.update(batch_of(), nothing)
+        due.append(("policy_step" in events, "update_target_networks" in events, "actor/loss" in metrics))
+    assert [policy for policy, _, _ in due] == [True, False, True, False, True, False, True]
+    assert [target for _, target, _ in due] == [True, False, False, True, False, False, True]
+    assert all(policy == told for policy, _, told in due)
+
+
+def test_the_context_holds_what_the_update_computed(events: list[str]) -> None:
+    learner = Toy(events)
+    method = Busy(learner, events)
+    updater = Updater(learner, method, pixel_gradient=False)
+    updater.count = 5
+    updater.update(batch_of(), lambda size: batch_of(size))
+    (context,) = method.contexts
+    assert context.learner is learner and context.update == 5
+    assert context.batch.obs.image is learner.images[0]  # the graph of the first estimate starts there
+    torch.testing.assert_close(context.estimate.values, 2.0 * 3.0 * context.batch.obs.image.mean((1, 2, 3))[None])
+    assert context.estimate.values.requires_grad
+
+
+# --- the critic's loss ------------------------------------------------------------------------------------------------
+
+
+def test_the_critics_loss_is_the_weighted_views_against_one_target_plus_the_methods_terms(events: list[str]) -> None:
+    learner = Toy(events)
+    batch = batch_of()
+    metrics = Updater(learner, Busy(learner, events), pixel_gradient=False).update(batch, lambda size: batch_of(size))
+    clean = 0.5 * batch.obs.image.float().mean((1, 2, 3))  # as observed
+    dark = 0.5 * (clean / 4)  # a view is observed too
+    first, second = ((6.0 * x - batch.reward).square().mean() for x in (clean, dark))
+    total = 0.25 * first + 0.75 * second + 2.0 * 2.0**2 + 1.0
+    torch.testing.assert_close(metrics["critic/loss"], total)
+    torch.testing.assert_close(metrics["critic/tidy"], torch.tensor(8.0))
+    torch.testing.assert_close(metrics["critic/neat"], torch.tensor(1.0))
+    torch.testing.assert_close(metrics["critic/value"], 6.0 * clean.mean())
+    assert (float(metrics["actor/loss"]), float(metrics["busy/loss"])) == (7.0, 13.0)
+    assert not any(value.requires_grad for value in metrics.values())
+    assert len(learner.target_batches) == 1  # computed once, for both views
+
+
+def test_the_critics_step_moves_the_critic_and_the_methods_critic_parameters_alone(events: list[str]) -> None:
+    learner = Toy(events)
+    method = Busy(learner, events)
+    updater = Updater(learner, method, pixel_gradient=False)
+    before = {name: p.detach().clone() for m in (learner, method) for name, p in m.named_parameters()}
+    learner.policy.weight.grad = torch.tensor(3.0)
+    updater.update(batch_of(), lambda size: batch_of(size))
+    moved = {
+        name for m in (learner, method) for name, p in m.named_parameters() if not torch.equal(p.detach(), before[name])
+    }
+    assert moved == {"convolutions.weight", "projection.weight", "brightness.weight"}
+    assert learner.policy.weight.grad == 3.0  # it is in the graph, and gets nothing
+    assert method.other.weight.grad is None
+
+
+def test_gradients_do_not_pile_up_from_update_to_update(events: list[str]) -> None:
+    learner = Toy(events)
+    updater = Updater(learner, Still(learner), pixel_gradient=False)
+    for group in updater.critic_optimizer.param_groups:
+        group["lr"] = 0.0
+    gradients = []
+    for _ in range(2):
+        updater.update(batch_of(), nothing)
+        assert isinstance(learner.projection.weight.grad, Tensor)
+        gradients.append(learner.projection.weight.grad.clone())
+    torch.testing.assert_close(gradients[0], gradients[1], rtol=0, atol=0)
+
+
+def test_the_target_never_carries_a_graph(events: list[str]) -> None:
+    learner = Toy(events)
+    Updater(learner, Busy(learner, events), pixel_gradient=True).update(batch_of(), lambda size: batch_of(size))
+    (batch,) = learner.target_batches
+    assert not batch.next_obs.image.requires_grad  # though `observe` is trained
+    torch.testing.assert_close(batch.next_obs.image, 0.5 * batch_of().next_obs.image.float())
+
+
+# --- pixels as a leaf -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_pixels_carry_gradients_where_saliency_is_taken_and_nowhere_else(events: list[str], wanted: bool) -> None:
+    learner = Toy(events)
+    batch = batch_of()
+    Updater(learner, Still(learner), pixel_gradient=wanted).update(batch, nothing)
+    (image,) = learner.images
+    assert image.requires_grad == wanted
+    assert image.is_leaf
+    assert image.grad is None  # the critic's backward pass asks for the parameters' alone
+    assert torch.equal(image.detach(), batch.obs.image.float())
+
+
+def test_the_policy_sees_the_observed_image_without_a_graph(events: list[str]) -> None:
+    learner = Toy(events)
+    Updater(learner, Busy(learner, events), pixel_gradient=True).update(batch_of(), lambda size: batch_of(size))
+    ((obs, extra),) = learner.policy_calls
+    assert not obs.image.requires_grad
+    torch.testing.assert_close(obs.image, 0.5 * batch_of().obs.image.float())
+    assert extra is not None and float(extra()) == 11.0
+    plain = Toy(events)
+    Updater(plain, Still(plain), pixel_gradient=False).update(batch_of(), nothing)
+    assert plain.policy_calls[0][1] is None
+
+
+def test_optimizers_come_by_name(events: list[str]) -> None:
+    learner = Toy(events)
+    updater = Updater(learner, Busy(learner, events), pixel_gradient=False)
+    optimizers = updater.optimizers()
+    assert set(optimizers) == {"critic", "actor", "busy"}
+    assert optimizers["critic"] is updater.critic_optimizer
+
+
+# --- Adam's step, on a real learner -----------------------------------------------------------------------------------
+
+
+def test_the_critics_steps_are_plain_adams(events: list[str]) -> None:
+    """Fused Adam on channels-last weights, against the formula (Kingma and Ba 2015, algorithm 1), same gradients."""
+    torch.manual_seed(0)
+    config = SACConfig(encoder=EncoderConfig(strides=(2, 1), filters=4, projection=6), hidden=8)
+    shapes = Shapes((3, 12, 12), 0, spaces.Box(-1.0, 1.0, (1,), np.float32))
+    learner = SAC(config, shapes, torch.float32, torch.Generator().manual_seed(0))
+    updater = Updater(learner, Still(learner), pixel_gradient=False)
+    parameters: list[Any] = learner.critic_parameters()
+    expected = [p.detach().double().clone() for p in parameters]
+    first, second = ([torch.zeros_like(p) for p in expected] for _ in range(2))
+    for step in range(1, 4):
+        updater.count = 1  # the critic alone
+        updater.update(batch_of(4, (3, 12, 12)), nothing)
+        for i, parameter in enumerate(parameters):
+            gradient = parameter.grad.double()
+            first[i] = 0.9 * first[i] + 0.1 * gradient
+            second[i] = 0.999 * second[i] + 0.001 * gradient.square()
+            expected[i] -= 1e-3 * (first[i] / (1 - 0.9**step)) / ((second[i] / (1 - 0.999**step)).sqrt() + 1e-8)
+    for parameter, value in zip(parameters, expected, strict=True):
+        torch.testing.assert_close(parameter.detach().double(), value, rtol=1e-4, atol=2e-6)
