@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import io
 import json
 import re
-import shutil
-import subprocess
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -24,6 +21,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from torch import Tensor
 
+from chromium import visit
 from foveal.errors import FovealError
 from foveal.report import Attention, Curve, Moment, Training, charts, demo_page, explain, look, page, pictures
 from foveal.report.attention import _Thinned
@@ -451,63 +449,9 @@ def test_durations_in_words() -> None:
 
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
-PROBE = """
-addEventListener("load", () => setTimeout(() => {
-  const painted = (canvas) => canvas.getContext("2d")
-    .getImageData(0, 0, canvas.width, canvas.height).data.some((value, index) => index % 4 < 3 && value > 60);
-  const players = [...document.querySelectorAll(".player")].map((player) => {
-    const slider = player.querySelector("input[type=range]");
-    const first = player.querySelector("output").textContent;
-    slider.value = slider.max;
-    slider.dispatchEvent(new Event("input"));
-    const last = player.querySelector("output").textContent;
-    const toggle = player.querySelector("input[data-layer=mask]");
-    toggle.click();
-    const layers = [...player.querySelectorAll(".views > div")].map((view) => !view.hidden);
-    toggle.click();
-    player.querySelector("button").click();
-    const button = player.querySelector("button").textContent;
-    const canvases = [...player.querySelectorAll("canvas")].map(painted);
-    return { shown: !player.hidden, painted: canvases, first, last, layers, button };
-  });
-  const images = [...document.images].map((image) => image.complete ? image.naturalWidth : 0);
-  const wide = document.documentElement.scrollWidth - innerWidth;
-  const probe = document.body.appendChild(document.createElement("pre"));
-  probe.id = "probe";
-  probe.textContent = JSON.stringify({ images, players, wide, title: document.title });
-}, 200));
-"""
 
-
-@pytest.fixture(scope="module")
-def chromium(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
-    binary = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if binary is None:
-        pytest.skip("chromium is not installed")
-    profile = tmp_path_factory.mktemp("chromium")
-    switches = "headless no-sandbox disable-gpu disable-quic no-first-run disable-background-networking"
-    switches += " disable-component-update disable-sync disable-dev-shm-usage enable-logging=stderr dump-dom"
-    return [binary, *(f"--{s}" for s in switches.split()), f"--user-data-dir={profile}", "--virtual-time-budget=5000"]
-
-
-def visit(chromium: list[str], source: str, folder: Path, width: int = 1000) -> tuple[dict[str, Any], list[str]]:
-    """What the probe found in a page, and what the browser's console said."""
-    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
-    probed = source.replace("script-src ", f"script-src &#x27;sha256-{digest}&#x27; ")
-    probed = probed.replace("</body>", f"<script>{PROBE}</script></body>")
-    assert probed.count(digest) == 1
-    path = folder / "probed.html"
-    path.write_text(probed, encoding="utf-8")
-    command = [*chromium, f"--window-size={width},900", path.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    console = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    found = re.search(r'<pre id="probe">(.*?)</pre>', done.stdout, re.DOTALL)
-    assert found, done.stdout[-500:]
-    return json.loads(found.group(1).replace("&amp;", "&").replace("&lt;", "<")), console
-
-
-def test_pages_work_in_a_browser(any_page: Path, chromium: list[str], tmp_path: Path) -> None:
-    found, console = visit(chromium, any_page.read_text(encoding="utf-8"), tmp_path)
+def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
+    found, console = visit(any_page.read_text(encoding="utf-8"), tmp_path)
     assert console == []
     assert found["images"]
     assert min(found["images"]) >= SIDE
@@ -522,16 +466,16 @@ def test_pages_work_in_a_browser(any_page: Path, chromium: list[str], tmp_path: 
         assert player["button"] == "Pause"
 
 
-def test_the_demo_page_fits_a_narrow_screen(chromium: list[str], tmp_path: Path) -> None:
+def test_the_demo_page_fits_a_narrow_screen(tmp_path: Path) -> None:
     many = dict.fromkeys(["train", "color_easy", "color_hard", "video_easy", "video_hard"], 123.0)
     path = a_demo(tmp_path, results=some_results(SGQN, many))
-    found, console = visit(chromium, path.read_text(encoding="utf-8"), tmp_path, width=500)
+    found, console = visit(path.read_text(encoding="utf-8"), tmp_path, width=500)
     assert console == []
     assert found["wide"] <= 0
 
 
-def test_the_browser_check_can_fail(demo: Path, chromium: list[str], tmp_path: Path) -> None:
+def test_the_browser_check_can_fail(demo: Path, tmp_path: Path) -> None:
     source = demo.read_text(encoding="utf-8").replace("data:image/png;base64,", "https://example.invalid/", 1)
-    found, console = visit(chromium, source, tmp_path)
+    found, console = visit(source, tmp_path)
     assert min(found["images"]) == 0
     assert any("Content Security Policy" in line for line in console)

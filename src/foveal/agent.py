@@ -20,6 +20,7 @@ from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.methods import METHODS, Setup
 from foveal.networks.precision import convolution_dtype
+from foveal.slimming import halved, with_targets, without_targets
 from foveal.surroundings import describe, env_options, probe, shapes_from_json, shapes_to_json
 from foveal.types import Observation
 from foveal.updates import Updater
@@ -262,8 +263,11 @@ class Agent:
             FovealError: the networks differ.
         """
         tree = checkpoint.join(tensors, state["networks"])
+        weights = tree["learner"]
+        if state.get("policy_only"):
+            weights = with_targets(weights, self.learner.state_dict())
         try:
-            self.learner.load_state_dict(tree["learner"])
+            self.learner.load_state_dict(weights)
             self.method.load_state_dict(tree["method"])
         except RuntimeError as error:
             raise FovealError(
@@ -273,19 +277,29 @@ class Agent:
             for generator, held in zip((self.generator, self.acting_generator), tree["generators"], strict=True):
                 checkpoint.load_generator_state(generator, held)
         for name, optimizer in self.updater.optimizers().items():
+            if state.get("policy_only"):
+                break
             prefix = f"optimizers/{name}/"
             held = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
             checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
         self.steps = state["steps"]
         self.updater.count = state["updates"]
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, *, policy_only: bool = False) -> Path:
         """Write weights, optimizers, random states and configuration, without replay; atomically.
+
+        Args:
+            folder: where to; replaced if it holds an agent already.
+            policy_only: a file several times smaller for acting and explaining: no optimizers and no target networks,
+                weights in half precision. Training can go on from it, but not as if nothing had happened.
 
         Raises:
             FovealError: the folder holds something else, or can't be written.
         """
         tensors, state = self.state()
+        if policy_only:
+            tensors = halved(tensors)
+            state |= {"policy_only": True, "optimizers": {}, "networks": without_targets(state["networks"])}
         return checkpoint.save(folder, tensors, state, kind=KIND)
 
     def export(self, path: str | Path) -> Path:
