@@ -270,9 +270,8 @@ class Agent:
             self.learner.load_state_dict(weights)
             self.method.load_state_dict(tree["method"])
         except RuntimeError as error:
-            raise FovealError(
-                f"these weights are not of the networks that their configuration makes: {error}"
-            ) from error
+            first = str(error).splitlines()[1].strip()
+            raise FovealError(f"these weights do not fit the networks of their configuration: {first}") from error
         if state.get("device", self.device.type) == self.device.type:  # else the generators are of another kind
             for generator, held in zip((self.generator, self.acting_generator), tree["generators"], strict=True):
                 checkpoint.load_generator_state(generator, held)
