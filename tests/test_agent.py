@@ -58,7 +58,7 @@ def test_learns_from_a_users_own_environment(kind: str) -> None:
     if kind == "object":
         assert not own.closed  # and what the user made stays the user's
         scores = foveal.evaluate(agent, episodes=2, progress=False)
-        assert scores.conditions[0].returns == [sum(range(1, LENGTH + 1))] * 2
+        assert scores.conditions[0].returns.tolist() == [sum(range(1, LENGTH + 1))] * 2
         assert not own.closed
 
 
@@ -226,7 +226,7 @@ def test_an_agent_without_its_environment_acts_and_says_what_it_lacks(tmp_path: 
     with pytest.raises(FovealError, match=r"unknown environment '<lambda>'"):
         foveal.evaluate(agent, episodes=1, progress=False)
     agent = foveal.load(tmp_path / "agent", env=SavedCounter)
-    assert foveal.evaluate(agent, episodes=1, progress=False).conditions[0].returns == [45.0]
+    assert foveal.evaluate(agent, episodes=1, progress=False).conditions[0].returns.tolist() == [45.0]
 
 
 @pytest.mark.parametrize(

@@ -279,7 +279,8 @@ class Trainer:
     def _finish(self) -> None:
         """Save what came after the last checkpoint."""
         if self.folder is not None:
-            self._log()
+            if self.agent.updates % self.options.log_every:
+                self._log()
             self._save(self.folder)
 
     def _due(self, before: int, every: int) -> bool:
