@@ -217,7 +217,7 @@ class Break(foveal.Callback):
         ("critics", 15, {"log_every": 1}, r"critic/\w+ became nan at update 7, agent step 16"),  # at once
         ("critics", 15, {}, r"critic/\w+ became nan at update \d, agent step 1[67]"),  # at the next action
         ("critics", 19, {"evaluate_every": 20}, r"critic/\w+ became nan at update 11, agent step 20"),
-        ("critics", 23, {}, r"/learner/critics\S* holds numbers that are not finite at update 15, agent step 24"),
+        ("critics", 23, {}, r"critic/\w+ became nan at update 15, agent step 24"),
         ("policy", 15, {}, r"agent step 16: the policy's action is not finite"),
     ],
 )
@@ -233,7 +233,7 @@ def test_losses_that_are_not_finite_stop_training(
 
 
 def test_broken_weights_are_never_kept_as_the_best(tmp_path: Path) -> None:
-    with pytest.raises(FovealError, match="not finite"):
+    with pytest.raises(FovealError, match=r"learner/target_critics\S+ holds numbers that are not finite"):
         learn(
             small_agent(training={"initial_random_steps": 1000}),
             run=tmp_path / "run",

@@ -249,6 +249,7 @@ class Trainer:
 
     def _checked_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The agent's state, which is never saved with weights that are not finite."""
+        self._check_losses()
         tensors, state = self.agent.state()
         for name, tensor in tensors.items():
             if tensor.is_floating_point() and not torch.isfinite(tensor).all():

@@ -191,10 +191,9 @@ def _lede(results: Results, random: Results, training: Training, attentions: Seq
 def _hardware(machine: Mapping[str, Any]) -> str:
     if not machine:
         return ""
-    device = (
-        machine.get("gpu") or f"{machine.get('cores', '?')} cores of {machine.get('processor', 'this machine')}, no GPU"
-    )
-    return f" on {device}"
+    cores = machine.get("cores", "?")
+    processor = f"{cores} core{'' if cores == 1 else 's'} of {machine.get('processor', 'this machine')}, no GPU"
+    return f" on {machine.get('gpu') or processor}"
 
 
 def _times_random(results: Results, random: Results, template: str) -> str:
