@@ -24,7 +24,7 @@ from foveal.training import Trainer
 from small_env import Careless, Counter, SavedCounter, differing, small_agent, weights
 
 # 25 agent steps are an episode, so that steps 30 and 60 are in the middle of one, and an episode ends between them.
-COMMAND = """train dmc/cartpole-swingup --preset debug --steps 75 --environment.action-repeat 40 --checkpoint-every 30
+COMMAND = """train dmc/cartpole-swingup --preset debug --steps 76 --environment.action-repeat 40 --checkpoint-every 30
 --evaluate-every 45 --evaluate-episodes 1 --evaluate-on train color_hard --training.initial-random-steps 35"""
 
 # A module for --import. SIGKILL can't be caught: nothing gets to tidy up.
@@ -109,11 +109,11 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     command = COMMAND.split() + settings
     assert main([*command, "--out", str(whole)]) == 0
     killed = kill_when(module, function, condition, command, tmp_path)
-    assert not (killed / "checkpoints" / "000000075").exists()
+    assert not (killed / "checkpoints" / "000000076").exists()
 
     assert main(["train", "--resume", str(killed)]) == 0
 
-    assert_alike(killed, whole, 75)
+    assert_alike(killed, whole, 76)
     assert len(evaluations(whole)) == 2
     assert sum(path.name.startswith("events") for path in (killed / "tensorboard").iterdir()) == 2
 
