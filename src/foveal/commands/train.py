@@ -57,7 +57,7 @@ def _resume(run: Path, others: list[str]) -> None:
     if extra.steps is not None and extra.steps <= done:
         raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")
     print(f"resumed {run} at agent step {done:,} of {extra.steps or trainer.target:,}")
-    trainer.train(None if extra.steps is None else extra.steps - done)
+    _train(trainer, None if extra.steps is None else extra.steps - done, run)
     print(f"done: {run}")
 
 
@@ -154,8 +154,16 @@ def _start(options: Any) -> None:
     agent = Agent.from_config(config)
     trainer = Trainer(agent, options.run, run=run)
     print(f"training {config.method} on {config.env}; everything goes to {run}")
-    trainer.train(options.steps)
+    _train(trainer, options.steps, run)
     print(f"done: {run}\nnext: foveal evaluate {run} --on train color_hard, or foveal explain {run}")
+
+
+def _train(trainer: Trainer, steps: int | None, run: Path) -> None:
+    try:
+        trainer.train(steps)
+    except KeyboardInterrupt:
+        print(f"to go on: foveal train --resume {run}")
+        raise
 
 
 def _config(options: Any) -> Config:
