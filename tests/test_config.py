@@ -24,7 +24,7 @@ from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.sac import SACConfig
 from foveal.methods import METHODS, Setup
-from foveal.methods.sgqn import SGQNConfig
+from foveal.methods.sgqn import SGQN, SGQNConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.presets import PRESETS
 from foveal.registry import Registry, nearest
@@ -178,6 +178,12 @@ def test_overrides_beat_the_task_and_the_preset() -> None:
     assert config.method_config.decoder_filters == SGQNConfig(decoder_filters=(4, 8, 4)).decoder_filters  # debug's
     assert config.learner_config.hidden == 99
     assert config.learner_config.encoder.filters == 8
+
+
+def test_the_task_beats_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SGQN, "presets", {"debug": {"quantile": 0.5, "shift": 1}})
+    settings = configure(WALKER, "sgqn", "sac", "debug").method_config
+    assert (settings.quantile, settings.shift) == (0.95, 1)
 
 
 # --- presets and tasks ------------------------------------------------------------------------------------------------
