@@ -22,9 +22,17 @@ import foveal.commands.train
 from chromium import visit
 from foveal import checkpoint
 from foveal.cli import main
+from foveal.commands.demo import DemoOptions
+from foveal.commands.evaluate import EvaluateOptions
+from foveal.commands.explain import ExplainOptions
+from foveal.config import EnvironmentConfig, TrainingConfig
+from foveal.learners.sac import SACConfig
+from foveal.methods.sgqn import SGQNConfig
 from foveal.methods.svea import SVEAConfig
+from foveal.networks.encoders import EncoderConfig
 from foveal.results import Results
 from foveal.runs import read_records
+from foveal.training import RunOptions
 from small_env import SavedCounter, differing
 
 COUNTER, DISCRETE, INTERRUPTED = "foveal-tests/Counter-v0", "foveal-tests/Discrete-v0", "foveal-tests/Interrupted-v0"
@@ -211,6 +219,18 @@ def assert_told(text: str, options: type, section: str = "") -> None:
         assert re.search(rf"{re.escape(flag)}\b[^│]{{0,120}}{re.escape(words)}", text), (flag, words)
 
 
+def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, options in (("evaluate", EvaluateOptions), ("explain", ExplainOptions), ("demo", DemoOptions)):
+        assert_told(helped(command, capsys=capsys), options)
+    text = helped("train", capsys=capsys)
+    assert_told(text, RunOptions)
+    parts = {"environment": EnvironmentConfig, "training": TrainingConfig, "sac": SACConfig, "sgqn": SGQNConfig}
+    for section, part in (parts | {"sac.encoder": EncoderConfig}).items():
+        assert_told(text, part, f"{section}.")
+    for flag in ("method", "learner", "preset", "seed", "steps", "out", "config", "resume", "import"):
+        assert re.search(rf"--{flag} \S+ \w+ ?\w+", text), flag
+
+
 def test_a_method_brings_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = helped("train", "--method", "svea", capsys=capsys)
     assert_told(text, SVEAConfig, "svea.")
@@ -234,6 +254,12 @@ def test_a_bare_import_and_help_load_nothing_heavy() -> None:
 import sys
 import foveal
 from foveal.cli import main
+from foveal.commands.demo import DemoOptions
+from foveal.commands.evaluate import EvaluateOptions
+from foveal.commands.explain import ExplainOptions
+from foveal.config import EnvironmentConfig, TrainingConfig
+from foveal.learners.sac import SACConfig
+from foveal.methods.sgqn import SGQNConfig
 main(["--help"])
 main(["--version"])
 main(["tran"])
@@ -464,6 +490,26 @@ from foveal.methods import Method
 class Quiet(Method):
     pass
 """
+
+
+def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+    tests = Path(__file__).parent
+    options = "--preset debug --steps 60 --evaluate-every 60 --evaluate-on train night --evaluate-episodes 1 --out run"
+    options += " --method loud-svea --loud-svea.volume 11 --import my_plugin"
+    done = foveal_command("train", "toy/counter", *options.split(), folder=tmp_path, python_path=tests)
+    assert done.returncode == 0, done.stderr
+    assert "volume 11.0" in done.stdout
+    (record,) = read_records(tmp_path / "run" / "evaluations.jsonl")
+    assert [c.perturbation for c in Results.from_dict(record).conditions] == ["train", "night"]
+
+    options = "--on night --episodes 1 --import my_plugin"
+    done = foveal_command("evaluate", "run", *options.split(), folder=tmp_path, python_path=tests)
+    assert done.returncode == 0, done.stderr
+    assert re.search(r"night +45\.0", done.stdout)
+
+    assert main(["evaluate", str(tmp_path / "run")]) == 2  # without it
+    assert "unknown method 'loud-svea'" in capsys.readouterr().err
 
 
 def test_plugins_of_installed_packages(tmp_path: Path) -> None:
