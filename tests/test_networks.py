@@ -79,9 +79,9 @@ def test_the_papers_encoder_ends_at_21_by_21() -> None:
 def test_input_scaling_folded_into_the_first_convolution_changes_nothing(centred: bool) -> None:
     network = encoder(EncoderConfig(strides=(2, 1, 1), filters=8, centred=centred))
     obs = images(3, 6, 24, 24)
-    plain = network.layers(obs.float() / 255.0 - (0.5 if centred else 0.0)).flatten(1)
+    plain = network.layers(obs.float() / 255.0 - (0.5 if centred else 0.0)).movedim(1, -1).flatten(1)
     torch.testing.assert_close(network(obs), plain, rtol=1e-4, atol=1e-5)
-    other = network.layers(obs.float() / 255.0 - (0.0 if centred else 0.5)).flatten(1)
+    other = network.layers(obs.float() / 255.0 - (0.0 if centred else 0.5)).movedim(1, -1).flatten(1)
     assert relative_error(network(obs), other) > 1e-2  # the comparison can tell the two scalings apart
 
 
@@ -91,7 +91,7 @@ def test_gradients_pass_through_the_folded_scaling_unchanged() -> None:
     weights = torch.randn(network.output_size)
     ours = torch.autograd.grad((network(obs) @ weights).sum(), list(network.parameters()))
     plain = torch.autograd.grad(
-        (network.layers(obs / 255.0 - 0.5).flatten(1) @ weights).sum(), list(network.parameters())
+        (network.layers(obs / 255.0 - 0.5).movedim(1, -1).flatten(1) @ weights).sum(), list(network.parameters())
     )
     for one, other in zip(ours, plain, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)

@@ -197,7 +197,7 @@ def plain_latent(convolutions: Any, projection: Any, image: Tensor) -> Tensor:
     kernels = [layer for layer in convolutions.layers if isinstance(layer, nn.Conv2d)]
     for i, layer in enumerate(kernels):
         x = F.conv2d(F.relu(x) if i else x, layer.weight, layer.bias, layer.stride)
-    x = projection.linear(x.flatten(1))
+    x = projection.linear(x.movedim(1, -1).flatten(1))
     return torch.tanh(F.layer_norm(x, x.shape[1:], projection.norm.weight, projection.norm.bias))
 
 

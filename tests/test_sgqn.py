@@ -114,7 +114,7 @@ class Critic(nn.Module):
         self.heads = copy.deepcopy(getattr(learner, f"{prefix}critics").heads)
 
     def latent(self, image: Tensor) -> Tensor:
-        features = self.convolutions(image / 255.0 - self.offset).flatten(1)
+        features = self.convolutions(image / 255.0 - self.offset).movedim(1, -1).flatten(1)
         hidden = F.layer_norm(
             features @ self.projection.linear.weight.T + self.projection.linear.bias,
             self.projection.norm.normalized_shape,
@@ -161,7 +161,7 @@ def plain_target(learner: Any, batch: Batch, generator: torch.Generator) -> Tens
     """Soft target of SAC; the policy reads the trained convolutions."""
     obs = batch.next_obs
     layers, offset = learner.convolutions.layers, learner.convolutions.offset
-    latent = learner.actor_projection(layers(obs.image / 255.0 - offset).flatten(1))
+    latent = learner.actor_projection(layers(obs.image / 255.0 - offset).movedim(1, -1).flatten(1))
     hidden = learner.policy(latent if obs.vector is None else torch.cat([latent, obs.vector], 1))
     mean, log_std = hidden.chunk(2, dim=1)
     std = (-10 + 6 * (torch.tanh(log_std) + 1)).exp()

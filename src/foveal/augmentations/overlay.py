@@ -44,7 +44,8 @@ def overlay(
         raise FovealError(f"the pictures are on {drawn.device} and the images on {images.device}; move one of them")
     # Both pixel by pixel in memory, as convolutions like it; mixing layouts costs several times the arithmetic.
     pixels = images.to(torch.float32, memory_format=torch.channels_last)
-    covers = drawn.float().repeat(1, stack.shape[1], 1, 1).contiguous(memory_format=torch.channels_last)
+    cover = drawn.to(torch.float32, memory_format=torch.channels_last)
+    covers = torch.cat([cover] * stack.shape[1], dim=1)
     return torch.lerp(pixels, covers, alpha)
 
 

@@ -15,7 +15,8 @@ def random_shift(images: Tensor, pad: int, generator: torch.Generator | None = N
         generator: where the shifts come from; on the images' device.
 
     Returns:
-        (B, C, H, W) of the same dtype; all channels of a sample, hence all stacked frames, move together.
+        (B, C, H, W) of the same dtype, in ``channels_last`` layout; all channels of a sample, hence all stacked frames,
+        move together.
     """
     if pad == 0:
         return images
@@ -23,6 +24,8 @@ def random_shift(images: Tensor, pad: int, generator: torch.Generator | None = N
     offsets = torch.randint(-pad, pad + 1, (2, batch), generator=generator, device=images.device)
     rows = (torch.arange(height, device=images.device) + offsets[0, :, None]).clamp_(0, height - 1)  # (B, H)
     columns = (torch.arange(width, device=images.device) + offsets[1, :, None]).clamp_(0, width - 1)  # (B, W)
-    # One gather per axis on whole pixels: replication is the clamp of the index, so no padded copy is made.
-    flat = (rows[:, :, None] * width + columns[:, None, :]).view(batch, 1, height * width)  # (B, 1, H * W)
-    return images.flatten(2).gather(2, flat.expand(-1, channels, -1)).view(images.shape)
+    # Replication is the clamp of the index, so no padded copy is made; whole pixels are gathered, all channels at once.
+    sample = torch.arange(batch, device=images.device)[:, None, None] * (height * width)
+    index = sample + rows[:, :, None] * width + columns[:, None, :]  # (B, H, W)
+    pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)  # (B * H * W, C)
+    return pixels.index_select(0, index.flatten()).view(batch, height, width, channels).permute(0, 3, 1, 2)

@@ -77,7 +77,9 @@ class ConvEncoder(nn.Module):
         hidden = self._first(image)
         with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
             hidden = self.layers[1:](hidden)
-        return hidden.float().flatten(1)  # (B, F), channel-major as in the published code
+        # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
+        # each way, and the weights that follow are drawn alike for any order.
+        return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
 
     def _first(self, image: Tensor) -> Tensor:
         """The first convolution of (image / 255 - offset), the normalisation folded into its few weights."""
