@@ -210,7 +210,8 @@ def helped(*arguments: str, capsys: pytest.CaptureFixture[str]) -> str:
 
 def assert_told(text: str, options: type, section: str = "") -> None:
     """Every documented field is an option, with its documentation behind it."""
-    documented = re.findall(r"^ {8}(\w+): (.+)$", options.__doc__ or "", re.MULTILINE)
+    attributes = (options.__doc__ or "").partition("Attributes:")[2].partition("Raises:")[0]
+    documented = re.findall(r"^ {8}(\w+): (.+)$", attributes, re.MULTILINE)
     assert len(documented) >= len(options.__dataclass_fields__) - 1  # type: ignore[attr-defined]
     for name, meaning in documented:
         flag = {"plugins": "import", "agent": "AGENT"}.get(name, name.replace("_", "-"))
@@ -469,8 +470,8 @@ class LoudConfig:
     volume: float = 0.5
     shift: int = 2
     augmentation: str = "negative"
-    alpha: float = 0.5
-    beta: float = 0.5
+    clean_weight: float = 0.5
+    augmented_weight: float = 0.5
 
 
 @METHODS.register("loud-svea")
@@ -481,16 +482,6 @@ class Loud(SVEA):
         super().get_ready()
         print("volume", self.config.volume)
 '''
-
-ENTRY = """
-from dataclasses import dataclass
-from foveal.methods import Method
-
-@dataclass(frozen=True)
-class Quiet(Method):
-    pass
-"""
-
 
 def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my_plugin.py").write_text(PLUGIN)

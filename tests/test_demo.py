@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -30,7 +29,7 @@ def test_trains_evaluates_explains_and_names_its_page_last(tmp_path: Path) -> No
     done = foveal_demo("--preset", "debug", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     page = Path(done.stdout.splitlines()[-1])
-    assert page == Path("demo/index.html")
+    assert page == tmp_path / "demo" / "index.html"
     assert "train: 100%" in done.stderr and "<00:00" in done.stderr  # the bar, with a time left
 
     run = tmp_path / "demo" / "run"
@@ -38,7 +37,7 @@ def test_trains_evaluates_explains_and_names_its_page_last(tmp_path: Path) -> No
     agent = foveal.load(run)
     assert agent.steps == 120 and agent.updates > 0
 
-    source = (tmp_path / page).read_text(encoding="utf-8")
+    source = page.read_text(encoding="utf-8")
     assert "generated" in source and "DMC-GB" not in source.split("</table>")[0]
     for condition in CONDITIONS:
         assert condition in done.stdout and condition in source
@@ -76,7 +75,11 @@ def test_a_second_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pyte
     ],
 )
 def test_a_mistake_is_told_before_any_work(
-    arguments: list[str], words: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "taken").mkdir()

@@ -477,7 +477,8 @@ def plain_overlay(here: Case, image: Tensor, generator: torch.Generator) -> Tens
 def test_the_attribution_loss_equals_the_papers(
     learner_config: SACConfig, config: SGQNConfig, size: int, batch: int
 ) -> None:
-    here = case(learner_config, config, size=size, batch=batch, shake=0.02 if size == 84 else 0.05)
+    # At this seed the masks that would be wrong differ enough from the right one.
+    here = case(learner_config, config, size=size, batch=batch, shake=0.02 if size == 84 else 0.05, seed=1)
     with torch.no_grad():
         for parameter in here.method.decoder.parameters():
             parameter.mul_(2.5)  # logits of a size that makes the loss tell masks apart

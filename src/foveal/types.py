@@ -13,17 +13,21 @@ class Observation(NamedTuple):
     """A batch of observations.
 
     Attributes:
-        image: (B, frames * 3, H, W). ``uint8`` in [0, 255] as stored, ``float32`` in the same unit once augmented:
-            encoders, not callers, divide by 255. Frames are stacked oldest first, three colour channels each.
+        image: (B, frames * 3, H, W). ``uint8`` in [0, 255] as stored; within an update floating point in the same
+            unit, in the convolutions' type, or in ``float32`` where its gradient is wanted. Encoders, not callers,
+            divide by 255. Frames are stacked oldest first, three colour channels each.
         vector: (B, V) ``float32`` beside the image (proprioception), or None.
     """
 
     image: Tensor
     vector: Tensor | None = None
 
-    def float(self) -> Observation:
-        """The same observation with a ``float32`` image, still in [0, 255], laid out as convolutions like it."""
-        return self._replace(image=self.image.to(torch.float32, memory_format=torch.channels_last))
+    def float(self, dtype: torch.dtype = torch.float32) -> Observation:
+        """The same observation with a floating point image, still in [0, 255], laid out as convolutions like it.
+
+        bfloat16 holds every ``uint8`` exactly.
+        """
+        return self._replace(image=self.image.to(dtype, memory_format=torch.channels_last))
 
     def to(self, device: torch.device | str) -> Observation:
         """The same observation on another device."""

@@ -76,10 +76,11 @@ class Updater:
         return metrics
 
     def _observed(self, batch: Batch) -> Batch:
-        """Images in ``float32`` as the networks see them; the observation's is a leaf where saliency needs one."""
-        obs = self.method.observe(batch.obs.float())
+        """Images as the networks see them; the observation's is a ``float32`` leaf where saliency needs one."""
+        dtype = self.learner.dtype
+        obs = self.method.observe(batch.obs.float(torch.float32 if self.pixel_gradient else dtype))
         with torch.no_grad():
-            next_obs = self.method.observe(batch.next_obs.float())
+            next_obs = self.method.observe(batch.next_obs.float(dtype))
         if self.pixel_gradient and not obs.image.requires_grad:
             obs = Observation(obs.image.requires_grad_(), obs.vector)
         return batch.replace(obs=obs, next_obs=next_obs)

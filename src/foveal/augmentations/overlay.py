@@ -26,7 +26,7 @@ def overlay(
         alpha: weight of the picture, in [0, 1].
 
     Returns:
-        ``float32`` of the images' shape, in [0, 255].
+        ``float32`` of the images' shape, in [0, 255]; ``bfloat16`` where the images are.
 
     Raises:
         FovealError: shapes or devices do not fit, or a bank came without a generator.
@@ -43,8 +43,9 @@ def overlay(
     if drawn.device != images.device:
         raise FovealError(f"the pictures are on {drawn.device} and the images on {images.device}; move one of them")
     # Both pixel by pixel in memory, as convolutions like it; mixing layouts costs several times the arithmetic.
-    pixels = images.to(torch.float32, memory_format=torch.channels_last)
-    cover = drawn.to(torch.float32, memory_format=torch.channels_last)
+    dtype = torch.bfloat16 if images.dtype == torch.bfloat16 else torch.float32
+    pixels = images.to(dtype, memory_format=torch.channels_last)
+    cover = drawn.to(dtype, memory_format=torch.channels_last)
     covers = torch.cat([cover] * stack.shape[1], dim=1)
     return torch.lerp(pixels, covers, alpha)
 

@@ -52,6 +52,9 @@ class Learner(nn.Module, ABC):
     """Value learning from pixels: its networks, its TD targets and losses, how it acts. It knows no method.
 
     The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
+
+    Attributes:
+        dtype: that convolutions compute in.
     """
 
     Config: ClassVar[type]
@@ -62,6 +65,7 @@ class Learner(nn.Module, ABC):
     ) -> None:
         super().__init__()
         self.config = config
+        self.dtype = dtype
         self.generator = generator
 
     @classmethod

@@ -86,7 +86,8 @@ class SGQN(Method):
         """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
         obs = context.batch.obs
         mask = self._mask(context.estimate.values, obs.image)
-        masked = obs._replace(image=fill_masked(obs.image.detach(), mask, self.generator))
+        image = obs.image.detach().to(context.learner.dtype)  # as the convolutions would round it
+        masked = obs._replace(image=fill_masked(image, mask, self.generator))
         masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
         loss = consistency(context.estimate.values, masked_values)
         return {"consistency": self.config.consistency_weight * loss}
@@ -98,7 +99,7 @@ class SGQN(Method):
         learner, batch = context.learner, context.batch
         image = batch.obs.image.detach()
         mask = self._fresh_mask(learner, batch.obs._replace(image=image), batch.action)
-        overlaid = batch.obs._replace(image=self.augment(image, self.generator))
+        overlaid = batch.obs._replace(image=self.augment(image.to(learner.dtype), self.generator))
         logits = self.decoder(learner.latent(overlaid), learner.action_features(batch.action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask.float())
         optimizer = self.optimizers()["attribution"]
@@ -131,10 +132,10 @@ class SGQN(Method):
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
     """Where the mask is false, one scalar for the whole batch, uniform in the batch's range of pixel values."""
-    low, high = image.amin(), image.amax()
+    low, high = image.aminmax()
     scalar = low + (high - low) * torch.rand((), generator=generator, device=image.device)
     layout = torch.channels_last  # as the mask: mixing layouts costs several times the arithmetic
-    return torch.where(mask, image.contiguous(memory_format=layout), scalar)
+    return torch.where(mask, image.contiguous(memory_format=layout), scalar.to(image.dtype))
 
 
 def consistency(values: Tensor, masked_values: Tensor) -> Tensor:
@@ -147,4 +148,5 @@ def binary_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
     The same as PyTorch's up to rounding, in half its time on a CPU.
     """
-    return (F.softplus(logits).sum() - (logits * mask).sum()) / logits.numel()
+    flat = logits.movedim(1, -1).flatten(), mask.movedim(1, -1).flatten()  # views of both, as they lie in memory
+    return (F.softplus(logits).sum() - torch.dot(*flat)) / logits.numel()
