@@ -483,6 +483,7 @@ class Loud(SVEA):
         print("volume", self.config.volume)
 '''
 
+
 def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my_plugin.py").write_text(PLUGIN)
     tests = Path(__file__).parent

@@ -9,6 +9,8 @@ from torch import Tensor
 
 from foveal.learners.base import Learner
 from foveal.methods.base import Context, Method
+from foveal.networks.optimization import minimize
+from foveal.phases import phase
 from foveal.types import Batch, Observation
 
 
@@ -39,12 +41,30 @@ class Updater:
             Metrics as tensors on the device; nothing here waits for their values.
         """
         learner, method = self.learner, self.method
+        with phase("augment"):
+            batch = self._observed(method.prepare(batch))
+        with phase("targets"):
+            target = learner.targets(batch)
+        with phase("critic"):
+            context, metrics = self._critic_step(batch, target, sample)
+        policy_period, target_period = learner.policy_periods()
+        if self.count % policy_period == 0:
+            with phase("actor"):
+                detached = batch.obs._replace(image=batch.obs.image.detach())
+                metrics |= learner.policy_step(detached, method.actor_loss(context))
+        if self.count % target_period == 0:
+            with phase("target networks"):
+                learner.update_target_networks()
+        with phase("auxiliary"):
+            metrics |= method.auxiliary(context)
+        self.count += 1
+        return metrics
 
-        # augment
-        batch = self._observed(method.prepare(batch))
-
-        # critic
-        target = learner.targets(batch)
+    def _critic_step(
+        self, batch: Batch, target: Tensor, sample: Callable[[int], Batch]
+    ) -> tuple[Context, dict[str, Tensor]]:
+        """TD loss over the method's views, plus the method's own terms; one step of the critic's optimizer."""
+        learner, method = self.learner, self.method
         first, *others = method.views(batch)
         estimate = learner.estimate(first.obs, batch.action)
         loss = td_loss = first.weight * learner.td_loss(estimate, target)
@@ -54,26 +74,13 @@ class Updater:
         context = Context(learner, batch, estimate, self.count, sample)
         terms = method.critic_loss(context)
         total = sum(terms.values(), loss)
-        self.critic_optimizer.zero_grad(set_to_none=True)
-        total.backward(inputs=[*learner.critic_parameters(), *method.critic_parameters()])
-        self.critic_optimizer.step()
+        minimize(total, self.critic_optimizer, [*learner.critic_parameters(), *method.critic_parameters()])
         metrics = {
             "critic/loss": total.detach(),
             "critic/td": td_loss.detach(),
             "critic/value": estimate.values.detach().mean(),
         }
-        metrics |= {f"critic/{name}": term.detach() for name, term in terms.items()}
-
-        # actor, targets, auxiliary
-        policy_period, target_period = learner.policy_periods()
-        if self.count % policy_period == 0:
-            detached = batch.obs._replace(image=batch.obs.image.detach())
-            metrics |= learner.policy_step(detached, method.actor_loss(context))
-        if self.count % target_period == 0:
-            learner.update_target_networks()
-        metrics |= method.auxiliary(context)
-        self.count += 1
-        return metrics
+        return context, metrics | {f"critic/{name}": term.detach() for name, term in terms.items()}
 
     def _observed(self, batch: Batch) -> Batch:
         """Images as the networks see them; the observation's is a ``float32`` leaf where saliency needs one."""

@@ -16,6 +16,7 @@ from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_acti
 from foveal.networks.averaging import blend
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
+from foveal.networks.optimization import minimize
 from foveal.types import Batch, Observation
 
 
@@ -164,9 +165,9 @@ class SAC(Learner):
         if extra_loss is not None:
             loss = loss + extra_loss()
         optimizers = self.optimizers()
-        _step(optimizers["actor"], loss, self.actor_parameters())
+        minimize(loss, optimizers["actor"], self.actor_parameters())
         temperature_loss = self.log_alpha.exp() * (-sample.log_prob - self.target_entropy).detach().mean()
-        _step(optimizers["alpha"], temperature_loss, [self.log_alpha])
+        minimize(temperature_loss, optimizers["alpha"], [self.log_alpha])
         entropy = -sample.log_prob.detach().mean()
         return {"actor/loss": loss.detach(), "actor/entropy": entropy, "actor/alpha": self.log_alpha.detach().exp()}
 
@@ -248,9 +249,3 @@ def _join(latent: Tensor, vector: Tensor | None) -> Tensor:
 
 def _frozen(network: nn.Module) -> nn.Module:
     return copy.deepcopy(network).requires_grad_(False)
-
-
-def _step(optimizer: torch.optim.Optimizer, loss: Tensor, parameters: list[nn.Parameter]) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    loss.backward(inputs=parameters)
-    optimizer.step()

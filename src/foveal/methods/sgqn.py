@@ -12,6 +12,8 @@ from foveal.learners.base import Learner
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, check_fraction
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
+from foveal.networks.optimization import minimize
+from foveal.phases import phase
 from foveal.saliency import pixel_gradient, quantile_mask
 from foveal.types import Batch, Observation
 
@@ -102,10 +104,7 @@ class SGQN(Method):
         overlaid = batch.obs._replace(image=self.augment(image.to(learner.dtype), self.generator))
         logits = self.decoder(learner.latent(overlaid), learner.action_features(batch.action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask.float())
-        optimizer = self.optimizers()["attribution"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.attribution_parameters())
-        optimizer.step()
+        minimize(loss, self.optimizers()["attribution"], self.attribution_parameters())
         return {"attribution/loss": loss.detach()}
 
     def attribution_parameters(self) -> list[nn.Parameter]:
@@ -121,8 +120,9 @@ class SGQN(Method):
 
     def _mask(self, values: Tensor, image: Tensor) -> Tensor:
         """M_rho of the first critic (eq. 2): (heads, B) and (B, C, H, W) -> ``bool`` (B, C, H, W)."""
-        saliency = pixel_gradient(values[0], image, guided=True)
-        return quantile_mask(saliency, self.config.quantile)
+        with phase("saliency"):
+            saliency = pixel_gradient(values[0], image, guided=True)
+            return quantile_mask(saliency, self.config.quantile)
 
     def _fresh_mask(self, learner: Learner, obs: Observation, action: Tensor) -> Tensor:
         leaf = obs.image.clone().requires_grad_()

@@ -14,6 +14,7 @@ from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, S
 from foveal.methods.crops import crop_batch
 from foveal.networks.averaging import blend
 from foveal.networks.initialization import orthogonal_
+from foveal.networks.optimization import minimize
 from foveal.types import Batch, Observation
 
 RENDER_RATIO = 100 / 84
@@ -93,10 +94,7 @@ class SODA(Method):
         with torch.no_grad():
             target = self.target_project(self.target_convolutions(key.float()))
         loss = F.mse_loss(F.normalize(prediction, dim=1), F.normalize(target, dim=1))
-        optimizer = self.optimizers()["soda"]
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward(inputs=self.auxiliary_parameters())
-        optimizer.step()
+        minimize(loss, self.optimizers()["soda"], self.auxiliary_parameters())
         blend(self.target_convolutions, learner.convolutions, self.config.tau)
         blend(self.target_project, self.project, self.config.tau)
         return {"soda/loss": loss.detach()}
