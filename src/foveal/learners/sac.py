@@ -31,6 +31,7 @@ class SACConfig:
         alpha_lr: Adam's step size for the temperature.
         alpha_beta1: Adam's first moment decay for the temperature.
         initial_temperature: entropy weight at the start.
+        target_entropy: of the policy, per dimension of the action, in nats.
         critic_tau: share of the new weights that a target critic takes at each of its updates.
         encoder_tau: the same for the target encoder.
         actor_period: critic updates per actor update.
@@ -46,6 +47,7 @@ class SACConfig:
     alpha_lr: float = 1e-4
     alpha_beta1: float = 0.5
     initial_temperature: float = 0.1
+    target_entropy: float = -1.0
     critic_tau: float = 0.01
     encoder_tau: float = 0.05
     actor_period: int = 2
@@ -113,7 +115,7 @@ class SAC(Learner):
         self.actor_projection = Projection(self.feature_size, self.latent_size)
         self.policy = mlp(head_input, config.hidden, 2 * self.action_size)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
-        self.target_entropy = -float(self.action_size)
+        self.target_entropy = config.target_entropy * self.action_size
         self._actor_optimizer: torch.optim.Optimizer | None = None
         self._alpha_optimizer: torch.optim.Optimizer | None = None
 
