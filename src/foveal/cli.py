@@ -1,4 +1,4 @@
-"""The command line: ``foveal train | evaluate | explain | demo``."""
+"""The command line: ``foveal train | evaluate | explain | demo | bench``."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
   foveal demo             all three on a small task, in one page
+  foveal bench speed      how fast training is on this machine
 
 AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
 `foveal COMMAND --help` lists a command's options.
 """
-COMMANDS = ["train", "evaluate", "explain", "demo"]
+COMMANDS = ["train", "evaluate", "explain", "demo", "bench"]
 SPINS = "10000"
 """How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,
 which on a machine that has other things to do makes training many times slower."""

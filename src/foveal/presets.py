@@ -14,7 +14,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         "environment": {"image_size": 48, "quality": "draft"},
         "training": {
             "batch_size": 64,
-            "discount": 0.98,
+            "discount": 0.96,
             "n_step": 3,
             "updates_per_step": 0.5,
             "replay_capacity": 100_000,

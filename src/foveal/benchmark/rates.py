@@ -1,0 +1,72 @@
+"""Environment steps a second, and training steps a second with everything in them."""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+
+from foveal.agent import Agent
+from foveal.benchmark.stopwatch import wait_for
+from foveal.envs import make_vector
+from foveal.envs.family import QUALITIES
+from foveal.training import Callback, RunOptions, Trainer
+
+RANDOM_STEPS = 40
+
+
+def environment_rates(env: str, image_size: int, budget: float) -> dict[str, float]:
+    """Agent steps a second under random actions, for each quality of rendering.
+
+    Args:
+        env: id of the environment.
+        image_size: side of the pictures, in pixels.
+        budget: seconds for each quality.
+    """
+    return {quality: _environment_rate(env, image_size, quality, budget) for quality in QUALITIES}
+
+
+def _environment_rate(env: str, image_size: int, quality: str, budget: float) -> float:
+    envs = make_vector(env, 1, seed=0, image_size=image_size, quality=quality)
+    random = np.random.default_rng(0)
+    shape = envs.single_action_space.shape or ()
+    try:
+        envs.reset(seed=0)
+        envs.step(random.uniform(-1, 1, (1, *shape)).astype(np.float32))  # the first picture prepares the renderer
+        steps, start = 0, time.perf_counter()
+        while time.perf_counter() - start < budget:
+            envs.step(random.uniform(-1, 1, (1, *shape)).astype(np.float32))
+            steps += 1
+        return steps / (time.perf_counter() - start)
+    finally:
+        envs.close()
+
+
+class _Watch(Callback):
+    """Notes when learning began, and stops when the budget is spent."""
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.began: tuple[float, int] | None = None
+        self.rate = 0.0
+
+    def on_step(self, trainer: Trainer) -> bool | None:
+        agent = trainer.agent
+        if agent.updates < 4:  # the first ones set things up
+            return None
+        wait_for(agent.device)
+        now = time.perf_counter()
+        if self.began is None:
+            self.began = now, agent.steps
+            return None
+        start, steps = self.began
+        self.rate = (agent.steps - steps) / (now - start)
+        return now - start < self.budget
+
+
+def training_rate(agent: Agent, budget: float) -> float:
+    """Agent steps a second of a running training, updates included."""
+    watch = _Watch(budget)
+    trainer = Trainer(agent, RunOptions(evaluate_every=0), callbacks=[watch], progress=False)
+    trainer.train(1_000_000)
+    return watch.rate

@@ -1,0 +1,197 @@
+"""``foveal bench speed``: every number in one run, and the bars that they are held against."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from foveal.agent import Agent
+from foveal.benchmark.growth import GrowthPoint, growth
+from foveal.benchmark.peaks import peaks
+from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, training_rate
+from foveal.benchmark.reference import METHODS as REFERENCED
+from foveal.benchmark.reference import Reference, published
+from foveal.benchmark.updates import Subject, UpdateSpeed, let_go, summarize
+from foveal.errors import FovealError
+from foveal.methods import METHODS
+from foveal.registry import nearest
+from foveal.results import machine, now, versions
+
+FORMAT = "foveal.speed/1"
+BARS = {"sgqn": 6.0, "svea": 4.0, "sac": 4.0}
+"""Times that an update should be faster than the published order of operations, paper preset, on two CPU cores."""
+GPU_BARS = {"sgqn": 10.0}
+FLAT = 0.05
+"""Share of its speed that an update may lose as the memory fills up."""
+BYTES_PER_TRANSITION = 22_000
+
+
+@dataclass(frozen=True)
+class SpeedOptions:
+    """What to measure.
+
+    Attributes:
+        env: id of the environment.
+        preset: of the agents.
+        methods: "sac" (no method) and names of methods; empty for all.
+        blocks: timed blocks of two updates for each method.
+        seconds: for each rate of environment and training steps.
+        reference: time the published order of operations too.
+        growth: time updates as the memory grows to 500,000 transitions.
+        settings: overrides of the agents, by section.
+
+    Raises:
+        FovealError: an unknown method, or a number out of range.
+    """
+
+    env: str = "dmc/walker-walk"
+    preset: str = "paper"
+    methods: tuple[str, ...] = ()
+    blocks: int = 7
+    seconds: float = 10.0
+    reference: bool = False
+    growth: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.blocks < 1 or self.seconds <= 0:
+            raise FovealError("blocks and seconds must be positive")
+        if self.reference and self.preset != "paper":
+            raise FovealError("the published order of operations has the published architecture: use the preset paper")
+        for name in self.methods:
+            if name not in self.known():
+                raise FovealError(f"unknown method {name!r}: {nearest(name, self.known())}")
+
+    @staticmethod
+    def known() -> list[str]:
+        """Names that ``methods`` takes."""
+        return ["sac", *(name for name in METHODS.names() if name != "none")]
+
+    @property
+    def chosen(self) -> list[str]:
+        """The methods to measure."""
+        return list(self.methods) or self.known()
+
+
+@dataclass
+class SpeedReport:
+    """What was measured; ``str`` is a table.
+
+    Attributes:
+        options: what was asked for.
+        device: that trained.
+        peaks: see ``foveal.benchmark.peaks``.
+        updates: by method.
+        reference: median seconds of the published order, by method.
+        environment: agent steps a second, by quality of rendering.
+        training: agent steps a second with updates, by method.
+        growth: speed by size of the memory.
+    """
+
+    options: SpeedOptions
+    device: str
+    peaks: dict[str, float]
+    updates: dict[str, UpdateSpeed] = field(default_factory=dict)
+    reference: dict[str, float] = field(default_factory=dict)
+    environment: dict[str, float] = field(default_factory=dict)
+    training: dict[str, float] = field(default_factory=dict)
+    growth: list[GrowthPoint] = field(default_factory=list)
+
+    @property
+    def ratios(self) -> dict[str, float]:
+        """Median seconds of the published order over ours."""
+        return {name: taken / self.updates[name].seconds for name, taken in self.reference.items()}
+
+    def bars(self) -> list[tuple[str, float, float, bool]]:
+        """(What, measured, wanted, whether it passes) of every bar that this run can tell of."""
+        wanted = BARS if self.device == "cpu" else GPU_BARS
+        found = [
+            (f"{name}: times the published order", ratio, wanted[name], ratio >= wanted[name])
+            for name, ratio in self.ratios.items()
+            if name in wanted
+        ]
+        if self.growth:
+            rates = [point.updates_per_second for point in self.growth]
+            lost = 1 - rates[-1] / rates[0]
+            found.append(("share of updates/s lost to a full memory", lost, FLAT, lost <= FLAT))
+            stored = self.growth[-1].replay_bytes / self.growth[-1].transitions
+            found.append(("bytes per stored transition", stored, BYTES_PER_TRANSITION, stored <= BYTES_PER_TRANSITION))
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "format": FORMAT,
+            "env": self.options.env,
+            "preset": self.options.preset,
+            "settings": self.options.settings,
+            "device": self.device,
+            "threads": torch.get_num_threads(),
+            "peaks_gflop_per_second": self.peaks,
+            "updates": {name: speed.as_dict() for name, speed in self.updates.items()},
+            "reference_seconds": self.reference,
+            "ratios": self.ratios,
+            "environment_steps_per_second": self.environment,
+            "training_steps_per_second": self.training,
+            "growth": [point.as_dict() for point in self.growth],
+            "bars": [
+                {"bar": what, "measured": measured, "wanted": wanted, "passes": passes}
+                for what, measured, wanted, passes in self.bars()
+            ],
+            "created": now(),
+            "versions": versions(),
+            "machine": machine(),
+        }
+
+    def __str__(self) -> str:
+        from foveal.benchmark.tables import speed_table
+
+        return speed_table(self)
+
+
+def measure_speed(options: SpeedOptions) -> SpeedReport:
+    """Measure everything that ``options`` ask for; progress goes to standard error.
+
+    Raises:
+        FovealError: a name is unknown, or the reference can't be run here.
+    """
+    if options.reference:
+        published()  # what is missing shall be said before any work
+    first = Subject(options.env, options.chosen[0], options.preset, options.settings)
+    report = SpeedReport(options, first.device.type, peaks(first.device))
+    size = first.agent.config.environment.image_size
+    report.environment = environment_rates(options.env, size, options.seconds / 3)
+    del first
+    for name in tqdm(options.chosen, desc="methods", unit="method", dynamic_ncols=True):
+        _measure(report, name)
+    return report
+
+
+def _measure(report: SpeedReport, name: str) -> None:
+    """One method: updates, alternating with the published order, then a training."""
+    let_go()
+    options = report.options
+    subject = Subject(options.env, name, options.preset, options.settings)
+    compared = options.reference and name in REFERENCED
+    contestants: list[Subject | Reference] = [subject, Reference(subject)] if compared else [subject]
+    for contestant in contestants:
+        contestant.block()
+    rounds = [[contestant.time() for contestant in contestants] for _ in range(options.blocks)]
+    ours, *theirs = (list(column) for column in zip(*rounds, strict=True))
+    report.updates[name] = summarize(subject, ours)
+    if theirs:
+        report.reference[name] = statistics.median(theirs[0])
+    if options.growth and name == options.chosen[-1]:
+        report.growth = growth(subject)
+    report.training[name] = training_rate(_trainee(options, name), options.seconds)
+
+
+def _trainee(options: SpeedOptions, name: str) -> Agent:
+    settings = dict(options.settings)
+    loop = {"initial_random_steps": RANDOM_STEPS, "catch_up_updates": 0, "replay_capacity": 20_000}
+    settings["training"] = {**settings.get("training", {}), **loop}
+    return Agent(options.env, method="none" if name == "sac" else name, preset=options.preset, **settings)
