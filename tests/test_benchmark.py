@@ -1,0 +1,247 @@
+"""The speed benchmark: what it counts and times, its reference, its bars and its command."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+import foveal
+from foveal.benchmark import SpeedOptions, SpeedReport, growth, reference, updates
+from foveal.benchmark.growth import GrowthPoint
+from foveal.benchmark.rates import environment_rates, training_rate
+from foveal.benchmark.stopwatch import PhaseClock, fastest
+from foveal.benchmark.tables import columns
+from foveal.benchmark.updates import Subject, UpdateSpeed, noise_replay, summarize
+from foveal.cli import main
+from foveal.errors import FovealError
+from foveal.phases import phase, timed_by
+from small_env import SavedCounter, small_agent
+
+CPU = torch.device("cpu")
+COUNTER = "foveal-tests/BenchCounter-v0"
+
+
+@pytest.fixture(autouse=True)
+def _registered() -> Any:
+    gymnasium.register(COUNTER, entry_point=SavedCounter)
+    yield
+    del gymnasium.registry[COUNTER]
+
+
+# --- the stopwatch ----------------------------------------------------------------------------------------------------
+
+
+def test_phases_count_their_own_time_and_not_that_of_phases_within() -> None:
+    clock = PhaseClock(CPU)
+    with timed_by(clock), phase("outer"):
+        time.sleep(0.02)
+        for _ in range(2):
+            with phase("inner"):
+                time.sleep(0.03)
+                with phase("innermost"):
+                    time.sleep(0.01)
+    found = dict(clock.totals)
+    assert found.keys() == {"outer", "inner", "innermost"}
+    for name, least in (("outer", 0.02), ("inner", 0.06), ("innermost", 0.02)):
+        assert least <= found[name] < least + 0.02, name
+
+
+def test_phases_cost_nothing_to_a_clock_that_is_gone() -> None:
+    clock = PhaseClock(CPU)
+    with timed_by(clock):
+        pass
+    with phase("later"):
+        pass
+    assert not clock.totals
+
+
+def test_the_fastest_of_several() -> None:
+    waits = iter([0.0, 0.05, 0.01, 0.05, 0.05, 0.05, 0.05])
+    assert 0.01 <= fastest(lambda: time.sleep(next(waits)), CPU, budget=0.2) < 0.03
+
+
+# --- an update --------------------------------------------------------------------------------------------------------
+
+
+def test_arithmetic_is_counted_in_both_directions() -> None:
+    network = nn.Conv2d(3, 8, 3)
+    with updates._Arithmetic() as counted:
+        F.relu(network(torch.randn(2, 3, 10, 10))).sum().backward()
+    forward = 2 * 2 * 8 * 8 * 8 * 3 * 9
+    assert counted.operations == 2 * forward  # the pixels want no gradient, the kernels do
+
+
+@pytest.mark.parametrize("method", ["sac", "svea", "sgqn", "soda"])
+def test_every_part_of_an_update_is_timed(method: str) -> None:
+    subject = Subject(COUNTER, method, "debug", {})
+    times = [subject.time() for _ in range(3)]
+    speed = summarize(subject, times)
+    assert speed.seconds == sorted(times)[1]
+    expected = {"sample", "augment", "targets", "critic", "actor", "auxiliary", "optimizer", "target networks", "other"}
+    assert speed.parts.keys() == expected | ({"saliency"} if method == "sgqn" else set())
+    assert all(value >= 0 for value in speed.parts.values())
+    assert sum(speed.parts.values()) < 20e3 * max(times)  # milliseconds against seconds, on a busy machine
+    assert speed.gflop > 0 and speed.peak_memory > 10**7
+    assert json.dumps(speed.as_dict(), allow_nan=False)
+
+
+def test_parts_add_up_to_the_update() -> None:
+    subject = Subject(COUNTER, "sgqn", "debug", {})
+    subject.block()
+    clock = PhaseClock(CPU)
+    with timed_by(clock):
+        start = time.perf_counter()
+        subject.block()
+        took = time.perf_counter() - start
+    assert 0.8 * took < sum(clock.totals.values()) <= took
+
+
+def test_noise_fills_a_memory_of_the_agents_shapes() -> None:
+    for env in (SavedCounter, lambda: SavedCounter(vector=True)):
+        agent = small_agent(env)
+        replay = noise_replay(agent, 600)
+        assert 600 <= len(replay) <= 850
+        agent.updater.update(replay.sample(8), replay.sample)
+
+
+def test_growth_measures_each_size() -> None:
+    subject = Subject(COUNTER, "sac", "debug", {})
+    points = growth.growth(subject, sizes=(300, 900))
+    assert [point.transitions for point in points] == [len(noise_replay(subject.agent, size)) for size in (300, 900)]
+    assert points[0].replay_bytes < points[1].replay_bytes
+    assert all(point.updates_per_second > 0 and point.sample_milliseconds > 0 for point in points)
+
+
+def test_rates_of_environment_and_training() -> None:
+    rates = environment_rates("dmc/cartpole-swingup", 24, budget=0.2)
+    assert rates.keys() == {"exact", "fast", "draft"} and min(rates.values()) > 0
+    agent = small_agent()
+    assert training_rate(agent, budget=0.3) > 0
+    assert agent.updates > 4
+
+
+# --- the published order ----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", reference.METHODS)
+def test_the_published_order_trains_what_it_should(method: str) -> None:
+    module = reference.published()
+    torch.manual_seed(0)
+    plain = module.Published(method, (9, 44, 44), 2, torch.randint(0, 256, (8, 3, 44, 44)))
+    images = torch.randint(0, 256, (2, 4, 9, 44, 44), dtype=torch.uint8)
+    sample = (images[0], torch.rand(4, 2), torch.rand(4, 1), images[1], torch.ones(4, 1))
+    networks = {"critic": plain.critic, "actor": plain.actor.layers, "target": plain.target, "decoder": plain.decoder}
+    before = {name: [p.clone() for p in net.parameters()] for name, net in networks.items()}
+    plain.update(lambda: sample)
+    moved = {
+        name: any(not a.equal(b) for a, b in zip(before[name], net.parameters(), strict=True))
+        for name, net in networks.items()
+    }
+    assert moved == {"critic": True, "actor": True, "target": True, "decoder": method == "sgqn"}
+    plain.update(lambda: sample)
+
+
+def test_the_published_networks_are_the_paper_presets() -> None:
+    agent = foveal.Agent("dmc/walker-walk", method="sgqn", training={"overlay_count": 2})
+    plain = reference.published().Published("sgqn", (9, 84, 84), 6, torch.zeros(1, 3, 84, 84))
+
+    def count(*modules: nn.Module) -> int:
+        return sum(p.numel() for module in modules for p in module.parameters())
+
+    learner: Any = agent.learner
+    ours: Any = agent.method
+    assert count(plain.critic) == count(learner.convolutions, learner.projection, learner.critics)
+    assert count(plain.actor.encoder.projection, plain.actor.layers) == count(learner.actor_projection, learner.policy)
+    assert count(plain.decoder) == count(ours.decoder)
+
+
+def test_a_package_without_its_source_tree_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reference, "SOURCE", Path("benchmarks") / "gone.py")
+    with pytest.raises(FovealError, match=r"--reference needs benchmarks.gone.py of foveal's source tree"):
+        reference.published()
+
+
+# --- the report -------------------------------------------------------------------------------------------------------
+
+
+def report(**changes: Any) -> SpeedReport:
+    speed = UpdateSpeed("sgqn", 0.5, (0.4, 0.6), {"critic": 300.0}, 200.0, 400.0, 21_300.0, 10**9)
+    settings: dict[str, Any] = {
+        "options": SpeedOptions(methods=("sgqn",), reference=True),
+        "device": "cpu",
+        "peaks": {"matmul_float32": 170.0},
+        "updates": {"sgqn": speed},
+        "reference": {"sgqn": 3.0},
+        "training": {"sgqn": 1.9},
+    }
+    return SpeedReport(**settings | changes)
+
+
+def test_bars_are_passed_or_missed() -> None:
+    assert report().bars() == [("sgqn: times the published order", 6.0, 6.0, True)]
+    assert report(reference={"sgqn": 2.9}).bars()[0][3] is False
+    assert "falls short" in str(report(reference={"sgqn": 2.9}))
+    points = [GrowthPoint(1000, 10.0, 1.0, 21_000_000, 1), GrowthPoint(2000, 9.4, 1.0, 46_000_000, 1)]
+    (_, lost, _, flat), (_, stored, _, linear) = report(reference={}, growth=points).bars()
+    assert (round(lost, 6), flat, stored, linear) == (0.06, False, 23_000.0, False)
+    points[1] = replace(points[1], updates_per_second=9.6, replay_bytes=42_000_000)
+    assert [passes for *_, passes in report(reference={}, growth=points).bars()] == [True, True]
+
+
+def test_the_table_tells_everything() -> None:
+    text = str(report())
+    for expected in ("500.0", "3000", "6.0x", "400", "critic", "300.0", "21.3 kB", "pass", "walker-walk", "paper"):
+        assert expected in text, expected
+
+
+def test_columns() -> None:
+    assert columns([["a", "b"], ["long", "1"]]) == "a     b\n-------\nlong  1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"methods": ("sgnq",)}, "unknown method 'sgnq': .*sgqn"),
+        ({"methods": ("none",)}, "unknown method 'none'"),
+        ({"blocks": 0}, "must be positive"),
+        ({"seconds": 0.0}, "must be positive"),
+        ({"reference": True, "preset": "compact"}, "use the preset paper"),
+    ],
+)
+def test_bad_options(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(FovealError, match=message):
+        SpeedOptions(**settings)
+
+
+def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "speed.json"
+    options = "--preset debug --methods sac,sgqn --seconds 0.3 --blocks 2 --precision float32 --json"
+    assert main(["bench", "speed", *options.split(), str(out)]) == 0
+    told = capsys.readouterr().out
+    assert told.splitlines()[-1] == f"wrote {out}"
+    found = json.loads(out.read_text())
+    assert found["updates"].keys() == {"sac", "sgqn"} and found["settings"]["training"]["precision"] == "float32"
+    for name, speed in found["updates"].items():
+        assert f"{speed['updates_per_second']:.1f}" in told and speed["gflop"] > 0
+        assert found["training_steps_per_second"][name] > 0
+    assert found["machine"]["cores"] >= 1 and found["peaks_gflop_per_second"].keys() >= {"conv_float32"}
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("bench seped", "unknown benchmark 'seped'"), ("bench speed --methods nothing", "unknown method 'nothing'")],
+)
+def test_mistakes(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(line.split()) == 2
+    assert words in capsys.readouterr().err
+    assert main(["bench"]) == 0
+    assert "foveal bench speed" in capsys.readouterr().out
