@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import nn
 
 import foveal
-from foveal.benchmark import SpeedOptions, SpeedReport, growth, reference, updates
+from foveal.benchmark import RenderingSpeed, SpeedOptions, SpeedReport, growth, measure_rendering, reference, updates
 from foveal.benchmark.growth import GrowthPoint
 from foveal.benchmark.rates import environment_rates, training_rate
+from foveal.benchmark.rendering import rendering_table
 from foveal.benchmark.stopwatch import PhaseClock, fastest
 from foveal.benchmark.tables import columns
 from foveal.benchmark.updates import Subject, UpdateSpeed, noise_replay, summarize
@@ -245,3 +246,37 @@ def test_mistakes(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> 
     assert words in capsys.readouterr().err
     assert main(["bench"]) == 0
     assert "foveal bench speed" in capsys.readouterr().out
+
+
+# --- rendering --------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("task", ["finger-spin", "reacher-easy"])  # both write into the model at a reset
+def test_exact_pictures_are_dm_controls_own(task: str) -> None:
+    (speed,) = measure_rendering([task], image_size=32, pictures=3)
+    assert speed.psnr["exact"] is None
+    assert 20 < (speed.psnr["draft"] or 0) <= (speed.psnr["fast"] or 99)
+    assert all(value > 0 for value in speed.milliseconds.values())
+    assert speed.speedup("draft") == pytest.approx(speed.milliseconds["dm_control"] / speed.milliseconds["draft"])
+
+
+def test_a_quality_must_be_fast_and_near() -> None:
+    times = {"dm_control": 24.0, "exact": 24.0, "fast": 16.0, "draft": 10.0}
+    speed = RenderingSpeed("walker-walk", times, {"exact": None, "fast": 45.0, "draft": 32.0})
+    assert speed.passes("fast") and speed.passes("draft")
+    for changed in (
+        replace(speed, milliseconds=times | {"fast": 16.1, "draft": 10.1}),
+        replace(speed, psnr=speed.psnr | {"fast": 44.9, "draft": 31.9}),
+    ):
+        assert not changed.passes("fast") and not changed.passes("draft")
+        assert rendering_table([changed]).count("falls short") == 2
+
+
+def test_rendering_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "rendering.json"
+    line = ["bench", "rendering", "--tasks", "cartpole-swingup", "--image-size", "24", "--pictures", "2", "--json"]
+    assert main([*line, str(out)]) == 0
+    assert "cartpole-swingup" in capsys.readouterr().out
+    assert json.loads(out.read_text())["tasks"][0]["psnr"]["exact"] is None
+    assert main(["bench", "rendering", "--tasks", "walker-wakl"]) == 2
+    assert "walker-walk" in capsys.readouterr().err

@@ -17,7 +17,7 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
   foveal demo             all three on a small task, in one page
-  foveal bench speed      how fast training is on this machine
+  foveal bench            how fast training and rendering are on this machine
 
 AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
 `foveal COMMAND --help` lists a command's options.

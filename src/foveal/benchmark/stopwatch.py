@@ -6,8 +6,11 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import TypeVar
 
 import torch
+
+T = TypeVar("T")
 
 
 def wait_for(device: torch.device) -> None:
@@ -23,6 +26,13 @@ def seconds(work: Callable[[], object], device: torch.device) -> float:
     work()
     wait_for(device)
     return time.perf_counter() - start
+
+
+def elapsed(work: Callable[[], T]) -> tuple[float, T]:
+    """Wall-clock seconds of work on the CPU, and what it returned."""
+    start = time.perf_counter()
+    result = work()
+    return time.perf_counter() - start, result
 
 
 def fastest(work: Callable[[], object], device: torch.device, budget: float = 0.5) -> float:

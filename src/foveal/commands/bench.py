@@ -1,4 +1,4 @@
-"""``foveal bench speed``: how fast training is on this machine."""
+"""``foveal bench speed | rendering``: how fast training and rendering are on this machine."""
 
 from __future__ import annotations
 
@@ -9,11 +9,21 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.benchmark import SpeedOptions, measure_speed
+from foveal.benchmark import SpeedOptions, measure_rendering, measure_speed
+from foveal.benchmark.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.registry import nearest
 from foveal.report.explain import check_writable
 from foveal.results import write_json
+
+USAGE = """foveal bench: measure this machine
+
+  foveal bench speed       updates, environment and training steps a second, and where the time goes
+  foveal bench rendering   milliseconds and fidelity of each rendering quality
+
+`foveal bench NAME --help` lists the options.
+"""
 
 
 @dataclass(frozen=True)
@@ -47,15 +57,34 @@ class BenchSpeedOptions:
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
+@dataclass(frozen=True)
+class BenchRenderingOptions:
+    """Milliseconds of a picture in each quality, and how near it is to dm_control's own.
+
+    Attributes:
+        tasks: comma-separated names, as in dmc/NAME; by default the benchmark's.
+        image_size: side of the pictures, in pixels.
+        pictures: of each task.
+        json: write everything to this file.
+    """
+
+    tasks: str = ""
+    image_size: int = 84
+    pictures: int = 60
+    json: Path | None = None
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Run one benchmark; ``speed`` is the only one."""
+    """Run one benchmark."""
     name, *rest = arguments or ["--help"]
     if name in {"-h", "--help"}:
-        print("usage: foveal bench speed [OPTIONS]; `foveal bench speed --help` lists them")
-        return
-    if name != "speed":
-        raise FovealError(f"unknown benchmark {name!r}; there is: speed")
-    _speed(tyro.cli(BenchSpeedOptions, args=import_plugins(rest), prog="foveal bench speed"))
+        print(USAGE, end="")
+    elif name == "speed":
+        _speed(tyro.cli(BenchSpeedOptions, args=import_plugins(rest), prog="foveal bench speed"))
+    elif name == "rendering":
+        _rendering(tyro.cli(BenchRenderingOptions, args=rest, prog="foveal bench rendering"))
+    else:
+        raise FovealError(f"unknown benchmark {name!r}: {nearest(name, ['speed', 'rendering'])}")
 
 
 def _speed(options: BenchSpeedOptions) -> None:
@@ -77,4 +106,17 @@ def _speed(options: BenchSpeedOptions) -> None:
     print(report)
     if options.json is not None:
         write_json(options.json, report.as_dict())
+        print(f"wrote {options.json}")
+
+
+def _rendering(options: BenchRenderingOptions) -> None:
+    if options.json is not None:
+        check_writable(options.json)
+    if options.pictures < 1:
+        raise FovealError(f"pictures must be at least 1, not {options.pictures}")
+    tasks = tuple(name for name in options.tasks.split(",") if name) or BENCHMARK_TASKS
+    speeds = measure_rendering(tasks, options.image_size, options.pictures)
+    print(rendering_table(speeds))
+    if options.json is not None:
+        write_json(options.json, rendering_record(speeds, options.image_size, options.pictures))
         print(f"wrote {options.json}")
