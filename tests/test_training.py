@@ -346,3 +346,30 @@ def test_options_are_what_the_folder_says(tmp_path: Path) -> None:
     options = RunOptions(evaluate_every=0, checkpoint_every=6)
     assert RunOptions.from_settings(held.state["run"]["options"]) == options
     assert json.loads((tmp_path / "run" / "checkpoints" / "000000012" / "state.json").read_text())["steps"] == 12
+
+
+# --- environments in processes ----------------------------------------------------------------------------------------
+
+
+def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"training": {"environments": 2, "processes": True}}
+    one, other = (small_agent(SavedCounter, seed=3, **settings) for _ in range(2))
+    one.learn(60, run=tmp_path / "run", progress=False, evaluate_every=0)
+    other.learn(60, progress=False, evaluate_every=0)
+    assert one.steps == 60 and one.updates > 20
+    assert differing(weights(one), weights(other)) == []  # seeded, whichever process is faster
+    here = small_agent(SavedCounter, seed=3, training={"environments": 2}).learn(60, progress=False, evaluate_every=0)
+    returns = [record["return"] for record in read_records(tmp_path / "run" / "episodes.jsonl")]
+    assert returns == [45.0] * 6 and here.steps == one.steps
+    assert one.replay is not None
+    batch = one.replay.sample(200)
+    newest, first = batch.obs.image[:, -1, -1, -1].int(), batch.next_obs.image[:, -1, -1, -1].int()
+    assert ((first - newest) == 1).all()  # each picture counts those before it, so none is missing or doubled
+    resumed = Trainer.resume(tmp_path / "run", env=SavedCounter, progress=False)
+    resumed.train(20)
+    assert resumed.agent.steps == 80
+
+
+def test_an_environment_as_an_object_can_not_move_to_a_process() -> None:
+    with pytest.raises(FovealError, match="can't move to another process: give a callable"):
+        small_agent(SavedCounter(), training={"processes": True}).learn(5, progress=False)

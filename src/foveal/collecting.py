@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from foveal import checkpoint
 from foveal.agent import Agent
-from foveal.envs import make_vector
+from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
 
@@ -36,6 +36,7 @@ class Collector:
         self.replay = _replay(agent)
         self.episodes: list[tuple[int, float]] = []
         self._obs: Any = None
+        self._running: NDArray[Any] | None = None  # actions of a step that processes are taking
         self._ended = np.zeros(count, dtype=bool)
         self._returns = np.zeros(count)
         self._action_rng = np.random.default_rng(self._seed)
@@ -56,11 +57,32 @@ class Collector:
     def step(self, *, random: bool) -> None:
         """One step of every environment, with random actions or the policy's.
 
+        Where environments have processes of their own, it is the step that they began at the end of the last call, and
+        they begin the next one.
+
         Raises:
             FovealError: a reward or an action of the policy is not finite; the agent step is named.
         """
-        actions = self._random_actions() if random else self._chosen_actions()
-        obs, rewards, terminated, truncated, _ = self._envs.step(actions)
+        envs = self._envs
+        if not isinstance(envs, PixelProcesses):
+            actions = self._actions(random)
+            self._take(actions, *envs.step(actions))
+            return
+        running = self._send(envs, random) if self._running is None else self._running
+        self._running = None
+        self._take(running, *envs.step_wait())
+        self._running = self._send(envs, random)
+
+    def _send(self, envs: PixelProcesses, random: bool) -> NDArray[Any]:
+        actions = self._actions(random)
+        envs.step_async(actions)
+        return actions
+
+    def _actions(self, random: bool) -> NDArray[Any]:
+        return self._random_actions() if random else self._chosen_actions()
+
+    def _take(self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, _: Any) -> None:
+        """Remember a step of all environments."""
         self.episodes = []
         for stream in range(self._envs.num_envs):
             self._record(stream, actions, rewards, terminated, truncated, obs)
@@ -68,6 +90,9 @@ class Collector:
 
     def close(self) -> None:
         """Let go of the environments; one that the user made stays open."""
+        if self._running is not None:
+            self._running = None
+            self._envs.step_wait()  # type: ignore[attr-defined]
         self._envs.close()
 
     def state(self) -> dict[str, Any]:
@@ -148,8 +173,12 @@ class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
 
 
 def _environments(agent: Agent, seed: int) -> VectorEnv[Any, Any, Any]:
-    env = Borrowed(agent.env) if isinstance(agent.env, gymnasium.Env) else agent.env
-    return make_vector(env, agent.config.training.environments, seed=seed, **agent.env_options)
+    training, env = agent.config.training, agent.env
+    if isinstance(env, gymnasium.Env):
+        if training.processes:
+            raise FovealError("an environment can't move to another process: give a callable that makes it, or its id")
+        env = Borrowed(env)
+    return make_vector(env, training.environments, asynchronous=training.processes, seed=seed, **agent.env_options)
 
 
 def _seed(agent: Agent) -> int:

@@ -49,6 +49,8 @@ class TrainingConfig:
         catch_up_updates: extra updates taken at once when the random phase ends.
         updates_per_step: gradient updates per agent step.
         environments: how many are stepped in turn.
+        processes: step every environment in a process of its own, while updates run. Actions are then chosen before the
+            updates that their step earns, not after, and a resumed run begins new episodes.
         overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
         overlay_count: how many of them are kept in memory.
         precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
@@ -63,6 +65,7 @@ class TrainingConfig:
     catch_up_updates: int = 1000
     updates_per_step: float = 1.0
     environments: int = 1
+    processes: bool = False
     overlays: str = "generated"
     overlay_count: int = 2000
     precision: str = "auto"
