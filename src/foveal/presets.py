@@ -11,10 +11,10 @@ from typing import Any
 PRESETS: dict[str, dict[str, dict[str, Any]]] = {
     "paper": {},
     "compact": {
-        "environment": {"image_size": 48, "quality": "draft"},
+        "environment": {"image_size": 40, "quality": "draft"},
         "training": {
             "batch_size": 64,
-            "discount": 0.96,
+            "discount": 0.98,
             "n_step": 3,
             "updates_per_step": 0.5,
             "replay_capacity": 100_000,

@@ -47,7 +47,7 @@ class Scale:
 
 
 SCALES = {
-    "compact": Scale(33_000, 6, 2, 10, 60, {}),
+    "compact": Scale(42_000, 6, 2, 10, 60, {}),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
     "debug": Scale(120, 2, 1, 1, 10, {"action_repeat": 40}),
 }

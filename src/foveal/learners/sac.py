@@ -92,7 +92,7 @@ class SAC(Learner):
             },
             "hidden": 256,
             "alpha_lr": 1e-3,
-            "critic_tau": 0.05,
+            "critic_tau": 0.02,
         },
         "debug": {"encoder": {"strides": (2, 2, 1), "filters": 8, "projection": 8}, "hidden": 16},
     }
