@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import itertools
-import json
 import warnings
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -286,33 +287,47 @@ def test_sample_draws_uniformly_with_replacement(bank: PictureBank) -> None:
     assert 50 < int(of_each.min()) <= int(of_each.max()) < 160  # 100 expected, standard deviation 10
 
 
-def test_replace_brings_the_next_pictures_into_the_oldest_places_of_the_same_tensor() -> None:
+def test_hold_brings_the_next_pictures_into_the_oldest_places_of_the_same_tensor() -> None:
     all_of_them = pictures("generated", 16, 30, 3).pictures
     bank = pictures("generated", 16, 8, 3)
     address = bank.pictures.data_ptr()
-    bank.replace(3)
+    bank.hold(11)
     assert torch.equal(bank.pictures, torch.cat([all_of_them[8:11], all_of_them[3:8]]))
-    bank.replace(7)  # 11..17 into slots 3..7, 0, 1
+    bank.hold(18)  # 11..17 into slots 3..7, 0, 1
     assert torch.equal(bank.pictures, torch.cat([all_of_them[16:18], all_of_them[10:16]]))
-    bank.replace(12)  # more than it holds: the last eight remain
+    bank.hold(30)  # more than it holds: the last eight remain
     assert torch.equal(bank.pictures[torch.arange(22, 30) % 8], all_of_them[22:30])
+    bank.hold(18)  # and back
+    assert torch.equal(bank.pictures, torch.cat([all_of_them[16:18], all_of_them[10:16]]))
     assert bank.pictures.data_ptr() == address
-    bank.replace(0)
-    assert bank.drawn == 30
+    bank.hold(18)
+    assert bank.drawn == 18
+    with pytest.raises(FovealError, match="was count changed"):
+        bank.hold(7)
 
 
 @pytest.mark.parametrize("source", ["generated", "folder"])
-def test_a_restored_bank_goes_on_as_the_saved_one(source: str, tmp_path: Path) -> None:
+def test_what_a_bank_holds_depends_on_how_many_it_has_drawn_alone(source: str, tmp_path: Path) -> None:
     origin = photos(tmp_path, 12) if source == "folder" else source
     bank, other = pictures(origin, 16, 5, 1), pictures(origin, 16, 5, 1)
-    bank.replace(7)
-    other.load_state_dict(json.loads(json.dumps(bank.state_dict())))
+    for drawn in (6, 9, 12):
+        bank.hold(drawn)
+    other.hold(12)
     assert torch.equal(bank.pictures, other.pictures)
-    bank.replace(4)
-    other.replace(4)
-    assert torch.equal(bank.pictures, other.pictures)
-    with pytest.raises(FovealError, match="was count changed"):
-        other.load_state_dict({"drawn": 2})
+
+
+def test_pictures_of_a_folder_are_replaced_as_training_goes_on(tmp_path: Path) -> None:
+    folder = str(photos(tmp_path, 12))
+    options = AugmentationOptions(image_size=16, picture_count=20, pictures=folder, refresh=0.1)
+    augmentation: Any = AUGMENTATIONS.get("overlay")(options)
+    drawn = []
+    for update in (0, 159, 160, 319, 320, 0):
+        augmentation.refresh(update)
+        drawn.append(augmentation.bank.drawn)
+    assert drawn == [20, 20, 36, 36, 52, 20]
+    generated: Any = AUGMENTATIONS.get("overlay")(replace(options, pictures="generated"))
+    generated.refresh(1000)
+    assert generated.bank.drawn == 20
 
 
 @pytest.mark.parametrize("wrong", [{"count": 0}, {"size": 4}, {"seed": -1}])

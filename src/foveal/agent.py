@@ -98,7 +98,9 @@ class Agent:
     def _augmentation(self) -> AugmentationOptions:
         training = self.config.training
         size = self.config.environment.image_size
-        return AugmentationOptions(size, training.overlays, training.overlay_count, self.config.seed, self.device)
+        return AugmentationOptions(
+            size, training.overlays, training.overlay_count, training.overlay_refresh, self.config.seed, self.device
+        )
 
     # --- what it is -----------------------------------------------------------------------------------------------
 

@@ -53,6 +53,7 @@ class TrainingConfig:
             updates that their step earns, not after, and a resumed run begins new episodes.
         overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
         overlay_count: how many of them are kept in memory.
+        overlay_refresh: how many of those others of the folder replace, per update; generated ones stay.
         precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
         device: "auto", "cpu", "cuda".
     """
@@ -68,12 +69,15 @@ class TrainingConfig:
     processes: bool = False
     overlays: str = "generated"
     overlay_count: int = 2000
+    overlay_refresh: float = 0.1
     precision: str = "auto"
     device: str = "auto"
 
     def __post_init__(self) -> None:
         check_least(self, "training", 1, "batch_size", "n_step", "replay_capacity", "environments", "overlay_count")
-        check_least(self, "training", 0, "initial_random_steps", "catch_up_updates", "updates_per_step")
+        check_least(
+            self, "training", 0, "initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh"
+        )
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Updater:
         """
         learner, method = self.learner, self.method
         with phase("augment"):
+            method.begin_update(self.count)
             batch = self._observed(method.prepare(batch))
         with phase("targets"):
             target = learner.targets(batch)

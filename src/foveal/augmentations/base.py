@@ -35,6 +35,7 @@ class AugmentationOptions:
         image_size: side in pixels of the images that it will be called on.
         pictures: where overlay pictures come from: ``"generated"`` or a folder of photographs.
         picture_count: how many pictures are kept in memory.
+        refresh: how many of them others of the same folder replace, per update.
         seed: of everything drawn while building. Draws of each call come from that call's generator.
         device: where the images will be.
     """
@@ -42,6 +43,7 @@ class AugmentationOptions:
     image_size: int = 84
     pictures: str = "generated"
     picture_count: int = 1000
+    refresh: float = 0.0
     seed: int = 0
     device: torch.device | str = "cpu"
 

@@ -6,8 +6,11 @@ import torch
 from torch import Tensor
 
 from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
-from foveal.augmentations.pictures import PictureBank, pictures
+from foveal.augmentations.pictures import GENERATED, PictureBank, pictures
 from foveal.errors import FovealError
+
+AT_ONCE = 16
+"""Pictures that a bank replaces together."""
 
 
 def overlay(
@@ -63,7 +66,7 @@ class Overlay:
     """``overlay`` with a bank of its own, under the name ``"overlay"``.
 
     Attributes:
-        bank: the pictures; ``bank.replace(k)`` brings in fresh ones.
+        bank: the pictures.
         alpha: weight of the picture.
     """
 
@@ -72,6 +75,15 @@ class Overlay:
     def __init__(self, options: AugmentationOptions) -> None:
         self.bank = pictures(options.pictures, options.image_size, options.picture_count, options.seed, options.device)
         self.source: str | None = self.bank.source
+        self._refresh = 0.0 if options.pictures == GENERATED else options.refresh
+
+    def refresh(self, update: int) -> None:
+        """Replace pictures of a folder by its others as training goes on, a few at once.
+
+        Which pictures are held depends on the number of the update alone, so a resumed run holds the same ones.
+        """
+        fresh = int(self._refresh * update) // AT_ONCE * AT_ONCE
+        self.bank.hold(len(self.bank) + fresh)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return overlay(images, self.bank, generator, self.alpha)

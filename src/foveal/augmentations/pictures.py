@@ -7,7 +7,7 @@ drawn, and a resumed run rebuilds exactly the bank that it had.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ class PictureBank:
         device: where they are held.
 
     Attributes:
-        pictures: (count, 3, size, size) ``uint8``. ``replace`` writes into this tensor, which never moves.
+        pictures: (count, 3, size, size) ``uint8``. ``hold`` writes into this tensor, which never moves.
         drawn: how many pictures were drawn from the source so far.
         source: the source's name, for the record of a result.
     """
@@ -68,26 +68,22 @@ class PictureBank:
         index = torch.randint(len(self), (n,), generator=generator, device=self.pictures.device)
         return self.pictures.index_select(0, index).float()
 
-    def replace(self, k: int) -> None:
-        """Replace the ``k`` oldest pictures by the source's next ones, so that long runs see more than ``count``."""
-        self._write(np.arange(self.drawn, self.drawn + k)[-len(self) :])
-        self.drawn += k
+    def hold(self, drawn: int) -> None:
+        """Hold the latest of the source's first ``drawn`` pictures; only those that are not here yet are drawn.
 
-    def state_dict(self) -> dict[str, Any]:
-        """What ``load_state_dict`` needs to rebuild the pictures held now; plain JSON."""
-        return {"drawn": self.drawn}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Hold the pictures that a bank of the same source, seed and count held when ``state`` was taken."""
-        drawn = int(state["drawn"])
+        Raises:
+            FovealError: those are fewer than the bank holds.
+        """
         if drawn < len(self):
             raise FovealError(f"a bank of {len(self)} pictures cannot have drawn only {drawn}; was count changed?")
-        if drawn != self.drawn:
-            self._write(np.arange(drawn - len(self), drawn))
+        known = self.drawn if drawn >= self.drawn else 0
+        self._write(np.arange(max(drawn - len(self), known), drawn))
         self.drawn = drawn
 
     def _write(self, indices: NDArray[np.int64]) -> None:
         """Picture ``i`` lives in slot ``i % count``."""
+        if not indices.size:
+            return
         slots = torch.from_numpy(indices % len(self)).to(self.pictures.device)
         self.pictures[slots] = torch.from_numpy(self.sequence.draw(indices)).to(self.pictures.device)
 

@@ -98,6 +98,9 @@ class Method(nn.Module):
     def get_ready(self) -> None:
         """Called before training starts: make what only training needs, and fail now if it can't be made."""
 
+    def begin_update(self, number: int) -> None:
+        """Called before each update with its number, from 0."""
+
     def observe(self, obs: Observation) -> Observation:
         """What every network sees, acting and targets included."""
         return obs
@@ -148,6 +151,12 @@ class StrongAugmentation:
         if self._built is None:
             self._built = self._factory(self._options)
         return self._built
+
+    def begin_update(self, number: int) -> None:
+        """Tell an augmentation that wants to know how far training has come: one with a method ``refresh``."""
+        refresh = getattr(self.build(), "refresh", None)
+        if refresh is not None:
+            refresh(number)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) in [0, 255] -> the same, changed."""

@@ -78,6 +78,10 @@ class SODA(Method):
         """Make the pictures."""
         self.augment.build()
 
+    def begin_update(self, number: int) -> None:
+        """Bring in fresh pictures."""
+        self.augment.begin_update(number)
+
     def prepare(self, batch: Batch) -> Batch:
         """Random crops of both observations."""
         return crop_batch(batch, self.size, self.generator)

@@ -43,6 +43,10 @@ class SVEA(Method):
         """Make the pictures."""
         self.augment.build()
 
+    def begin_update(self, number: int) -> None:
+        """Bring in fresh pictures."""
+        self.augment.begin_update(number)
+
     def prepare(self, batch: Batch) -> Batch:
         """Random shift of both observations."""
         return shift_batch(batch, self.config.shift, self.generator)
