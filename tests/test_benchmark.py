@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+import xml.etree.ElementTree as ET
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,8 @@ from torch import nn
 import foveal
 from foveal.benchmark import RenderingSpeed, SpeedOptions, SpeedReport, growth, measure_rendering, reference, updates
 from foveal.benchmark.growth import GrowthPoint
-from foveal.benchmark.rates import environment_rates, training_rate
+from foveal.benchmark.plots import growth_plot
+from foveal.benchmark.rates import environment_rates, environment_scaling, training_rate
 from foveal.benchmark.rendering import rendering_table
 from foveal.benchmark.stopwatch import PhaseClock, fastest
 from foveal.benchmark.tables import columns
@@ -125,6 +127,8 @@ def test_growth_measures_each_size() -> None:
 def test_rates_of_environment_and_training() -> None:
     rates = environment_rates("dmc/cartpole-swingup", 24, budget=0.2)
     assert rates.keys() == {"exact", "fast", "draft"} and min(rates.values()) > 0
+    scaling = environment_scaling("dmc/cartpole-swingup", 24, budget=0.2)
+    assert list(scaling)[:2] == [1, 2] and min(scaling.values()) > 0
     agent = small_agent()
     assert training_rate(agent, budget=0.3) > 0
     assert agent.updates > 4
@@ -204,6 +208,20 @@ def test_the_table_tells_everything() -> None:
         assert expected in text, expected
 
 
+def test_growth_is_drawn(tmp_path: Path) -> None:
+    points = [GrowthPoint(1000, 10.0, 1.0, 21_000_000, 1), GrowthPoint(500_000, 9.9, 1.0, 10_600_000_000, 1)]
+    told = report(reference={}, growth=points, environment_scaling={1: 60.0, 2: 110.0})
+    assert "1: 60, 2: 110" in str(told)
+    path = growth_plot(json.loads(json.dumps(told.as_dict())), tmp_path / "growth.svg")
+    found = ET.parse(path).getroot()
+    dots = [(float(dot.get("cx", "")), float(dot.get("cy", ""))) for dot in found.iter() if dot.tag.endswith("circle")]
+    assert len(dots) == 4 and dots[0][0] < dots[1][0] and 0 < dots[0][1] < dots[1][1] < 60  # nearly flat, near the top
+    assert dots[2][1] > dots[3][1]
+    assert {"1k", "500k"} <= {text.text for text in found.iter() if text.tag.endswith("text")}
+    with pytest.raises(FovealError, match="measure with --growth"):
+        growth_plot(report().as_dict(), tmp_path / "none.svg")
+
+
 def test_columns() -> None:
     assert columns([["a", "b"], ["long", "1"]]) == "a     b\n-------\nlong  1"
 
@@ -239,7 +257,11 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
 
 @pytest.mark.parametrize(
     ("line", "words"),
-    [("bench seped", "unknown benchmark 'seped'"), ("bench speed --methods nothing", "unknown method 'nothing'")],
+    [
+        ("bench seped", "unknown benchmark 'seped'"),
+        ("bench speed --methods nothing", "unknown method 'nothing'"),
+        ("bench speed --svg a.svg", "add --growth"),
+    ],
 )
 def test_mistakes(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(line.split()) == 2

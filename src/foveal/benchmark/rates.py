@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import numpy as np
@@ -26,17 +27,31 @@ def environment_rates(env: str, image_size: int, budget: float) -> dict[str, flo
     return {quality: _environment_rate(env, image_size, quality, budget) for quality in QUALITIES}
 
 
-def _environment_rate(env: str, image_size: int, quality: str, budget: float) -> float:
-    envs = make_vector(env, 1, seed=0, image_size=image_size, quality=quality)
+def environment_scaling(env: str, image_size: int, budget: float) -> dict[int, float]:
+    """Agent steps a second of several environments together, each in a process of its own.
+
+    Args:
+        env: id of the environment; rendered in the quality ``fast``.
+        image_size: side of the pictures, in pixels.
+        budget: seconds for each number of environments: 1, 2, 4, up to twice the cores.
+    """
+    cores = os.cpu_count() or 1
+    counts = [2**power for power in range(cores.bit_length() + 1) if 2**power <= 2 * cores]
+    return {count: _environment_rate(env, image_size, "fast", budget, count) for count in counts}
+
+
+def _environment_rate(env: str, image_size: int, quality: str, budget: float, processes: int = 0) -> float:
+    count = max(processes, 1)
+    envs = make_vector(env, count, asynchronous=processes > 0, seed=0, image_size=image_size, quality=quality)
     random = np.random.default_rng(0)
-    shape = envs.single_action_space.shape or ()
+    shape = (count, *(envs.single_action_space.shape or ()))
     try:
         envs.reset(seed=0)
-        envs.step(random.uniform(-1, 1, (1, *shape)).astype(np.float32))  # the first picture prepares the renderer
+        envs.step(random.uniform(-1, 1, shape).astype(np.float32))  # the first picture prepares the renderer
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < budget:
-            envs.step(random.uniform(-1, 1, (1, *shape)).astype(np.float32))
-            steps += 1
+            envs.step(random.uniform(-1, 1, shape).astype(np.float32))
+            steps += count
         return steps / (time.perf_counter() - start)
     finally:
         envs.close()

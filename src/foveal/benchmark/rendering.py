@@ -15,6 +15,7 @@ from foveal.benchmark.stopwatch import elapsed
 from foveal.benchmark.tables import columns
 from foveal.envs.dmc import TASKS, ControlSuiteEnv
 from foveal.envs.family import QUALITIES, EnvOptions
+from foveal.envs.mujoco_state import take_state
 from foveal.envs.rendering import load_suite, quiet
 from foveal.errors import FovealError
 from foveal.registry import nearest
@@ -33,8 +34,6 @@ BENCHMARK_TASKS = (
 BARS = {"fast": (1.5, 45.0), "draft": (2.4, 32.0)}
 """Quality -> times dm_control's speed, and decibels of PSNR against its picture."""
 OWN = "dm_control"
-DRAWN_ANEW = ("geom_pos", "geom_size", "site_pos", "site_size", "site_rgba")
-"""Fields of the model that some tasks write at a reset."""
 
 
 @dataclass(frozen=True)
@@ -128,16 +127,7 @@ class _Own:
 
     def follow(self) -> None:
         """Take the state of the environment that is compared with."""
-        import mujoco
-
-        theirs = self._env.physics
-        kind = mujoco.mjtState.mjSTATE_INTEGRATION
-        state = np.empty(mujoco.mj_stateSize(theirs.model.ptr, kind))
-        mujoco.mj_getState(theirs.model.ptr, theirs.data.ptr, state, kind)
-        for field in DRAWN_ANEW:
-            getattr(self._physics.model.ptr, field)[:] = getattr(theirs.model.ptr, field)
-        mujoco.mj_setState(self._physics.model.ptr, self._physics.data.ptr, state, kind)
-        self._physics.forward()
+        take_state(self._physics, self._env.physics)
 
     def picture(self) -> NDArray[np.uint8]:
         """(3, H, W)."""

@@ -12,7 +12,7 @@ from tqdm import tqdm
 from foveal.agent import Agent
 from foveal.benchmark.growth import GrowthPoint, growth
 from foveal.benchmark.peaks import peaks
-from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, training_rate
+from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
 from foveal.benchmark.reference import METHODS as REFERENCED
 from foveal.benchmark.reference import Reference, published
 from foveal.benchmark.updates import Subject, UpdateSpeed, let_go, summarize
@@ -90,6 +90,7 @@ class SpeedReport:
         environment: agent steps a second, by quality of rendering.
         training: agent steps a second with updates, by method.
         growth: speed by size of the memory.
+        environment_scaling: agent steps a second of all environments together, by their number; with ``growth``.
     """
 
     options: SpeedOptions
@@ -100,6 +101,7 @@ class SpeedReport:
     environment: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
     growth: list[GrowthPoint] = field(default_factory=list)
+    environment_scaling: dict[int, float] = field(default_factory=dict)
 
     @property
     def ratios(self) -> dict[str, float]:
@@ -138,6 +140,7 @@ class SpeedReport:
             "environment_steps_per_second": self.environment,
             "training_steps_per_second": self.training,
             "growth": [point.as_dict() for point in self.growth],
+            "environment_scaling": {str(count): rate for count, rate in self.environment_scaling.items()},
             "bars": [
                 {"bar": what, "measured": measured, "wanted": wanted, "passes": passes}
                 for what, measured, wanted, passes in self.bars()
@@ -165,6 +168,8 @@ def measure_speed(options: SpeedOptions) -> SpeedReport:
     report = SpeedReport(options, first.device.type, peaks(first.device))
     size = first.agent.config.environment.image_size
     report.environment = environment_rates(options.env, size, options.seconds / 3)
+    if options.growth:
+        report.environment_scaling = environment_scaling(options.env, size, options.seconds / 3)
     del first
     for name in tqdm(options.chosen, desc="methods", unit="method", dynamic_ncols=True):
         _measure(report, name)

@@ -73,7 +73,8 @@ def _growth(report: SpeedReport) -> str:
         ]
         for point in report.growth
     ]
-    return columns([header, *rows])
+    counts = [f"{count}: {rate:.0f}" for count, rate in report.environment_scaling.items()]
+    return f"{columns([header, *rows])}\n\nenvironment steps/s by processes (fast): {', '.join(counts)}"
 
 
 def _bars(report: SpeedReport) -> str:

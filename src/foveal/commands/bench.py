@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from foveal.benchmark import SpeedOptions, measure_rendering, measure_speed
+from foveal.benchmark.plots import growth_plot
 from foveal.benchmark.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
@@ -41,6 +42,7 @@ class BenchSpeedOptions:
         precision: of convolutions, auto, float32 or bfloat16.
         device: auto, cpu or cuda.
         json: write everything to this file.
+        svg: with --growth, draw it into this file.
         plugins: module that registers your own methods.
     """
 
@@ -54,6 +56,7 @@ class BenchSpeedOptions:
     precision: str = "auto"
     device: str = "auto"
     json: Path | None = None
+    svg: Path | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
@@ -88,8 +91,11 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _speed(options: BenchSpeedOptions) -> None:
-    if options.json is not None:
-        check_writable(options.json)
+    for path in (options.json, options.svg):
+        if path is not None:
+            check_writable(path)
+    if options.svg is not None and not options.growth:
+        raise FovealError("--svg draws what --growth measures: add --growth")
     settings: dict[str, Any] = {"training": {"precision": options.precision, "device": options.device}}
     report = measure_speed(
         SpeedOptions(
@@ -107,6 +113,9 @@ def _speed(options: BenchSpeedOptions) -> None:
     if options.json is not None:
         write_json(options.json, report.as_dict())
         print(f"wrote {options.json}")
+    if options.svg is not None:
+        growth_plot(report.as_dict(), options.svg)
+        print(f"wrote {options.svg}")
 
 
 def _rendering(options: BenchRenderingOptions) -> None:
