@@ -20,6 +20,7 @@ from tqdm import tqdm
 from foveal.envs import PixelEnv, make
 from foveal.envs.perturbations import PERTURBATIONS
 from foveal.errors import FovealError
+from foveal.progress import seconds_between_draws
 from foveal.registry import nearest
 from foveal.results import Condition, Episode, Results, machine, now, versions
 
@@ -299,8 +300,14 @@ class _Progress:
     """One bar over all conditions, counted in episodes; where an episode's length is known it moves with every step."""
 
     def __init__(self, episodes: int, *, visible: bool) -> None:
-        layout = "{desc}: {percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left{postfix}"
-        self._bar = tqdm(total=float(episodes), disable=not visible, bar_format=layout, smoothing=0.1)
+        layout = "{desc}{percentage:3.0f}% |{bar}| {elapsed} passed, {remaining} left{postfix}"
+        self._bar = tqdm(
+            total=float(episodes),
+            disable=not visible,
+            bar_format=layout,
+            smoothing=0.1,
+            mininterval=seconds_between_draws(),
+        )
         self._base = 0.0
         self._longest: int | None = None
         self._steps = 0

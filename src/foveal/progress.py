@@ -12,6 +12,11 @@ from tqdm import tqdm
 SECONDS_BETWEEN_LINES = 10.0  # where the bar can't overwrite itself, as in a log file
 
 
+def seconds_between_draws() -> float:
+    """How often a bar is drawn."""
+    return 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+
+
 class Progress:
     """Agent steps done out of the target, and the latest returns.
 
@@ -30,7 +35,7 @@ class Progress:
             unit="step",
             dynamic_ncols=True,
             smoothing=0.05,
-            mininterval=0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES,
+            mininterval=seconds_between_draws(),
         )
         self._facts: dict[str, str] = {}
 
