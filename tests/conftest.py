@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import signal
+from collections.abc import Iterator
 
 # Before anything imports torch or the simulator. One thread a process: results then depend neither on the machine's
 # cores nor on how many tests run side by side.
@@ -24,6 +26,14 @@ _slow_machines = {"deadline": None, "suppress_health_check": [HealthCheck.too_sl
 settings.register_profile("local", **_slow_machines)
 settings.register_profile("ci", derandomize=True, database=None, print_blob=True, **_slow_machines)
 settings.load_profile("ci" if _STRICT or os.environ.get("CI") else "local")
+
+
+@pytest.fixture(autouse=True)
+def _ctrl_c_interrupts() -> Iterator[None]:
+    """As in a terminal: a shell starts what it runs in the background with Ctrl-C ignored."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture(scope="session")

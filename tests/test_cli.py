@@ -255,12 +255,6 @@ def test_a_bare_import_and_help_load_nothing_heavy() -> None:
 import sys
 import foveal
 from foveal.cli import main
-from foveal.commands.demo import DemoOptions
-from foveal.commands.evaluate import EvaluateOptions
-from foveal.commands.explain import ExplainOptions
-from foveal.config import EnvironmentConfig, TrainingConfig
-from foveal.learners.sac import SACConfig
-from foveal.methods.sgqn import SGQNConfig
 main(["--help"])
 main(["--version"])
 main(["tran"])
