@@ -33,10 +33,10 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.results import Results
 from foveal.runs import read_records
 from foveal.training import RunOptions
+from shell import foveal_command
 from small_env import SavedCounter, differing
 
 COUNTER, DISCRETE, INTERRUPTED = "foveal-tests/Counter-v0", "foveal-tests/Discrete-v0", "foveal-tests/Interrupted-v0"
-SCRIPT = Path(sys.executable).with_name("foveal")
 
 
 def press_ctrl_c(step: int) -> float:
@@ -62,20 +62,6 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder.mkdir()
     monkeypatch.chdir(folder)
     return folder
-
-
-def foveal_command(*arguments: str, folder: Path, python_path: Path | None = None) -> subprocess.CompletedProcess[str]:
-    """``foveal ARGUMENTS`` in a shell."""
-    path = {} if python_path is None else {"PYTHONPATH": str(python_path)}
-    return subprocess.run(
-        [str(SCRIPT), *arguments],
-        cwd=folder,
-        env={**os.environ, **path},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
-    )
 
 
 def train(*arguments: str) -> int:

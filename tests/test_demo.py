@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,18 +13,11 @@ from foveal.commands import demo
 from foveal.commands.demo import CONDITIONS, DemoOptions
 from foveal.results import Results
 from foveal.runs import read_records
-
-SCRIPT = Path(sys.executable).with_name("foveal")
-
-
-def foveal_demo(*arguments: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [str(SCRIPT), "demo", *arguments], cwd=folder, capture_output=True, text=True, timeout=300, check=False
-    )
+from shell import foveal_command
 
 
 def test_trains_evaluates_explains_and_names_its_page_last(tmp_path: Path) -> None:
-    done = foveal_demo("--preset", "debug", folder=tmp_path)
+    done = foveal_command("demo", "--preset", "debug", folder=tmp_path)
     assert done.returncode == 0, done.stderr
     page = Path(done.stdout.splitlines()[-1])
     assert page == tmp_path / "demo" / "index.html"

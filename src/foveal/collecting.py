@@ -191,22 +191,24 @@ def _seed(agent: Agent) -> int:
 def _replay(agent: Agent) -> ReplayBuffer:
     """The memory that the agent has, or a new one that must fill before it is learnt from."""
     if agent.replay is None:
-        agent.replay = _new_replay(agent)
+        training = agent.config.training
+        agent.replay = new_replay(agent, training.replay_capacity, training.environments)
         agent.learning_starts = agent.steps + agent.config.training.initial_random_steps
     return agent.replay
 
 
-def _new_replay(agent: Agent) -> ReplayBuffer:
+def new_replay(agent: Agent, capacity: int, streams: int) -> ReplayBuffer:
+    """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
     return ReplayBuffer(
-        training.replay_capacity,
+        capacity,
         frame_shape=(3, size, size),
         frame_stack=agent.config.environment.frame_stack,
         action_shape=() if discrete else shapes.action.shape or (),
         action_dtype=np.int64 if discrete else np.float32,
         vector_size=shapes.vector,
-        streams=training.environments,
+        streams=streams,
         n_step=training.n_step,
         discount=training.discount,
         seed=agent.seed,

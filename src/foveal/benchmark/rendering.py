@@ -13,10 +13,8 @@ from tqdm import tqdm
 
 from foveal.benchmark.stopwatch import elapsed
 from foveal.benchmark.tables import columns
-from foveal.envs.dmc import TASKS, ControlSuiteEnv
+from foveal.envs.dmc import ControlSuite, ControlSuiteEnv
 from foveal.envs.family import QUALITIES, EnvOptions
-from foveal.envs.mujoco_state import take_state
-from foveal.envs.rendering import load_suite, quiet
 from foveal.errors import FovealError
 from foveal.registry import nearest
 from foveal.results import machine, now, versions
@@ -74,7 +72,7 @@ def measure_rendering(
     Raises:
         FovealError: an unknown task, or no OpenGL.
     """
-    known = [f"{domain}-{task}" for domain, names in TASKS.items() for task in names.split()]
+    known = ControlSuite().names()
     for name in tasks:
         if name not in known:
             raise FovealError(f"unknown task {name!r}: {nearest(name, known)}")
@@ -85,9 +83,11 @@ def measure_rendering(
 def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
     domain, task = name.split("-", 1)
     envs = {quality: ControlSuiteEnv(domain, task, EnvOptions(size, None, quality, 0)) for quality in QUALITIES}
-    own = _Own(domain, task, envs["exact"])
-    takers: dict[str, Callable[[], NDArray[np.uint8]]] = {OWN: own.picture}
-    takers |= {quality: env._frame for quality, env in envs.items()}
+    exact = envs["exact"].physics  # as dm_control loads it
+    takers: dict[str, Callable[[], NDArray[np.uint8]]] = {
+        OWN: lambda: exact.render(size, size, camera_id=0).transpose(2, 0, 1),
+        **{quality: env._frame for quality, env in envs.items()},
+    }
     seconds: dict[str, list[float]] = {taker: [] for taker in takers}
     errors: dict[str, list[float]] = {quality: [] for quality in QUALITIES}
     random = np.random.default_rng(0)
@@ -98,7 +98,6 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
             action = random.uniform(-1, 1, envs["exact"].action_space.shape).astype(np.float32)
             for env in envs.values():
                 env.step(action)
-            own.follow()
             found = {}
             for taker, take in takers.items():
                 took, found[taker] = elapsed(take)
@@ -108,36 +107,11 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
     finally:
         for env in envs.values():
             env.close()
-        own.close()
     return RenderingSpeed(
         name,
         {taker: 1e3 * statistics.median(times) for taker, times in seconds.items()},
         {quality: _decibels(statistics.mean(squares)) for quality, squares in errors.items()},
     )
-
-
-class _Own:
-    """dm_control itself: its model as it comes, its own call for a picture."""
-
-    def __init__(self, domain: str, task: str, env: ControlSuiteEnv) -> None:
-        suite = load_suite()
-        with quiet():
-            self._physics = suite.load(domain, task, task_kwargs={"random": 0}).physics
-        self._env = env
-
-    def follow(self) -> None:
-        """Take the state of the environment that is compared with."""
-        take_state(self._physics, self._env.physics)
-
-    def picture(self) -> NDArray[np.uint8]:
-        """(3, H, W)."""
-        size = self._env.size
-        image: NDArray[np.uint8] = self._physics.render(size, size, camera_id=self._env.camera)
-        return image.transpose(2, 0, 1)
-
-    def close(self) -> None:
-        """Free the renderer."""
-        self._physics.free()
 
 
 def _decibels(squared_error: float) -> float | None:

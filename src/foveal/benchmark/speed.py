@@ -15,7 +15,8 @@ from foveal.benchmark.peaks import peaks
 from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
 from foveal.benchmark.reference import METHODS as REFERENCED
 from foveal.benchmark.reference import Reference, published
-from foveal.benchmark.updates import Subject, UpdateSpeed, let_go, summarize
+from foveal.benchmark.tables import speed_table
+from foveal.benchmark.updates import Subject, UpdateSpeed, agent_of, let_go, summarize
 from foveal.errors import FovealError
 from foveal.methods import METHODS
 from foveal.registry import nearest
@@ -151,8 +152,6 @@ class SpeedReport:
         }
 
     def __str__(self) -> str:
-        from foveal.benchmark.tables import speed_table
-
         return speed_table(self)
 
 
@@ -164,9 +163,9 @@ def measure_speed(options: SpeedOptions) -> SpeedReport:
     """
     if options.reference:
         published()  # what is missing shall be said before any work
-    first = Subject(options.env, options.chosen[0], options.preset, options.settings)
+    first = _trainee(options, options.chosen[0])
     report = SpeedReport(options, first.device.type, peaks(first.device))
-    size = first.agent.config.environment.image_size
+    size = first.config.environment.image_size
     report.environment = environment_rates(options.env, size, options.seconds / 3)
     if options.growth:
         report.environment_scaling = environment_scaling(options.env, size, options.seconds / 3)
@@ -199,4 +198,4 @@ def _trainee(options: SpeedOptions, name: str) -> Agent:
     settings = dict(options.settings)
     loop = {"initial_random_steps": RANDOM_STEPS, "catch_up_updates": 0, "replay_capacity": 20_000}
     settings["training"] = {**settings.get("training", {}), **loop}
-    return Agent(options.env, method="none" if name == "sac" else name, preset=options.preset, **settings)
+    return agent_of(options.env, name, options.preset, settings)

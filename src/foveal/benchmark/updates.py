@@ -16,6 +16,7 @@ from torch.utils.flop_counter import flop_registry
 
 from foveal.agent import Agent
 from foveal.benchmark.stopwatch import PhaseClock, seconds
+from foveal.collecting import new_replay
 from foveal.phases import phase, timed_by
 from foveal.replay import ReplayBuffer
 from foveal.types import Batch
@@ -39,9 +40,8 @@ class Subject:
     """
 
     def __init__(self, env: str, method: str, preset: str, settings: dict[str, Any]) -> None:
-        name = "none" if method == "sac" else method
         self.method = method
-        self.agent = Agent(env, method=name, preset=preset, **settings)
+        self.agent = agent_of(env, method, preset, settings)
         self.device = self.agent.device
         self.batch_size = self.agent.config.training.batch_size
         self.replay = noise_replay(self.agent, STORED)
@@ -64,22 +64,16 @@ class Subject:
         return seconds(self.block, self.device) / PERIOD
 
 
+def agent_of(env: str, method: str, preset: str, settings: dict[str, Any]) -> Agent:
+    """An untrained agent; the method "sac" is SAC alone."""
+    return Agent(env, method="none" if method == "sac" else method, preset=preset, **settings)
+
+
 def noise_replay(agent: Agent, transitions: int) -> ReplayBuffer:
     """A memory of random frames in the shape of the agent's observations, with at least ``transitions`` to sample."""
-    training, action = agent.config.training, agent.shapes.action.shape or ()
-    episodes = -(-transitions // (EPISODE - training.n_step))
-    size = agent.env_options["image_size"]
-    replay = ReplayBuffer(
-        episodes * (EPISODE + 1) + agent.config.environment.frame_stack,
-        frame_shape=(3, size, size),
-        frame_stack=agent.config.environment.frame_stack,
-        action_shape=action,
-        action_dtype=np.float32 if action else np.int64,
-        vector_size=agent.shapes.vector,
-        n_step=training.n_step,
-        discount=training.discount,
-        device=agent.device,
-    )
+    config = agent.config
+    episodes = -(-transitions // (EPISODE - config.training.n_step))
+    replay = new_replay(agent, episodes * (EPISODE + 1) + config.environment.frame_stack, streams=1)
     for episode in range(episodes):
         _add_episode(replay, agent, seed=episode)
     return replay

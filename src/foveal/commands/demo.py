@@ -101,9 +101,7 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
     training = _train(agent, options, scale, out / "run")
     print(f"evaluating {scale.episodes} episodes under each of {', '.join(CONDITIONS)}")
     results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data)
-    chance = _shipped("random", options)
-    if chance is None:
-        chance = random_returns(TASK, CONDITIONS, scale.episodes, seed, agent.env_options, options.data)
+    chance = random_returns(TASK, CONDITIONS, scale.episodes, seed, agent.env_options, options.data)
     print(results.table())
     return demo_page(
         out / "index.html",

@@ -97,20 +97,3 @@ def _upload_height_fields(physics: Any) -> None:
     with contexts.gl.make_current() as context:
         for index in range(physics.model.nhfield):
             context.call(mujoco.mjr_uploadHField, physics.model.ptr, contexts.mujoco.ptr, index)
-
-
-DRAWN_ANEW = ("geom_pos", "geom_size", "site_pos", "site_size", "site_rgba")
-"""Fields of the model that some tasks write at a reset, and that show in pictures."""
-
-
-def take_state(physics: Any, other: Any) -> None:
-    """Bring ``physics`` where ``other`` is, a dm_control ``Physics`` of the same task, so that both look alike."""
-    import mujoco
-
-    for field in DRAWN_ANEW:
-        getattr(physics.model.ptr, field)[:] = getattr(other.model.ptr, field)
-    kind = mujoco.mjtState.mjSTATE_INTEGRATION
-    state = np.empty(mujoco.mj_stateSize(other.model.ptr, kind))
-    mujoco.mj_getState(other.model.ptr, other.data.ptr, state, kind)
-    mujoco.mj_setState(physics.model.ptr, physics.data.ptr, state, kind)
-    physics.forward()

@@ -75,10 +75,15 @@ class Context:
 
 
 class Method(nn.Module):
-    """A generalization method, composed onto any learner. Subclasses override what they need."""
+    """A generalization method, composed onto any learner. Subclasses override what they need.
+
+    Attributes:
+        augment: its strong augmentation, which is built before training and told of every update; None without one.
+    """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    augment: StrongAugmentation | None = None
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
@@ -97,9 +102,13 @@ class Method(nn.Module):
 
     def get_ready(self) -> None:
         """Called before training starts: make what only training needs, and fail now if it can't be made."""
+        if self.augment is not None:
+            self.augment.build()
 
     def begin_update(self, number: int) -> None:
         """Called before each update with its number, from 0."""
+        if self.augment is not None:
+            self.augment.begin_update(number)
 
     def observe(self, obs: Observation) -> Observation:
         """What every network sees, acting and targets included."""

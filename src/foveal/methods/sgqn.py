@@ -50,6 +50,7 @@ class SGQN(Method):
 
     Config = SGQNConfig
     config: SGQNConfig
+    augment: StrongAugmentation
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4)},
@@ -75,14 +76,6 @@ class SGQN(Method):
     def requirements(cls, config: SGQNConfig, image_size: int) -> Requirements:
         """Saliency starts from the values that the TD loss made, so their graph must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
-
-    def get_ready(self) -> None:
-        """Make the pictures."""
-        self.augment.build()
-
-    def begin_update(self, number: int) -> None:
-        """Bring in fresh pictures."""
-        self.augment.begin_update(number)
 
     def prepare(self, batch: Batch) -> Batch:
         """Random shift of both observations."""

@@ -50,6 +50,7 @@ class SODA(Method):
 
     Config = SODAConfig
     config: SODAConfig
+    augment: StrongAugmentation
     presets = {"debug": {"auxiliary_batch": 8, "projection": 8, "hidden": 8}}
 
     def __init__(self, config: SODAConfig, setup: Setup) -> None:
@@ -73,14 +74,6 @@ class SODA(Method):
         if obs.image.shape[-1] == self.size:
             return obs
         return obs._replace(image=center_crop(obs.image, self.size))
-
-    def get_ready(self) -> None:
-        """Make the pictures."""
-        self.augment.build()
-
-    def begin_update(self, number: int) -> None:
-        """Bring in fresh pictures."""
-        self.augment.begin_update(number)
 
     def prepare(self, batch: Batch) -> Batch:
         """Random crops of both observations."""

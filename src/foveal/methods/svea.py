@@ -33,19 +33,12 @@ class SVEA(Method):
 
     Config = SVEAConfig
     config: SVEAConfig
+    augment: StrongAugmentation
     presets = {"compact": {"shift": 2}}
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
-
-    def get_ready(self) -> None:
-        """Make the pictures."""
-        self.augment.build()
-
-    def begin_update(self, number: int) -> None:
-        """Bring in fresh pictures."""
-        self.augment.begin_update(number)
 
     def prepare(self, batch: Batch) -> Batch:
         """Random shift of both observations."""
