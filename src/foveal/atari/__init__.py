@@ -1,0 +1,1 @@
+"""Free-Lunch Saliency: attention inside Atari PPO agents, and how it compares with human gaze."""

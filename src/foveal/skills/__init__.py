@@ -1,0 +1,1 @@
+"""Behaviour-cloned skills, and the master policy that combines them."""
