@@ -69,7 +69,9 @@ class Toy(Learner):
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
         return torch.optim.SGD([*self.critic_parameters(), *extra], lr=0.1)
 
-    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None) -> dict[str, Tensor]:
+    def policy_step(
+        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+    ) -> dict[str, Tensor]:
         self.events.append("policy_step")
         self.policy_calls.append((obs, extra_loss))
         return {"actor/loss": torch.tensor(7.0)}
@@ -271,7 +273,7 @@ def test_pixels_carry_gradients_where_saliency_is_taken_and_nowhere_else(events:
     learner = Toy(events)
     batch = batch_of()
     Updater(learner, Still(learner), pixel_gradient=wanted).update(batch, nothing)
-    (image,) = learner.images
+    image, *_ = learner.images
     assert image.requires_grad == wanted
     assert image.is_leaf
     assert image.grad is None  # the critic's backward pass asks for the parameters' alone

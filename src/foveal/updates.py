@@ -51,8 +51,7 @@ class Updater:
         policy_period, target_period = learner.policy_periods()
         if self.count % policy_period == 0:
             with phase("actor"):
-                detached = batch.obs._replace(image=batch.obs.image.detach())
-                metrics |= learner.policy_step(detached, method.actor_loss(context))
+                metrics |= self._policy_step(context)
         if self.count % target_period == 0:
             with phase("target networks"):
                 learner.update_target_networks()
@@ -82,6 +81,12 @@ class Updater:
             "critic/value": estimate.values.detach().mean(),
         }
         return context, metrics | {f"critic/{name}": term.detach() for name, term in terms.items()}
+
+    def _policy_step(self, context: Context) -> dict[str, Tensor]:
+        obs, extra_loss = context.batch.obs, self.method.actor_loss(context)
+        # Where saliency of the updated critic may be wanted after this, one pass serves both.
+        features = context.fresh.features.detach() if self.pixel_gradient else None
+        return self.learner.policy_step(obs._replace(image=obs.image.detach()), extra_loss, features)
 
     def _observed(self, batch: Batch) -> Batch:
         """Images as the networks see them; the observation's is a ``float32`` leaf where saliency needs one."""

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import flop_registry
+from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from foveal.agent import Agent
 from foveal.benchmark.stopwatch import PhaseClock, seconds
@@ -154,7 +154,9 @@ class _Arithmetic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if count := flop_registry.get(func.overloadpacket):
+        if func.name() == "mkldnn::_convolution_pointwise":  # a convolution and a ReLU in one, unknown to the registry
+            self.operations += conv_flop_count(list(args[0].shape), list(args[1].shape), list(out.shape))
+        elif count := flop_registry.get(func.overloadpacket):
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out
 

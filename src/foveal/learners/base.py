@@ -112,8 +112,16 @@ class Learner(nn.Module, ABC):
         """The critic's optimizer over its own and a method's extra parameters."""
 
     @abstractmethod
-    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None) -> dict[str, Tensor]:
-        """Improve the policy on a batch, where there is one; returns metrics. Leaves the convolutions alone."""
+    def policy_step(
+        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+    ) -> dict[str, Tensor]:
+        """Improve the policy on a batch, where there is one; returns metrics. Leaves the convolutions alone.
+
+        Args:
+            obs: what the policy sees.
+            extra_loss: a method's term.
+            features: ``features(obs)`` without a graph, where the update has them already.
+        """
 
     @abstractmethod
     def update_target_networks(self) -> None:

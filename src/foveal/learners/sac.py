@@ -156,10 +156,15 @@ class SAC(Learner):
 
     # --- policy ---------------------------------------------------------------------------------------------------
 
-    def policy_step(self, obs: Observation, extra_loss: Callable[[], Tensor] | None = None) -> dict[str, Tensor]:
+    def policy_step(
+        self,
+        obs: Observation,
+        extra_loss: Callable[[], Tensor] | None = None,
+        features: Tensor | None = None,
+    ) -> dict[str, Tensor]:
         """One step on the policy, one on the temperature; one pass of the convolutions serves actor and critic."""
         with torch.no_grad():
-            features = self.features(obs)
+            features = self.features(obs) if features is None else features
             latent = _join(self.projection(features), obs.vector)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
@@ -72,6 +73,16 @@ class Context:
     estimate: Estimate
     update: int
     sample: Callable[[int], Batch]
+
+    @functools.cached_property
+    def fresh(self) -> Estimate:
+        """The estimate of the batch's observation after the critic's step, with its graph: not to be asked before."""
+        return self.learner.estimate(self.batch.obs, self.batch.action)
+
+    @functools.cached_property
+    def image(self) -> Tensor:
+        """The batch's observed image without a graph, in the convolutions' dtype: what they would round it to."""
+        return self.batch.obs.image.detach().to(self.learner.dtype)
 
 
 class Method(nn.Module):

@@ -8,14 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.learners.base import Learner
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, check_fraction
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
 from foveal.saliency import pixel_gradient, quantile_mask
-from foveal.types import Batch, Observation
+from foveal.types import Batch
 
 QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}
 """Quantile of the mask by domain of the DeepMind Control Suite, from the paper's table of hyperparameters."""
@@ -85,8 +84,7 @@ class SGQN(Method):
         """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
         obs = context.batch.obs
         mask = self._mask(context.estimate.values, obs.image)
-        image = obs.image.detach().to(context.learner.dtype)  # as the convolutions would round it
-        masked = obs._replace(image=fill_masked(image, mask, self.generator))
+        masked = obs._replace(image=fill_masked(context.image, mask, self.generator))
         masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
         loss = consistency(context.estimate.values, masked_values)
         return {"consistency": self.config.consistency_weight * loss}
@@ -96,9 +94,8 @@ class SGQN(Method):
         if context.update % self.config.auxiliary_period:
             return {}
         learner, batch = context.learner, context.batch
-        image = batch.obs.image.detach()
-        mask = self._fresh_mask(learner, batch.obs._replace(image=image), batch.action)
-        overlaid = batch.obs._replace(image=self.augment(image.to(learner.dtype), self.generator))
+        mask = self._mask(context.fresh.values, batch.obs.image)
+        overlaid = batch.obs._replace(image=self.augment(context.image, self.generator))
         logits = self.decoder(learner.latent(overlaid), learner.action_features(batch.action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask.float())
         minimize(loss, self.optimizers()["attribution"], self.attribution_parameters())
@@ -120,11 +117,6 @@ class SGQN(Method):
         with phase("saliency"):
             saliency = pixel_gradient(values[0], image, guided=True)
             return quantile_mask(saliency, self.config.quantile)
-
-    def _fresh_mask(self, learner: Learner, obs: Observation, action: Tensor) -> Tensor:
-        leaf = obs.image.clone().requires_grad_()
-        values = learner.estimate(obs._replace(image=leaf), action).values
-        return self._mask(values, leaf)
 
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

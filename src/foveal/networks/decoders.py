@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
+
+from foveal.networks.convolution import Convolution, convolve
 
 
 class UpsampleConv(nn.Module):
@@ -12,28 +13,40 @@ class UpsampleConv(nn.Module):
 
     An output pixel sees at most 2x2 different input pixels, and which taps fall on which of them depends on the
     parities of its row and column alone. So the four parities are four sets of output channels of one convolution of
-    the small image, with taps summed, and a pixel shuffle interleaves them: the same result, borders included, up to
-    rounding, without ever writing the upsampled input to memory.
+    the small image, with taps summed, which are then interleaved: the same result, borders included, up to rounding,
+    without ever writing the upsampled input to memory.
     """
 
     def __init__(self, channels: int, output_channels: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(channels, output_channels, 3, padding=1)
 
-    def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, C', 2H, 2W)."""
-        kernels, bias = parity_kernels(self.convolution.weight), self.convolution.bias
-        parities = F.conv2d(image, kernels, None if bias is None else bias.repeat_interleave(4), padding=1)
-        return F.pixel_shuffle(parities, 2)
+    def forward(self, image: Tensor, dtype: torch.dtype = torch.float32, *, relu: bool = False) -> Tensor:
+        """(B, C, H, W) -> (B, C', 2H, 2W), computed in ``dtype``, with a ReLU at the end if asked for."""
+        weight, bias = self.convolution.weight, self.convolution.bias
+        assert bias is not None
+        layer = Convolution(parity_kernels(weight), bias.repeat(4), padding=1, relu=relu)
+        return interleave(convolve(image, [layer], dtype))
 
 
 def parity_kernels(weight: Tensor) -> Tensor:
-    """3x3 kernels (C', C, 3, 3) -> the kernels of the four parities, in pixel_shuffle's order (C' * 4, C, 3, 3)."""
+    """3x3 kernels (C', C, 3, 3) -> those of the four parities, (4 * C', C, 3, 3), all of one parity in a row."""
     fold = weight.new_tensor(
         [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]]
     )  # (parity, to, from)
-    kernels = torch.einsum("pyi,qxj,ocij->opqcyx", fold, fold, weight)  # (C', 2, 2, C, 3, 3)
+    kernels = torch.einsum("pyi,qxj,ocij->pqocyx", fold, fold, weight)  # (2, 2, C', C, 3, 3)
     return kernels.flatten(0, 2).contiguous(memory_format=torch.channels_last)
+
+
+def interleave(parities: Tensor) -> Tensor:
+    """(B, 4 * C, H, W), row and column parity before the channel -> (B, C, 2H, 2W), pixel by pixel in memory.
+
+    A pixel shuffle in the order in which whole pixels are copied: PyTorch's own is several times slower.
+    """
+    height, width = parities.shape[2:]
+    pixels = parities.permute(0, 2, 3, 1).unflatten(3, (2, 2, -1))  # (B, H, W, 2, 2, C)
+    rows = pixels.permute(0, 1, 3, 2, 4, 5).reshape(len(parities), 2 * height, 2 * width, -1)
+    return rows.permute(0, 3, 1, 2)
 
 
 class MaskDecoder(nn.Module):
@@ -67,7 +80,16 @@ class MaskDecoder(nn.Module):
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """(B, D), (B, A) -> logits (B, C, H, W) ``float32``."""
         small = self.linear(torch.cat([latent, action], dim=1)).view(-1, *self.small_shape)
-        small = small.contiguous(memory_format=torch.channels_last)
-        with torch.autocast(latent.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
-            logits = self.layers(small)
+        logits = self._layer_by_layer(small) if self.dtype == torch.float32 else self._fused(small)
         return logits[:, :, : self.image_shape[1], : self.image_shape[2]].float()
+
+    def _layer_by_layer(self, small: Tensor) -> Tensor:
+        return self.layers(small.contiguous(memory_format=torch.channels_last))
+
+    def _fused(self, small: Tensor) -> Tensor:
+        """In another dtype, every ReLU in one operation with its convolution."""
+        first: nn.Conv2d = self.layers[1]  # type: ignore[assignment]
+        second, third = self.layers[3], self.layers[5]
+        assert first.bias is not None
+        hidden = convolve(small.relu().to(self.dtype), [Convolution(first.weight, first.bias, padding=1)], self.dtype)
+        return third(second(hidden, self.dtype, relu=True), self.dtype)

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.networks.convolution import Convolution, convolve
 from foveal.networks.initialization import convolution_initialization, orthogonal_
 
 
@@ -38,8 +39,8 @@ class EncoderConfig:
 class ConvEncoder(nn.Module):
     """Convolutions with a ReLU between each two, none after the last.
 
-    Convolutions run in ``dtype``, weights are kept in float32. Where pixel gradients are wanted, the first convolution
-    runs in float32: its backward pass makes them, and in bfloat16 they would tie at the quantile of a mask.
+    Convolutions run in ``dtype``, weights are kept in float32. The gradient of a float32 image is float32 arithmetic:
+    in bfloat16 it would tie at the quantile of a mask.
 
     Args:
         image_shape: (C, H, W) of the observation.
@@ -74,21 +75,29 @@ class ConvEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 255] -> (B, F) ``float32``."""
-        hidden = self._first(image)
-        with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
-            hidden = self.layers[1:](hidden)
+        hidden = self._layer_by_layer(image) if self.dtype == torch.float32 else self._fused(image)
         # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
         # each way, and the weights that follow are drawn alike for any order.
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
 
-    def _first(self, image: Tensor) -> Tensor:
-        """The first convolution of (image / 255 - offset), the normalisation folded into its few weights."""
-        first: nn.Conv2d = self.layers[0]  # type: ignore[assignment]
-        assert first.bias is not None
-        dtype = torch.float32 if image.requires_grad else self.dtype
-        pixels = image.to(dtype, memory_format=torch.channels_last)
-        bias = first.bias - self.offset * first.weight.sum((1, 2, 3))
-        return F.conv2d(pixels, (first.weight / 255.0).to(dtype), bias.to(dtype), stride=first.stride)
+    def _layer_by_layer(self, image: Tensor) -> Tensor:
+        """In float32: module by module, for whoever hooks into them."""
+        pixels = image.to(torch.float32, memory_format=torch.channels_last)
+        first = self._convolution(0)
+        return self.layers[1:](F.conv2d(pixels, first.weight, first.bias, stride=first.stride))
+
+    def _fused(self, image: Tensor) -> Tensor:
+        """In another dtype: all layers at once."""
+        return convolve(image, [self._convolution(index) for index in range(0, len(self.layers), 2)], self.dtype)
+
+    def _convolution(self, index: int) -> Convolution:
+        """A layer as it is computed: the first one normalises pixels, image / 255 - offset, in its few weights."""
+        layer: nn.Conv2d = self.layers[index]  # type: ignore[assignment]
+        weight, bias = layer.weight, layer.bias
+        assert bias is not None
+        if index == 0:
+            weight, bias = weight / 255.0, bias - self.offset * weight.sum((1, 2, 3))
+        return Convolution(weight, bias, layer.stride[0], relu=index + 1 < len(self.layers))
 
 
 class Projection(nn.Module):

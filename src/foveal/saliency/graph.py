@@ -4,7 +4,8 @@ Guided backpropagation (Springenberg et al. 2015, "Striving for simplicity") dif
 alone: the gradient passes where the forward input and the incoming gradient are both positive. Autograd already applies
 the first condition, so the second is added as a hook on every ReLU node of the graph, for one backward pass. The
 forward pass needs no preparation: a graph built for a loss serves its saliency too, and any network works, whichever
-way it spells its ReLUs (module, function, in place).
+way it spells its ReLUs (module, function, in place). A ``torch.autograd.Function`` with ReLUs inside sets
+``ctx.guided = False`` in its forward pass and heeds it in its backward pass: it is true during guided backpropagation.
 """
 
 from __future__ import annotations
@@ -46,10 +47,16 @@ def pixel_gradient(output: Tensor, pixels: Tensor, *, guided: bool, retain_graph
 
 @contextmanager
 def _positive_gradients_at_relus(output: Tensor) -> Iterator[None]:
-    handles = [node.register_prehook(_drop_negative) for node in _nodes(output) if node.name() == "ReluBackward0"]
+    nodes = list(_nodes(output))
+    handles = [node.register_prehook(_drop_negative) for node in nodes if node.name() == "ReluBackward0"]
+    functions = [node for node in nodes if hasattr(node, "guided")]
     try:
+        for node in functions:
+            node.guided = True
         yield
     finally:
+        for node in functions:
+            node.guided = False
         for handle in handles:
             handle.remove()
 

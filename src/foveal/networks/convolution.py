@@ -1,0 +1,134 @@
+"""A row of convolutions in bfloat16 with the ReLUs between them, as one node of the autograd graph.
+
+On a CPU a ReLU costs half as much as its convolution, forwards and backwards, all of it memory traffic. oneDNN applies
+it before the result leaves the cache, and a node that owns the gradients between its layers can change them in place.
+Where PyTorch has no such convolution, the two run one after the other with the same result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+_FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
+
+
+class Convolution(NamedTuple):
+    """One layer: weight (C', C, h, w), bias (C',), stride and zero padding in pixels, whether a ReLU follows."""
+
+    weight: Tensor
+    bias: Tensor
+    stride: int = 1
+    padding: int = 0
+    relu: bool = True
+
+
+class _Geometry(NamedTuple):
+    stride: list[int]
+    padding: list[int]
+    relu: bool
+
+
+def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype) -> Tensor:
+    """``layers`` one after the other, computed in ``dtype``.
+
+    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except a ``float32`` image's: its
+    last step is ``float32`` arithmetic, because gradients of pixels in bfloat16 would tie at the quantile of a mask.
+    Guided backpropagation (``foveal.saliency``) finds the ReLUs in here.
+
+    Args:
+        image: (B, C, H, W), any floating dtype.
+        layers: their weights in any dtype.
+        dtype: of the convolutions.
+
+    Returns:
+        (B, C', H', W') in ``dtype``, in ``channels_last`` layout where the weights are.
+    """
+    parameters = [tensor.to(dtype) for layer in layers for tensor in (layer.weight, layer.bias)]
+    geometries = [_Geometry([layer.stride] * 2, [layer.padding] * 2, layer.relu) for layer in layers]
+    return _Convolutions.apply(geometries, image, *parameters)  # type: ignore[no-untyped-call]
+
+
+class _Convolutions(torch.autograd.Function):
+    """Keeps the input of every layer and what follows a ReLU, which is the next one's input."""
+
+    @staticmethod
+    def forward(ctx: Any, geometries: list[_Geometry], image: Tensor, *parameters: Tensor) -> Tensor:
+        ctx.geometries, ctx.image_dtype = geometries, image.dtype
+        ctx.guided = False  # foveal.saliency sets it for one backward pass
+        kept = [image.to(parameters[0].dtype, memory_format=torch.channels_last)]
+        for geometry, weight, bias in zip(geometries, parameters[::2], parameters[1::2], strict=True):
+            kept.append(_forward(kept[-1], weight, bias, geometry))
+        ctx.save_for_backward(*parameters[::2], *kept)
+        return kept[-1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
+        count = len(ctx.geometries)
+        weights, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
+        of_image, *of_parameters = (_is_wanted(node) for node, _ in ctx.next_functions)
+        in_own_dtype = of_image and ctx.image_dtype != kept[0].dtype
+        found: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
+        of_input: Tensor | None = gradient
+        for index in reversed(range(count)):
+            assert of_input is not None
+            geometry, gradient = ctx.geometries[index], of_input
+            if geometry.relu:
+                gradient = _through_relu(gradient, kept[index + 1], guided=ctx.guided, in_place=index + 1 < count)
+            wanted = [index > 0 or (of_image and not in_own_dtype), *of_parameters[2 * index : 2 * index + 2]]
+            of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
+            found += reversed(of_layer)
+        if in_own_dtype:
+            shape = torch.empty_like(kept[0], dtype=ctx.image_dtype)  # this gradient depends on no pixel
+            first = weights[0].to(ctx.image_dtype)
+            of_input = _gradients(gradient.to(ctx.image_dtype), shape, first, ctx.geometries[0], [True, False, False])[
+                0
+            ]
+        return None, of_input, *reversed(found)
+
+
+def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:
+    stride, padding, relu = geometry
+    if not _FUSED or image.device.type != "cpu" or image.dtype != torch.bfloat16:
+        out = F.conv2d(image, weight, bias, stride, padding)
+        return out.relu_() if relu else out
+    kind = "relu" if relu else "none"
+    return torch.ops.mkldnn._convolution_pointwise(image, weight, bias, padding, stride, [1, 1], 1, kind, [], "")
+
+
+def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool) -> Tensor:
+    """The gradient before a ReLU from that after it; ``guided`` lets positive gradients alone through."""
+    if in_place:
+        gradient = torch.ops.aten.threshold_backward.grad_input(gradient, out, 0, grad_input=gradient)
+    else:
+        gradient = torch.ops.aten.threshold_backward(gradient, out, 0)
+    return gradient.clamp_(min=0) if guided else gradient
+
+
+def _gradients(
+    gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+    """Of a convolution's input, weight and bias."""
+    if not any(wanted):
+        return None, None, None
+    stride, padding, _ = geometry
+    return torch.ops.aten.convolution_backward(
+        gradient, image, weight, [weight.shape[0]], stride, padding, [1, 1], False, [0, 0], 1, wanted
+    )
+
+
+def _is_wanted(node: Any) -> bool:
+    """Whether the running backward pass asks for what goes to ``node``: saliency has no use for weights' gradients.
+
+    ``ctx.needs_input_grad`` only knows what the forward pass was asked for.
+    """
+    if node is None:
+        return False
+    try:
+        return torch._C._will_engine_execute_node(node)
+    except RuntimeError:  # autograd.grad does not tell of leaves
+        return True
