@@ -9,7 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.networks.initialization import convolution_initialization, orthogonal_
+from foveal.networks.attention import FLS, Rendering
+from foveal.networks.initialization import convolution_initialization, orthogonal_, relu_orthogonal_
+from foveal.registry import nearest
+
+ATTENTION = ("none", "fls")
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,8 @@ class EncoderConfig:
         initialization: of the kernels, "delta-orthogonal" (all but the centre tap is zero) or "orthogonal".
         projection: size of the latent.
         centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
+        attention: "none", or "fls": Sparse FLS, whose map multiplies the last convolution's features after a ReLU.
+        attention_filters: channels between the two convolutions of the attention module.
     """
 
     strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -33,10 +39,12 @@ class EncoderConfig:
     initialization: str = "delta-orthogonal"
     projection: int = 100
     centred: bool = False
+    attention: str = "none"
+    attention_filters: int = 256
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions with a ReLU between each two, none after the last.
+    """Convolutions with a ReLU between each two, and none after the last but where an attention module follows it.
 
     Convolutions run in ``dtype``, weights are kept in float32. Where pixel gradients are wanted, the first convolution
     runs in float32: its backward pass makes them, and in bfloat16 they would tie at the quantile of a mask.
@@ -45,12 +53,20 @@ class ConvEncoder(nn.Module):
         image_shape: (C, H, W) of the observation.
         dtype: of the convolutions.
 
+    Attributes:
+        rendering: which pixels a position of ``attention`` stands for; None without an attention module.
+        attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
+            and without an attention module.
+
     Raises:
-        FovealError: the image is too small for that many convolutions, or an initialization has no such name.
+        FovealError: the image is too small for that many convolutions, or an initialization or an attention module has
+            no such name.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__()
+        if config.attention not in ATTENTION:
+            raise FovealError(f"unknown attention {config.attention!r}: {nearest(config.attention, list(ATTENTION))}")
         channels, height, width = image_shape
         layers: list[nn.Module] = []
         for index, stride in enumerate(config.strides):
@@ -70,6 +86,13 @@ class ConvEncoder(nn.Module):
         self.dtype = dtype
         self.offset = 0.5 if config.centred else 0.0
         self.apply(convolution_initialization(config.initialization))
+        self.attend: nn.Sequential | None = None
+        self.attention: Tensor | None = None
+        self.rendering: Rendering | None = None
+        if config.attention == "fls":  # drawn last: the weights before it are those of an encoder without
+            module = FLS(channels, config.attention_filters).apply(relu_orthogonal_)
+            self.attend = nn.Sequential(nn.ReLU(), module)
+            self.rendering = Rendering.of(layer for layer in self.layers if isinstance(layer, nn.Conv2d))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
@@ -77,9 +100,16 @@ class ConvEncoder(nn.Module):
         hidden = self._first(image)
         with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
             hidden = self.layers[1:](hidden)
+            if self.attend is not None:
+                hidden, attention = self.attend(hidden)
+                self._keep(attention)
         # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
         # each way, and the weights that follow are drawn alike for any order.
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
+
+    def _keep(self, attention: Tensor) -> None:
+        if not torch.compiler.is_exporting():  # a policy on its own has no attributes to write to
+            self.attention = attention.detach()
 
     def _first(self, image: Tensor) -> Tensor:
         """The first convolution of (image / 255 - offset), the normalisation folded into its few weights."""
