@@ -89,7 +89,8 @@ def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int = FRA
     except OSError as error:  # FFmpeg's own errors included
         raise FovealError(f"can't write the film {path}: {error.strerror or error}") from error
     finally:
-        partial.unlink(missing_ok=True)
+        if partial.exists():
+            partial.unlink()
     return path
 
 

@@ -122,8 +122,8 @@ class AtariEncoder(nn.Module):
         self.output_size = FEATURES
         self.linear = nn.Linear(channels * (1 if self.pool else height * width), FEATURES)
         self.relu = nn.ReLU()
+        # Inputs are channels last, kernels are not: Stable-Baselines3 draws them anew, which PyTorch then could not.
         self.apply(relu_orthogonal_)
-        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, 512) ``float32``."""

@@ -23,7 +23,7 @@ class Rendering:
     have this receptive field.
 
     Attributes:
-        receptive_field: side in pixels of what one position sees.
+        receptive_field: side in pixels of the square that holds all that one position sees.
         stride: distance in pixels between the fields of two neighbours.
         padding: pixels by which the first field begins before the picture.
     """
