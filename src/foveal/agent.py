@@ -208,24 +208,55 @@ class Agent:
         """
         return self.learner.estimate(self.method.observe(Observation(obs, vector)), action).values
 
-    def _batched(self, observation: Any) -> tuple[Observation, bool]:
+    @property
+    def has_attention(self) -> bool:
+        """Whether its encoder has an attention module inside, whose map ``attention`` gives."""
+        return self.learner.has_attention
+
+    def attention(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """What the attention module inside its encoder marks, from one forward pass.
+
+        Args:
+            image: (C, H, W) or (B, C, H, W), as in ``predict``; a vector beside it has no say in this.
+
+        Returns:
+            (H, W) or (B, H, W), not negative, in the module's own unit: divide by the maximum of what is compared.
+
+        Raises:
+            FovealError: there is no such module (see ``has_attention``), or the image has another shape.
+        """
+        pixels, single = self._images(image)
+        with torch.enable_grad():
+            seen = self.method.observe(Observation(pixels.requires_grad_())).image
+        drawn = self.learner.attention(Observation(seen.detach()))[:, None]  # (B, 1, h, w)
+        # Back to where the method took its picture from: the transpose of a crop puts it there again.
+        (placed,) = torch.autograd.grad(seen, pixels, drawn.expand_as(seen))
+        maps: NDArray[np.float32] = placed[:, 0].cpu().numpy()
+        return maps[0] if single else maps
+
+    def _images(self, image: Any) -> tuple[Tensor, bool]:
+        """(B, C, H, W) floating point on the device, and whether that was one image alone."""
         size = self.env_options["image_size"]
         wanted = (self.shapes.image[0], size, size)
+        array = np.asarray(image)
+        single = array.ndim == 3
+        if array.shape[-3:] != wanted or array.ndim not in {3, 4}:
+            raise FovealError(f"expected an observation of shape {wanted} or a batch of them, got {array.shape}")
+        return Observation(self._tensor(array, single)).float().image, single
+
+    def _batched(self, observation: Any) -> tuple[Observation, bool]:
         parts = _parts(observation, with_vector=bool(self.shapes.vector))
-        image = np.asarray(parts["image"])
-        single = image.ndim == 3
-        if image.shape[-3:] != wanted or image.ndim not in {3, 4}:
-            raise FovealError(f"expected an observation of shape {wanted} or a batch of them, got {image.shape}")
+        image, single = self._images(parts["image"])
         vector = None
         if self.shapes.vector:
             values = np.asarray(parts["vector"], np.float32)
-            if values.shape != (*image.shape[:-3], self.shapes.vector):
+            if values.shape != (*np.shape(parts["image"])[:-3], self.shapes.vector):
                 raise FovealError(
                     f"expected a vector of {self.shapes.vector} numbers beside every image, got {values.shape} beside "
-                    f"images {image.shape}"
+                    f"images {np.shape(parts['image'])}"
                 )
             vector = self._tensor(values, single)
-        return Observation(self._tensor(image, single), vector).float(), single
+        return Observation(image, vector), single
 
     def _tensor(self, array: NDArray[Any], single: bool) -> Tensor:
         # A copy: arrays may be read-only or run backwards, which torch accepts with a warning or not at all.

@@ -26,7 +26,7 @@ class ExplainOptions:
         seed: of the environments; by default the training seed + 42.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the page says so.
         quality: of rendering: exact, fast or draft; by default as in training.
-        saliency: name of the map.
+        saliency: name of the map: guided_backprop, gradient, or attention for that of the agent's own attention module.
         quantile: of the mask; by default the agent's own.
         device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods, maps or perturbations.

@@ -15,10 +15,14 @@ import yaml
 from foveal.commands.plugins import import_plugins
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
+from foveal.networks.encoders import EncoderConfig
+from foveal.registry import nearest
 from foveal.training import RunOptions, Trainer
 
 DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0, "steps": 500_000}
 NUMBERS = ("seed", "steps")
+ENCODERS = {"plain": "none", "fls": "fls"}
+ENCODER_HELP = "plain, or fls: with attention inside; short for --LEARNER.encoder.attention"
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -109,6 +113,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
         ("method", _named("generalization method"), names["method"]),
         ("learner", _named("value learner"), names["learner"]),
         ("preset", _named("starting point: paper, compact or debug"), names["preset"]),
+        ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], None),
         ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], names["seed"]),
         ("steps", Annotated[int, tyro.conf.arg(help="agent steps")], names["steps"]),
         ("out", Annotated[Path | None, tyro.conf.arg(help="new run folder (default: runs/ENV-METHOD-SEED)")], None),
@@ -171,4 +176,16 @@ def _config(options: Any) -> Config:
     for name in (options.learner, options.method):
         if hasattr(options, _identifier(name)):
             sections[name] = getattr(options, _identifier(name))
+    if options.encoder is not None:
+        sections[options.learner] = _with_encoder(options.encoder, options.learner, sections.get(options.learner))
     return configure(options.env, options.method, options.learner, options.preset, options.seed, sections)
+
+
+def _with_encoder(encoder: str, learner: str, settings: Any) -> Any:
+    """The learner's settings with the encoder of that name."""
+    if encoder not in ENCODERS:
+        raise FovealError(f"unknown encoder {encoder!r}: {nearest(encoder, list(ENCODERS))}")
+    if not isinstance(getattr(settings, "encoder", None), EncoderConfig):
+        raise FovealError(f"learner {learner!r} has an encoder of its own, so --encoder can't choose one: leave it out")
+    changed = dataclasses.replace(settings.encoder, attention=ENCODERS[encoder])
+    return dataclasses.replace(settings, encoder=changed)

@@ -87,6 +87,29 @@ class Learner(nn.Module, ABC):
         """The critic's encoder, after its projection, (B, D)."""
         return self.projection(self.features(obs))
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is an attention module inside the convolutions, whose map can be shown."""
+        return getattr(self.convolutions, "rendering", None) is not None
+
+    @torch.no_grad()
+    def attention(self, obs: Observation) -> Tensor:
+        """The map of the attention module inside the convolutions, drawn on the observation's pixels.
+
+        Returns:
+            (B, H, W), not negative, in the module's own unit.
+
+        Raises:
+            FovealError: there is no such module.
+        """
+        if not self.has_attention:
+            raise FovealError(
+                "this agent has no attention module inside: train one with --encoder fls, or encoder.attention = fls"
+            )
+        self.features(obs)
+        encoder: Any = self.convolutions
+        return encoder.rendering.render(encoder.attention, obs.image.shape[-2:])
+
     @abstractmethod
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
         """The critic's view of (obs, action), with its graph."""

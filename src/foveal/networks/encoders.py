@@ -9,8 +9,12 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.networks.attention import FLS, Rendering
 from foveal.networks.convolution import Convolution, convolve
-from foveal.networks.initialization import convolution_initialization, orthogonal_
+from foveal.networks.initialization import convolution_initialization, orthogonal_, relu_orthogonal_
+from foveal.registry import nearest
+
+ATTENTION = ("none", "fls")
 
 
 @dataclass(frozen=True)
@@ -25,6 +29,8 @@ class EncoderConfig:
         initialization: of the kernels, "delta-orthogonal" (all but the centre tap is zero) or "orthogonal".
         projection: size of the latent.
         centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
+        attention: "none", or "fls": Sparse FLS, whose map multiplies the last convolution's features after a ReLU.
+        attention_filters: channels between the two convolutions of the attention module.
     """
 
     strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
@@ -34,10 +40,12 @@ class EncoderConfig:
     initialization: str = "delta-orthogonal"
     projection: int = 100
     centred: bool = False
+    attention: str = "none"
+    attention_filters: int = 256
 
 
 class ConvEncoder(nn.Module):
-    """Convolutions with a ReLU between each two, none after the last.
+    """Convolutions with a ReLU between each two, and none after the last but where an attention module follows it.
 
     Convolutions run in ``dtype``, weights are kept in float32. The gradient of a float32 image is float32 arithmetic:
     in bfloat16 it would tie at the quantile of a mask.
@@ -46,12 +54,20 @@ class ConvEncoder(nn.Module):
         image_shape: (C, H, W) of the observation.
         dtype: of the convolutions.
 
+    Attributes:
+        rendering: which pixels a position of ``attention`` stands for; None without an attention module.
+        attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
+            and without an attention module.
+
     Raises:
-        FovealError: the image is too small for that many convolutions, or an initialization has no such name.
+        FovealError: the image is too small for that many convolutions, or an initialization or an attention module has
+            no such name.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__()
+        if config.attention not in ATTENTION:
+            raise FovealError(f"unknown attention {config.attention!r}: {nearest(config.attention, list(ATTENTION))}")
         channels, height, width = image_shape
         layers: list[nn.Module] = []
         for index, stride in enumerate(config.strides):
@@ -71,11 +87,20 @@ class ConvEncoder(nn.Module):
         self.dtype = dtype
         self.offset = 0.5 if config.centred else 0.0
         self.apply(convolution_initialization(config.initialization))
+        self.attend: nn.Sequential | None = None
+        self.attention: Tensor | None = None
+        self.rendering: Rendering | None = None
+        if config.attention == "fls":  # drawn last: the weights before it are those of an encoder without
+            module = FLS(channels, config.attention_filters).apply(relu_orthogonal_)
+            self.attend = nn.Sequential(nn.ReLU(), module)
+            self.rendering = Rendering.of(layer for layer in self.layers if isinstance(layer, nn.Conv2d))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 255] -> (B, F) ``float32``."""
         hidden = self._layer_by_layer(image) if self.dtype == torch.float32 else self._fused(image)
+        if self.attend is not None:
+            hidden = self._attended(hidden)
         # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
         # each way, and the weights that follow are drawn alike for any order.
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
@@ -98,6 +123,14 @@ class ConvEncoder(nn.Module):
         if index == 0:
             weight, bias = weight / 255.0, bias - self.offset * weight.sum((1, 2, 3))
         return Convolution(weight, bias, layer.stride[0], relu=index + 1 < len(self.layers))
+
+    def _attended(self, features: Tensor) -> Tensor:
+        assert self.attend is not None
+        with torch.autocast(features.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
+            features, attention = self.attend(features)
+        if not torch.compiler.is_exporting():  # a policy on its own has no attributes to write to
+            self.attention = attention.detach()
+        return features
 
 
 class Projection(nn.Module):

@@ -29,15 +29,19 @@ def convolution_initialization(name: str) -> Callable[[nn.Module], None]:
     Raises:
         FovealError: another name.
     """
-    known = {"delta-orthogonal": orthogonal_, "orthogonal": _whole_kernel_orthogonal_}
+    known = {"delta-orthogonal": orthogonal_, "orthogonal": relu_orthogonal_}
     if name not in known:
         raise FovealError(f"unknown initialization {name!r}: {nearest(name, list(known))}")
     return known[name]
 
 
-def _whole_kernel_orthogonal_(module: nn.Module) -> None:
-    """Every tap of a kernel takes part, so a strided convolution starts by looking at all of its input."""
-    if not isinstance(module, nn.Conv2d):
+def relu_orthogonal_(module: nn.Module) -> None:
+    """Orthogonal over whole kernels and matrices, scaled for ReLU, zero biases; use with ``apply``.
+
+    Every tap of a kernel takes part, so a strided convolution starts by looking at all of its input. This is how
+    Atari's PPO networks start in OpenAI Baselines and in Stable-Baselines3.
+    """
+    if not isinstance(module, nn.Conv2d | nn.Linear):
         return
     nn.init.orthogonal_(module.weight, gain=nn.init.calculate_gain("relu"))
     if module.bias is not None:

@@ -18,10 +18,13 @@ from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, TRAIN, EnvLike, Plan, Policy, plan_for, rollout
 from foveal.report.pictures import Picture
 from foveal.results import Episode
-from foveal.saliency import CHANNELS, SALIENCY, SaliencyMap, quantile_mask
+from foveal.saliency import CHANNELS, SALIENCY, SaliencyMap, ScalarFunction, quantile_mask
 
 DEFAULT_QUANTILE = 0.95
 """SGQN's for walker, finger and cheetah: the mask keeps one pixel in twenty."""
+
+BUILT_IN = "attention"
+"""Name of the map that an attention module inside the agent makes by itself, beside those of ``foveal.saliency``."""
 
 _AT_ONCE = 16  # observations per backward pass; bounds memory, not the result
 
@@ -132,14 +135,15 @@ def look(
     Args:
         agent: acts deterministically.
         moments: at most this many per episode, at even distances.
-        saliency: name of a map in ``foveal.saliency``.
+        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module.
         quantile: of the mask; by default the agent's own, or 0.95 if its method has none.
         progress: show a bar.
 
     The other arguments are those of ``foveal.evaluate``.
 
     Raises:
-        FovealError: as ``foveal.evaluate``; also for an unknown map, a quantile outside [0, 1), or no moments.
+        FovealError: as ``foveal.evaluate``; also for an unknown map or one that the agent lacks, a quantile outside
+            [0, 1), or no moments.
     """
     quantile = _own_quantile(agent) if quantile is None else quantile
     if not 0 <= quantile < 1:
@@ -147,7 +151,7 @@ def look(
     if moments < 1:
         raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
     seed = agent.seed + SEED_OFFSET if seed is None else seed
-    watcher = _Watcher(agent, SALIENCY.get(saliency), saliency, quantile, moments)
+    watcher = _Watcher(agent, _map_of(agent, saliency), saliency, quantile, moments)
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
     bar = tqdm(plan.perturbations, desc="looking", unit="episode", disable=not progress)
     return [watcher.watch(plan, perturbation) for perturbation in bar]
@@ -263,6 +267,23 @@ def _tensor(items: Sequence[Any], device: torch.device) -> Tensor:
     """Discrete actions stay whole numbers, all else becomes ``float32``."""
     array = np.stack([np.asarray(item) for item in items])
     return torch.as_tensor(array, device=device).to(torch.int64 if array.dtype.kind in "iu" else torch.float32)
+
+
+def _map_of(agent: Any, name: str) -> SaliencyMap:
+    """A map by name, the built-in one in the form of the others: the same for all channels of an observation."""
+    if name != BUILT_IN:
+        return SALIENCY.get(name)
+    if not getattr(agent, "has_attention", False):
+        raise FovealError(
+            f"this agent has no attention module whose map could be shown: train one with --encoder fls, or choose a "
+            f"map that needs none: {', '.join(SALIENCY.names())}"
+        )
+
+    def built_in(fn: ScalarFunction, obs: Tensor) -> Tensor:
+        maps = torch.from_numpy(agent.attention(obs.cpu().numpy())).to(obs.device)  # (B, H, W)
+        return maps[:, None].expand_as(obs)  # (B, C, H, W)
+
+    return built_in
 
 
 def _own_quantile(agent: Any) -> float:

@@ -9,7 +9,7 @@ from typing import Any
 
 from foveal.errors import FovealError
 from foveal.evaluation import TRAIN, EnvLike, describe_agent
-from foveal.report.attention import Attention, Critic, look
+from foveal.report.attention import BUILT_IN, Attention, Critic, look
 from foveal.report.page import Html, details, element, write_page
 from foveal.report.panels import MOST_STILLS, attention_panel, precision_table, reading_guide
 from foveal.results import describe_policy, machine, now, versions
@@ -38,7 +38,7 @@ def explain(
         out: the page, one file that needs no other.
         frames: still pictures per episode, 1 to 8.
         moments: at most so many pictures per episode in the player.
-        saliency: name of a map in ``foveal.saliency``.
+        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module.
         quantile: of the mask; by default the agent's own, or 0.95 if its method has none.
 
     ``seed``, ``data``, ``quality``, ``env`` and ``progress`` are those of ``foveal.evaluate``.
@@ -47,8 +47,8 @@ def explain(
         The absolute path of the page.
 
     Raises:
-        FovealError: as ``foveal.evaluate``; also for an unknown saliency map, a bad quantile or number of pictures, and
-            where the page can't be written.
+        FovealError: as ``foveal.evaluate``; also for an unknown saliency map or one that the agent lacks, a bad
+            quantile or number of pictures, and where the page can't be written.
     """
     if not 1 <= frames <= MOST_STILLS:
         raise FovealError(f"frames must be 1 to {MOST_STILLS}, not {frames}")
@@ -150,8 +150,10 @@ def _name(policy: Mapping[str, Any]) -> str:
 
 def _lede(attention: Attention, policy: Mapping[str, Any]) -> str:
     kept = f"{100 * (1 - attention.quantile):.3g} %"
+    own = attention.saliency == BUILT_IN
+    pixels = "that its own attention module marks" if own else "that its critic is most sensitive to"
     return (
         f"One episode of the deterministic policy ({describe_policy(policy)}) under each condition, with the pixels "
-        f"that its critic is most sensitive to. The mask keeps the top {kept} of each frame. "
+        f"{pixels}. The mask keeps the top {kept} of each frame. "
         f"Evaluation seed {attention.episode.seed}."
     )

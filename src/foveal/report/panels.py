@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from foveal.report import pictures
-from foveal.report.attention import Attention, Moment
+from foveal.report.attention import BUILT_IN, Attention, Moment
 from foveal.report.charts import sparkline, sparkline_cursor
 from foveal.report.page import TIMES, Child, Html, data_block, definitions, element, table
 from foveal.report.pictures import Picture
@@ -157,11 +157,13 @@ def reading_guide(saliency: str, quantile: float) -> Html:
     how = {
         "guided_backprop": "guided backpropagation of the critic's first head: ReLUs let only positive gradients pass",
         "gradient": "the plain gradient of the critic's first head",
+        BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
     }.get(saliency, f"the map {saliency!r} of the critic's first head")
+    brighter = "count for more" if saliency == BUILT_IN else "change the value more"
     return definitions(
         [
             ("frame", "what the camera sees; the newest of the stacked frames that the agent acts on"),
-            ("saliency", f"{how}. Brighter pixels change the value more; the frame beneath is in grey"),
+            ("saliency", f"{how}. Brighter pixels {brighter}; the frame beneath is in grey"),
             ("mask", f"the {share} of pixels with the highest saliency, in colour"),
         ],
         class_="guide",

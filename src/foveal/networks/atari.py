@@ -1,0 +1,184 @@
+"""Convolutional networks for Atari: the one of Mnih et al. (2015), and those with attention inside that FLS compares.
+
+"Free-Lunch Saliency via Attention in Atari Agents" (Nikulin et al. 2019) adds its module to Mnih's network (Sparse FLS)
+and to one without strides (Dense FLS), takes both apart in ablations, and compares them with DAQN (Mousavi et al.
+2016) and with RS-Rainbow's module (Yang et al. 2018) under PPO.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from foveal.errors import FovealError
+from foveal.networks.attention import FLS, RegionSensitive, Rendering, SoftAttention
+from foveal.networks.initialization import relu_orthogonal_
+from foveal.registry import Registry
+
+FEATURES = 512
+"""Size of the layer that actor and critic share."""
+
+
+@dataclass(frozen=True)
+class Convolution:
+    """One convolution; all sizes in positions of its input."""
+
+    filters: int
+    kernel: int
+    stride: int = 1
+    padding: int = 0
+
+
+NATURE = (Convolution(32, 8, 4), Convolution(64, 4, 2), Convolution(64, 3))
+PADDED = (Convolution(32, 8, 4, padding=1), *NATURE[1:])
+DENSE = (Convolution(32, 7, padding=3), Convolution(64, 5, padding=2), Convolution(64, 3, padding=1))
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What tells one network from another.
+
+    Attributes:
+        convolutions: first to last, a ReLU after each.
+        attention: makes the module for features of so many channels; None for none.
+        after: the convolutions, from 0 and in order, that are followed by a module of their own.
+        last_relu: whether the last convolution has its ReLU.
+        pool: sum the last features over all positions, instead of keeping each position's.
+    """
+
+    convolutions: tuple[Convolution, ...] = NATURE
+    attention: Callable[[int], nn.Module] | None = None
+    after: tuple[int, ...] = (2,)
+    last_relu: bool = True
+    pool: bool = False
+
+
+ATARI_ENCODERS: Registry[Architecture] = Registry("Atari encoder", "foveal.networks")
+
+for _name, _architecture in {
+    "nature": Architecture(),
+    "sparse-fls": Architecture(attention=FLS),
+    "dense-fls": Architecture(DENSE, FLS, pool=True),
+    "sparse-fls-pool": Architecture(attention=FLS, pool=True),
+    "sparse-fls-norm": Architecture(attention=partial(FLS, normalized=True)),
+    "sparse-fls-1x1": Architecture(attention=partial(FLS, kernel=1)),
+    "sparse-fls-sp2": Architecture(attention=partial(FLS, base=2)),
+    "sparse-fls-norelu": Architecture(attention=FLS, last_relu=False),
+    "sparse-fls-norelu-pool": Architecture(attention=FLS, last_relu=False, pool=True),
+    "dense-fls-norelu": Architecture(DENSE, FLS, last_relu=False, pool=True),
+    "sparse-fls-h1": Architecture(attention=FLS, after=(0,)),
+    "sparse-fls-x3": Architecture(attention=FLS, after=(0, 1, 2)),
+    "daqn": Architecture(attention=SoftAttention, pool=True),
+    "rs-ppo": Architecture(PADDED, RegionSensitive),
+    "rs-ppo-no-pad": Architecture(attention=RegionSensitive),
+}.items():
+    ATARI_ENCODERS.register(_name)(_architecture)
+
+
+class AtariEncoder(nn.Module):
+    """Stacked frames to the features that actor and critic share.
+
+    Convolutions run in ``dtype``; weights, maps and the linear layer are float32. Where pixel gradients are wanted, the
+    first convolution runs in float32 as well, because its backward pass makes them.
+
+    Args:
+        architecture: which network.
+        image_shape: (C, H, W) of an observation.
+        dtype: of the convolutions.
+
+    Attributes:
+        output_size: number of features.
+        rendering: which pixels a position of ``attention`` stands for; None without attention.
+        attention: (B, 1, h, w) ``float32``, the map of the last forward pass, without its graph. Where there are
+            several modules, their maps are added on the grid of the first one's. None before the first pass, and for a
+            network without attention.
+
+    Raises:
+        FovealError: the image is too small for the convolutions.
+    """
+
+    def __init__(self, architecture: Architecture, image_shape: tuple[int, int, int], dtype: torch.dtype) -> None:
+        super().__init__()
+        convolutions, (channels, height, width) = _convolutions(architecture.convolutions, image_shape)
+        self.stages = nn.ModuleList(nn.Sequential(convolution, nn.ReLU()) for convolution in convolutions)
+        if not architecture.last_relu:
+            self.stages[-1] = nn.Sequential(convolutions[-1])
+        self.attend = nn.ModuleDict()
+        self.rendering: Rendering | None = None
+        self.attention: Tensor | None = None
+        if architecture.attention is not None:
+            after = architecture.after
+            self.attend.update({str(i): architecture.attention(convolutions[i].out_channels) for i in after})
+            self.rendering = Rendering.of(convolutions[: after[0] + 1])
+            self._on_first_grid = {str(i): Rendering.of(convolutions[after[0] + 1 : i + 1]) for i in after}
+        self.pool = architecture.pool
+        self.dtype = dtype
+        self.image_shape = image_shape
+        self.output_size = FEATURES
+        self.linear = nn.Linear(channels * (1 if self.pool else height * width), FEATURES)
+        self.relu = nn.ReLU()
+        # Inputs are channels last, kernels are not: Stable-Baselines3 draws them anew, which PyTorch then could not.
+        self.apply(relu_orthogonal_)
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 1] -> (B, 512) ``float32``."""
+        features = image.contiguous(memory_format=torch.channels_last)
+        maps: dict[str, Tensor] = {}
+        for index, stage in enumerate(self.stages):
+            with self._autocast(image.device.type, full=index == 0 and image.requires_grad):
+                features = stage(features)
+            if (key := str(index)) in self.attend:
+                with self._autocast(image.device.type):
+                    features, maps[key] = self.attend[key](features)
+        self._keep(maps)
+        features = features.float().sum((2, 3)) if self.pool else features.permute(0, 2, 3, 1).flatten(1).float()
+        return self.relu(self.linear(features))  # (B, C) or (B, h * w * C) -> (B, 512)
+
+    def _autocast(self, device: str, *, full: bool = False) -> AbstractContextManager[object]:
+        enabled = self.dtype != torch.float32 and not full
+        return torch.autocast(device, self.dtype, enabled=enabled, cache_enabled=False)
+
+    @torch.no_grad()
+    def _keep(self, maps: dict[str, Tensor]) -> None:
+        """Remember the maps, added on the grid of the first."""
+        if not maps or torch.compiler.is_exporting():  # what is exported has no attributes to write to
+            return
+        height, width = next(iter(maps.values())).shape[-2:]
+        drawn = [self._on_first_grid[key].render(found, (height, width)) for key, found in maps.items()]
+        self.attention = torch.stack(drawn).sum(0)[:, None]  # (modules, B, h, w) -> (B, 1, h, w)
+
+
+def _convolutions(
+    entries: tuple[Convolution, ...], image_shape: tuple[int, int, int]
+) -> tuple[list[nn.Conv2d], tuple[int, int, int]]:
+    """The layers, and the shape (C, h, w) of what the last one gives."""
+    made: list[nn.Conv2d] = []
+    channels, height, width = image_shape
+    for entry in entries:
+        height, width = ((side + 2 * entry.padding - entry.kernel) // entry.stride + 1 for side in (height, width))
+        if min(height, width) < 1:
+            raise FovealError(f"an image of {image_shape[1]}x{image_shape[2]} pixels is too small for this network")
+        made.append(nn.Conv2d(channels, entry.filters, entry.kernel, entry.stride, entry.padding))
+        channels = entry.filters
+    return made, (channels, height, width)
+
+
+def build_encoder(
+    name: str, image_shape: tuple[int, int, int] = (4, 84, 84), dtype: torch.dtype = torch.float32
+) -> AtariEncoder:
+    """A network of ``ATARI_ENCODERS`` with fresh weights.
+
+    Args:
+        name: such as ``"nature"`` or ``"sparse-fls"``.
+        image_shape: (C, H, W) of an observation.
+        dtype: of the convolutions.
+
+    Raises:
+        FovealError: no network has that name, or the image is too small for it.
+    """
+    return AtariEncoder(ATARI_ENCODERS.get(name), image_shape, dtype)
