@@ -66,7 +66,7 @@ def look_at(look: Look, obs: NDArray[np.uint8]) -> Maps:
         )
     if not np.isfinite(values).all() or values.min() < 0:
         raise FovealError("a saliency map must be finite and not negative; take the gradient's absolute value")
-    tensor = torch.as_tensor(np.ascontiguousarray(values), dtype=torch.float64)[:, None]  # (N, 1, 84, 84)
+    tensor = torch.from_numpy(np.array(values, np.float64))[:, None]  # (N, 1, 84, 84)
     resized = F.interpolate(tensor, size=(HEIGHT, WIDTH), mode="bilinear", align_corners=False)
     screen: Maps = resized[:, 0].numpy()
     return screen
