@@ -544,6 +544,7 @@ class Agent:
 
     env_id = "atari/breakout"
     encoder_name = "sparse-fls"
+    device = torch.device("cpu")
 
     def attention(self, obs: NDArray[np.uint8]) -> torch.Tensor:
         return torch.from_numpy(bright(np.asarray(obs))).float()

@@ -26,7 +26,7 @@ from foveal.saliency.metrics import correlation, kl_divergence, nss, shuffled_au
 
 BLOCK = 100
 """Frames (5 s of play) that the bootstrap resamples as one, since neighbouring pictures are alike."""
-BATCH = 64
+BATCH = 32
 _NAMES_TOLD = 3
 
 

@@ -23,10 +23,12 @@ class Looker(Protocol):
     Attributes:
         env_id: such as ``atari/breakout``.
         encoder_name: of its network.
+        device: of its network.
     """
 
     env_id: str
     encoder_name: str
+    device: torch.device
 
     def attention(self, obs: Any) -> Any:
         """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
@@ -49,7 +51,7 @@ def gradient_look(agent: Looker) -> Look:
     """Magnitude of the gradient of the state's value, summed over the four pictures of the observation."""
 
     def look(obs: NDArray[np.uint8]) -> Tensor:
-        return gradient(agent.values, torch.from_numpy(obs)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
+        return gradient(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
 
     return look
 
