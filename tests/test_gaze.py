@@ -638,6 +638,17 @@ def test_an_agents_game_must_be_there(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "there are some of seaquest" in err
 
 
+def test_one_picture_is_of_one_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for trial in (5, 6):
+        write_trial(tmp_path, trial, range(1, 3))
+    (tmp_path / "meta_data.csv").write_text(
+        "TrialNumber,NumberOfFrames,Game\n5,2,seaquest\n6,2,alien\n", encoding="utf-8"
+    )
+    status, _, err = run(capsys, "--data", str(tmp_path), "--out", str(tmp_path / "gaze.png"))
+    assert status == 2
+    assert "--out draws one game, and there are 2" in err
+
+
 def test_a_summary_does_not_say_its_game(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_summary(tmp_path, 'RZ_1_4,0,"[1, 2]","","",1,"[1, 0]",1,"[0, 1]"')
     status, _, err = run(capsys, "--data", str(tmp_path))

@@ -80,6 +80,8 @@ def main(arguments: Sequence[str]) -> None:
     )
     agents = _load(options)
     recordings = _recordings(options, agents.looks)
+    if options.out is not None and len(recordings) > 1:
+        raise FovealError(f"--out draws one game, and there are {len(recordings)}: say --game NAME")
     games = [_compare(files, agents.looks.get(key, {}), settings, options.out) for key, files in recordings.items()]
     results = GazeResults(tuple(games), str(options.data), agents.described, options.seed)
     if options.json is not None:
