@@ -1,0 +1,73 @@
+"""An Atari agent's saliency as a function of observations: built-in attention, or the gradient of its value."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foveal.atari.gaze_maps import Look
+from foveal.atari.screens import SIDE, STACK
+from foveal.errors import FovealError
+from foveal.registry import nearest
+from foveal.saliency import gradient
+
+
+@runtime_checkable
+class Looker(Protocol):
+    """What a comparison with gaze needs of an agent.
+
+    Attributes:
+        env_id: such as ``atari/breakout``.
+        encoder_name: of its network.
+        device: of its network.
+    """
+
+    env_id: str
+    encoder_name: str
+    device: torch.device
+
+    def attention(self, obs: Any) -> Any:
+        """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
+
+    def values(self, obs: Tensor) -> Tensor:
+        """(N, 4, 84, 84) in [0, 255] -> (N,) state values with their graph."""
+
+
+def attention_look(agent: Looker) -> Look:
+    """The map that the network makes in its forward pass.
+
+    Raises:
+        FovealError: it makes none.
+    """
+    agent.attention(np.zeros((1, STACK, SIDE, SIDE), np.uint8))  # fails now, and not after an hour of reading
+    return agent.attention
+
+
+def gradient_look(agent: Looker) -> Look:
+    """Magnitude of the gradient of the state's value, summed over the four pictures of the observation."""
+
+    def look(obs: NDArray[np.uint8]) -> Tensor:
+        return gradient(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
+
+    return look
+
+
+KINDS = {"attention": attention_look, "gradient": gradient_look}
+
+
+def looks_of(agent: object, name: str, kinds: tuple[str, ...]) -> dict[str, Look]:
+    """Named maps of an agent, one for each kind.
+
+    Raises:
+        FovealError: it is no Atari agent, a kind is unknown, or the agent does not have it.
+    """
+    if not isinstance(agent, Looker):
+        raise FovealError(f"{name} is no Atari agent; gaze was recorded on Atari games")
+    unknown = [kind for kind in kinds if kind not in KINDS]
+    if unknown or not kinds:
+        raise FovealError(f"unknown saliency {''.join(unknown[:1])!r}: {nearest(''.join(unknown[:1]), list(KINDS))}")
+    return {f"{name} ({kind})": KINDS[kind](agent) for kind in kinds}
