@@ -19,10 +19,8 @@ from stable_baselines3.common import atari_wrappers
 from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
-from foveal import checkpoint
 from foveal.atari import emulator, games
 from foveal.atari.vector import AtariVecEnv
-from foveal.errors import FovealError
 
 # --- the oracle: SB3's wrappers around ale-py's ordinary environment --------------------------------------------------
 
@@ -85,8 +83,7 @@ def wrapped(games_: AtariVecEnv, monkeypatch: pytest.MonkeyPatch, obs_type: str 
             env: Any = gymnasium.make(f"{name}NoFrameskip-v4", obs_type=obs_type)
             if obs_type == "grayscale":  # SB3 wants a channel
                 env = gymnasium.wrappers.ReshapeObservation(env, (210, 160, 1))
-            env = atari_wrappers.AtariWrapper(Monitor(SameStart(env, shadowed)))
-            return env
+            return atari_wrappers.AtariWrapper(Monitor(SameStart(env, shadowed)))
 
         return make
 

@@ -207,7 +207,7 @@ def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch 
     return Episode(index, seed, total, length, bool(terminated), env.spec_info.quality)
 
 
-def describe_agent(agent: Policy) -> dict[str, Any]:
+def describe_agent(agent: object) -> dict[str, Any]:
     """What a result says of the agent: method, learner, seed, steps and updates, as far as it tells."""
     names = {"method": "method_name", "learner": "learner_name", "seed": "seed", "steps": "steps", "updates": "updates"}
     told = {key: getattr(agent, attribute) for key, attribute in names.items() if hasattr(agent, attribute)}

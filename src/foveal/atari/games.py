@@ -10,7 +10,7 @@ from foveal.errors import FovealError
 from foveal.registry import nearest
 
 PREFIX = "atari/"
-EXTRA = "Atari needs the extra that brings it: pip install \"foveal[atari]\""
+EXTRA = 'Atari needs the extra that brings it: pip install "foveal[atari]"'
 WITHOUT_SINGLE_PLAYER = {"combat", "joust", "maze_craze", "warlords"}
 
 
@@ -62,6 +62,18 @@ def env_id(name: str) -> str:
 def rom(env: str) -> str:
     """What ale-py calls the game of an id that ``env_id`` gave."""
     return env.removeprefix(PREFIX)
+
+
+def action_count(env: str) -> int:
+    """How many actions the game has, of the joystick's 18."""
+    from ale_py import ALEInterface, LoggerMode, roms
+
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    console = ALEInterface()
+    path = roms.get_rom_path(rom(env))
+    assert path is not None  # the id is one that ``env_id`` gave
+    console.loadROM(path)
+    return len(console.getMinimalActionSet())
 
 
 def _letters(name: str) -> str:

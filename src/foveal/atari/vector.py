@@ -1,8 +1,8 @@
 """Atari games as Stable-Baselines3's vector environment, on ale-py's native one.
 
-Preprocessing is that of the Nature DQN as OpenAI's baselines and Stable-Baselines3 do it: 1 to 30 frames of doing nothing,
-four frames a step, the maximum of the last two, 84x84 grey, four frames stacked, rewards clipped to their sign, a lost
-life ends an episode but not the game, FIRE pressed where a game waits for it.
+Preprocessing is that of the Nature DQN as OpenAI's baselines and Stable-Baselines3 do it: 1 to 30 frames of doing
+nothing, four frames a step, the maximum of the last two, 84x84 grey, four frames stacked, rewards clipped to their
+sign, a lost life ends an episode but not the game, FIRE pressed where a game waits for it.
 """
 
 from __future__ import annotations
