@@ -142,7 +142,7 @@ class AtariAgent:
         trainer.train(steps)
         return self
 
-    def evaluate(
+    def scores(
         self,
         episodes: int = 30,
         seed: int | None = None,
