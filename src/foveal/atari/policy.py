@@ -65,6 +65,16 @@ class AtariPolicy(ActorCriticCnnPolicy):
         chosen = log_probabilities.gather(1, actions[:, None])[:, 0]
         return actions, self.value_net(features), chosen
 
+    def evaluate_actions(  # type: ignore[override]
+        self, obs: Tensor, actions: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Values (B, 1), the actions' log probabilities (B,) and the policy's entropy (B,)."""
+        features = self.extract_features(obs)
+        log_probabilities = torch.log_softmax(self.action_net(features), dim=1)  # (B, A)
+        chosen = log_probabilities.gather(1, actions[:, None])[:, 0]
+        entropy = -(log_probabilities.exp() * log_probabilities).sum(1)
+        return self.value_net(features), chosen, entropy
+
     def predict_values(self, obs: Tensor) -> Tensor:  # type: ignore[override]
         """(B, 4, 84, 84) -> (B, 1)."""
         return self.value_net(self.extract_features(obs))
