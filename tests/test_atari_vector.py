@@ -140,7 +140,7 @@ def play(ours: AtariVecEnv, theirs: VecFrameStack, steps: int, seed: int) -> dic
     ("game", "steps", "seen"),
     [
         ("breakout", 320, {"lives", "games", "points"}),
-        ("ms_pacman", 460, {"lives", "games", "points"}),
+        ("ms_pacman", 500, {"lives", "games", "points"}),
         ("space_invaders", 210, {"lives"}),
         ("freeway", 40, set()),
     ],
