@@ -338,6 +338,10 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
     assert (trainer.agent.steps, trainer.target) == (2 * STEPS, 5 * STEPS)
     trainer.train()
     assert trainer.agent.steps == 5 * STEPS
+    with pytest.raises(FovealError, match="this trainer has trained already"):
+        trainer.train(1)
+    with pytest.raises(FovealError, match="training takes at least 1 more agent step, not 0"):
+        trainer.agent.learn(0)
 
 
 def test_weights_that_break_are_never_saved(tmp_path: Path) -> None:

@@ -105,6 +105,7 @@ class AtariTrainer:
         self.target = agent.steps
         self.best_score = -np.inf
         self.metrics: dict[str, float] = {}
+        self.closed = False
         ppo = agent.config.ppo
         # What one call of ``learn`` plays differs from what the one before it played.
         self.env = AtariVecEnv(agent.env_id, ppo.environments, agent.seed + agent.steps, life_loss=ppo.life_loss)
@@ -140,6 +141,8 @@ class AtariTrainer:
         Raises:
             FovealError: a loss is not finite, or a checkpoint can't be written. The last checkpoint stays.
         """
+        if self.closed:
+            raise FovealError("this trainer has trained already; make another one, or call agent.learn")
         if steps is not None and steps < 1:
             raise FovealError(f"training takes at least 1 more agent step, not {steps}")
         self.target = self.target if steps is None else self.agent.steps + steps
@@ -162,6 +165,7 @@ class AtariTrainer:
 
     def close(self) -> None:
         """Let go of the emulators and the log."""
+        self.closed = True
         self.env.close()
         if self.folder is not None:
             self.folder.close()
