@@ -59,7 +59,9 @@ def flags() -> Callable[[str, str], set[str]]:
 
     @lru_cache
     def read(command: str, method: str) -> set[str]:
-        words = ["train", "ENV", "--method", method] if command == "train" else command.split()
+        words = command.split()
+        if command == "train":
+            words += ["atari/breakout"] if method == "ppo" else ["ENV", "--method", method]
         program = f"import sys; from foveal.cli import main; sys.exit(main({[*words, '--help']!r}))"
         return set(re.findall(r"--[a-z][\w.-]*", run_python(ROOT, program)))
 
@@ -70,6 +72,7 @@ def flags() -> Callable[[str, str], set[str]]:
 def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
     command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] == "bench" else words
     method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
+    method = "ppo" if rest and rest[0].startswith("atari/") else method
     for flag in (word for word in rest if word.startswith("--")):
         assert flag in flags(command, method), f"foveal {command} has no option {flag}"
 

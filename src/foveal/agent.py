@@ -77,7 +77,7 @@ class Agent:
         self.env = env
         self.config = config
         self.shapes = shapes
-        self.device = _device(config.training.device)
+        self.device = chosen_device(config.training.device)
         self.steps = 0
         self.replay: ReplayBuffer | None = None  # lives on from one ``learn`` to the next; ``save`` leaves it out
         self.learning_starts = 0  # agent steps at which there is enough of it
@@ -363,7 +363,12 @@ def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:
     return observation if names else {"image": observation}
 
 
-def _device(name: str) -> torch.device:
+def chosen_device(name: str) -> torch.device:
+    """The device of a setting.
+
+    Raises:
+        FovealError: there is no such device, or it is not at hand.
+    """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

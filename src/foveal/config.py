@@ -164,7 +164,7 @@ def configure(
         method,
         learner,
         preset,
-        _checked_seed(seed),
+        checked_seed(seed),
         sections["environment"],
         sections["training"],
         configs[learner],
@@ -172,7 +172,12 @@ def configure(
     )
 
 
-def _checked_seed(seed: Any) -> int:
+def checked_seed(seed: Any) -> int:
+    """The seed as JSON knows it.
+
+    Raises:
+        FovealError: it is no whole number of at least 0.
+    """
     if isinstance(seed, bool) or not isinstance(seed, numbers.Integral) or seed < 0:
         raise FovealError(f"seed must be a whole number of at least 0, not {seed!r}")
     return int(seed)  # NumPy's integers are not JSON's

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import gymnasium
 from tqdm import tqdm
@@ -61,6 +61,18 @@ class Policy(Protocol):
         """The action for one observation."""
 
 
+@runtime_checkable
+class ScoresGames(Protocol):
+    """An agent whose environment is a game that it plays and scores itself."""
+
+    @property
+    def env_id(self) -> str:
+        """The game."""
+
+    def scores(self, episodes: int = 30, seed: int | None = None, *, progress: bool = True) -> Results:
+        """Scores of whole games."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Which environments an evaluation runs on, checked before the first of them is made.
@@ -99,7 +111,7 @@ class Plan:
 
 
 def evaluate(
-    agent: Policy,
+    agent: Policy | ScoresGames,
     on: str | Sequence[str] = TRAIN,
     episodes: int = 30,
     seed: int | None = None,
@@ -110,6 +122,8 @@ def evaluate(
     env: EnvLike | None = None,
 ) -> Results:
     """Roll out the deterministic policy and keep every episode's return.
+
+    An Atari agent has a protocol of its own, see ``foveal.atari.evaluation.evaluate``, and is asked to follow it.
 
     Args:
         agent: the policy.
@@ -126,6 +140,10 @@ def evaluate(
         FovealError: a name is unknown or given twice, ``episodes`` or ``seed`` is out of range, the data folder lacks
             something, or a reward is not finite.
     """
+    if isinstance(agent, ScoresGames):
+        if on not in (TRAIN, [TRAIN], (TRAIN,)) or not data is quality is env is None:
+            raise FovealError(f"scores of {agent.env_id} are taken on {TRAIN!r} alone, without data, quality or env")
+        return agent.scores(episodes, seed, progress=progress)
     seed = agent.seed + SEED_OFFSET if seed is None else seed
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
 
@@ -207,7 +225,7 @@ def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch 
     return Episode(index, seed, total, length, bool(terminated), env.spec_info.quality)
 
 
-def describe_agent(agent: Policy) -> dict[str, Any]:
+def describe_agent(agent: object) -> dict[str, Any]:
     """What a result says of the agent: method, learner, seed, steps and updates, as far as it tells."""
     names = {"method": "method_name", "learner": "learner_name", "seed": "seed", "steps": "steps", "updates": "updates"}
     told = {key: getattr(agent, attribute) for key, attribute in names.items() if hasattr(agent, attribute)}

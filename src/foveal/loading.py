@@ -7,6 +7,7 @@ from pathlib import Path
 
 from foveal import checkpoint
 from foveal.agent import KIND, Agent, restore
+from foveal.atari import agent as atari
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.runs import CONFIG
@@ -14,8 +15,10 @@ from foveal.runs import CONFIG
 PRETRAINED = "pretrained:"
 
 
-def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Agent:
+def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Agent | atari.AtariAgent:
     """An agent from ``agent.save``'s folder, a run's folder (its last good checkpoint), or ``"pretrained:NAME"``.
+
+    What it is, an ``Agent`` or an ``AtariAgent``, the folder says.
 
     Args:
         path: the folder, or the name of a policy that ships with foveal.
@@ -26,13 +29,23 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
         FovealError: no such folder or policy, a damaged or foreign one, or one that this version can't read.
     """
     folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
-    return restore(_read(folder), env, device)
+    kind = kind_of(folder)
+    held = _read(folder, kind)
+    return atari.restore(held, device) if kind == atari.KIND else restore(held, env, device)
 
 
-def _read(folder: Path) -> checkpoint.Checkpoint:
-    store = checkpoint.CheckpointStore(folder, kind=KIND)
+def kind_of(path: str | Path) -> str:
+    """Which kind of agent a folder holds: that of its newest checkpoint; ``foveal.agent`` where it has none."""
+    store = checkpoint.CheckpointStore(path)
+    places = [Path(path), *(store.path(step) for step in reversed(store.steps()))]
+    return next((kind for place in places if (kind := checkpoint.kind_of(place)) is not None), KIND)
+
+
+def _read(folder: Path, kind: str) -> checkpoint.Checkpoint:
+    kind = kind if kind in (KIND, atari.KIND) else KIND
+    store = checkpoint.CheckpointStore(folder, kind=kind)
     if not store.folder.is_dir() and not (folder / CONFIG).is_file():
-        return checkpoint.load(folder, kind=KIND)
+        return checkpoint.load(folder, kind=kind)
     latest = store.latest(segments=False)  # replay is of no use here, and may be large
     if latest is None:
         raise FovealError(f"{folder} is a run without a checkpoint yet; let it train further")

@@ -24,15 +24,17 @@ class Progress:
         start: agent steps done before.
         target: agent steps at the end.
         visible: show it; on standard error.
+        what: is being done.
+        unit: what is counted.
     """
 
-    def __init__(self, start: int, target: int, *, visible: bool) -> None:
+    def __init__(self, start: int, target: int, *, visible: bool, what: str = "train", unit: str = "step") -> None:
         self._bar = tqdm(
             total=target,
             initial=start,
             disable=not visible,
-            desc="train",
-            unit="step",
+            desc=what,
+            unit=unit,
             dynamic_ncols=True,
             smoothing=0.05,
             mininterval=seconds_between_draws(),

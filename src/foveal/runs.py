@@ -6,13 +6,12 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
 from foveal.agent import KIND
 from foveal.checkpoint import CheckpointStore
-from foveal.config import Config
 from foveal.errors import FovealError
 from foveal.results import Results, write_text
 
@@ -20,6 +19,13 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, EPISODES, EVALUATIONS = "config.yaml", "episodes.jsonl", "evaluations.jsonl"
+
+
+class Described(Protocol):
+    """A configuration of any kind of agent."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
 
 
 class RunFolder:
@@ -30,14 +36,14 @@ class RunFolder:
     ``best/`` the agent.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: str = KIND) -> None:
         self.path = path
-        self.store = CheckpointStore(path, kind=KIND)
+        self.store = CheckpointStore(path, kind=kind)
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
     @classmethod
-    def create(cls, path: Path) -> RunFolder:
+    def create(cls, path: Path, kind: str = KIND) -> RunFolder:
         """A new folder.
 
         Raises:
@@ -48,10 +54,10 @@ class RunFolder:
             path.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise FovealError(f"can't make {path}: {error.strerror}; choose another run folder") from error
-        return cls(path)
+        return cls(path, kind)
 
     @classmethod
-    def open(cls, path: Path) -> RunFolder:
+    def open(cls, path: Path, kind: str = KIND) -> RunFolder:
         """The folder of a run that exists.
 
         Raises:
@@ -59,9 +65,9 @@ class RunFolder:
         """
         if not (path / CONFIG).is_file():
             raise FovealError(f"{path} is no run folder: it has no {CONFIG}")
-        return cls(path)
+        return cls(path, kind)
 
-    def write_config(self, config: Config, options: Any, steps: int) -> None:
+    def write_config(self, config: Described, options: Any, steps: int) -> None:
         """Write the configuration: what ``foveal train --config`` repeats the run from.
 
         Args:

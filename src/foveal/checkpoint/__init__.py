@@ -2,6 +2,7 @@
 
 from foveal.checkpoint.files import DamagedCheckpoint
 from foveal.checkpoint.folder import Checkpoint, Segment, load, save
+from foveal.checkpoint.manifest import kind_of
 from foveal.checkpoint.states import (
     generator_state,
     global_random_state,
@@ -26,6 +27,7 @@ __all__ = [
     "generator_state",
     "global_random_state",
     "join",
+    "kind_of",
     "load",
     "load_generator_state",
     "load_global_random_state",

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from foveal.checkpoint.files import DamagedCheckpoint, Entry
+from foveal.checkpoint.files import DamagedCheckpoint, Entry, previous_name
 from foveal.errors import FovealError
 
 FORMAT = 1
@@ -74,6 +74,17 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     if found != kind:
         raise FovealError(f"{folder} is a checkpoint of {found!r}, but one of {kind!r} is needed")
     return _parse(folder, body)
+
+
+def kind_of(folder: Path) -> str | None:
+    """What a folder says it is a checkpoint of; None where it says nothing that can be read. Nothing is checked."""
+    for place in (folder, previous_name(folder)):  # the latter where a writer was killed
+        try:
+            kind = json.loads((place / MANIFEST).read_bytes())["kind"]
+        except (OSError, ValueError, RecursionError, KeyError, TypeError):
+            continue
+        return kind if isinstance(kind, str) else None
+    return None
 
 
 def parse_json(path: Path) -> dict[str, Any]:

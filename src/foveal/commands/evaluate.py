@@ -9,19 +9,23 @@ from typing import Annotated
 
 import tyro
 
+from foveal.atari.agent import AtariAgent
+from foveal.atari.evaluation import random_scores
 from foveal.commands.plugins import import_plugins
 from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
 from foveal.loading import load
 from foveal.report.explain import check_writable
 
+EVERYWHERE = ("train", "color_hard", "video_hard")
+
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Returns of the deterministic policy, every episode kept.
+    """Returns of the deterministic policy, every episode kept; of an Atari agent, true scores of the sampling one.
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: "train" and names of perturbations.
+        on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default.
         episodes: of each.
         seed: of the environments; by default the training seed + 42.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
@@ -33,7 +37,7 @@ class EvaluateOptions:
     """
 
     agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
-    on: tuple[str, ...] = ("train", "color_hard", "video_hard")
+    on: tuple[str, ...] = EVERYWHERE
     episodes: int = 30
     seed: int | None = None
     data: Path | None = None
@@ -50,13 +54,16 @@ def main(arguments: Sequence[str]) -> None:
     if options.out is not None:
         check_writable(options.out)
     agent = load(options.agent, device=options.device)
-    data, quality = options.data, options.quality
-    results = evaluate(agent, options.on, options.episodes, options.seed, data, quality)
+    data, quality, episodes = options.data, options.quality, options.episodes
+    on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
+    results = evaluate(agent, on, episodes, options.seed, data, quality)
     print(results.table())
     if options.random:
         seed = agent.seed + SEED_OFFSET if options.seed is None else options.seed
-        episodes = options.episodes
-        chance = random_returns(agent.env_id, options.on, episodes, seed, agent.env_options, data, quality)
+        if isinstance(agent, AtariAgent):
+            chance = random_scores(agent.env_id, episodes, seed)
+        else:
+            chance = random_returns(agent.env_id, on, episodes, seed, agent.env_options, data, quality)
         print(chance.table())
     if options.out is not None:
         results.save(options.out)

@@ -9,7 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from foveal.atari.agent import AtariAgent
 from foveal.commands.plugins import import_plugins
+from foveal.errors import FovealError
 from foveal.loading import load
 from foveal.report import explain
 
@@ -48,8 +50,11 @@ class ExplainOptions:
 def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
+    agent = load(options.agent, device=options.device)
+    if isinstance(agent, AtariAgent):
+        raise FovealError(f"{options.agent} is an Atari agent: its maps come from agent.attention and agent.values")
     page = explain(
-        load(options.agent, device=options.device),
+        agent,
         options.on,
         options.out,
         frames=options.frames,

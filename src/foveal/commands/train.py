@@ -10,17 +10,19 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-import yaml
 
+from foveal.atari import agent as atari
+from foveal.commands import train_atari
+from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
+from foveal.loading import kind_of
 from foveal.networks.encoders import EncoderConfig
 from foveal.registry import nearest
 from foveal.training import RunOptions, Trainer
 
 DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0, "steps": 500_000}
-NUMBERS = ("seed", "steps")
 ENCODERS = {"plain": "none", "fls": "fls"}
 ENCODER_HELP = "plain, or fls: with attention inside; short for --LEARNER.encoder.attention"
 
@@ -31,6 +33,9 @@ def main(arguments: Sequence[str]) -> None:
     resumed, others = _resumed(arguments)
     if resumed is not None:
         _resume(resumed, others)
+        return
+    if train_atari.asked_for(arguments):
+        train_atari.main(arguments)
         return
     names, settings = _names(arguments)
     options = _parse(arguments, names, settings)
@@ -56,12 +61,12 @@ def _resume(run: Path, others: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"foveal train --resume {run}", allow_abbrev=False)
     parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
     extra = parser.parse_args(others)
-    trainer = Trainer.resume(run)
+    trainer = train_atari.resume(run) if kind_of(run) == atari.KIND else Trainer.resume(run)
     done = trainer.agent.steps
     if extra.steps is not None and extra.steps <= done:
         raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")
     print(f"resumed {run} at agent step {done:,} of {extra.steps or trainer.target:,}")
-    _train(trainer, None if extra.steps is None else extra.steps - done, run)
+    carry_out(trainer, None if extra.steps is None else extra.steps - done, run)
     print(f"done: {run}")
 
 
@@ -72,31 +77,12 @@ def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     for name in ("method", "learner", "preset"):
         parser.add_argument(f"--{name}")
     known, others = parser.parse_known_args(list(arguments))
-    settings = {} if known.config is None else _read(known.config)
-    names = {key: _checked(key, settings.pop(key, default)) for key, default in DEFAULTS.items()}
+    settings = {} if known.config is None else read_settings(known.config)
+    names = {key: checked(key, settings.pop(key, default)) for key, default in DEFAULTS.items()}
     names |= {name: value for name in ("method", "learner", "preset") if (value := getattr(known, name)) is not None}
     if others and not others[0].startswith("-"):
         names["env"] = others[0]
     return names, settings
-
-
-def _checked(name: str, value: Any) -> Any:
-    kind = int if name in NUMBERS else str
-    if not (isinstance(value, kind) and not isinstance(value, bool)) and (name != "env" or value is not None):
-        raise FovealError(f"{name} must be {'a whole number' if kind is int else 'a name'}, not {value!r}")
-    return value
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        settings = yaml.safe_load(path.read_text())
-    except OSError as error:
-        raise FovealError(f"can't read the configuration {path}: {error.strerror}") from error
-    except (ValueError, yaml.YAMLError) as error:
-        raise FovealError(f"the configuration {path} is not YAML: {error}") from error
-    if not isinstance(settings, Mapping):
-        raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
-    return dict(settings)
 
 
 def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> type:
@@ -110,9 +96,9 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
     positional = tyro.conf.Positional[text]
     fields: list[Any] = [
         ("env", positional) if env is None else ("env", positional, env),
-        ("method", _named("generalization method"), names["method"]),
-        ("learner", _named("value learner"), names["learner"]),
-        ("preset", _named("starting point: paper, compact or debug"), names["preset"]),
+        ("method", named("generalization method"), names["method"]),
+        ("learner", named("value learner"), names["learner"]),
+        ("preset", named("starting point: paper, compact or debug"), names["preset"]),
         ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], None),
         ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], names["seed"]),
         ("steps", Annotated[int, tyro.conf.arg(help="agent steps")], names["steps"]),
@@ -128,10 +114,6 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
         if dataclasses.fields(part):
             fields.append((_identifier(name), type(part), _default(part)))
     return dataclasses.make_dataclass("Train", fields)
-
-
-def _named(text: str) -> Any:
-    return Annotated[str, tyro.conf.arg(help=text)]
 
 
 def _default(value: Any) -> Any:
@@ -159,16 +141,8 @@ def _start(options: Any) -> None:
     agent = Agent.from_config(config)
     trainer = Trainer(agent, options.run, run=run)
     print(f"training {config.method} on {config.env}; everything goes to {run}")
-    _train(trainer, options.steps, run)
+    carry_out(trainer, options.steps, run)
     print(f"done: {run}\nnext: foveal evaluate {run} --on train color_hard, or foveal explain {run}")
-
-
-def _train(trainer: Trainer, steps: int | None, run: Path) -> None:
-    try:
-        trainer.train(steps)
-    except KeyboardInterrupt:
-        print(f"to go on: foveal train --resume {run}")
-        raise
 
 
 def _config(options: Any) -> Config:

@@ -1,0 +1,171 @@
+"""The configuration of an Atari agent: PPO's hyperparameters as Free-Lunch Saliency trains with them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from foveal.atari import games
+from foveal.config import changed, check_least, checked_seed
+from foveal.errors import FovealError
+from foveal.networks.precision import PRECISIONS
+from foveal.registry import nearest
+
+LEARNER = "ppo"
+
+
+@dataclass(frozen=True)
+class PPOConfig:
+    """Proximal policy optimization. The defaults are those of Nikulin et al. (2019), which are OpenAI baselines' own.
+
+    Attributes:
+        environments: games played side by side.
+        rollout: agent steps of each between updates.
+        minibatches: parts into which what was played is divided, in every epoch anew.
+        epochs: passes over what was played.
+        learning_rate: at the start; decays linearly to 0 at the end of training.
+        clip: range of the probability ratio at the start; decays alike.
+        clip_values: let new values differ from old ones by no more than the same range.
+        discount: gamma, per agent step.
+        gae_lambda: of the generalized advantage estimate.
+        entropy: coefficient of the policy's entropy.
+        value: coefficient of the value loss.
+        gradient_norm: longer gradients are shortened to this.
+        adam_epsilon: in Adam's denominator.
+        life_loss: a lost life ends an episode, though not the game.
+    """
+
+    environments: int = 8
+    rollout: int = 128
+    minibatches: int = 4
+    epochs: int = 4
+    learning_rate: float = 2.5e-4
+    clip: float = 0.1
+    clip_values: bool = True
+    discount: float = 0.99
+    gae_lambda: float = 0.95
+    entropy: float = 0.01
+    value: float = 0.5
+    gradient_norm: float = 0.5
+    adam_epsilon: float = 1e-5
+    life_loss: bool = True
+
+    def __post_init__(self) -> None:
+        check_least(self, LEARNER, 1, "environments", "rollout", "minibatches", "epochs")
+        check_least(self, LEARNER, 0, "learning_rate", "clip", "discount", "gae_lambda", "entropy", "value")
+        if self.environments * self.rollout % self.minibatches or self.batch_size < 2:
+            raise FovealError(
+                f"{LEARNER}.minibatches is {self.minibatches}: it must divide environments * rollout, which is "
+                f"{self.environments * self.rollout}, into parts of at least 2"
+            )
+
+    @property
+    def batch_size(self) -> int:
+        """Agent steps in a minibatch."""
+        return self.environments * self.rollout // self.minibatches
+
+
+@dataclass(frozen=True)
+class HardwareConfig:
+    """What an agent runs on.
+
+    Attributes:
+        precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
+        device: "auto", "cpu", "cuda".
+    """
+
+    precision: str = "auto"
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.precision not in PRECISIONS:
+            raise FovealError(f"training.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+
+
+@dataclass(frozen=True)
+class AtariConfig:
+    """Everything that determines a run, beside the code.
+
+    Attributes:
+        env: id of the game, as ``games.env_id`` spells it.
+        encoder: name of the network.
+        preset: what the sections started from.
+        seed: of everything random.
+        training: see ``HardwareConfig``.
+        ppo: see ``PPOConfig``.
+    """
+
+    env: str
+    encoder: str
+    preset: str
+    seed: int
+    training: HardwareConfig = field(default_factory=HardwareConfig)
+    ppo: PPOConfig = field(default_factory=PPOConfig)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "env": self.env,
+            "learner": LEARNER,
+            "encoder": self.encoder,
+            "preset": self.preset,
+            "seed": self.seed,
+            "training": dataclasses.asdict(self.training),
+            LEARNER: dataclasses.asdict(self.ppo),
+        }
+
+
+PRESETS: dict[str, dict[str, dict[str, Any]]] = {
+    "paper": {},
+    "compact": {},
+    "debug": {LEARNER: {"environments": 2, "rollout": 16, "minibatches": 2, "epochs": 1}},
+}
+STEPS = {"paper": 50_000_000, "compact": 1_000_000, "debug": 128}
+"""Agent steps of a run where none are given."""
+
+
+def configure(
+    env: str,
+    encoder: str = "sparse-fls",
+    preset: str = "paper",
+    seed: int = 0,
+    overrides: Mapping[str, Any] | None = None,
+) -> AtariConfig:
+    """A preset with overrides on top.
+
+    Args:
+        overrides: section, ``training`` or ``ppo``, -> its changed settings, or the whole dataclass.
+
+    Raises:
+        FovealError: an unknown game, preset, section or setting, or a value out of range or of the wrong type.
+    """
+    if preset not in PRESETS:
+        raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
+    sections: dict[str, Any] = {"training": HardwareConfig(), LEARNER: PPOConfig()}
+    for name, override in (overrides or {}).items():
+        if name not in sections:
+            raise FovealError(f"unknown section {name!r}: {nearest(name, list(sections))}")
+        if not isinstance(override, Mapping | type(sections[name])):
+            raise FovealError(f"{name} must hold settings by name, not {override!r}")
+    for name, base in sections.items():
+        override = (overrides or {}).get(name, {})
+        based = changed(base, PRESETS[preset].get(name, {}), name)
+        sections[name] = changed(based, override, name) if isinstance(override, Mapping) else override
+    return AtariConfig(games.env_id(env), encoder, preset, checked_seed(seed), sections["training"], sections[LEARNER])
+
+
+def config_from_dict(state: Mapping[str, Any]) -> AtariConfig:
+    """Undo ``AtariConfig.as_dict``.
+
+    Raises:
+        FovealError: as for ``configure``, or a name is missing.
+    """
+    sections = dict(state)
+    try:
+        env, encoder, preset, seed = (sections.pop(key) for key in ("env", "encoder", "preset", "seed"))
+    except KeyError as error:
+        raise FovealError(f"the configuration lacks {error.args[0]!r}") from error
+    sections.pop("learner", None)
+    return configure(env, encoder, preset, seed, sections)

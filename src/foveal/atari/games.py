@@ -1,0 +1,80 @@
+"""The Atari games by name, and the extra that brings them."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import re
+
+from foveal.errors import FovealError
+from foveal.registry import nearest
+
+PREFIX = "atari/"
+EXTRA = 'Atari needs the extra that brings it: pip install "foveal[atari]"'
+WITHOUT_SINGLE_PLAYER = {"combat", "joust", "maze_craze", "warlords"}
+
+
+def is_atari(env: str) -> bool:
+    """Whether an environment's id names an Atari game."""
+    return env.startswith(PREFIX)
+
+
+def require_extra() -> None:
+    """Import what the extra brings.
+
+    Raises:
+        FovealError: it is not installed.
+    """
+    for name in ("ale_py", "stable_baselines3"):
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
+
+
+@functools.cache
+def known_games() -> list[str]:
+    """Names of the games that one player can play, such as ``"ms_pacman"``, sorted.
+
+    Raises:
+        FovealError: the extra is missing.
+    """
+    require_extra()
+    from ale_py import roms
+
+    return sorted(set(roms.get_all_rom_ids()) - WITHOUT_SINGLE_PLAYER)
+
+
+def env_id(name: str) -> str:
+    """The id of a game, however it is spelt: ``atari/MsPacman`` and ``atari/ms-pacman`` are ``atari/ms_pacman``.
+
+    Raises:
+        FovealError: the extra is missing, or there is no such game; the message holds the nearest names.
+    """
+    wanted = name.removeprefix(PREFIX)
+    by_letters = {_letters(game): game for game in known_games()}
+    game = by_letters.get(_letters(wanted))
+    if game is None:
+        raise FovealError(f"unknown Atari game {wanted!r}: {nearest(wanted.lower(), known_games())}")
+    return PREFIX + game
+
+
+def rom(env: str) -> str:
+    """What ale-py calls the game of an id that ``env_id`` gave."""
+    return env.removeprefix(PREFIX)
+
+
+def action_count(env: str) -> int:
+    """How many actions the game has, of the joystick's 18."""
+    from ale_py import ALEInterface, LoggerMode, roms
+
+    ALEInterface.setLoggerMode(LoggerMode.Error)
+    console = ALEInterface()
+    path = roms.get_rom_path(rom(env))
+    assert path is not None  # the id is one that ``env_id`` gave
+    console.loadROM(path)
+    return len(console.getMinimalActionSet())
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[-_ ]", "", name).lower()

@@ -1,0 +1,64 @@
+"""What the commands that train have in common: settings from a file, options with a text, and how a run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Protocol
+
+import tyro
+import yaml
+
+from foveal.errors import FovealError
+
+NUMBERS = ("seed", "steps")
+
+
+class Trains(Protocol):
+    """A trainer."""
+
+    def train(self, steps: int | None = None) -> None:
+        """Train for so many steps."""
+
+
+def checked(name: str, value: Any) -> Any:
+    """A value that decides which options there are.
+
+    Raises:
+        FovealError: it has the wrong type.
+    """
+    kind = int if name in NUMBERS else str
+    if not (isinstance(value, kind) and not isinstance(value, bool)) and (name != "env" or value is not None):
+        raise FovealError(f"{name} must be {'a whole number' if kind is int else 'a name'}, not {value!r}")
+    return value
+
+
+def read_settings(path: Path) -> dict[str, Any]:
+    """The settings of a YAML file.
+
+    Raises:
+        FovealError: it can't be read, or holds something else.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text())
+    except OSError as error:
+        raise FovealError(f"can't read the configuration {path}: {error.strerror}") from error
+    except (ValueError, yaml.YAMLError) as error:
+        raise FovealError(f"the configuration {path} is not YAML: {error}") from error
+    if not isinstance(settings, Mapping):
+        raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
+    return dict(settings)
+
+
+def named(text: str) -> Any:
+    """The type of a string option with this text in the help."""
+    return Annotated[str, tyro.conf.arg(help=text)]
+
+
+def carry_out(trainer: Trains, steps: int | None, run: Path) -> None:
+    """Train, and say how to go on where Ctrl-C ends it."""
+    try:
+        trainer.train(steps)
+    except KeyboardInterrupt:
+        print(f"to go on: foveal train --resume {run}")
+        raise
