@@ -1,7 +1,8 @@
 """A UR5e with a parallel gripper at a table: ``ur5e/pick``, ``ur5e/bowl``, ``ur5e/tower``, ``ur5e/breakfast``.
 
 ``foveal.envs.make("ur5e/bowl")`` gives stacked RGB frames and the arm's own readings, as agents see them.
-``make_arm("bowl")``, or ``gymnasium.make("foveal/ur5e-bowl-depth-v0")``, gives depth in metres (and RGB) frame by frame.
+``make_arm("bowl")``, or ``gymnasium.make("foveal/ur5e-bowl-depth-v0")``, gives depth in metres (and RGB if asked),
+frame by frame.
 """
 
 from __future__ import annotations

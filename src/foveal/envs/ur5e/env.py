@@ -12,6 +12,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.envs.family import QUALITIES
+from foveal.envs.making import check_whole
 from foveal.envs.rendering import open_view
 from foveal.envs.ur5e.kinematics import LINKS
 from foveal.envs.ur5e.model import CAMERAS, FAR
@@ -48,8 +49,7 @@ class Sight:
     quality: str = "exact"
 
     def __post_init__(self) -> None:
-        if isinstance(self.size, bool) or not isinstance(self.size, int) or self.size < 1:
-            raise FovealError(f"size is {self.size!r}; it must be a whole number of at least 1")
+        check_whole("size", self.size, least=1)
         if self.camera not in range(len(CAMERAS)):
             listed = ", ".join(f"{number} ({name})" for number, name in enumerate(CAMERAS))
             raise FovealError(f"camera is {self.camera}; ur5e/ has cameras {listed}")
@@ -57,7 +57,7 @@ class Sight:
             raise FovealError(f"quality is {self.quality!r}; choose one of {', '.join(QUALITIES)}")
 
 
-class ArmEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
+class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     """One task of the arm.
 
     Observations are a dict of ``"vector"``, (14,) ``float32``: joint angles (6, radians), tool position (3, metres) and
@@ -95,8 +95,7 @@ class ArmEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
             raise FovealError(f"unknown task {task!r}: {nearest(task, list(TASKS))}")
         if render_mode not in (None, "rgb_array"):
             raise FovealError(f"render_mode is {render_mode!r}; foveal's environments render to 'rgb_array' only")
-        if isinstance(action_repeat, bool) or not isinstance(action_repeat, int) or action_repeat < 1:
-            raise FovealError(f"action_repeat is {action_repeat!r}; it must be a whole number of at least 1")
+        check_whole("action_repeat", action_repeat, least=1)
         self.task_name, self.task = task, TASKS[task]
         self.sight = Sight() if sight is None else sight
         self.ranges = named(randomization)
@@ -204,10 +203,10 @@ class ArmEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
 
     def _observation(self) -> Observation:
         position, orientation = self.simulation.tool()
-        parts = [self.simulation.joints(), position, orientation, [self.simulation.opening()]]
+        parts = [self.simulation.joints(), position, orientation, np.array([self.simulation.opening()])]
         seen: Observation = {"vector": np.concatenate(parts).astype(np.float32)}
         if self.sight.depth:
-            seen["depth"] = np.minimum(self._view("depth").render(depth=True), np.float32(FAR))
+            seen["depth"] = np.minimum(self._view("depth").render(depth=True), np.float32(FAR), order="C")
         if self.sight.rgb:
             seen["rgb"] = self.picture()
         return seen
@@ -230,7 +229,7 @@ class ArmEnv(gymnasium.Env[Observation, NDArray[np.float32]]):
         return spaces.Dict(entries)
 
     def _view(self, kind: str) -> Any:
-        """The camera for ``"rgb"`` or ``"depth"``. One for all pictures of a kind: making it takes longer than using it."""
+        """The camera for ``"rgb"`` or ``"depth"``: one for all pictures of a kind, as making it takes longer."""
         import mujoco
 
         self._begun()

@@ -112,7 +112,7 @@ def grasp(truth: Truth) -> Advice:
         target = truth.centres[int(np.argmin(aside))]
     way = target - truth.tool
     low = abs(way[2]) < _NEAR
-    if not (low or truth.closing and abs(way[2]) < 3.0 * _NEAR):
+    if not (low or (truth.closing and abs(way[2]) < 3.0 * _NEAR)):
         way[2] *= float(np.hypot(way[0], way[1]) < _ABOVE)
         return _advice(way, OPEN, False)
     return _advice(np.zeros(3), CLOSE, truth.closing and truth.opening < 0.02)
@@ -184,7 +184,12 @@ _GRASP, _RISE = Skill("down and grasp", grasp), Skill("up", rise)
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
     "pick": (_GRASP, _RISE, Skill("go to the cube", go_to(0))),
-    "bowl": (_GRASP, _RISE, Skill("go to the bowl and release", to_bowl(SMALL_BOWL)), Skill("go to the cube", go_to(0))),
+    "bowl": (
+        _GRASP,
+        _RISE,
+        Skill("go to the bowl and release", to_bowl(SMALL_BOWL)),
+        Skill("go to the cube", go_to(0)),
+    ),
     "tower": (
         _GRASP,
         _RISE,

@@ -45,7 +45,7 @@ def scene_xml(task: Task) -> str:
   <visual>
     <map znear="0.02" zfar="{FAR}"/>
     <headlight ambient="0.35 0.35 0.35" diffuse="0.25 0.25 0.25" specular="0 0 0"/>
-    <quality shadowsize="1024" offsamples="4"/>
+    <quality shadowsize="512" offsamples="4" numslices="20" numstacks="10"/>
   </visual>
   <default>
     <geom solref="0.01 1" solimp="0.95 0.99 0.001"/>
@@ -69,8 +69,8 @@ def scene_xml(task: Task) -> str:
   <worldbody>
     <light name="lamp" pos="0.6 0.4 1.8" dir="0 -0.2 -1" diffuse="0.55 0.55 0.55" specular="0.1 0.1 0.1"
       castshadow="true"/>
-    <camera name="front" pos="1.3 0 0.7" fovy="40"/>
-    <camera name="side" pos="0.5 1 0.6" fovy="40"/>
+    <camera name="front" pos="1.3 0 0.7" fovy="45"/>
+    <camera name="side" pos="0.5 1 0.6" fovy="45"/>
     <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" material="floor" contype="0" conaffinity="0"/>
     <geom name="table" type="box" size="0.55 0.6 0.03" pos="0.35 0 -0.03" material="table" {_REST} condim="4"
       friction="0.8 0.01 0.0005"/>
@@ -132,7 +132,10 @@ def _link(number: int, link: Link, before: Link | None, inner: str) -> str:
 
 
 def _inertial(link: Link, length: float) -> str:
-    """Published mass and centre of mass, and a solid cylinder's inertia along the link: none is published for a UR5e."""
+    """Published mass and centre of mass, and the inertia of a solid cylinder along the link.
+
+    The manufacturer publishes none for a UR5e and calls it negligible.
+    """
     c, s = np.cos(link.alpha), np.sin(link.alpha)
     x, y, z = link.centre
     centre = (link.a + x, c * y - s * z, link.d + s * y + c * z)  # from the frame after the joint
@@ -170,7 +173,7 @@ def _gripper() -> str:
       <geom class="arm" type="cylinder" size="0.035 0.02" pos="0 0 0.02" material="dark"/>
       <geom class="arm" type="box" size="0.025 0.085 0.0225" pos="0 0 {_PALM - 0.0225}" material="dark"/>
       <site name="tool" pos="0 0 {TOOL_REACH}" size="0.005" group="4"/>
-      <camera name="wrist" pos="-0.07 0 0.02" quat="0 0.7071 0.7071 0" fovy="75"/>
+      <camera name="wrist" pos="-0.07 0 0.02" xyaxes="0 1 0 0.92 0 -0.39" fovy="75"/>
       {fingers}
     </body>"""
 

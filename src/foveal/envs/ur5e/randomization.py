@@ -66,7 +66,7 @@ class Randomization:
     start_z: Range = (0.18, 0.28)
     camera_shift: Range = (-0.05, 0.05)
     camera_aim: Range = (-0.02, 0.02)
-    camera_fovy: Range = (38.0, 42.0)
+    camera_fovy: Range = (43.0, 47.0)
     light_shift: Range = (-0.3, 0.3)
     light: Range = (0.7, 1.2)
 
@@ -93,13 +93,13 @@ RANDOMIZATIONS: dict[str, Randomization] = {
         start_z=(0.24, 0.24),
         camera_shift=(0.0, 0.0),
         camera_aim=(0.0, 0.0),
-        camera_fovy=(40.0, 40.0),
+        camera_fovy=(45.0, 45.0),
         light_shift=(0.0, 0.0),
         light=(1.0, 1.0),
     ),
     # For evaluation: what training never showed.
     "far_starts": replace(TRAINING, start_x=(0.34, 0.64), start_y=(-0.32, 0.32), start_z=(0.12, 0.38)),
-    "moved_camera": replace(TRAINING, camera_shift=(-0.15, 0.15), camera_aim=(-0.05, 0.05), camera_fovy=(36.0, 46.0)),
+    "moved_camera": replace(TRAINING, camera_shift=(-0.15, 0.15), camera_aim=(-0.05, 0.05), camera_fovy=(41.0, 51.0)),
 }
 
 
@@ -150,11 +150,11 @@ class Draw:
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> Draw:
         """Undo of ``state``."""
-        plain = ("camera_fovy", "light")
-        return cls(**{
-            key: float(value) if key in plain else None if value is None else np.asarray(value, np.float64)
-            for key, value in state.items()
-        })
+        values: dict[str, Any] = {}
+        for name, value in state.items():
+            values[name] = value if value is None else np.asarray(value, np.float64)
+        values["camera_fovy"], values["light"] = float(state["camera_fovy"]), float(state["light"])
+        return cls(**values)
 
 
 def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw:
@@ -193,6 +193,6 @@ def _scattered(radii: Array, ranges: Randomization, random: np.random.Generator)
         if (apart > wanted).all():
             return places
     raise FovealError(
-        f"place_x {ranges.place_x} and place_y {ranges.place_y} leave no room for the {len(radii)} things of this task: "
-        "widen them"
+        f"place_x {ranges.place_x} and place_y {ranges.place_y} leave no room for the {len(radii)} things of this "
+        "task: widen them"
     )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -188,7 +186,7 @@ class Simulation:
     def truth(self) -> Truth:
         """Everything about the scene, exactly."""
         data = self._data
-        touches = np.stack([self._touched_by(finger) for finger in self._fingers])  # (2, N)
+        touches = [self._touched_by(finger) for finger in self._fingers]
         bowl = None if self.task.bowl is None else self._data.body("bowl").xpos.copy()
         return Truth(
             tool=data.site_xpos[self._site].copy(),
@@ -196,8 +194,8 @@ class Simulation:
             opening=self.opening(),
             centres=data.xpos[self._bodies].copy(),
             half=self._half.copy(),
-            held=touches.all(axis=0),
-            touched=touches.any(axis=0),
+            held=touches[0] & touches[1],
+            touched=touches[0] | touches[1],
             bowl=bowl,
         )
 
@@ -207,10 +205,13 @@ class Simulation:
         return angles
 
     def tool(self) -> tuple[Array, Array]:
-        """Position (3,) in metres and orientation (4,), a quaternion w, x, y, z with w >= 0, in the world's frame."""
+        """Position (3,) in metres and orientation (4,), a quaternion w, x, y, z, in the world's frame.
+
+        Of the two quaternions, the one with y >= 0: a tool that points down is near (0, 0, 1, 0), where w changes sign.
+        """
         quaternion = np.zeros(4)
         self._mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[self._site])
-        return self._data.site_xpos[self._site].copy(), quaternion * (1.0 if quaternion[0] >= 0.0 else -1.0)
+        return self._data.site_xpos[self._site].copy(), quaternion * (1.0 if quaternion[2] >= 0.0 else -1.0)
 
     def opening(self) -> float:
         """Of the gripper, 0 (closed) to 1."""
