@@ -149,8 +149,8 @@ class Simulation:
         data.ctrl[:JOINTS] = self._joint_speeds(velocity)
         data.ctrl[JOINTS] = 0.0 if close else STROKE
         self._mujoco.mj_step(self._model, data, nstep=round(CONTROL_STEP / TIMESTEP))
-        joints = data.qpos[:JOINTS]
-        data.act[:JOINTS] = np.clip(data.act[:JOINTS], joints - _LEAD, joints + _LEAD)
+        lead = data.act[:JOINTS] - data.qpos[:JOINTS]
+        data.act[:JOINTS] = data.qpos[:JOINTS] + lead / max(1.0, float(np.abs(lead).max()) / _LEAD)
         self._refresh()
 
     def _joint_speeds(self, velocity: Array) -> Array:
