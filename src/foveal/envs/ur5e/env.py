@@ -235,11 +235,8 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._begun()
         if kind not in self._views:
             view = open_view(self.simulation.physics, self.sight.size, self.sight.camera)
-            flags = [mujoco.mjtRndFlag.mjRND_SKYBOX] if kind == "depth" else []
             if kind == "depth" or self.sight.quality != "exact":
-                flags.append(mujoco.mjtRndFlag.mjRND_SHADOW)
-            for flag in [*flags, mujoco.mjtRndFlag.mjRND_REFLECTION]:
-                view.scene.flags[flag] = 0
+                view.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
             self._views[kind] = view
         return self._views[kind]
 

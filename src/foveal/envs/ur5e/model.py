@@ -22,8 +22,8 @@ LARGEST_EDGE = 0.07  # metres; things are compiled at this size and shrunk in ev
 DENSITY = 400.0  # kg/m^3 of things: wood
 FAR = 5.0  # metres: depth where nothing is hit, and the largest there is
 
-_GAIN, _LAG = 2000.0, 0.05  # N m/rad of the strong joints' servos; seconds by which a joint follows its reference
-_WRIST_GAIN = 300.0
+LAG = 0.05  # seconds by which a joint follows its servo's reference
+_GAIN, _WRIST_GAIN = 2000.0, 300.0  # N m/rad of the servos
 _PALM, _FINGER = 0.085, 0.075  # metres along the tool's axis
 _SIDES = 8  # of a bowl
 _WALL = 0.004  # metres, half of a bowl's wall
@@ -95,12 +95,12 @@ def scene_xml(task: Task) -> str:
 
 
 def _servos() -> str:
-    """Each joint follows the integral of a commanded speed, stiffly, ``_LAG`` behind."""
+    """Each joint follows the integral of a commanded speed, stiffly, ``LAG`` behind."""
     lines = []
     for number, link in enumerate(LINKS, start=1):
         gain = _GAIN if link.torque > 100.0 else _WRIST_GAIN
         lines.append(
-            f'<intvelocity name="servo{number}" joint="joint{number}" kp="{gain}" kv="{gain * _LAG}" '
+            f'<intvelocity name="servo{number}" joint="joint{number}" kp="{gain}" kv="{gain * LAG}" '
             f'ctrlrange="-{np.pi} {np.pi}" actrange="-{link.limit} {link.limit}" '
             f'forcerange="-{link.torque} {link.torque}"/>'
         )

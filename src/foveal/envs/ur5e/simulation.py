@@ -10,6 +10,7 @@ from foveal.envs.ur5e import kinematics
 from foveal.envs.ur5e.model import (
     CAMERAS,
     DENSITY,
+    LAG,
     STROKE,
     TIMESTEP,
     TOOL_REACH,
@@ -29,9 +30,9 @@ DOWN = np.diag([-1.0, 1.0, -1.0])
 _BASE = np.diag([-1.0, -1.0, 1.0])  # the base's axes in the world: see model.py
 _HOME = np.radians([-15.5, -88.0, 109.0, -111.0, -90.0, 74.5])  # elbow up, above the middle of the table
 _UPRIGHT_GAIN = 4.0  # 1/s, with which the tool's orientation is held
-# How far a servo's reference may run ahead of its joint, rad: more than the lag at full speed, and little enough that a
-# blocked tool presses with some 100 N, where a real arm stops by itself.
-_LEAD = 0.05
+# How far a servo's reference may run ahead of where its joint would be if nothing were in the way, rad: so little that
+# a blocked tool presses with at most some 300 N, where a real arm would stop by itself.
+_LEAD = 0.01
 _AIM = {"front": (0.47, 0.0, 0.06), "side": (0.45, 0.0, 0.10)}  # metres: what the cameras beside the table look at
 _LIMITS = np.array(WORKSPACE).T  # (2, 3)
 _ABOVE = 0.001  # metres that things start above the table
@@ -149,33 +150,37 @@ class Simulation:
         data.ctrl[:JOINTS] = self._joint_speeds(velocity)
         data.ctrl[JOINTS] = 0.0 if close else STROKE
         self._mujoco.mj_step(self._model, data, nstep=round(CONTROL_STEP / TIMESTEP))
-        lead = data.act[:JOINTS] - data.qpos[:JOINTS]
-        data.act[:JOINTS] = data.qpos[:JOINTS] + lead / max(1.0, float(np.abs(lead).max()) / _LEAD)
+        expected = data.qpos[:JOINTS] + LAG * data.qvel[:JOINTS]
+        lead = data.act[:JOINTS] - expected
+        data.act[:JOINTS] = expected + lead / max(1.0, float(np.abs(lead).max()) / _LEAD)
         self._refresh()
 
     def _joint_speeds(self, velocity: Array) -> Array:
-        """(6,) rad/s of the servos' reference for the next control step, by the Jacobian half-way through it.
+        """(6,) rad/s that move the servos' reference so, within the workspace, and turn the tool to point down.
 
-        So straight lines stay straight; all joints slow down together where one would be too fast.
+        The Jacobian is that half-way through the control step, so that straight lines stay straight. All joints slow
+        down together where one would be too fast.
         """
         reference = self._data.act[:JOINTS]
-        speeds = self._speeds_at(reference, velocity)
-        speeds = self._speeds_at(reference + 0.5 * CONTROL_STEP * speeds, velocity)
+        jacobian, tool = self._at(reference)
+        low, high = (_LIMITS - tool[:3, 3]) / CONTROL_STEP
+        inside = np.clip(velocity, np.minimum(low, 0.0), np.maximum(high, 0.0))
+        twist = np.concatenate([inside, _UPRIGHT_GAIN * kinematics.orientation_error(DOWN, tool[:3, :3])])
+        speeds = kinematics.damped_least_squares(jacobian, twist)
+        jacobian, _ = self._at(reference + 0.5 * CONTROL_STEP * speeds)
+        speeds = kinematics.damped_least_squares(jacobian, twist)
         return speeds / max(1.0, float(np.abs(speeds).max()) / kinematics.JOINT_SPEED)
 
-    def _speeds_at(self, joints: Array, velocity: Array) -> Array:
-        """(6,) rad/s that move the tool so within the workspace, and turn it to point down."""
+    def _at(self, joints: Array) -> tuple[Array, Array]:
+        """The tool's Jacobian (6, 6) and pose (4, 4) with the joints at these angles, in the world's frame."""
         model, ghost = self._model, self._ghost
         ghost.qpos[:JOINTS] = joints
         self._mujoco.mj_kinematics(model, ghost)
         self._mujoco.mj_comPos(model, ghost)
         self._mujoco.mj_jacSite(model, ghost, self._jacobian[:3], self._jacobian[3:], self._site)
-        low, high = (_LIMITS - ghost.site_xpos[self._site]) / CONTROL_STEP
-        inside = np.clip(velocity, np.minimum(low, 0.0), np.maximum(high, 0.0))
-        tilt = kinematics.orientation_error(DOWN, ghost.site_xmat[self._site].reshape(3, 3))
-        return kinematics.damped_least_squares(
-            self._jacobian[:, :JOINTS], np.concatenate([inside, _UPRIGHT_GAIN * tilt])
-        )
+        pose = np.eye(4)
+        pose[:3, :3], pose[:3, 3] = ghost.site_xmat[self._site].reshape(3, 3), ghost.site_xpos[self._site]
+        return self._jacobian[:, :JOINTS], pose
 
     def _refresh(self) -> None:
         """What follows from positions: frames and contacts, so that nothing read depends on more than the state."""
