@@ -69,8 +69,8 @@ def scene_xml(task: Task) -> str:
   <worldbody>
     <light name="lamp" pos="0.6 0.4 1.8" dir="0 -0.2 -1" diffuse="0.55 0.55 0.55" specular="0.1 0.1 0.1"
       castshadow="true"/>
-    <camera name="front" pos="1.3 0 0.7" fovy="45"/>
-    <camera name="side" pos="0.5 1 0.6" fovy="45"/>
+    <camera name="front" pos="1.15 0 0.85" fovy="45"/>
+    <camera name="side" pos="0.5 0.95 0.7" fovy="45"/>
     <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" material="floor" contype="0" conaffinity="0"/>
     <geom name="table" type="box" size="0.55 0.6 0.03" pos="0.35 0 -0.03" material="table" {_REST} condim="4"
       friction="0.8 0.01 0.0005"/>

@@ -59,7 +59,7 @@ class Randomization:
 
     edge: Range = (0.040, 0.065)
     place_x: Range = (0.36, 0.62)
-    place_y: Range = (-0.24, 0.24)
+    place_y: Range = (-0.22, 0.22)
     yaw: Range = (-0.25, 0.25)
     start_x: Range = (0.40, 0.58)
     start_y: Range = (-0.18, 0.18)

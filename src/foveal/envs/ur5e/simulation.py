@@ -33,7 +33,7 @@ _UPRIGHT_GAIN = 4.0  # 1/s, with which the tool's orientation is held
 # How far a servo's reference may run ahead of where its joint would be if nothing were in the way, rad: so little that
 # a blocked tool presses with at most some 300 N, where a real arm would stop by itself.
 _LEAD = 0.01
-_AIM = {"front": (0.47, 0.0, 0.06), "side": (0.45, 0.0, 0.10)}  # metres: what the cameras beside the table look at
+_AIM = {"front": (0.46, 0.0, 0.08), "side": (0.45, 0.0, 0.10)}  # metres: what the cameras beside the table look at
 _LIMITS = np.array(WORKSPACE).T  # (2, 3)
 _ABOVE = 0.001  # metres that things start above the table
 
