@@ -40,7 +40,9 @@ def episode(env: foveal.envs.PixelEnv, steps: int, seed: int | None = None) -> t
 def test_ids_are_all_tasks_of_the_suite() -> None:
     from dm_control import suite
 
-    assert sorted(known_ids()) == sorted(f"dmc/{domain}-{task}" for domain, task in suite.ALL_TASKS)
+    assert sorted(i for i in known_ids() if i.startswith("dmc/")) == sorted(
+        f"dmc/{domain}-{task}" for domain, task in suite.ALL_TASKS
+    )
 
 
 def test_every_id_is_in_gymnasiums_registry_and_nothing_heavy_is_imported() -> None:

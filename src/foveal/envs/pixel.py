@@ -28,7 +28,7 @@ class EnvInfo:
         image_size: height and width of a frame, in pixels.
         frame_stack: frames in an observation, oldest first.
         action_repeat: simulator steps per agent step.
-        quality: ``"exact"`` (dm_control's own rendering), ``"fast"`` or ``"draft"``; of dmc/ alone.
+        quality: ``"exact"``, ``"fast"`` or ``"draft"``; of dmc/ and ur5e/ alone.
         perturbation: name of the visual change, or None.
         perturbation_source: ``"dmc-gb"`` (the benchmark's files), ``"generated"``, or None.
         perturbation_items: colours or videos at hand, or None.
@@ -122,11 +122,13 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         """(H, W) bool: the agent's own pixels in the latest frame.
 
         Raises:
-            FovealError: the environment can't tell (only ``dmc/`` ones can).
+            FovealError: the environment can't tell (``dmc/`` and ``ur5e/`` ones can).
         """
         base = self.inner.unwrapped
         if not hasattr(base, "agent_mask"):
-            raise FovealError(f"{self.spec_info.id} can't tell which pixels are the agent's; dmc/ environments can")
+            raise FovealError(
+                f"{self.spec_info.id} can't tell which pixels are the agent's; dmc/ and ur5e/ environments can"
+            )
         mask: NDArray[np.bool_] = base.agent_mask()
         return mask
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import logging
 import os
 import sys
@@ -21,20 +22,32 @@ def load_suite() -> Any:
     Raises:
         FovealError: dm_control is not installed, or no OpenGL library can be loaded.
     """
+    return _load("dm_control.suite", "dmc/")
+
+
+def load_physics() -> Any:
+    """dm_control's class ``Physics``, a MuJoCo model with its rendering contexts; headless as ``load_suite``.
+
+    Raises:
+        FovealError: dm_control is not installed, or no OpenGL library can be loaded.
+    """
+    return _load("dm_control.mujoco", "ur5e/").Physics
+
+
+def _load(module: str, family: str) -> Any:
     if sys.platform == "linux" and not os.environ.get("DISPLAY") and "MUJOCO_GL" not in os.environ:
         os.environ["MUJOCO_GL"] = "egl"
     try:
         with quiet():
-            import mujoco  # noqa: F401
-            from dm_control import suite
+            importlib.import_module("mujoco")
+            return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise FovealError(
-            f"the dmc/ environments need dm_control and mujoco, and {error.name!r} is not installed: "
+            f"the {family} environments need dm_control and mujoco, and {error.name!r} is not installed: "
             "pip install 'dm_control' 'mujoco>=3.17,<4'"
         ) from error
     except _RENDERER_ERRORS as error:
         raise renderer_error(error) from error
-    return suite
 
 
 def open_view(physics: Any, size: int, camera: int) -> Any:

@@ -1,0 +1,251 @@
+"""The arm as a Gymnasium environment: pictures and its own joints in, tool velocity and gripper out, at 10 Hz."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from foveal.envs.family import QUALITIES
+from foveal.envs.making import check_whole
+from foveal.envs.rendering import open_view
+from foveal.envs.ur5e.kinematics import LINKS
+from foveal.envs.ur5e.model import CAMERAS, FAR
+from foveal.envs.ur5e.randomization import WORKSPACE, Draw, Randomization, draw, named
+from foveal.envs.ur5e.simulation import CONTROL_STEP, MAX_SPEED, Simulation
+from foveal.envs.ur5e.tasks import SUCCESS_REWARD, TASKS, Truth
+from foveal.errors import FovealError
+from foveal.registry import nearest
+
+Observation = dict[str, NDArray[Any]]
+
+_MARGIN = 0.05  # by which joints and tool may overshoot the limits of the observation's space
+
+
+@dataclass(frozen=True)
+class Sight:
+    """What an observation holds beside the vector.
+
+    Attributes:
+        size: height and width of pictures, in pixels.
+        depth: (size, size) metres.
+        rgb: (size, size, 3).
+        camera: index of the camera: 0 in front, 1 beside, 2 on the wrist.
+        quality: of RGB: ``"exact"``; ``"fast"`` without shadows; ``"draft"`` without multisampling either.
+
+    Raises:
+        FovealError: no such camera or quality, or a size that is no whole number of at least 1.
+    """
+
+    size: int = 84
+    depth: bool = True
+    rgb: bool = False
+    camera: int = 0
+    quality: str = "exact"
+
+    def __post_init__(self) -> None:
+        check_whole("size", self.size, least=1)
+        if self.camera not in range(len(CAMERAS)):
+            listed = ", ".join(f"{number} ({name})" for number, name in enumerate(CAMERAS))
+            raise FovealError(f"camera is {self.camera}; ur5e/ has cameras {listed}")
+        if self.quality not in QUALITIES:
+            raise FovealError(f"quality is {self.quality!r}; choose one of {', '.join(QUALITIES)}")
+
+
+class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
+    """One task of the arm.
+
+    Observations are a dict of ``"vector"``, (14,) ``float32``: joint angles (6, radians), tool position (3, metres) and
+    orientation (4, a quaternion w, x, y, z), gripper opening (0 to 1); and, as ``sight`` asks for them, ``"depth"``,
+    (H, W) ``float32`` in metres, and ``"rgb"``, (H, W, 3) ``uint8``. Actions are (4,) in [-1, 1]: tool velocity along
+    the world's x, y, z as a share of ``MAX_SPEED``, and the gripper: above 0 it closes, else it opens.
+
+    The reward is ``SUCCESS_REWARD`` on success, which ends the episode, else 0. ``info["success"]`` says so too.
+
+    Args:
+        task: one of ``TASKS``.
+        sight: what is rendered.
+        randomization: ranges of what changes between episodes, or the name of some.
+        action_repeat: control steps per action; pictures are taken after the last.
+        render_mode: None or ``"rgb_array"``: what ``render()`` shows is the ``camera``'s view.
+
+    Attributes:
+        draw: of the present episode.
+
+    Raises:
+        FovealError: an unknown name, an option out of range, or no OpenGL.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
+
+    def __init__(
+        self,
+        task: str,
+        sight: Sight | None = None,
+        randomization: str | Randomization = "training",
+        action_repeat: int = 1,
+        render_mode: str | None = None,
+    ) -> None:
+        if task not in TASKS:
+            raise FovealError(f"unknown task {task!r}: {nearest(task, list(TASKS))}")
+        if render_mode not in (None, "rgb_array"):
+            raise FovealError(f"render_mode is {render_mode!r}; foveal's environments render to 'rgb_array' only")
+        check_whole("action_repeat", action_repeat, least=1)
+        self.task_name, self.task = task, TASKS[task]
+        self.sight = Sight() if sight is None else sight
+        self.ranges = named(randomization)
+        self.action_repeat = action_repeat
+        self.max_agent_steps = -(-self.task.steps // action_repeat)
+        self.render_mode = render_mode
+        self.metadata = {**self.metadata, "render_fps": 1.0 / (CONTROL_STEP * action_repeat)}
+        self.draw: Draw | None = None
+        self.simulation = Simulation(self.task)
+        self._steps = 0
+        self._views: dict[str, Any] = {}  # made with the first picture, and with it the GL context
+        self._set_quality()
+        self.action_space = spaces.Box(-1.0, 1.0, (4,), np.float32)
+        self.observation_space = self._space()
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Observation, dict[str, Any]]:
+        super().reset(seed=seed)
+        self.draw = draw(self.task, self.ranges, self.np_random)
+        self.simulation.set_up(self.draw)
+        self._steps = 0
+        return self._observation(), {"success": False}
+
+    def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
+        command = self._checked(action)
+        success = False
+        for _ in range(min(self.action_repeat, self.task.steps - self._steps)):
+            self.simulation.move(MAX_SPEED * command[:3], close=bool(command[3] > 0.0))
+            self._steps += 1
+            success = self.task.success(self.truth())
+            if success:
+                break
+        truncated = not success and self._steps >= self.task.steps
+        return self._observation(), SUCCESS_REWARD * success, success, truncated, {"success": success}
+
+    def truth(self) -> Truth:
+        """What the simulator knows, for experts and for measuring; agents see the observation alone."""
+        return self.simulation.truth()
+
+    def render(self) -> Any:
+        """(H, W, 3) ``uint8``, the camera's view, or None without a ``render_mode``."""
+        return None if self.render_mode is None else self.picture()
+
+    def picture(self) -> NDArray[np.uint8]:
+        """(H, W, 3) ``uint8``: the camera's view now."""
+        return np.array(self._view("rgb").render(), order="C")
+
+    def agent_mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool: pixels of arm and gripper now, by MuJoCo's segmentation."""
+        import mujoco
+
+        labels = self._view("rgb").render(segmentation=True)
+        index, kind = labels[..., 0], labels[..., 1]
+        is_geom = kind == mujoco.mjtObj.mjOBJ_GEOM
+        return np.asarray(is_geom & self.simulation.arm_geoms()[np.where(is_geom, index, 0)])
+
+    def get_state(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on: JSON values and arrays.
+
+        Raises:
+            FovealError: before the first reset.
+        """
+        return {
+            "task": self.task_name,
+            "steps": self._steps,
+            "random": self.np_random.bit_generator.state,
+            "draw": self._begun().state(),
+            "physics": self.simulation.get_state(),
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Go on exactly where ``get_state`` was called, in an environment made with the same options.
+
+        Raises:
+            FovealError: the state is of another task.
+        """
+        if state["task"] != self.task_name:
+            raise FovealError(f"this state is of ur5e/{state['task']}, and this environment is ur5e/{self.task_name}")
+        drawn = Draw.from_state(state["draw"])
+        self.simulation.set_state(state["physics"], drawn)
+        self.draw = drawn
+        self._steps = int(state["steps"])
+        self.np_random.bit_generator.state = state["random"]
+
+    def close(self) -> None:
+        self._views.clear()
+        self.simulation.close()
+
+    # ----------------------------------------------------------------------------------------------------------- inside
+
+    def _begun(self) -> Draw:
+        if self.draw is None:
+            raise FovealError("no episode has begun: call reset() first")
+        return self.draw
+
+    def _checked(self, action: Any) -> NDArray[np.float64]:
+        self._begun()
+        command = np.asarray(action, np.float64)
+        if command.shape != (4,):
+            raise FovealError(f"action of shape {command.shape} given to ur5e/{self.task_name}, which takes (4,)")
+        if not np.isfinite(command).all():
+            raise FovealError(f"action {command} holds a value that is not finite")
+        return np.clip(command, -1.0, 1.0)
+
+    def _observation(self) -> Observation:
+        position, orientation = self.simulation.tool()
+        parts = [self.simulation.joints(), position, orientation, np.array([self.simulation.opening()])]
+        seen: Observation = {"vector": np.concatenate(parts).astype(np.float32)}
+        if self.sight.depth:
+            seen["depth"] = np.minimum(self._view("depth").render(depth=True), np.float32(FAR), order="C")
+        if self.sight.rgb:
+            seen["rgb"] = self.picture()
+        return seen
+
+    def _space(self) -> spaces.Dict:
+        joints = np.array([link.limit for link in LINKS]) + _MARGIN
+        low, high = np.array(WORKSPACE).T
+        size = self.sight.size
+        entries: dict[str, spaces.Space[Any]] = {
+            "vector": spaces.Box(
+                np.concatenate([-joints, low - _MARGIN, -np.ones(4), [0.0]]).astype(np.float32),
+                np.concatenate([joints, high + _MARGIN, np.ones(4), [1.0]]).astype(np.float32),
+                dtype=np.float32,
+            )
+        }
+        if self.sight.depth:
+            entries["depth"] = spaces.Box(0.0, FAR, (size, size), np.float32)
+        if self.sight.rgb:
+            entries["rgb"] = spaces.Box(0, 255, (size, size, 3), np.uint8)
+        return spaces.Dict(entries)
+
+    def _view(self, kind: str) -> Any:
+        """The camera for ``"rgb"`` or ``"depth"``: one for all pictures of a kind, as making it takes longer."""
+        import mujoco
+
+        self._begun()
+        if kind not in self._views:
+            view = open_view(self.simulation.physics, self.sight.size, self.sight.camera)
+            if kind == "depth" or self.sight.quality != "exact":
+                view.scene.flags[mujoco.mjtRndFlag.mjRND_SHADOW] = 0
+            self._views[kind] = view
+        return self._views[kind]
+
+    def _set_quality(self) -> None:
+        """Before the GL context is made: a buffer of the pictures' size, multisampled for good pictures alone.
+
+        Several samples a pixel would mix near and far in depth.
+        """
+        model = self.simulation.physics.model
+        model.vis.global_.offwidth = model.vis.global_.offheight = self.sight.size
+        if self.sight.depth or self.sight.quality == "draft":
+            model.vis.quality.offsamples = 0

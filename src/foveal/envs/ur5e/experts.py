@@ -1,0 +1,212 @@
+"""Scripted experts: one small feedback controller per primitive skill, which sees what the simulator knows.
+
+An expert looks at nothing but the present ``Truth``, so any skill may follow any other, and demonstrations of skills in
+random order are demonstrations of what each does from wherever the one before it has ended. ``SCRIPTS`` holds an order
+that solves the task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.envs.ur5e.simulation import MAX_SPEED
+from foveal.envs.ur5e.tasks import LARGE_BOWL, SMALL_BOWL, TASKS, Bowl, Truth
+from foveal.errors import FovealError
+
+Array = NDArray[np.float64]
+
+HOVER = 0.24  # metres: the tool's height between one thing and the next
+SKILL_STEPS = 60  # control steps that a skill is given
+OPEN, CLOSE = -1.0, 1.0
+
+_GAIN = 4.0  # 1/s: how fast a distance is closed
+_NEAR = 0.006  # metres: arrived
+_ABOVE = 0.02  # metres aside within which the tool is above something
+_REACH = 0.045  # metres aside within which the way down leads to a thing
+_LOWEST = 0.02  # metres: how deep to grasp where there is nothing
+_OVER_RIM = 0.035  # metres between the bowl's rim and the tool that lets go
+
+
+@dataclass(frozen=True)
+class Advice:
+    """What an expert would do.
+
+    Attributes:
+        action: (4,) in [-1, 1], as the environment takes it.
+        done: whether the skill has reached its end; it then holds still.
+    """
+
+    action: NDArray[np.float32]
+    done: bool
+
+
+Expert = Callable[[Truth], Advice]
+
+
+@dataclass(frozen=True)
+class Skill:
+    """A primitive skill.
+
+    Attributes:
+        name: what it does, in a word or three.
+        expert: how.
+    """
+
+    name: str
+    expert: Expert
+
+
+def skills(task: str) -> tuple[Skill, ...]:
+    """The primitive skills of a task, in the order of their numbers.
+
+    Raises:
+        FovealError: no such task.
+    """
+    _check(task)
+    return SKILLS[task]
+
+
+def script(task: str) -> tuple[int, ...]:
+    """Numbers of skills which, ``SKILL_STEPS`` each, solve the task.
+
+    Raises:
+        FovealError: no such task.
+    """
+    _check(task)
+    return SCRIPTS[task]
+
+
+def _check(task: str) -> None:
+    if task not in SKILLS:
+        raise FovealError(f"unknown task {task!r}; choose one of {', '.join(SKILLS)}")
+
+
+# ------------------------------------------------------------------------------------------------------------- experts
+
+
+def go_to(thing: int) -> Expert:
+    """Above a thing at ``HOVER``, the gripper open; lets go of what it holds."""
+
+    def expert(truth: Truth) -> Advice:
+        velocity, arrived = _across(truth, truth.centres[thing, :2])
+        return _advice(velocity, OPEN, arrived and truth.opening > 0.9)
+
+    return expert
+
+
+def grasp(truth: Truth) -> Advice:
+    """Straight down to the nearest thing below, or to the table, and close; what is already held is put down."""
+    if truth.held.any():
+        held = int(np.argmax(truth.held))
+        carried = truth.tool[2] - truth.lower(held)
+        resting = truth.lower(held) < 2.0 * _NEAR
+        down = np.array([0.0, 0.0, 0.0 if resting else max(_LOWEST, carried) - truth.tool[2]])
+        return _advice(down, CLOSE, resting)
+    target = np.array([*truth.tool[:2], _LOWEST])
+    aside = np.hypot(*(truth.centres[:, :2] - truth.tool[:2]).T)  # (N,)
+    if aside.min() < _REACH:
+        target = truth.centres[int(np.argmin(aside))]
+    way = target - truth.tool
+    low = abs(way[2]) < _NEAR
+    if not (low or (truth.closing and abs(way[2]) < 3.0 * _NEAR)):
+        way[2] *= float(np.hypot(way[0], way[1]) < _ABOVE)
+        return _advice(way, OPEN, False)
+    return _advice(np.zeros(3), CLOSE, truth.closing and truth.opening < 0.02)
+
+
+def rise(truth: Truth) -> Advice:
+    """Straight up to ``HOVER``, the gripper as it is."""
+    way = np.array([0.0, 0.0, HOVER - truth.tool[2]])
+    return _advice(way, CLOSE if truth.closing else OPEN, abs(way[2]) < _NEAR)
+
+
+def to_bowl(bowl: Bowl, aside: float = 0.0) -> Expert:
+    """Above the bowl, down to its rim, and let go: each thing at its own place on a circle of radius ``aside``."""
+
+    def expert(truth: Truth) -> Advice:
+        if truth.bowl is None:
+            raise FovealError("there is no bowl on this table")
+        held = np.flatnonzero(truth.held)
+        angle = 2.0 * np.pi * (held[0] if held.size else 0) / len(truth.centres)
+        place = truth.bowl[:2] + aside * np.array([np.cos(angle), np.sin(angle)]) * bool(held.size)
+        return _put(truth, place, bowl.height + _OVER_RIM, _ABOVE + aside)
+
+    return expert
+
+
+def to_tower(truth: Truth) -> Advice:
+    """Above the first thing, down until what is held rests on whatever stands there, and let go."""
+    place = truth.centres[0, :2]
+    loose = [i for i in range(len(truth.centres)) if not truth.held[i]]
+    below = [i for i in loose if np.hypot(*(truth.centres[i, :2] - place)) < _ABOVE]
+    top = max((truth.upper(i) for i in below), default=0.0)
+    held = np.flatnonzero(truth.held)
+    grip = truth.tool[2] - truth.lower(int(held[0])) if held.size else 0.03
+    return _put(truth, place, top + grip, _ABOVE)
+
+
+def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
+    """Over ``place``, down to ``height`` and open; once open and low within ``near`` of it, stay."""
+    aside = np.hypot(*(place - truth.tool[:2]))
+    let_go = not truth.closing and not truth.held.any()
+    if let_go and aside < near and truth.tool[2] < HOVER - _ABOVE:
+        return _advice(np.zeros(3), OPEN, truth.opening > 0.9)
+    grip = CLOSE if truth.closing else OPEN
+    if aside > _ABOVE:
+        return _advice(_across(truth, place)[0], grip, False)
+    way = np.array([*(place - truth.tool[:2]), height - truth.tool[2]])
+    arrived = bool(np.abs(way).max() < _NEAR)
+    return _advice(way, OPEN if arrived else grip, False)
+
+
+def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
+    """The way to ``place`` at ``HOVER``, up first; and whether that is reached."""
+    aside = place - truth.tool[:2]
+    height = HOVER - truth.tool[2]
+    far = np.hypot(*aside) > _ABOVE
+    if far and height > 0.05:
+        return np.array([0.0, 0.0, height]), False
+    way = np.array([*aside, height])
+    return way, bool(np.abs(way).max() < _NEAR)
+
+
+def _advice(way: Array, gripper: float, done: bool) -> Advice:
+    """Towards what lies ``way`` metres off, no faster than the environment goes."""
+    velocity = np.clip(_GAIN * way / MAX_SPEED, -1.0, 1.0)
+    return Advice(np.array([*velocity, gripper], np.float32), bool(done))
+
+
+_GRASP, _RISE = Skill("down and grasp", grasp), Skill("up", rise)
+
+SKILLS: dict[str, tuple[Skill, ...]] = {
+    "pick": (_GRASP, _RISE, Skill("go to the cube", go_to(0))),
+    "bowl": (
+        _GRASP,
+        _RISE,
+        Skill("go to the bowl and release", to_bowl(SMALL_BOWL)),
+        Skill("go to the cube", go_to(0)),
+    ),
+    "tower": (
+        _GRASP,
+        _RISE,
+        Skill("go to the tower and release", to_tower),
+        Skill("go to the blue cube", go_to(1)),
+        Skill("go to the red cube", go_to(2)),
+    ),
+    "breakfast": (
+        _GRASP,
+        _RISE,
+        Skill("go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04)),
+        *(Skill(f"go to the {thing.name}", go_to(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
+    ),
+}
+SCRIPTS: dict[str, tuple[int, ...]] = {
+    "pick": (2, 0, 1),
+    "bowl": (3, 0, 1, 2),
+    "tower": (3, 0, 1, 2, 4, 0, 1, 2, 1),
+    "breakfast": (3, 0, 1, 2, 4, 0, 1, 2, 5, 0, 1, 2),
+}
