@@ -14,6 +14,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.augmentations import AugmentationOptions
+from foveal.capturing import CapturedUpdater
 from foveal.config import Config, config_from_dict, configure
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
@@ -93,7 +94,12 @@ class Agent:
             method_class = METHODS.get(config.method)
             self.method = method_class(config.method_config, setup).to(self.device)
         requirements = method_class.requirements(config.method_config, config.environment.image_size)
-        self.updater = Updater(self.learner, self.method, pixel_gradient=requirements.pixel_gradient)
+        updater = CapturedUpdater if self._can_capture() else Updater
+        self.updater = updater(self.learner, self.method, pixel_gradient=requirements.pixel_gradient)
+
+    def _can_capture(self) -> bool:
+        wanted = self.device.type == "cuda" and self.config.training.cuda_graphs
+        return wanted and self.learner.capturable and self.method.capturable
 
     def _augmentation(self) -> AugmentationOptions:
         training = self.config.training
@@ -316,6 +322,7 @@ class Agent:
             checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
         self.steps = state["steps"]
         self.updater.count = state["updates"]
+        self.updater.restart()
 
     def save(self, folder: str | Path, *, policy_only: bool = False) -> Path:
         """Write weights, optimizers, random states and configuration, without replay; atomically.

@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
@@ -16,6 +17,9 @@ from foveal.agent import Agent
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
+
+FREE_SHARE = 0.6
+"""Share of a GPU's free memory that replay takes at most, unless asked to."""
 
 
 class Collector:
@@ -212,7 +216,19 @@ def new_replay(agent: Agent, capacity: int, streams: int) -> ReplayBuffer:
         n_step=training.n_step,
         discount=training.discount,
         seed=agent.seed,
+        device=_replay_device(agent, capacity * 3 * size * size),
     )
+
+
+def _replay_device(agent: Agent, wanted: int) -> str:
+    """Where ``wanted`` bytes of frames go: to the GPU that trains only if most of it stays free for the networks."""
+    device = agent.config.training.replay_device
+    if device != "auto":
+        return device
+    if agent.device.type != "cuda":
+        return "cpu"
+    free, _ = torch.cuda.mem_get_info(agent.device)
+    return "cuda" if wanted < FREE_SHARE * free else "cpu"
 
 
 def _saved(envs: Any) -> Any:

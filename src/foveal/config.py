@@ -36,6 +36,9 @@ class EnvironmentConfig:
     camera: int = 0
 
 
+REPLAY_DEVICES = ("auto", "cpu", "cuda")
+
+
 @dataclass(frozen=True)
 class TrainingConfig:
     """The training loop. The defaults are DMC-GB's.
@@ -56,6 +59,8 @@ class TrainingConfig:
         overlay_refresh: how many of those others of the folder replace, per update; generated ones stay.
         precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
         device: "auto", "cpu", "cuda".
+        replay_device: where frames are stored: "auto" (the device that trains, if they fit), "cpu" or "cuda".
+        cuda_graphs: on a GPU, record updates once and replay them; methods that can't be recorded run as they are.
     """
 
     batch_size: int = 128
@@ -72,8 +77,14 @@ class TrainingConfig:
     overlay_refresh: float = 0.1
     precision: str = "auto"
     device: str = "auto"
+    replay_device: str = "auto"
+    cuda_graphs: bool = True
 
     def __post_init__(self) -> None:
+        if self.replay_device not in REPLAY_DEVICES:
+            raise FovealError(
+                f"training.replay_device must be one of {', '.join(REPLAY_DEVICES)}, not {self.replay_device!r}"
+            )
         check_least(self, "training", 1, "batch_size", "n_step", "replay_capacity", "environments", "overlay_count")
         check_least(
             self, "training", 0, "initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh"

@@ -31,8 +31,11 @@ class Observation(NamedTuple):
 
     def to(self, device: torch.device | str) -> Observation:
         """The same observation on another device."""
-        vector = None if self.vector is None else self.vector.to(device)
-        return Observation(self.image.to(device), vector)
+        return Observation(moved(self.image, device), None if self.vector is None else moved(self.vector, device))
+
+    def clone(self) -> Observation:
+        """The same observation in memory of its own."""
+        return Observation(self.image.clone(), None if self.vector is None else self.vector.clone())
 
 
 @dataclass(frozen=True)
@@ -62,8 +65,29 @@ class Batch:
         """The same batch on another device."""
         return Batch(
             self.obs.to(device),
-            self.action.to(device),
-            self.reward.to(device),
-            self.discount.to(device),
+            moved(self.action, device),
+            moved(self.reward, device),
+            moved(self.discount, device),
             self.next_obs.to(device),
         )
+
+    def clone(self) -> Batch:
+        """The same batch in memory of its own."""
+        obs, next_obs = self.obs.clone(), self.next_obs.clone()
+        return Batch(obs, self.action.clone(), self.reward.clone(), self.discount.clone(), next_obs)
+
+    def copy_(self, other: Batch) -> None:
+        """Take over the values of a batch of the same shapes."""
+        for mine, theirs in zip(self._tensors(), other._tensors(), strict=True):
+            mine.copy_(theirs, non_blocking=True)
+
+    def _tensors(self) -> list[Tensor]:
+        tensors = [*self.obs, self.action, self.reward, self.discount, *self.next_obs]
+        return [tensor for tensor in tensors if tensor is not None]
+
+
+def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
+    """``tensor`` on a device; on the way to a GPU neither host nor device waits for the other."""
+    if torch.device(device).type == "cuda" and not tensor.is_cuda:
+        return tensor.pin_memory().to(device, non_blocking=True)
+    return tensor.to(device)

@@ -40,9 +40,23 @@ class Updater:
         Returns:
             Metrics as tensors on the device; nothing here waits for their values.
         """
+        with phase("augment"):
+            self.method.begin_update(self.count)
+        metrics = self._computed(batch, sample)
+        self.count += 1
+        return metrics
+
+    def update_eagerly(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
+        """``update``, for whoever looks into it: operation by operation, whatever ``update`` may do to be faster."""
+        return Updater.update(self, batch, sample)
+
+    def restart(self) -> None:
+        """Called when weights, optimizers or counters were replaced by others."""
+
+    def _computed(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
+        """What the device computes: all of an update but what the method does on the host before it."""
         learner, method = self.learner, self.method
         with phase("augment"):
-            method.begin_update(self.count)
             batch = self._observed(method.prepare(batch))
         with phase("targets"):
             target = learner.targets(batch)
@@ -57,7 +71,6 @@ class Updater:
                 learner.update_target_networks()
         with phase("auxiliary"):
             metrics |= method.auxiliary(context)
-        self.count += 1
         return metrics
 
     def _critic_step(

@@ -50,10 +50,15 @@ class Subject:
     def block(self) -> None:
         """``PERIOD`` updates, batches included."""
         for _ in range(PERIOD):
+            self.agent.updater.update(self.sample(self.batch_size), self.sample)
+
+    def block_in_parts(self) -> None:
+        """The same with every phase marked, and nothing recorded before."""
+        for _ in range(PERIOD):
             with phase("sample"):
                 batch = self.sample(self.batch_size)
             with phase("other"):
-                self.agent.updater.update(batch, self.sample)
+                self.agent.updater.update_eagerly(batch, self.sample)
 
     def sample(self, size: int) -> Batch:
         """A batch on the device that trains."""
@@ -129,10 +134,10 @@ def summarize(subject: Subject, times: list[float], blocks: int = 3) -> UpdateSp
     clock = PhaseClock(subject.device)
     with timed_by(clock):
         for _ in range(blocks):
-            subject.block()
+            subject.block_in_parts()
     parts = {name: 1e3 * total / (blocks * PERIOD) for name, total in clock.totals.items()}
     with _Arithmetic() as counted:  # type: ignore[no-untyped-call]
-        subject.block()
+        subject.block_in_parts()
     gflop = counted.operations / PERIOD / 1e9
     median = statistics.median(times)
     return UpdateSpeed(

@@ -113,6 +113,7 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str,
         for key, value in group.items():  # JSON knows no tuples, such as Adam's betas
             if isinstance(current.get(key), tuple):
                 group[key] = tuple(value)
+        group |= {key: current[key] for key in ("fused", "foreach", "capturable") if key in current}  # this device's
     by_index = {int(index): values for index, values in parts["state"].items()}
     _check_shapes(optimizer, by_index)
     parameters = _parameters(optimizer)

@@ -55,10 +55,13 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         dtype: that convolutions compute in.
+        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
+            looks at the value of a tensor.
     """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    capturable: ClassVar[bool] = False
 
     def __init__(
         self, config: Any, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None

@@ -16,7 +16,7 @@ from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_acti
 from foveal.networks.averaging import blend
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
-from foveal.networks.optimization import minimize
+from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
 
@@ -82,6 +82,7 @@ class SAC(Learner):
 
     Config = SACConfig
     config: SACConfig
+    capturable = True
     presets = {
         "compact": {
             "encoder": {
@@ -152,7 +153,7 @@ class SAC(Learner):
 
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
         """Adam on the critic, the encoder and a method's extra parameters."""
-        return torch.optim.Adam([*self.critic_parameters(), *extra], lr=self.config.critic_lr, fused=True)
+        return adam([*self.critic_parameters(), *extra], self.config.critic_lr)
 
     # --- policy ---------------------------------------------------------------------------------------------------
 
@@ -205,9 +206,8 @@ class SAC(Learner):
         """Adam for the actor and for the temperature, made when first asked for: after the move to the device."""
         if self._actor_optimizer is None or self._alpha_optimizer is None:
             config = self.config
-            self._actor_optimizer = torch.optim.Adam(self.actor_parameters(), lr=config.actor_lr, fused=True)
-            betas = (config.alpha_beta1, 0.999)
-            self._alpha_optimizer = torch.optim.Adam([self.log_alpha], lr=config.alpha_lr, betas=betas)
+            self._actor_optimizer = adam(self.actor_parameters(), config.actor_lr)
+            self._alpha_optimizer = adam([self.log_alpha], config.alpha_lr, (config.alpha_beta1, 0.999))
         return {"actor": self._actor_optimizer, "alpha": self._alpha_optimizer}
 
     def _gaussian(self, features: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:

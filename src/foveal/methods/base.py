@@ -90,11 +90,14 @@ class Method(nn.Module):
 
     Attributes:
         augment: its strong augmentation, which is built before training and told of every update; None without one.
+        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
+            at the value of a tensor, samples nothing further, and repeats itself every ``period()`` updates.
     """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     augment: StrongAugmentation | None = None
+    capturable: ClassVar[bool] = False
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
@@ -120,6 +123,10 @@ class Method(nn.Module):
         """Called before each update with its number, from 0."""
         if self.augment is not None:
             self.augment.begin_update(number)
+
+    def period(self) -> int:
+        """After how many updates its hooks begin to repeat themselves."""
+        return 1
 
     def observe(self, obs: Observation) -> Observation:
         """What every network sees, acting and targets included."""

@@ -26,6 +26,7 @@ class DrQ(Method):
 
     Config = DrQConfig
     config: DrQConfig
+    capturable = True
     presets = {"compact": {"shift": 2}}
 
     def prepare(self, batch: Batch) -> Batch:

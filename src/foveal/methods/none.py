@@ -17,3 +17,4 @@ class NoMethod(Method):
     """No augmentation, no extra loss: the learner as published."""
 
     Config = NoneConfig
+    capturable = True

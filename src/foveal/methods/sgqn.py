@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, check_fraction
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
-from foveal.networks.optimization import minimize
+from foveal.networks.optimization import adam, minimize
 from foveal.phases import phase
 from foveal.saliency import pixel_gradient, quantile_mask
 from foveal.types import Batch
@@ -50,6 +50,7 @@ class SGQN(Method):
     Config = SGQNConfig
     config: SGQNConfig
     augment: StrongAugmentation
+    capturable = True
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4)},
@@ -80,6 +81,10 @@ class SGQN(Method):
         """Random shift of both observations."""
         return shift_batch(batch, self.config.shift, self.generator)
 
+    def period(self) -> int:
+        """Updates per attribution step."""
+        return self.config.auxiliary_period
+
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
         obs = context.batch.obs
@@ -108,8 +113,7 @@ class SGQN(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam on the encoder and the decoder."""
         if self._optimizer is None:
-            parameters = self.attribution_parameters()
-            self._optimizer = torch.optim.Adam(parameters, lr=self.config.auxiliary_lr, fused=True)
+            self._optimizer = adam(self.attribution_parameters(), self.config.auxiliary_lr)
         return {"attribution": self._optimizer}
 
     def _mask(self, values: Tensor, image: Tensor) -> Tensor:

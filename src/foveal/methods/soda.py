@@ -14,7 +14,7 @@ from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, S
 from foveal.methods.crops import crop_batch
 from foveal.networks.averaging import blend
 from foveal.networks.initialization import orthogonal_
-from foveal.networks.optimization import minimize
+from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
 RENDER_RATIO = 100 / 84
@@ -103,7 +103,7 @@ class SODA(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Adam on the convolutions, the projection and the predictor."""
         if self._optimizer is None:
-            self._optimizer = torch.optim.Adam(self.auxiliary_parameters(), lr=self.config.auxiliary_lr, fused=True)
+            self._optimizer = adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
         return {"soda": self._optimizer}
 
 

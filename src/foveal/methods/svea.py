@@ -34,6 +34,7 @@ class SVEA(Method):
     Config = SVEAConfig
     config: SVEAConfig
     augment: StrongAugmentation
+    capturable = True
     presets = {"compact": {"shift": 2}}
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:

@@ -7,6 +7,9 @@ from torch import Tensor, nn
 
 from foveal.networks.convolution import Convolution, convolve
 
+FOLD = [[[1.0, 0, 0], [0, 1, 1], [0, 0, 0]], [[0.0, 0, 0], [1, 1, 0], [0, 0, 1]]]
+"""(parity, to, from), one dimension of ``parity_kernels``."""
+
 
 class UpsampleConv(nn.Module):
     """Nearest upsampling by two followed by a 3x3 convolution with zero padding, computed on the small image.
@@ -20,20 +23,24 @@ class UpsampleConv(nn.Module):
     def __init__(self, channels: int, output_channels: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(channels, output_channels, 3, padding=1)
+        self.fold: Tensor
+        self.register_buffer(
+            "fold", torch.tensor(FOLD), persistent=False
+        )  # on the device: a graph can't bring it there
 
     def forward(self, image: Tensor, dtype: torch.dtype = torch.float32, *, relu: bool = False) -> Tensor:
         """(B, C, H, W) -> (B, C', 2H, 2W), computed in ``dtype``, with a ReLU at the end if asked for."""
         weight, bias = self.convolution.weight, self.convolution.bias
         assert bias is not None
-        layer = Convolution(parity_kernels(weight), bias.repeat(4), padding=1, relu=relu)
+        layer = Convolution(parity_kernels(weight, self.fold), bias.repeat(4), padding=1, relu=relu)
         return interleave(convolve(image, [layer], dtype))
 
 
-def parity_kernels(weight: Tensor) -> Tensor:
-    """3x3 kernels (C', C, 3, 3) -> those of the four parities, (4 * C', C, 3, 3), all of one parity in a row."""
-    fold = weight.new_tensor(
-        [[[1, 0, 0], [0, 1, 1], [0, 0, 0]], [[0, 0, 0], [1, 1, 0], [0, 0, 1]]]
-    )  # (parity, to, from)
+def parity_kernels(weight: Tensor, fold: Tensor) -> Tensor:
+    """3x3 kernels (C', C, 3, 3) -> those of the four parities, (4 * C', C, 3, 3), all of one parity in a row.
+
+    ``fold``, (parity, to, from), says which taps of the upsampled image fall on which pixel of the small one.
+    """
     kernels = torch.einsum("pyi,qxj,ocij->pqocyx", fold, fold, weight)  # (2, 2, C', C, 3, 3)
     return kernels.flatten(0, 2).contiguous(memory_format=torch.channels_last)
 

@@ -14,7 +14,7 @@ from foveal.errors import FovealError
 from foveal.replay import checks
 from foveal.replay.checks import StackedObservation
 from foveal.replay.rows import Array, ReplaySegment, RowStore
-from foveal.types import Batch, Observation
+from foveal.types import Batch, Observation, moved
 
 
 @dataclass
@@ -273,7 +273,7 @@ class ReplayBuffer:
         return self._tensor(self._rows.table["vector"][self._rows.slot(stream, index)], np.float32)
 
     def _tensor(self, values: Array, dtype: npt.DTypeLike) -> torch.Tensor:
-        return torch.from_numpy(np.ascontiguousarray(values, dtype=dtype)).to(self.device)
+        return moved(torch.from_numpy(np.ascontiguousarray(values, dtype=dtype)), self.device)
 
     # ------------------------------------------------------------------ state
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 import torch
 
 from foveal.errors import FovealError
+from foveal.types import moved
 
 Array = npt.NDArray[Any]
 
@@ -112,7 +113,7 @@ class RowStore:
         """Write the next row of ``stream``, (C, H, W) and its fields, and return its number."""
         i = self.written[stream]
         slot = self.slot(stream, i)
-        self._frames[slot].copy_(torch.from_numpy(np.ascontiguousarray(frame)))
+        self._frames[slot].copy_(moved(torch.from_numpy(np.ascontiguousarray(frame)), self.device))
         row = self.table[slot]
         row["index"] = i
         for name, value in fields.items():
@@ -124,7 +125,7 @@ class RowStore:
 
     def frames(self, slots: Array) -> torch.Tensor:
         """Frames (N, C, H, W) at slots (N,), in one gather."""
-        return self._frames.index_select(0, torch.from_numpy(slots).to(self.device))
+        return self._frames.index_select(0, moved(torch.from_numpy(slots), self.device))
 
     # ------------------------------------------------------------------ state
 

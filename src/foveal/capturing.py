@@ -1,0 +1,98 @@
+"""Updates as CUDA graphs: the host launches one graph instead of a thousand kernels.
+
+Policy, target networks and auxiliary losses come every so many updates, so there is one graph for each place in their
+common period. The first updates run as they are, which makes optimizers and libraries allocate what they need; then
+each place is recorded once and replayed ever after, with the same mathematics on the same tensors. Random numbers come
+from the device's generator, which every graph is told of, so that each replay draws new ones.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from foveal.learners.base import Learner
+from foveal.methods.base import Method
+from foveal.phases import phase
+from foveal.types import Batch
+from foveal.updates import Updater
+
+WARM_UP = 3
+"""Periods that run as they are before anything is recorded."""
+
+
+class Recording(NamedTuple):
+    """An update that can be repeated.
+
+    Attributes:
+        replay: launch it.
+        metrics: what it writes to, each time.
+    """
+
+    replay: Callable[[], None]
+    metrics: dict[str, Tensor]
+
+
+class CapturedUpdater(Updater):
+    """An updater that replays CUDA graphs; arguments as ``Updater``'s. Learner and method must be ``capturable``.
+
+    Metrics are tensors that the next update at the same place of the period writes to again.
+
+    Attributes:
+        period: updates after which everything repeats itself.
+    """
+
+    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
+        super().__init__(learner, method, pixel_gradient=pixel_gradient)
+        self.period = math.lcm(*learner.policy_periods(), method.period())
+        self.restart()
+
+    def restart(self) -> None:
+        """Forget what was recorded: it holds on to the tensors that were there before."""
+        self._to_warm_up = WARM_UP * self.period
+        self._recordings: dict[int, Recording] = {}
+        self._batch: Batch | None = None
+
+    def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
+        """As ``Updater.update``; every batch has the shapes of the first one."""
+        if self._to_warm_up:
+            self._to_warm_up -= 1
+            return self._aside(lambda: super(CapturedUpdater, self).update(batch, sample))
+        with phase("augment"):
+            self.method.begin_update(self.count)
+        held, place = self._hold(batch), self.count % self.period
+        if place not in self._recordings:
+            self._recordings[place] = self._record(lambda: self._computed(held, sample))
+        recording = self._recordings[place]
+        recording.replay()
+        self.count += 1
+        return recording.metrics
+
+    def _hold(self, batch: Batch) -> Batch:
+        """The batch at the addresses that the recordings read."""
+        if self._batch is None:
+            self._batch = batch.clone()
+        else:
+            self._batch.copy_(batch)
+        return self._batch
+
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+        graph = torch.cuda.CUDAGraph()
+        for generator in {self.learner.generator, self.method.generator} - {None}:
+            graph.register_generator_state(generator)
+        with torch.cuda.graph(graph):
+            metrics = work()
+        return Recording(graph.replay, metrics)
+
+    def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        """Work on a stream of its own, as what comes before a recording should be."""
+        here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            metrics = work()
+        here.wait_stream(aside)
+        return metrics

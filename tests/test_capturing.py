@@ -1,0 +1,182 @@
+"""Recorded updates: the order of things on any machine, CUDA graphs themselves where there is a GPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import pairwise
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+import foveal
+from foveal.benchmark.updates import noise_replay
+from foveal.capturing import WARM_UP, CapturedUpdater, Recording
+from foveal.methods import METHODS
+from foveal.types import Batch
+from foveal.updates import Updater
+from small_env import Counter
+
+
+class Replayer(CapturedUpdater):
+    """A recorder without a GPU: replaying is doing it again on what is held, into the same metrics."""
+
+    recorded = 0
+
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+        self.recorded += 1
+        metrics: dict[str, Tensor] = {}
+
+        def replay() -> None:
+            for name, value in work().items():
+                metrics.setdefault(name, torch.empty_like(value)).copy_(value)
+
+        return Recording(replay, metrics)
+
+    def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
+        return work()
+
+
+def agent_of(method: str = "sgqn", device: str = "cpu", **training: Any) -> foveal.Agent:
+    settings = {"device": device, "batch_size": 8, **training}
+    agent = foveal.Agent(Counter, method=method, preset="debug", training=settings)
+    agent.method.get_ready()
+    return agent
+
+
+def updated(agent: foveal.Agent, updater: Updater, count: int) -> list[dict[str, float]]:
+    replay = noise_replay(agent, 300)
+
+    def sample(size: int) -> Batch:
+        return replay.sample(size).to(agent.device)
+
+    metrics = [updater.update(sample(8), sample) for _ in range(count)]
+    return [{name: float(value) for name, value in found.items()} for found in metrics]
+
+
+def weights(agent: foveal.Agent) -> dict[str, Tensor]:
+    return {**agent.learner.state_dict(), **{f"method.{k}": v for k, v in agent.method.state_dict().items()}}
+
+
+def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUpdater:
+    agent.updater = kind(agent.learner, agent.method, pixel_gradient=agent.updater.pixel_gradient)
+    return agent.updater
+
+
+@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+def test_recorded_updates_are_the_same_updates(method: str) -> None:
+    plain, other = agent_of(method), agent_of(method)
+    replayer = in_its_place(other, Replayer)
+    count = (WARM_UP + 3) * replayer.period + 1
+    first = updated(plain, plain.updater, count)
+    updated(other, replayer, count)
+    assert replayer.recorded == replayer.period
+    assert replayer.count == plain.updates == count
+    for name, wanted in weights(plain).items():
+        assert torch.equal(weights(other)[name], wanted), name
+    assert first
+
+
+def test_the_period_is_the_common_multiple_of_all_periods() -> None:
+    agent = foveal.Agent(
+        Counter, preset="debug", sgqn={"auxiliary_period": 3}, sac={"actor_period": 2, "target_period": 4},
+        training={"device": "cpu"},
+    )  # fmt: skip
+    assert in_its_place(agent, Replayer).period == 12
+
+
+def test_a_batch_is_held_where_the_first_one_was() -> None:
+    agent = agent_of()
+    replayer = in_its_place(agent, Replayer)
+    updated(agent, replayer, WARM_UP * replayer.period + 1)
+    held = replayer._batch
+    assert held is not None
+    address = held.obs.image.data_ptr()
+    updated(agent, replayer, 2)
+    assert replayer._batch is held and held.obs.image.data_ptr() == address
+
+
+def test_other_weights_end_what_was_recorded() -> None:
+    agent = agent_of()
+    replayer = in_its_place(agent, Replayer)
+    updated(agent, replayer, (WARM_UP + 1) * replayer.period)
+    agent.load_state(*agent.state())
+    updated(agent, replayer, (WARM_UP + 1) * replayer.period)
+    assert replayer.recorded == 2 * replayer.period
+
+
+def test_methods_that_sample_further_batches_are_not_recorded() -> None:
+    assert {name for name in METHODS.names() if METHODS.get(name).capturable} == {"none", "drq", "svea", "sgqn"}
+
+
+def test_on_a_cpu_nothing_is_recorded() -> None:
+    assert type(agent_of().updater) is Updater
+
+
+def test_a_copied_batch_equals_the_original_and_shares_no_memory() -> None:
+    agent = agent_of()
+    replay = noise_replay(agent, 300)
+    first, second = replay.sample(8), replay.sample(8)
+    held = first.clone()
+    assert torch.equal(held.obs.image, first.obs.image) and held.obs.image.data_ptr() != first.obs.image.data_ptr()
+    held.copy_(second)
+    for mine, theirs in zip(held._tensors(), second._tensors(), strict=True):
+        assert torch.equal(mine, theirs)
+    assert not torch.equal(held.obs.image, first.obs.image)
+
+
+# --- on a GPU ---------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+def test_one_replay_computes_what_one_eager_update_computes(method: str) -> None:
+    """From the same weights, batch and generator state; float32, so that only the order of sums may differ."""
+    agent = agent_of(method, "cuda", precision="float32")
+    updater = agent.updater
+    assert isinstance(updater, CapturedUpdater)
+    replay = noise_replay(agent, 300)
+    for _ in range((WARM_UP + 1) * updater.period):
+        updater.update(replay.sample(8).to(agent.device), replay.sample)
+    batch = replay.sample(8).to(agent.device)
+    before = {name: value.clone() for name, value in weights(agent).items()}
+    state, random = agent.state(), agent.generator.get_state()
+    updater.update(batch, replay.sample)
+    replayed = {name: value.clone() for name, value in weights(agent).items()}
+    agent.load_state(*state)
+    agent.generator.set_state(random)
+    Updater.update(updater, batch, replay.sample)
+    for name, value in weights(agent).items():
+        torch.testing.assert_close(replayed[name] - before[name], value - before[name], rtol=1e-2, atol=1e-5)
+
+
+@pytest.mark.gpu
+def test_every_replay_draws_new_noise() -> None:
+    agent = agent_of("none", "cuda")
+    updater = agent.updater
+    assert isinstance(updater, CapturedUpdater)
+    replay = noise_replay(agent, 300)
+    batch = replay.sample(8).to(agent.device)
+    for _ in range((WARM_UP + 1) * updater.period):
+        updater.update(batch, replay.sample)
+    states = []
+    for _ in range(4):
+        updater.update(batch, replay.sample)
+        states.append(agent.generator.get_state().clone())
+    assert all(not torch.equal(a, b) for a, b in pairwise(states))
+    draw = torch.cuda.CUDAGraph()
+    draw.register_generator_state(agent.generator)
+    with torch.cuda.graph(draw):
+        noise = torch.randn(16, device="cuda", generator=agent.generator)
+    draw.replay()
+    first = noise.clone()
+    draw.replay()
+    assert not torch.equal(first, noise)
+
+
+@pytest.mark.gpu
+def test_replay_lives_on_the_gpu_where_it_fits() -> None:
+    agent = agent_of("none", "cuda")
+    assert noise_replay(agent, 300).device.type == "cuda"
+    assert noise_replay(agent_of("none", "cuda", replay_device="cpu"), 300).device.type == "cpu"
