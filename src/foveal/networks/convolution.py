@@ -33,7 +33,7 @@ class _Geometry(NamedTuple):
     relu: bool
 
 
-def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype) -> Tensor:
+def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *, own_gradient: bool = False) -> Tensor:
     """``layers`` one after the other, computed in ``dtype``.
 
     Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except a ``float32`` image's: its
@@ -44,21 +44,24 @@ def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype) -
         image: (B, C, H, W), any floating dtype.
         layers: their weights in any dtype.
         dtype: of the convolutions.
+        own_gradient: nobody else will need the gradient that arrives at the result, so it may be overwritten.
 
     Returns:
         (B, C', H', W') in ``dtype``, in ``channels_last`` layout where the weights are.
     """
     parameters = [tensor.to(dtype) for layer in layers for tensor in (layer.weight, layer.bias)]
     geometries = [_Geometry([layer.stride] * 2, [layer.padding] * 2, layer.relu) for layer in layers]
-    return _Convolutions.apply(geometries, image, *parameters)  # type: ignore[no-untyped-call]
+    return _Convolutions.apply(geometries, own_gradient, image, *parameters)  # type: ignore[no-untyped-call]
 
 
 class _Convolutions(torch.autograd.Function):
     """Keeps the input of every layer and what follows a ReLU, which is the next one's input."""
 
     @staticmethod
-    def forward(ctx: Any, geometries: list[_Geometry], image: Tensor, *parameters: Tensor) -> Tensor:
-        ctx.geometries, ctx.image_dtype = geometries, image.dtype
+    def forward(
+        ctx: Any, geometries: list[_Geometry], own_gradient: bool, image: Tensor, *parameters: Tensor
+    ) -> Tensor:
+        ctx.geometries, ctx.image_dtype, ctx.own_gradient = geometries, image.dtype, own_gradient
         ctx.guided = False  # foveal.saliency sets it for one backward pass
         kept = [image.to(parameters[0].dtype, memory_format=torch.channels_last)]
         for geometry, weight, bias in zip(geometries, parameters[::2], parameters[1::2], strict=True):
@@ -78,7 +81,9 @@ class _Convolutions(torch.autograd.Function):
             assert of_input is not None
             geometry, gradient = ctx.geometries[index], of_input
             if geometry.relu:
-                gradient = _through_relu(gradient, kept[index + 1], guided=ctx.guided, in_place=index + 1 < count)
+                gradient = _through_relu(
+                    gradient, kept[index + 1], guided=ctx.guided, in_place=ctx.own_gradient or index + 1 < count
+                )
             wanted = [index > 0 or (of_image and not in_own_dtype), *of_parameters[2 * index : 2 * index + 2]]
             of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
             found += reversed(of_layer)
@@ -88,7 +93,7 @@ class _Convolutions(torch.autograd.Function):
             of_input = _gradients(gradient.to(ctx.image_dtype), shape, first, ctx.geometries[0], [True, False, False])[
                 0
             ]
-        return None, of_input, *reversed(found)
+        return None, None, of_input, *reversed(found)
 
 
 def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:
