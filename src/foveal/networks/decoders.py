@@ -130,7 +130,8 @@ class MaskDecoder(nn.Module):
     def _fused(self, small: Tensor) -> Tensor:
         """In another dtype, every ReLU in one operation with its convolution."""
         first: nn.Conv2d = self.layers[1]  # type: ignore[assignment]
-        second, third = self.layers[3], self.layers[5]
+        second: UpsampleConv = self.layers[3]  # type: ignore[assignment]
+        third: UpsampleConv = self.layers[5]  # type: ignore[assignment]
         assert first.bias is not None
         layers = [Convolution(first.weight, first.bias, padding=1), second.on_small(relu=True)]
         hidden = interleave(convolve(small.relu().to(self.dtype), layers, self.dtype, own_gradient=True))
