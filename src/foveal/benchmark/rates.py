@@ -57,6 +57,10 @@ def _environment_rate(env: str, image_size: int, quality: str, budget: float, pr
         envs.close()
 
 
+UNTIMED = 8
+"""Updates that set things up."""
+
+
 class _Watch(Callback):
     """Notes when learning began, and stops when the budget is spent."""
 
@@ -67,7 +71,7 @@ class _Watch(Callback):
 
     def on_step(self, trainer: Trainer) -> bool | None:
         agent = trainer.agent
-        if agent.updates < 4:  # the first ones set things up
+        if agent.updates < UNTIMED:
             return None
         wait_for(agent.device)
         now = time.perf_counter()

@@ -9,8 +9,7 @@ from typing import Any
 
 import torch
 
-from foveal.benchmark.stopwatch import seconds
-from foveal.benchmark.updates import PERIOD, Subject
+from foveal.benchmark.updates import PERIOD, Subject, seconds_of_update
 from foveal.errors import FovealError
 
 METHODS = ("sac", "svea", "sgqn")
@@ -41,7 +40,7 @@ class Reference:
 
     def time(self) -> float:
         """Seconds of one update, averaged over a block."""
-        return seconds(self.block, self._subject.device) / PERIOD
+        return seconds_of_update(self.block, self._subject.device)
 
     def _sample(self) -> tuple[Any, ...]:
         batch = self._subject.sample(self._subject.batch_size)
