@@ -1,0 +1,89 @@
+"""Does the map cost return? The table of ``results/fls``: Nature against Sparse FLS at one small budget.
+
+    python benchmarks/fls_evidence.py results/fls
+
+reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them, plays the random policy
+once per game, keeps it as ``GAME-random.json``, and prints Markdown.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections import defaultdict
+from pathlib import Path
+
+import numpy as np
+
+from foveal.atari.evaluation import random_scores
+from foveal.results import Results
+from foveal.statistics import bootstrap_interval
+
+ENCODERS = ("nature", "sparse-fls")
+ENOUGH = 5.0
+"""Times the random policy's score that Nature must reach before anything can be said about what a map costs."""
+
+
+def scores(folder: Path) -> dict[str, dict[str, list[np.ndarray]]]:
+    """Game -> encoder -> the scores of each training seed."""
+    found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    for path in sorted(folder.glob("*-*-*.json")):
+        game, encoder, _ = re.fullmatch(r"(\w+)-(.+)-(\d+)", path.stem).groups()
+        found[game][encoder].append(totals(Results.load(path)))
+    return found
+
+
+def totals(results: Results) -> np.ndarray:
+    """(games,) true scores."""
+    return np.array([episode.total for episode in results.conditions[0].episodes])
+
+
+def random_policy(folder: Path, game: str) -> np.ndarray:
+    """Scores of the random policy, played once and kept."""
+    path = folder / f"{game}-random.json"
+    if not path.exists():
+        random_scores(f"atari/{game}").save(path)
+    return totals(Results.load(path))
+
+
+def difference(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float, float, float]:
+    """Mean of FLS minus mean of Nature in shares of Nature's, and its 95 % interval over seeds.
+
+    Seeds are resampled, not games: what another training would give is the question.
+    """
+    means = np.array([run.mean() for run in nature]), np.array([run.mean() for run in other])
+    random = np.random.default_rng(0)
+    drawn = [random.choice(values, (20_000, len(values))).mean(1) for values in means]
+    low, high = np.quantile(drawn[1] / drawn[0] - 1, [0.025, 0.975])
+    return means[1].mean() / means[0].mean() - 1, low, high
+
+
+def main(folder: Path) -> None:
+    """Print the table."""
+    print(
+        "| game | network | "
+        + " | ".join(["mean of each seed", "mean [95 % over games, by seed]", "times random"])
+        + " |"
+    )
+    print("|---|---|---|---|---|")
+    verdicts = []
+    for game, by_encoder in scores(folder).items():
+        base = random_policy(folder, game)
+        print(f"| {game} | random policy | | {base.mean():.1f} ({len(base)} games) | 1 |")
+        for encoder in ENCODERS:
+            runs = by_encoder[encoder]
+            low, high = bootstrap_interval(runs)
+            each = ", ".join(f"{run.mean():.0f}" for run in runs)
+            mean = np.mean([run.mean() for run in runs])
+            print(f"| {game} | {encoder} | {each} | {mean:.0f} [{low:.0f}, {high:.0f}] | {mean / base.mean():.1f} |")
+        enough = np.mean([run.mean() for run in by_encoder["nature"]]) >= ENOUGH * base.mean()
+        share, low, high = difference(*(by_encoder[encoder] for encoder in ENCODERS))
+        verdicts.append(
+            f"- {game}: Sparse FLS is at {1 + share:.2f} of Nature's score, 95 % interval over seeds "
+            f"[{1 + low:.2f}, {1 + high:.2f}]" + ("" if enough else "; inconclusive at this budget, Nature is too weak")
+        )
+    print("\n" + "\n".join(verdicts))
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
