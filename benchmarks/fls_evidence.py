@@ -2,8 +2,8 @@
 
     python benchmarks/fls_evidence.py results/fls
 
-reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them, plays the random policy
-once per game, keeps it as ``GAME-random.json``, and prints Markdown.
+reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them, plays the random
+policy once per game, keeps it as ``GAME-random.json``, and prints Markdown.
 """
 
 from __future__ import annotations
@@ -60,11 +60,7 @@ def difference(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float
 
 def main(folder: Path) -> None:
     """Print the table."""
-    print(
-        "| game | network | "
-        + " | ".join(["mean of each seed", "mean [95 % over games, by seed]", "times random"])
-        + " |"
-    )
+    print("| game | network | mean of each seed | mean [95 % over games, by seed] | times random |")
     print("|---|---|---|---|---|")
     verdicts = []
     for game, by_encoder in scores(folder).items():
