@@ -155,7 +155,7 @@ def game_page(
         agent: the player.
         frames: still pictures.
     """
-    heading = f"What a {agent.encoder_name} agent looks at in "
+    heading = f"What {agent.encoder_name} looks at in "
     return write_page(
         out,
         f"{heading}{agent.env_id}",
