@@ -23,7 +23,7 @@ addEventListener("load", () => setTimeout(() => {
     slider.value = slider.max;
     slider.dispatchEvent(new Event("input"));
     const last = player.querySelector("output").textContent;
-    const toggle = player.querySelector("input[data-layer=mask]");
+    const toggle = [...player.querySelectorAll("input[type=checkbox]")].at(-1);
     toggle.click();
     const layers = [...player.querySelectorAll(".views > div")].map((view) => !view.hidden);
     toggle.click();

@@ -407,7 +407,13 @@ def test_train_resume_evaluate(
         ("train atari/breakout --training.precision half", "training.precision is 'half'; choose one of auto"),
         ("train atari/breakout --config method.yaml", "unknown section 'method'"),
         ("evaluate AGENT --on color_hard", "scores of atari/breakout are taken on 'train' alone"),
-        ("explain AGENT", "AGENT is an Atari agent"),
+        ("explain AGENT --on color_hard", "atari/breakout is explained on 'train' alone"),
+        ("explain AGENT --quantile 0.9", "atari/breakout is explained on 'train' alone"),
+        ("explain AGENT --saliency attention", "the encoder 'nature' has no attention"),
+        ("explain AGENT --saliency gradients", "unknown saliency map 'gradients': did you mean 'gradient'?"),
+        ("explain AGENT --saliency gradient gradient", "the saliency map 'gradient' is named twice"),
+        ("explain AGENT --video game.avi", "a film is an mp4 file: call it game.mp4, not game.avi"),
+        ("explain AGENT --seed -1", "seed must not be negative, and it is -1"),
     ],
 )
 def test_mistakes(

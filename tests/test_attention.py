@@ -446,4 +446,12 @@ def test_train_and_explain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     page = (tmp_path / "page.html").read_text()
     assert "attention module" in page
     assert "guided backpropagation" not in page
+    assert (
+        main(["explain", "run", "--on", "train", "--saliency", "guided_backprop", "attention", "--out", "two.html"])
+        == 0
+    )
+    both = (tmp_path / "two.html").read_text()
+    assert "own attention module" in both and "guided backpropagation" in both
+    assert "guided backprop and attention" in both  # how well they agree
+    assert "that its critic is most sensitive to, beside those that its own attention module marks" in both
     capsys.readouterr()

@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
 
+import av
 import gymnasium
 import numpy as np
 import pytest
@@ -24,9 +25,11 @@ from torch import Tensor
 from chromium import visit
 from foveal.errors import FovealError
 from foveal.report import Attention, Curve, Moment, Training, charts, demo_page, explain, look, page, pictures
+from foveal.report.agreement import agreement
 from foveal.report.attention import _Thinned
 from foveal.report.demo import duration
 from foveal.report.explain import explain_page
+from foveal.report.panels import episodes
 from foveal.results import Condition, Episode, Results, machine, versions
 from foveal.statistics import summary
 
@@ -122,6 +125,42 @@ def test_attention_of_a_critic_whose_saliency_is_known() -> None:
     assert [m.step for m in found.moments] == list(range(20))
 
 
+def test_several_maps_share_their_episode() -> None:
+    found = look(Square(), ["train"], saliency=["gradient", "guided_backprop"], moments=20, progress=False)
+    assert [attention.saliency for attention in found] == ["gradient", "guided_backprop"]
+    assert episodes(found) == [tuple(found)]
+    (alone,) = look(Square(), saliency="gradient", moments=20, progress=False)
+    for attention in found:  # the value is linear, so both maps are the block
+        assert attention.episode == alone.episode
+        for moment, expected in zip(attention.moments, alone.moments, strict=True):
+            np.testing.assert_array_equal(moment.strength, expected.strength)
+            np.testing.assert_array_equal(moment.frame, expected.frame)
+        assert attention.weight == pytest.approx(0.5)  # of the block, half is the agent
+    assert agreement(*found).tolist() == pytest.approx([1.0] * 20)
+
+
+def test_agreement_is_the_correlation_of_the_strengths() -> None:
+    one = an_attention("train", None)
+    moments = [replace(moment, strength=7 - 2 * moment.strength) for moment in one.moments]
+    other = replace(one, moments=tuple(moments))
+    assert agreement(one, other).tolist() == pytest.approx([-1.0] * 10)
+    later = agreement(one, other, later=3)
+    strengths = np.stack([moment.strength.ravel() for moment in one.moments])
+    wanted = [-np.corrcoef(strengths[i], strengths[(i + 3) % 10])[0, 1] for i in range(10)]
+    assert later.tolist() == pytest.approx(wanted, abs=1e-6)
+    moments[4] = replace(moments[4], strength=np.ones((SIDE, SIDE), np.float32))  # constant: nothing to correlate
+    assert len(agreement(one, replace(one, moments=tuple(moments)))) == 9
+
+
+def test_the_share_of_saliency_on_the_agent() -> None:
+    one = an_attention("train", None)
+    mask, strength = np.zeros((SIDE, SIDE), bool), np.ones((SIDE, SIDE), np.float32)
+    mask[:4], strength[:2] = True, 5.0
+    found = replace(one, moments=(replace(one.moments[0], agent=mask, strength=strength),))
+    assert found.weight == pytest.approx((2 * 5 + 2) / (2 * 5 + 30))
+    assert replace(one, moments=(replace(one.moments[0], agent=None),)).weight is None
+
+
 def test_looking_is_repeatable_and_takes_fewer_moments_when_asked() -> None:
     first, again = (look(Square(), moments=6, progress=False)[0] for _ in range(2))
     assert [m.step for m in first.moments] == [0, 4, 8, 12, 16]
@@ -148,6 +187,9 @@ def test_discrete_actions_and_vectors_reach_the_critic() -> None:
         ({"quantile": 1.0}, "quantile"),
         ({"moments": 0}, "moment"),
         ({"on": "color_herd"}, "color_hard"),
+        ({"saliency": ["gradient", "gradient"]}, "named twice"),
+        ({"saliency": ["gradient", "attention"]}, "no attention module"),
+        ({"saliency": []}, "no saliency map is named"),
     ],
 )
 def test_bad_requests_are_refused(options: dict[str, Any], message: str) -> None:
@@ -192,6 +234,8 @@ def test_pictures_show_what_they_should() -> None:
     assert np.array_equal(kept[2, 3], frame[2, 3])
     assert kept[~mask].max() <= 53  # 0.16 * 255 + 12
     assert np.array_equal(decoded(pictures.png(frame)), frame)
+    faint = pictures.heat(frame, np.full((8, 8), 0.5, np.float32), brightest=8.0)
+    assert faint.astype(int).sum() < pictures.heat(frame, np.full((8, 8), 0.5, np.float32)).astype(int).sum()
     blank = pictures.heat(frame, np.zeros((8, 8), np.float32))
     assert np.array_equal(blank[..., 0], blank[..., 1])  # grey where nothing is salient
     strong = np.zeros((8, 8), np.float32)
@@ -345,7 +389,14 @@ def explained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return explain(Square(), "train", path, frames=3, moments=10, progress=False)
 
 
-@pytest.fixture(params=["demo", "explained"])
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("compared") / "explain.html"
+    maps = ["gradient", "guided_backprop"]
+    return explain(Square(), "train", path, frames=3, moments=10, saliency=maps, progress=False)
+
+
+@pytest.fixture(params=["demo", "explained", "compared"])
 def any_page(request: pytest.FixtureRequest) -> Path:
     return Path(request.getfixturevalue(request.param))
 
@@ -415,6 +466,46 @@ def test_explain_tells_the_ratio(explained: Path) -> None:
     assert explained.is_absolute()
 
 
+def test_a_comparison_tells_shares_and_agreement(compared: Path) -> None:
+    text = " ".join(re.sub(r"<[^>]*>", " ", compared.read_text(encoding="utf-8")).split())
+    for name in ("gradient", "guided backprop"):
+        assert f"train {name} 50.0 % 50.0 % 3.1 % 16.0×" in text  # noqa: RUF001
+    assert "gradient and guided backprop 1.00 1.00 at other moments" in text
+    assert "the 5 % of pixels with the highest saliency in that map" in text
+    assert text.count("mask of guided backprop") == 2  # strip and player
+    read = Reader(compared.read_text(encoding="utf-8"))
+    keys = [attributes["data-layer"] for attributes in read.all("input") if "data-layer" in attributes]
+    assert keys == ["frame", "saliency-0", "mask-0", "saliency-1", "mask-1"]
+    assert len([a for a in read.all("img") if a["alt"]]) == 5 * 3
+
+
+def test_a_film_has_every_step_and_the_page_as_many_as_asked_for(tmp_path: Path) -> None:
+    page = explain(Square(), "train", tmp_path / "x.html", moments=6, video=tmp_path / "x.mp4", progress=False)
+    steps = json.loads(re.findall(r'"steps":(\[[^]]*\])', page.read_text(encoding="utf-8"))[0])
+    assert steps == [0, 4, 8, 12, 16]
+    with av.open(str(tmp_path / "x.mp4")) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert len(frames) == 20
+    assert frames[0].shape == (14 * SIDE, 2 * 14 * SIDE, 3)  # 448 pixels high
+    right = frames[0][:, 14 * SIDE :].reshape(SIDE, 14, SIDE, 14, 3).mean((1, 3))
+    colour = np.ptp(right, axis=2) > 90
+    assert colour[9:15, 9:15].all() and not colour[18:].any()
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"on": ["train", "color_hard"], "video": "x.mp4"}, "shows one condition, and there are 2: .* --on color_hard"),
+        ({"video": "x.gif"}, "call it x.mp4, not x.gif"),
+    ],
+)
+def test_explain_refuses_a_bad_film_before_any_work(tmp_path: Path, options: dict[str, Any], message: str) -> None:
+    agent = Square()
+    with pytest.raises(FovealError, match=message):
+        explain(agent, out=tmp_path / "x.html", progress=False, **options)
+    assert not agent.seen and not list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize("frames", [0, 9])
 def test_explain_refuses_a_strip_that_is_no_strip(tmp_path: Path, frames: int) -> None:
     with pytest.raises(FovealError, match="frames"):
@@ -459,10 +550,10 @@ def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
     assert "hacked" not in found["title"]
     for player in found["players"]:
         assert player["shown"]
-        assert player["painted"] == [True] * 3
-        assert player["first"].startswith("step 0 of")
+        assert len(player["painted"]) in {3, 5} and all(player["painted"])
+        assert re.fullmatch(r"step 0 of \d+ · Q -?\d+\.\d · return so far 0\.0", player["first"])
         assert player["last"] != player["first"]
-        assert player["layers"] == [True, True, False]
+        assert player["layers"] == [True] * (len(player["painted"]) - 1) + [False]
         assert player["button"] == "Pause"
 
 

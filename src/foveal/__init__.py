@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from foveal.errors import FovealError
     from foveal.evaluation import evaluate, random_returns
     from foveal.loading import load
-    from foveal.report import explain
+    from foveal.report.explain import explain
     from foveal.results import Results
     from foveal.training import Callback
 

@@ -185,6 +185,12 @@ class AtariAgent:
         """(N, 4, 84, 84) floating point in [0, 255] -> (N,) state values, with a graph back to the frames."""
         return self.policy.predict_values(obs)[:, 0]
 
+    @property
+    def has_attention(self) -> bool:
+        """Whether its encoder has attention, whose map ``attention`` gives."""
+        extractor: Any = self.policy.features_extractor
+        return extractor.encoder.rendering is not None
+
     def attention(self, obs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the encoder attends to.
 

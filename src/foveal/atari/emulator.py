@@ -10,6 +10,8 @@ from ale_py import Action
 from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
+from foveal.atari.maps import SCREEN
+
 FRAME_SKIP = 4
 SIZE = 84
 MOST_NOOPS = 30
@@ -26,7 +28,7 @@ class Moment(NamedTuple):
     """What one agent step shows.
 
     Attributes:
-        frame: (84, 84) ``uint8``, the maximum of the last two emulator frames, grey.
+        frame: (84, 84) ``uint8``, the maximum of the last two emulator frames, grey; or (210, 160, 3) in colour.
         reward: points, unclipped.
         lives: left; 0 in games that know none.
         over: the game is over.
@@ -49,17 +51,20 @@ class Emulator:
     Args:
         rom: ale-py's name of the game.
         frame_limit: emulator frames after which a game is cut off.
+        in_color: show the whole screen in colour, for people, instead of what agents see. It is the same game.
     """
 
-    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT) -> None:
+    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False) -> None:
+        height, width = SCREEN if in_color else (SIZE, SIZE)
         self._native = AtariVectorEnv(
             rom,
             1,
             num_threads=1,
             stack_num=1,
             frameskip=FRAME_SKIP,
-            img_height=SIZE,
-            img_width=SIZE,
+            img_height=height,
+            img_width=width,
+            grayscale=not in_color,
             noop_max=MOST_NOOPS + 1,  # which ale-py never reaches
             use_fire_reset=False,
             reward_clipping=False,

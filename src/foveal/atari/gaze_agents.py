@@ -13,7 +13,7 @@ from foveal.atari.gaze_maps import Look
 from foveal.atari.screens import SIDE, STACK
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.saliency import gradient
+from foveal.saliency import SALIENCY
 
 
 @runtime_checkable
@@ -21,14 +21,18 @@ class Looker(Protocol):
     """What a comparison with gaze needs of an agent.
 
     Attributes:
-        env_id: such as ``atari/breakout``.
-        encoder_name: of its network.
         device: of its network.
     """
 
-    env_id: str
-    encoder_name: str
     device: torch.device
+
+    @property
+    def env_id(self) -> str:
+        """Such as ``atari/breakout``."""
+
+    @property
+    def encoder_name(self) -> str:
+        """Of its network."""
 
     def attention(self, obs: Any) -> Any:
         """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
@@ -47,16 +51,21 @@ def attention_look(agent: Looker) -> Look:
     return agent.attention
 
 
-def gradient_look(agent: Looker) -> Look:
-    """Magnitude of the gradient of the state's value, summed over the four pictures of the observation."""
+def post_hoc_look(agent: Looker, name: str = "gradient") -> Look:
+    """Magnitude of a map of ``foveal.saliency`` of the state's value, summed over the four pictures of an observation.
+
+    Raises:
+        FovealError: there is no such map.
+    """
+    saliency = SALIENCY.get(name)
 
     def look(obs: NDArray[np.uint8]) -> Tensor:
-        return gradient(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
+        return saliency(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
 
     return look
 
 
-KINDS = {"attention": attention_look, "gradient": gradient_look}
+KINDS = {"attention": attention_look, "gradient": post_hoc_look}
 
 
 def looks_of(agent: object, name: str, kinds: tuple[str, ...]) -> dict[str, Look]:

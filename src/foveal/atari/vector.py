@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import VecEnv
 from foveal import checkpoint
 from foveal.atari import games
 from foveal.atari.emulator import FRAME_LIMIT, SIZE, Emulator, Moment, replay
+from foveal.atari.maps import SCREEN
 
 STACK = 4
 _NOTHING, _FIRE, _SECOND = 0, 1, 2  # actions of every minimal set that has FIRE
@@ -37,6 +38,7 @@ class AtariVecEnv(VecEnv):
         life_loss: a lost life ends an episode.
         clip_rewards: rewards are -1, 0 or 1; scores never are.
         frame_limit: emulator frames after which a game is cut off, which is no termination.
+        in_color: observations are whole screens in colour, (count, 4, 210, 160, 3), for people to look at.
 
     Raises:
         FovealError: the extra is missing, or there is no such game.
@@ -53,17 +55,19 @@ class AtariVecEnv(VecEnv):
         life_loss: bool = True,
         clip_rewards: bool = True,
         frame_limit: int = FRAME_LIMIT,
+        in_color: bool = False,
     ) -> None:
         self.env_id = games.env_id(env)
         self.life_loss = life_loss
         self.clip_rewards = clip_rewards
         self._random = np.random.default_rng(seed)
-        self._emulators = [Emulator(games.rom(self.env_id), frame_limit) for _ in range(count)]
-        self._stacks = np.zeros((count, STACK, SIZE, SIZE), np.uint8)  # oldest first
+        self._emulators = [Emulator(games.rom(self.env_id), frame_limit, in_color=in_color) for _ in range(count)]
+        shape = (STACK, *SCREEN, 3) if in_color else (STACK, SIZE, SIZE)
+        self._stacks = np.zeros((count, *shape), np.uint8)  # oldest first
         self._lives = [0] * count
         self._scores = [0] * count
         self._lengths = [0] * count
-        observations = spaces.Box(0, 255, (STACK, SIZE, SIZE), np.uint8)
+        observations = spaces.Box(0, 255, shape, np.uint8)
         super().__init__(count, observations, spaces.Discrete(self._emulators[0].actions))
 
     # --- stepping -------------------------------------------------------------------------------------------------
@@ -184,6 +188,11 @@ class AtariVecEnv(VecEnv):
     def observation(self) -> NDArray[np.uint8]:
         """(count, 4, 84, 84): what the games show now."""
         return self._stacks.copy()
+
+    @property
+    def scores(self) -> list[int]:
+        """Points of every running game so far."""
+        return list(self._scores)
 
     # --- the rest of the interface --------------------------------------------------------------------------------
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,14 +29,14 @@ _FAINT, _STRONG = np.array([200, 30, 0], np.float32), np.array([255, 240, 90], n
 
 
 def write_attention_video(
-    path: str | Path, frames: Iterable[Picture], maps: Tensor, *, fps: int = FRAMES_PER_SECOND, zoom: int = 2
+    path: str | Path, frames: Iterable[Picture], *maps: Tensor, fps: int = FRAMES_PER_SECOND, zoom: int = 2
 ) -> Path:
-    """An mp4 of the game on the left, and on the right in grey with what the agent looks at in colour.
+    """An mp4 of the game on the left, and beside it in grey with what the agent looks at in colour.
 
     Args:
         path: the film.
         frames: one (H, W, 3) ``uint8`` picture for each map; they need not be in memory at once.
-        maps: (N, h, w) in [0, 1], scaled over the recording; resized to the frames.
+        maps: (N, h, w) in [0, 1], scaled over the recording; resized to the frames. Several stand side by side.
         fps: frames a second.
         zoom: every pixel becomes a square of so many pixels.
 
@@ -123,12 +123,13 @@ def _codec() -> tuple[str, dict[str, str]]:
     raise FovealError(f"this FFmpeg can write neither of {', '.join(name for name, _ in CODECS)}: reinstall av")
 
 
-def _side_by_side(frames: Iterable[Picture], maps: Tensor, zoom: int) -> Iterator[Picture]:
-    for frame, attention in itertools.zip_longest(frames, maps):
-        if frame is None or attention is None:
+def _side_by_side(frames: Iterable[Picture], maps: Sequence[Tensor], zoom: int) -> Iterator[Picture]:
+    for frame, *looks in itertools.zip_longest(frames, *maps):
+        if frame is None or any(attention is None for attention in looks):
             raise FovealError(
-                f"a film wants one map for every frame: there are {len(maps)} maps, and not as many frames"
+                f"a film wants one map for every frame: there are {len(maps[0])} maps, and not as many frames"
             )
-        strength = resize_maps(attention[None], frame.shape[:2])[0].float().cpu().numpy()  # (H, W)
-        both = np.concatenate([frame, overlay(frame, strength)], axis=1)  # (H, 2 W, 3)
-        yield both.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        size = frame.shape[:2]
+        strengths = [resize_maps(attention[None], size)[0].float().cpu().numpy() for attention in looks]  # (H, W)
+        row = np.concatenate([frame, *(overlay(frame, strength) for strength in strengths)], axis=1)
+        yield row.repeat(zoom, axis=0).repeat(zoom, axis=1)

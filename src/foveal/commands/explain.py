@@ -11,38 +11,43 @@ import tyro
 
 from foveal.atari.agent import AtariAgent
 from foveal.commands.plugins import import_plugins
-from foveal.errors import FovealError
+from foveal.evaluation import TRAIN
 from foveal.loading import load
 from foveal.report import explain
+
+EVERYWHERE = (TRAIN, "color_hard", "video_hard")
 
 
 @dataclass(frozen=True)
 class ExplainOptions:
-    """One self-contained page: frames, saliency and masks of an episode under each perturbation.
+    """One self-contained page: frames, saliency and masks of an episode under each perturbation, or of one game.
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: "train" and names of perturbations.
+        on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default.
         out: the page.
         frames: still pictures per episode.
         seed: of the environments; by default the training seed + 42.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the page says so.
         quality: of rendering: exact, fast or draft; by default as in training.
-        saliency: name of the map: guided_backprop, gradient, or attention for that of the agent's own attention module.
+        saliency: names of maps: guided_backprop (the default), gradient, or attention for that of the agent's own
+            attention module; several are compared. An Atari agent's default is attention, if it has that, and gradient.
         quantile: of the mask; by default the agent's own.
+        video: also write this mp4 of every step, frame and maps side by side; of one condition alone.
         device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods, maps or perturbations.
     """
 
     agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
-    on: tuple[str, ...] = ("train", "color_hard", "video_hard")
+    on: tuple[str, ...] = EVERYWHERE
     out: Path = Path("explain.html")
     frames: int = 6
     seed: int | None = None
     data: Path | None = None
     quality: str | None = None
-    saliency: str = "guided_backprop"
+    saliency: tuple[str, ...] = ()
     quantile: float | None = None
+    video: Path | None = None
     device: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
@@ -51,17 +56,18 @@ def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
     agent = load(options.agent, device=options.device)
-    if isinstance(agent, AtariAgent):
-        raise FovealError(f"{options.agent} is an Atari agent: its maps come from agent.attention and agent.values")
     page = explain(
         agent,
-        options.on,
+        (TRAIN,) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on,
         options.out,
         frames=options.frames,
         seed=options.seed,
         data=options.data,
         quality=options.quality,
-        saliency=options.saliency,
+        saliency=options.saliency or None,
         quantile=options.quantile,
+        video=options.video,
     )
+    if options.video is not None:
+        print(f"wrote {options.video}")
     print(page)

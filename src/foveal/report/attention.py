@@ -26,6 +26,8 @@ DEFAULT_QUANTILE = 0.95
 BUILT_IN = "attention"
 """Name of the map that an attention module inside the agent makes by itself, beside those of ``foveal.saliency``."""
 
+DEFAULT_MAP = "guided_backprop"
+
 _AT_ONCE = 16  # observations per backward pass; bounds memory, not the result
 
 
@@ -48,28 +50,52 @@ class Moment:
         step: agent steps before it.
         frame: (H, W, 3) ``uint8``, the latest frame of the observation.
         strength: (H, W) saliency of that frame: the largest absolute value among its colour channels.
-        mask: (H, W) the frame's pixels at or above the quantile.
-        value: of the first critic head for the action taken.
+        mask: (H, W) the frame's pixels at or above the quantile; None in games, which have no quantile.
+        value: of the first critic head for the action taken, or of the state.
         agent: (H, W) the agent's own pixels, or None where the environment can't tell.
     """
 
     step: int
     frame: Picture
     strength: NDArray[np.float32]
-    mask: NDArray[np.bool_]
+    mask: NDArray[np.bool_] | None
     value: float
     agent: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True)
+class Wording:
+    """What the numbers of an episode are called.
+
+    Attributes:
+        symbol, value: of ``Moment.value``.
+        total: of the sum of rewards.
+        reward: of a step.
+        digits: of the total, behind the point.
+    """
+
+    symbol: str
+    value: str
+    total: str
+    reward: str
+    digits: int
+
+
+CRITIC = Wording("Q", "critic's value", "return", "reward per step", 1)
+GAME = Wording("V", "value of the state", "score", "points per step", 0)
+
+
+@dataclass(frozen=True)
 class Attention:
-    """One episode under one perturbation, with moments at even distances.
+    """One episode under one perturbation as one map shows it, with moments at even distances.
 
     Attributes:
         environment: its id.
         perturbation, source: as in ``foveal.results.Condition``.
         rewards: (length,) one per agent step.
-        saliency, quantile: how maps and masks were made.
+        saliency, quantile: how maps and masks were made; None where there are no masks.
+        brightest: strength that gets the brightest colour in all pictures; None if each has its own.
+        wording: what the numbers are called.
     """
 
     environment: str
@@ -79,12 +105,15 @@ class Attention:
     rewards: NDArray[np.float64]
     moments: tuple[Moment, ...]
     saliency: str
-    quantile: float
+    quantile: float | None
+    brightest: float | None = None
+    wording: Wording = CRITIC
 
     @property
     def precision(self) -> float | None:
         """Share of the mask that lies on the agent's own pixels, averaged over the moments; None if nobody can tell."""
-        return _mean(float(m.agent[m.mask].mean()) for m in self.moments if m.agent is not None)
+        told = [(m.agent, m.mask) for m in self.moments if m.agent is not None and m.mask is not None]
+        return _mean(float(agent[mask].mean()) for agent, mask in told)
 
     @property
     def share(self) -> float | None:
@@ -96,10 +125,16 @@ class Attention:
         """Precision over share: how many times as often as by chance the mask lies on the agent."""
         return self.precision / self.share if self.precision is not None and self.share else None
 
-    def evenly(self, count: int) -> list[Moment]:
-        """``count`` moments from the first to the last, or all if there are fewer."""
+    @property
+    def weight(self) -> float | None:
+        """Share of all saliency that lies on the agent's own pixels, averaged over the moments; None as above."""
+        told = [(m.agent, m.strength) for m in self.moments if m.agent is not None and m.strength.any()]
+        return _mean(float(strength[agent].sum() / strength.sum()) for agent, strength in told)
+
+    def evenly(self, count: int) -> list[int]:
+        """Where ``count`` moments from the first to the last are, or all if there are fewer."""
         wanted = np.linspace(0, len(self.moments) - 1, min(count, len(self.moments)))
-        return [self.moments[int(index)] for index in wanted.round()]
+        return [int(index) for index in wanted.round()]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the pictures."""
@@ -126,7 +161,7 @@ def look(
     data: str | Path | None = None,
     quality: str | None = None,
     env: EnvLike | None = None,
-    saliency: str = "guided_backprop",
+    saliency: str | Sequence[str] = DEFAULT_MAP,
     quantile: float | None = None,
     progress: bool = True,
 ) -> list[Attention]:
@@ -135,11 +170,15 @@ def look(
     Args:
         agent: acts deterministically.
         moments: at most this many per episode, at even distances.
-        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module.
+        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module; or
+            several names, to compare them.
         quantile: of the mask; by default the agent's own, or 0.95 if its method has none.
         progress: show a bar.
 
     The other arguments are those of ``foveal.evaluate``.
+
+    Returns:
+        One for each perturbation and map; those of one perturbation share their episode and stand together.
 
     Raises:
         FovealError: as ``foveal.evaluate``; also for an unknown map or one that the agent lacks, a quantile outside
@@ -151,10 +190,25 @@ def look(
     if moments < 1:
         raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
     seed = agent.seed + SEED_OFFSET if seed is None else seed
-    watcher = _Watcher(agent, _map_of(agent, saliency), saliency, quantile, moments)
+    watcher = _Watcher(agent, {name: _map_of(agent, name) for name in map_names(saliency)}, quantile, moments)
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
     bar = tqdm(plan.perturbations, desc="looking", unit="episode", disable=not progress)
-    return [watcher.watch(plan, perturbation) for perturbation in bar]
+    return [attention for perturbation in bar for attention in watcher.watch(plan, perturbation)]
+
+
+def map_names(saliency: str | Sequence[str]) -> tuple[str, ...]:
+    """One or several maps by name.
+
+    Raises:
+        FovealError: there is none, or one is named twice.
+    """
+    names = (saliency,) if isinstance(saliency, str) else tuple(saliency)
+    if not names:
+        raise FovealError(f"no saliency map is named: name {BUILT_IN!r} or one of {', '.join(SALIENCY.names())}")
+    twice = [name for name in names if names.count(name) > 1]
+    if twice:
+        raise FovealError(f"the saliency map {twice[0]!r} is named twice; name every map once")
+    return names
 
 
 @dataclass(frozen=True)
@@ -168,14 +222,13 @@ class _Seen:
 class _Watcher:
     """Plays an episode, keeps some of its observations, and takes their saliency afterwards in batches."""
 
-    def __init__(self, agent: Critic, saliency: SaliencyMap, name: str, quantile: float, moments: int) -> None:
+    def __init__(self, agent: Critic, maps: Mapping[str, SaliencyMap], quantile: float, moments: int) -> None:
         self._agent = agent
-        self._saliency = saliency
-        self._name = name
+        self._maps = maps
         self._quantile = quantile
         self._moments = moments
 
-    def watch(self, plan: Plan, perturbation: str) -> Attention:
+    def watch(self, plan: Plan, perturbation: str) -> Iterator[Attention]:
         with plan.open(perturbation) as env:
             seen = _Thinned(self._moments, env.spec_info.max_agent_steps)
             rewards: list[float] = []
@@ -188,22 +241,23 @@ class _Watcher:
             episode = rollout(env, act, seed=plan.seed, watch=lambda *step: rewards.append(step[2]))
             info = env.spec_info
             shown = seen.even()
-        return Attention(
-            environment=info.id,
-            perturbation=perturbation,
-            source=info.perturbation_source,
-            episode=episode,
-            rewards=np.array(rewards),
-            moments=tuple(self._see(shown)),
-            saliency=self._name,
-            quantile=self._quantile,
-        )
+        for name, saliency in self._maps.items():
+            yield Attention(
+                environment=info.id,
+                perturbation=perturbation,
+                source=info.perturbation_source,
+                episode=episode,
+                rewards=np.array(rewards),
+                moments=tuple(self._see(shown, saliency)),
+                saliency=name,
+                quantile=self._quantile,
+            )
 
-    def _see(self, seen: Sequence[_Seen]) -> Iterator[Moment]:
+    def _see(self, seen: Sequence[_Seen], saliency: SaliencyMap) -> Iterator[Moment]:
         for start in range(0, len(seen), _AT_ONCE):
-            yield from self._see_at_once(seen[start : start + _AT_ONCE])
+            yield from self._see_at_once(seen[start : start + _AT_ONCE], saliency)
 
-    def _see_at_once(self, seen: Sequence[_Seen]) -> Iterator[Moment]:
+    def _see_at_once(self, seen: Sequence[_Seen], saliency: SaliencyMap) -> Iterator[Moment]:
         device = self._agent.device
         images = torch.as_tensor(np.stack([_image(s.observation) for s in seen]), device=device).float()  # (B, C, H, W)
         actions = _tensor([s.action for s in seen], device)  # (B, A) or (B,)
@@ -213,7 +267,7 @@ class _Watcher:
         def first_head(pixels: Tensor) -> Tensor:
             return self._agent.values(pixels, actions, vector)[0]  # (B,)
 
-        maps = self._saliency(first_head, images)  # (B, C, H, W)
+        maps = saliency(first_head, images)  # (B, C, H, W)
         masks = quantile_mask(maps, self._quantile)[:, -1].cpu().numpy()  # (B, H, W), of the latest frame
         strengths = maps[:, -CHANNELS:].abs().amax(dim=1).float().cpu().numpy()  # (B, H, W)
         with torch.no_grad():

@@ -12,7 +12,7 @@ from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
 from foveal.report.attention import Attention
 from foveal.report.charts import intervals, learning_curve, legend, responsive
-from foveal.report.explain import footer, pre, provenance
+from foveal.report.closing import footer, pre, provenance
 from foveal.report.page import TIMES, Child, Html, definitions, details, element, table, write_page
 from foveal.report.panels import attention_panel, mark, precision_table, reading_guide
 from foveal.results import Condition, Results, write_json
@@ -130,7 +130,7 @@ def demo_page(
         element("p", _attention_text(attentions)),
         reading_guide(attentions[0].saliency, attentions[0].quantile),
         precision_table(attentions) if attentions[0].precision is not None else None,
-        [attention_panel(a, stills, f"episode-{index}") for index, a in enumerate(attentions)],
+        [attention_panel([a], stills, f"episode-{index}") for index, a in enumerate(attentions)],
         element("h2", "Everything behind this page"),
         element(
             "p",

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-import json
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from foveal.atari.agent import AtariAgent
 from foveal.errors import FovealError
 from foveal.evaluation import TRAIN, EnvLike, describe_agent
-from foveal.report.attention import BUILT_IN, Attention, Critic, look
-from foveal.report.page import Html, details, element, write_page
-from foveal.report.panels import MOST_STILLS, attention_panel, precision_table, reading_guide
-from foveal.results import describe_policy, machine, now, versions
+from foveal.report.agreement import agreement_table, comparison_table
+from foveal.report.attention import BUILT_IN, DEFAULT_MAP, Attention, Critic, look
+from foveal.report.closing import footer, provenance
+from foveal.report.film import check_film, film_of
+from foveal.report.games import explain_game
+from foveal.report.page import Html, element, write_page
+from foveal.report.panels import MOST_STILLS, attention_panel, episodes, precision_table, reading_guide
+from foveal.results import describe_policy
+
+EVERY_STEP = 1_000_000
+"""Moments of an episode that is filmed: more than it has."""
 
 
 def explain(
-    agent: Critic,
+    agent: Critic | AtariAgent,
     on: str | Sequence[str] = TRAIN,
     out: str | Path = "explain.html",
     *,
@@ -26,11 +34,15 @@ def explain(
     data: str | Path | None = None,
     quality: str | None = None,
     env: EnvLike | None = None,
-    saliency: str = "guided_backprop",
+    saliency: str | Sequence[str] | None = None,
     quantile: float | None = None,
+    video: str | Path | None = None,
     progress: bool = True,
 ) -> Path:
     """Play one episode under each perturbation and write a page that shows what the critic looks at.
+
+    An Atari agent plays one game, with actions drawn from its policy, and the page shows its own attention, where it
+    has that, beside the gradient of its value. ``data``, ``quality``, ``env`` and ``quantile`` are not for games.
 
     Args:
         agent: the policy, and the critic whose first head is explained.
@@ -38,8 +50,11 @@ def explain(
         out: the page, one file that needs no other.
         frames: still pictures per episode, 1 to 8.
         moments: at most so many pictures per episode in the player.
-        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module.
+        saliency: name of a map in ``foveal.saliency``, or "attention" for that of the agent's own attention module; or
+            several names, to compare them. By default "guided_backprop"; for an Atari agent "attention", if it has
+            that, and "gradient".
         quantile: of the mask; by default the agent's own, or 0.95 if its method has none.
+        video: also write an mp4 of every step, frame and maps side by side; of one perturbation alone.
 
     ``seed``, ``data``, ``quality``, ``env`` and ``progress`` are those of ``foveal.evaluate``.
 
@@ -48,23 +63,38 @@ def explain(
 
     Raises:
         FovealError: as ``foveal.evaluate``; also for an unknown saliency map or one that the agent lacks, a bad
-            quantile or number of pictures, and where the page can't be written.
+            quantile or number of pictures, a film of several perturbations, and where page or film can't be written.
     """
     if not 1 <= frames <= MOST_STILLS:
         raise FovealError(f"frames must be 1 to {MOST_STILLS}, not {frames}")
     check_writable(out)
+    if video is not None:
+        check_film(video)
+        check_writable(video)
+    moments = max(moments, frames)
+    if isinstance(agent, AtariAgent):
+        if on not in (TRAIN, [TRAIN], (TRAIN,)) or any(x is not None for x in (data, quality, env, quantile)):
+            raise FovealError(f"{agent.env_id} is explained on {TRAIN!r} alone, without data, quality, env or quantile")
+        return explain_game(
+            agent, out, frames=frames, moments=moments, seed=seed, saliency=saliency, video=video, progress=progress
+        )
+    if video is not None and not isinstance(on, str) and len(on) > 1:
+        raise FovealError(f"a film shows one condition, and there are {len(on)}: name one, e.g. --on {on[-1]}")
     attentions = look(
         agent,
         on,
-        moments=max(moments, frames),
+        moments=moments if video is None else EVERY_STEP,
         seed=seed,
         data=data,
         quality=quality,
         env=env,
-        saliency=saliency,
+        saliency=DEFAULT_MAP if saliency is None else saliency,
         quantile=quantile,
         progress=progress,
     )
+    if video is not None:
+        film_of(video, attentions)
+        attentions = [dataclasses.replace(a, moments=a.moments[:: -(-len(a.moments) // moments)]) for a in attentions]
     return explain_page(out, attentions, describe_agent(agent), configuration(agent), frames=frames)
 
 
@@ -83,6 +113,7 @@ def explain_page(
         config: everything the agent was made with.
     """
     first = attentions[0]
+    played = episodes(attentions)
     title = f"What {describe_policy(policy)} looks at in {first.environment}"
     heading = [f"What {_name(policy)} looks at in ", element("code", first.environment)]
     return write_page(
@@ -90,36 +121,15 @@ def explain_page(
         title,
         element("p", "foveal explain", class_="over"),
         element("h1", heading),
-        element("p", _lede(first, policy), class_="lede"),
-        precision_table(attentions) if any(a.precision is not None for a in attentions) else None,
+        element("p", _lede(played[0], policy), class_="lede"),
+        _tables(attentions),
         element("h2", "How to read the pictures"),
-        reading_guide(first.saliency, first.quantile),
+        reading_guide([attention.saliency for attention in played[0]], first.quantile),
         element("h2", "One episode under each condition"),
-        [attention_panel(a, frames, f"episode-{index}") for index, a in enumerate(attentions)],
+        [attention_panel(episode, frames, f"episode-{index}") for index, episode in enumerate(played)],
         provenance(config),
         footer(),
     )
-
-
-def provenance(config: Mapping[str, Any], *more: Html) -> Html:
-    """Closed sections with the configuration and with what the page was made on."""
-    return element(
-        "section",
-        details("Configuration", pre(config)),
-        more,
-        details("Machine and versions", pre({"machine": machine(), "versions": versions()})),
-        class_="provenance",
-    )
-
-
-def pre(content: object) -> Html:
-    """Anything JSON-able, laid out for people."""
-    return element("pre", element("code", json.dumps(content, indent=2, ensure_ascii=False, default=str)), tabindex=0)
-
-
-def footer() -> Html:
-    """When and by what the page was written."""
-    return element("footer", f"Written by foveal {versions().get('foveal', '')} on {now()}.")
 
 
 def configuration(agent: Any) -> dict[str, Any]:
@@ -148,12 +158,21 @@ def _name(policy: Mapping[str, Any]) -> str:
     return "the agent" if method in (None, "none") else str(method).upper()
 
 
-def _lede(attention: Attention, policy: Mapping[str, Any]) -> str:
-    kept = f"{100 * (1 - attention.quantile):.3g} %"
-    own = attention.saliency == BUILT_IN
-    pixels = "that its own attention module marks" if own else "that its critic is most sensitive to"
+def _tables(attentions: Sequence[Attention]) -> list[Html]:
+    """What there is to measure: where masks lie, and how well several maps agree."""
+    several = len(attentions) > len(played := episodes(attentions))
+    tables = [agreement_table(played)] if several else []
+    if any(attention.precision is not None for attention in attentions):
+        tables.insert(0, comparison_table(played) if several else precision_table(attentions))
+    return tables
+
+
+def _lede(episode: Sequence[Attention], policy: Mapping[str, Any]) -> str:
+    kept = "" if episode[0].quantile is None else f"{100 * (1 - episode[0].quantile):.3g} %"
+    own, post_hoc = "that its own attention module marks", "that its critic is most sensitive to"
+    told = dict.fromkeys(own if attention.saliency == BUILT_IN else post_hoc for attention in episode)
     return (
         f"One episode of the deterministic policy ({describe_policy(policy)}) under each condition, with the pixels "
-        f"{pixels}. The mask keeps the top {kept} of each frame. "
-        f"Evaluation seed {attention.episode.seed}."
+        f"{', beside those '.join(told)}. The mask keeps the top {kept} of each frame. "
+        f"Evaluation seed {episode[0].episode.seed}."
     )

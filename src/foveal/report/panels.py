@@ -2,44 +2,88 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeAlias
 
 import numpy as np
 
 from foveal.report import pictures
-from foveal.report.attention import BUILT_IN, Attention, Moment
+from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, Wording
 from foveal.report.charts import sparkline, sparkline_cursor
 from foveal.report.page import TIMES, Child, Html, data_block, definitions, element, table
 from foveal.report.pictures import Picture
 
-LAYERS: dict[str, Callable[[Moment], Picture]] = {
-    "frame": lambda moment: moment.frame,
-    "saliency": lambda moment: pictures.heat(moment.frame, moment.strength),
-    "mask": lambda moment: pictures.masked(moment.frame, moment.mask),
-}
 MOST_STILLS = 8
 
+Episode: TypeAlias = Sequence[Attention]
+"""One episode as each of several maps shows it."""
 
-def attention_panel(attention: Attention, stills: int, identifier: str) -> Html:
+
+@dataclass(frozen=True)
+class Layer:
+    """What a row of a strip and a view of a player show.
+
+    Attributes:
+        key: tells it from the others inside the page.
+        name: for people.
+        draw: index of a moment -> its picture.
+    """
+
+    key: str
+    name: str
+    draw: Callable[[int], Picture]
+
+
+def map_name(saliency: str) -> str:
+    """A map's name as a phrase."""
+    return saliency.replace("_", " ")
+
+
+def layers(episode: Episode) -> list[Layer]:
+    """The frame, then every map, over the frame in grey, and its mask if it has one."""
+    first = episode[0]
+    game = first.wording is GAME
+    found = [Layer("frame", "game" if game else "frame", lambda index: first.moments[index].frame)]
+    for number, attention in enumerate(episode):
+        several = len(episode) > 1
+        name = map_name(attention.saliency) if several or game else "saliency"
+        found.append(Layer(f"saliency-{number}", name, partial(_heat, attention)))
+        if attention.quantile is not None:
+            key, name = (f"mask-{number}", f"mask of {name}") if several else ("mask", "mask")
+            found.append(Layer(key, name, partial(_masked, attention)))
+    return found
+
+
+def episodes(attentions: Sequence[Attention]) -> list[tuple[Attention, ...]]:
+    """Those of one episode, which stand together, as one group."""
+    groups = itertools.groupby(attentions, key=lambda attention: attention.perturbation)
+    return [tuple(group) for _, group in groups]
+
+
+def attention_panel(episode: Episode, stills: int, identifier: str) -> Html:
     """One episode: a player, and still pictures of moments at even distances.
 
     Args:
-        attention: what was seen.
+        episode: what was seen.
         stills: how many moments to show as still pictures, at most 8.
         identifier: unique in the page, of the player's data.
     """
+    first = episode[0]
     return element(
         "section",
         element(
             "header",
-            element("h3", element("code", attention.perturbation)),
-            mark(attention.source),
-            element("p", _told(attention), class_="quiet"),
+            element("h3", element("code", first.environment if first.wording is GAME else first.perturbation)),
+            mark(first.source),
+            element("p", _told(episode), class_="quiet"),
         ),
-        strip(attention, min(stills, MOST_STILLS)),
-        player(attention, identifier),
-        class_="attention",
+        strip(episode, min(stills, MOST_STILLS)),
+        player(episode, identifier),
+        class_="attention game" if first.wording is GAME else "attention",
     )
 
 
@@ -50,29 +94,37 @@ def mark(source: str | None) -> Html | None:
     return element("span", {"dmc-gb": "DMC-GB", "generated": "generated"}.get(source, source), class_="note")
 
 
-def strip(attention: Attention, count: int) -> Html:
+def strip(episode: Episode, count: int) -> Html:
     """Rows of frames, saliency maps and masks; a column is one moment."""
-    moments = attention.evenly(count)
-    where = f"{attention.environment} under {attention.perturbation}"
+    first = episode[0]
+    chosen = first.evenly(count)
+    steps = [first.moments[index].step for index in chosen]
+    where = f"{first.environment} under {first.perturbation}"
     rows = [
         [
-            element("span", name, class_="rowname"),
-            *(_still(picture(moment), f"{name}, {where}, step {moment.step}") for moment in moments),
+            element("span", layer.name, class_="rowname"),
+            *(
+                _still(layer.draw(index), f"{layer.name}, {where}, step {step}")
+                for index, step in zip(chosen, steps, strict=True)
+            ),
         ]
-        for name, picture in LAYERS.items()
+        for layer in layers(episode)
     ]
-    returns = _returns(attention)
-    when = [_caption(moment, returns[moment.step]) for moment in moments]
+    so_far = _so_far(first)
+    when = [
+        _caption(first.moments[index], so_far[step], first.wording) for index, step in zip(chosen, steps, strict=True)
+    ]
     cells = [*rows, element("span", class_="rowname", aria_hidden="true"), when]
-    return element("div", element("div", cells, class_=f"moments moments-{len(moments)}"), class_="strip", tabindex=0)
+    return element("div", element("div", cells, class_=f"moments moments-{len(chosen)}"), class_="strip", tabindex=0)
 
 
-def player(attention: Attention, identifier: str) -> Html:
+def player(episode: Episode, identifier: str) -> Html:
     """The episode to be played, hidden until the page's script has loaded its pictures."""
-    steps = [moment.step for moment in attention.moments]
-    values = [moment.value for moment in attention.moments]
-    length = attention.episode.length
-    height, width, _ = attention.moments[0].frame.shape
+    first = episode[0]
+    wording, length = first.wording, first.episode.length
+    steps = [moment.step for moment in first.moments]
+    values = [moment.value for moment in first.moments]
+    height, width, _ = first.moments[0].frame.shape
     columns = math.ceil(math.sqrt(len(steps)))
     data = {
         "width": width,
@@ -81,22 +133,23 @@ def player(attention: Attention, identifier: str) -> Html:
         "length": length,
         "steps": steps,
         "values": values,
-        "returns": [float(_returns(attention)[step]) for step in steps],
+        "symbol": wording.symbol,
+        "returns": [float(_so_far(first)[step]) for step in steps],
+        "total": wording.total,
+        "digits": wording.digits,
         "cursor": [sparkline_cursor(step, length) for step in steps],
     }
+    shown = layers(episode)
     views = [
         element(
             "div",
-            element("canvas", width=width, height=height, role="img", aria_label=f"{name}, played"),
-            element("img", src=_sheet(attention, name, columns), alt="", hidden=True),
-            data_layer=name,
+            element("canvas", width=width, height=height, role="img", aria_label=f"{layer.name}, played"),
+            element("img", src=_sheet(layer, len(steps), columns), alt="", hidden=True),
+            data_layer=layer.key,
         )
-        for name in LAYERS
+        for layer in shown
     ]
-    toggles = [
-        element("label", element("input", type="checkbox", checked=True, data_layer=name, autocomplete="off"), name)
-        for name in LAYERS
-    ]
+    toggles = [_toggle(layer) for layer in shown]
     slider = element(
         "input",
         type="range",
@@ -120,8 +173,8 @@ def player(attention: Attention, identifier: str) -> Html:
         ),
         element(
             "div",
-            sparkline("critic's value", steps, values, length),
-            sparkline("reward per step", np.arange(length), attention.rewards, length),
+            sparkline(wording.value, steps, values, length),
+            sparkline(wording.reward, np.arange(length), first.rewards, length),
             class_="lines",
         ),
         class_="player",
@@ -137,8 +190,8 @@ def precision_table(attentions: Sequence[Attention]) -> Html:
         [
             [element("code", a.perturbation), " ", mark(a.source)],
             f"{a.episode.total:.1f}",
-            _percent(a.precision),
-            _percent(a.share),
+            percent(a.precision),
+            percent(a.share),
             "n/a" if a.ratio is None else f"{a.ratio:.1f}{TIMES}",
         ]
         for a in attentions
@@ -151,23 +204,34 @@ def precision_table(attentions: Sequence[Attention]) -> Html:
     return table(caption, head, rows)
 
 
-def reading_guide(saliency: str, quantile: float) -> Html:
-    """What the three pictures of a strip are."""
-    share = f"{100 * (1 - quantile):.3g} %"
-    how = {
-        "guided_backprop": "guided backpropagation of the critic's first head: ReLUs let only positive gradients pass",
-        "gradient": "the plain gradient of the critic's first head",
-        BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
-    }.get(saliency, f"the map {saliency!r} of the critic's first head")
-    brighter = "count for more" if saliency == BUILT_IN else "change the value more"
+def reading_guide(saliency: str | Sequence[str], quantile: float | None) -> Html:
+    """What the pictures of a strip are, of one map or of several."""
+    names = (saliency,) if isinstance(saliency, str) else tuple(saliency)
+    maps = [
+        ("saliency" if len(names) == 1 else map_name(name), f"{map_meaning(name)}; the frame beneath is in grey")
+        for name in names
+    ]
+    if quantile is not None:
+        whose = "the highest saliency" if len(names) == 1 else "the highest saliency in that map"
+        maps.append(("mask", f"the {100 * (1 - quantile):.3g} % of pixels with {whose}, in colour"))
     return definitions(
         [
             ("frame", "what the camera sees; the newest of the stacked frames that the agent acts on"),
-            ("saliency", f"{how}. Brighter pixels {brighter}; the frame beneath is in grey"),
-            ("mask", f"the {share} of pixels with the highest saliency, in colour"),
+            *maps,
         ],
         class_="guide",
     )
+
+
+def map_meaning(saliency: str, value: str = "the critic's first head") -> str:
+    """What a map is made from, and what is bright in it."""
+    how = {
+        "guided_backprop": f"guided backpropagation of {value}: ReLUs let only positive gradients pass",
+        "gradient": f"the plain gradient of {value}",
+        BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
+    }.get(saliency, f"the map {saliency!r} of {value}")
+    brighter = "count for more" if saliency == BUILT_IN else "change the value more"
+    return f"{how}. Brighter pixels {brighter}"
 
 
 def _still(picture: Picture, alt: str) -> Html:
@@ -175,31 +239,51 @@ def _still(picture: Picture, alt: str) -> Html:
     return element("img", src=pictures.png(picture), alt=alt, width=width, height=height, loading="eager")
 
 
-def _caption(moment: Moment, so_far: float) -> Html:
-    told = f"Q {moment.value:.1f}", element("br"), f"return {so_far:.1f}"
+def _toggle(layer: Layer) -> Html:
+    box = element("input", type="checkbox", checked=True, data_layer=layer.key, autocomplete="off")
+    return element("label", box, layer.name)
+
+
+def _heat(attention: Attention, index: int) -> Picture:
+    moment = attention.moments[index]
+    return pictures.heat(moment.frame, moment.strength, attention.brightest)
+
+
+def _masked(attention: Attention, index: int) -> Picture:
+    moment = attention.moments[index]
+    assert moment.mask is not None  # there is a quantile
+    return pictures.masked(moment.frame, moment.mask)
+
+
+def _caption(moment: Moment, so_far: float, wording: Wording) -> Html:
+    told = f"{wording.symbol} {moment.value:.1f}", element("br"), f"{wording.total} {so_far:.{wording.digits}f}"
     return element("span", element("b", f"step {moment.step}"), told, class_="when")
 
 
-def _sheet(attention: Attention, layer: str, columns: int) -> str:
+def _sheet(layer: Layer, count: int, columns: int) -> str:
     """All pictures of one layer in one, which takes less room than each on its own."""
-    return pictures.webp(pictures.sheet([LAYERS[layer](moment) for moment in attention.moments], columns))
+    return pictures.webp(pictures.sheet([layer.draw(index) for index in range(count)], columns))
 
 
-def _told(attention: Attention) -> str:
-    episode = attention.episode
-    told = f"Return {episode.total:.1f} in {episode.length} steps"
-    if attention.ratio is None or attention.precision is None:
+def _told(episode: Episode) -> str:
+    attention = episode[0]
+    played, wording = attention.episode, attention.wording
+    told = f"{wording.total.capitalize()} {played.total:,.{wording.digits}f} in {played.length:,} steps"
+    if attention.wording is GAME:
+        return f"{told}, {'to the end of the game' if played.terminated else 'then cut off after half an hour'}."
+    if len(episode) > 1 or attention.ratio is None or attention.precision is None:
         return f"{told}."
     return (
-        f"{told}. {_percent(attention.precision)} of the mask lies on the agent, "
-        f"which fills {_percent(attention.share)} of the picture ({attention.ratio:.1f}{TIMES} chance)."
+        f"{told}. {percent(attention.precision)} of the mask lies on the agent, "
+        f"which fills {percent(attention.share)} of the picture ({attention.ratio:.1f}{TIMES} chance)."
     )
 
 
-def _returns(attention: Attention) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
-    """(length + 1,) the return so far, before each step."""
+def _so_far(attention: Attention) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """(length + 1,) the sum of rewards before each step."""
     return np.concatenate([[0.0], np.cumsum(attention.rewards)])
 
 
-def _percent(share: float | None) -> str:
+def percent(share: float | None) -> str:
+    """A share in words; None is one that nobody can tell."""
     return "n/a" if share is None else f"{100 * share:.1f} %"

@@ -43,14 +43,15 @@ def colors(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return mixed
 
 
-def heat(frame: Picture, strength: NDArray[np.float32]) -> Picture:
+def heat(frame: Picture, strength: NDArray[np.float32], brightest: float | None = None) -> Picture:
     """A saliency map over its frame in grey.
 
     Args:
         frame: (H, W, 3).
-        strength: (H, W), not negative, any scale: it is divided by its own 99.5 % quantile.
+        strength: (H, W), not negative, any scale.
+        brightest: strength that gets the brightest colour; by default the picture's own 99.5 % quantile.
     """
-    brightest = float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
+    brightest = brightest or float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
     level = np.clip(strength / brightest, 0, 1)[..., None]  # (H, W, 1)
     grey = (frame.astype(np.float32) @ _LUMA)[..., None] * 0.75  # (H, W, 1)
     opacity = np.sqrt(level)

@@ -1,5 +1,5 @@
 "use strict";
-// Plays an episode: every layer (frame, saliency, mask) is one sheet of pictures, drawn piece by piece on a canvas.
+// Plays an episode: every layer (frame, saliency maps, masks) is one sheet of pictures, drawn piece by piece on a canvas.
 // Without this script the page shows the strips of still pictures alone.
 (() => {
   const PICTURES_PER_SECOND = 12;
@@ -17,8 +17,8 @@
       const index = Number(slider.value);
       painters.forEach((paint) => paint(index));
       output.textContent =
-        `step ${source.steps[index]} of ${source.length} · Q ${source.values[index].toFixed(1)} · ` +
-        `return so far ${source.returns[index].toFixed(1)}`;
+        `step ${source.steps[index]} of ${source.length} · ${source.symbol} ${source.values[index].toFixed(1)} · ` +
+        `${source.total} so far ${source.returns[index].toFixed(source.digits)}`;
       slider.setAttribute("aria-valuetext", output.textContent);
       for (const cursor of cursors) {
         cursor.setAttribute("x1", source.cursor[index]);
