@@ -138,20 +138,26 @@ class Program:
 
     def __init__(self, machine: Machine) -> None:
         self.machine = machine
+        self.inputs: dict[str, Any] = {}
         self.executing = False
 
     def start(self) -> None:
         self.executing = False
         self.machine.runtime = PLAYING
         self._signal(READY)
+        self.look()
 
     def heed(self, values: dict[str, Any]) -> None:
         """New values of input registers."""
-        machine = self.machine
-        machine.heard = time.monotonic()
-        command = values["input_int_register_0"]
-        if machine.runtime != PLAYING:
-            return
+        self.machine.heard = time.monotonic()
+        self.inputs.update(values)
+        if self.machine.runtime == PLAYING:
+            self.look()
+
+    def look(self) -> None:
+        """What the command in the registers asks for; one that is left over from before is obeyed as well."""
+        machine, values = self.machine, self.inputs
+        command = values.get("input_int_register_0", 0)
         if command == 0:
             self.executing = False
             self._signal(READY)
@@ -216,6 +222,8 @@ class Servers:
                 setattr(machine, name, value)
         elif order["do"] == "protective stop":
             machine.protective_stop()
+        elif order["do"] == "turn":
+            machine.rotation = Rotation.from_rotvec(order["by"]) * machine.rotation
         elif order["do"] == "hang up":
             for writer in self.writers:
                 writer.close()
@@ -303,7 +311,8 @@ class Servers:
 
     def data(self, recipes: dict[int, list[str]], body: bytes) -> None:
         names = recipes[body[0]]
-        values = dict(zip(names, struct.unpack(">" + "".join(FORMATS[INPUTS[name]] for name in names), body[1:])))
+        form = ">" + "".join(FORMATS[INPUTS[name]] for name in names)
+        values = dict(zip(names, struct.unpack(form, body[1:]), strict=True))
         self.machine.note("data", values=values)
         if "input_int_register_0" in values:
             self.program.heed(values)
@@ -350,7 +359,9 @@ class Servers:
             machine.safety = NORMAL
             return "Protective stop releasing"
         status = "PROTECTIVE_STOP" if machine.safety == PROTECTIVE else "NORMAL"
+        state = {STOPPED: "STOPPED", PLAYING: "PLAYING", PAUSED: "PAUSED"}[machine.runtime]
         known = {
+            "programState": f"{state} <unnamed>",
             "PolyscopeVersion": f"URSoftware {'.'.join(map(str, VERSION))} (Oct 01 2021)",
             "get serial number": "20205500000",
             "is in remote control": str(machine.remote).lower(),
@@ -383,6 +394,10 @@ class StandIn:
 
     def protective_stop(self) -> None:
         self._order(do="protective stop")
+
+    def turn(self, by: list[float]) -> None:
+        """Turn the tool by a rotation vector, as nothing in the world does."""
+        self._order(do="turn", by=by)
 
     def hang_up(self) -> None:
         """Close every connection."""

@@ -117,15 +117,14 @@ def _run(arguments: Sequence[str]) -> None:
         report = run(policy, options.host, settings, camera, lambda: load_gripper(options.gripper, options.host), tell)
     done = "would have given" if options.dry_run else "gave"
     print(
-        f"{done} {report.steps} commands in {report.seconds:.1f} s; the limits changed {report.changed}, {report.late} late"
+        f"{done} {report.steps} commands in {report.seconds:.1f} s, {report.late} late; limits changed {report.changed}"
     )
 
 
 def _unlock(arguments: Sequence[str]) -> None:
     options = tyro.cli(ArmUnlockOptions, args=list(arguments), prog="foveal arm unlock")
-    unlock(
-        options.host, lambda status: _ask(f"{status}. Is its cause found, and everybody clear of the arm?", "unlock")
-    )
+    question = "Is its cause found, and everybody clear of the arm?"
+    unlock(options.host, lambda status: _ask(f"{status}. {question}", "unlock"))
     print("unlocked; no program runs")
 
 

@@ -18,6 +18,9 @@ Workspace = tuple[tuple[float, float], tuple[float, float], tuple[float, float]]
 
 MOST_SPEED, MOST_ACCELERATION, MOST_TURN = 1.0, 5.0, 1.0  # what a user may ask for: m/s, m/s^2, rad/s
 LONGEST_TIMEOUT = 1.0  # seconds
+# How long the arm goes on at its old velocity before a new one counts, as a share of the period: it is half a period on
+# average where the controller ramps for a whole one, and the rest is for news that is late.
+_LAG = 0.8
 _UPRIGHT_GAIN = 1.0  # 1/s, with which the tool is turned back
 
 
@@ -70,22 +73,24 @@ class Limits:
         return float(np.maximum(low - position, position - high).max(initial=0.0))
 
 
-def velocity_bounds(position: Array, limits: Limits) -> tuple[Array, Array]:
+def velocity_bounds(position: Array, previous: Array, limits: Limits) -> tuple[Array, Array]:
     """(3,) and (3,): velocities, lowest and highest, that leave the tool within the workspace whatever follows.
 
-    A velocity v towards a wall at distance d is allowed where v T + v^2 / (2 b) <= d: T is the timeout, for which the arm
-    goes on if this was the last command, and b the braking after it. b is the acceleration over sqrt(3), so that all
-    three axes can brake at once. Braking by b from then on keeps to the same bound, as T is longer than half a period.
+    A velocity v towards a wall at distance d, after the velocity u, is allowed where u L + v T + v^2 / (2 b) <= d. L is
+    the lag with which commands act, T the timeout, for which the arm goes on if this was the last command, and b the
+    braking after it: the acceleration over sqrt(3), so that all three axes can brake at once. From there, braking by b
+    keeps to the same bound, as L is shorter than (T - period / 2) / sqrt(3).
     Outside of the workspace nothing is allowed but the way back.
     """
     low, high = np.array(limits.workspace).T
-    braking = limits.acceleration / math.sqrt(3.0)
+    lag, wait, braking = _LAG * limits.period, limits.timeout, limits.acceleration / math.sqrt(3.0)
 
     def fastest(distance: Array) -> Array:
-        wait = limits.timeout
         return np.asarray(braking * (np.sqrt(wait**2 + 2.0 * np.maximum(distance, 0.0) / braking) - wait))
 
-    return -fastest(position - low), fastest(high - position)
+    to_low = position - low - lag * np.maximum(-previous, 0.0)
+    to_high = high - position - lag * np.maximum(previous, 0.0)
+    return -fastest(to_low), fastest(to_high)
 
 
 def limited(wanted: Array, previous: Array, position: Array, limits: Limits, seconds: float) -> Array:
@@ -101,7 +106,7 @@ def limited(wanted: Array, previous: Array, position: Array, limits: Limits, sec
         limits: the bounds.
         seconds: since the command before. More than a period counts as one.
     """
-    low, high = velocity_bounds(position, limits)
+    low, high = velocity_bounds(position, previous, limits)
     target = np.clip(wanted * min(1.0, limits.speed / max(float(np.linalg.norm(wanted)), 1e-12)), low, high)
     braked = np.clip(previous, low, high)
     left = limits.acceleration * min(seconds, limits.period) - float(np.linalg.norm(braked - previous))

@@ -15,8 +15,9 @@ from scipy.spatial.transform import Rotation
 from foveal.errors import FovealError
 from foveal.skills.real.frame import TaskFrame
 from foveal.skills.real.limits import Limits, limited, turning_back
-from foveal.skills.real.link import DryMover, Listener, Mover, Reading, ScriptMover
-from foveal.skills.real.sources import Camera, Gripper, NoGripper, Observation, Policy, check_pictures
+from foveal.skills.real.listener import Listener, Reading
+from foveal.skills.real.mover import DryMover, Mover, ScriptMover
+from foveal.skills.real.sources import Camera, Gripper, NoGripper, Policy, check_pictures
 from foveal.skills.real.stops import DASHBOARD_PORT, RTDE_PORT, ArmStopped, advice, check_reachable, trouble
 
 Array = NDArray[np.float64]
@@ -98,11 +99,11 @@ def run(
 ) -> Report:
     """Let a policy move the arm.
 
-    However this ends, by the last step, an exception of anybody's or Ctrl-C, the tool is stopped and the program on the
-    controller ended.
+    The policy is first called once before the arm is taken over, to see that it answers. However the run ends, by its
+    last step, an exception of anybody's or Ctrl-C, the tool is stopped and the program on the controller ended.
 
     Args:
-        policy: is called once a step.
+        policy: is called at every step.
         host: address of the arm's controller.
         settings: limits, and how long.
         camera: pictures for the policy, or none.
@@ -118,12 +119,12 @@ def run(
     with closing(Listener(host)) as listener:
         start = listener.read()
         _check_start(start, settings, host)
-        if camera is not None:
-            check_pictures(camera.read())
         fingers = NoGripper() if settings.dry_run else gripper()
         try:
+            loop = _Loop(policy, host, settings, camera, fingers, tell, listener)
+            loop.decide(start)
             with closing(_mover(host, listener, settings)) as mover:
-                return _Loop(policy, host, settings, camera, fingers, tell, listener, mover).go()
+                return loop.go(mover)
         finally:
             fingers.disconnect()
 
@@ -142,7 +143,8 @@ def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
     if settings.limits.outside(position) > 0.0:
         walls = ", ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in _walls(settings.limits))
         raise FovealError(
-            f"the tool is at {_metres(position)} m in the task's frame, out of the workspace ({walls} m): bring it inside"
+            f"the tool is at {_metres(position)} m in the task's frame, out of the workspace ({walls} m): bring it "
+            "inside, or give another workspace"
         )
 
 
@@ -157,19 +159,18 @@ class _Loop:
     gripper: Gripper
     tell: Callable[[Step], None]
     listener: Listener
-    mover: Mover
     velocity: Array = field(default_factory=lambda: np.zeros(3))
     closed: bool | None = None
     held: Rotation | None = None
 
-    def go(self) -> Report:
+    def go(self, mover: Mover) -> Report:
         limits = self.settings.limits
         began = sent = time.monotonic()
         changed = late = 0
         for number in range(self.settings.steps):
             looked = time.monotonic()
-            step, twist = self._decide(number, sent, looked)
-            self.mover.move(twist)
+            step, twist = self._step(number, sent, looked)
+            mover.move(twist)
             sent = time.monotonic()
             self._grip(step.close)
             self.tell(step)
@@ -178,7 +179,13 @@ class _Loop:
             time.sleep(max(0.0, looked + limits.period - time.monotonic()))
         return Report(self.settings.steps, time.monotonic() - began, changed, late)
 
-    def _decide(self, number: int, sent: float, looked: float) -> tuple[Step, Array]:
+    def decide(self, reading: Reading) -> Array:
+        """The policy's action (4,) where the arm stands."""
+        pictures = {} if self.camera is None else check_pictures(self.camera.read())
+        vector = self.settings.frame.vector(reading.joints, reading.pose, self.gripper.opening())
+        return _checked(self.policy({**pictures, "vector": vector}))
+
+    def _step(self, number: int, sent: float, looked: float) -> tuple[Step, Array]:
         """The step and its twist (6,) in the base's frame."""
         limits, frame = self.settings.limits, self.settings.frame
         reading = self.listener.read()
@@ -186,7 +193,7 @@ class _Loop:
         found = Rotation.from_rotvec(reading.pose[3:])
         self.held = found if self.held is None else self.held
         self._check(reading, position, (self.held * found.inv()).magnitude(), number)
-        action = _checked(self.policy(self._observation(reading)))
+        action = self.decide(reading)
         wanted = limits.scale * action[:3]
         now = time.monotonic()
         if now - looked > limits.timeout:
@@ -207,11 +214,6 @@ class _Loop:
             raise ArmStopped(f"the tool left the workspace, to {_metres(position)} m, at step {number}")
         if turned > _TURNED:
             raise ArmStopped(f"the tool turned by {np.degrees(turned):.0f} degrees, at step {number}")
-
-    def _observation(self, reading: Reading) -> Observation:
-        pictures = {} if self.camera is None else check_pictures(self.camera.read())
-        vector = self.settings.frame.vector(reading.joints, reading.pose, self.gripper.opening())
-        return {**pictures, "vector": vector}
 
     def _grip(self, close: bool) -> None:
         if close != self.closed:

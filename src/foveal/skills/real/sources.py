@@ -25,15 +25,16 @@ class Policy(Protocol):
     """Anything that can be called: an observation as of ``foveal.envs.ur5e`` in, an action (4,) in [-1, 1] out."""
 
     def __call__(self, observation: Observation, /) -> Any:
-        """Tool velocity along x, y, z of the task's frame as a share of ``Limits.scale``; above 0 the gripper closes."""
+        """Tool velocity along the task's x, y, z as a share of ``Limits.scale``; above 0 the gripper closes."""
 
 
 class Camera(Protocol):
     """Looks at the scene."""
 
     def read(self) -> Observation:
-        """The newest pictures: ``"depth"``, (H, W) floats in metres, 5 where nothing is seen; ``"rgb"``, (H, W, 3)
-        ``uint8``; or both.
+        """The newest pictures.
+
+        ``"depth"``, (H, W) floats in metres, 5 where nothing is seen; ``"rgb"``, (H, W, 3) ``uint8``; or both.
         """
 
     def close(self) -> None:
@@ -91,7 +92,11 @@ class ToolOutput(NoGripper):
             raise FovealError(f"can't set outputs of the arm at {host}: {error}") from error
 
     def grip(self, close: bool) -> None:
-        if not self._outputs.setToolDigitalOut(self._number, close):
+        try:
+            done = self._outputs.setToolDigitalOut(self._number, close)
+        except RuntimeError as error:
+            raise ArmStopped(f"can't set tool output {self._number}: {error}") from error
+        if not done:
             raise ArmStopped(f"the controller did not set tool output {self._number}")
         super().grip(close)
 
@@ -116,9 +121,9 @@ def load_camera(text: str) -> Camera:
     Raises:
         FovealError: there is none, or it makes something else.
     """
-    camera = _named(text, "camera", "foveal.arm.cameras")()
+    camera: Camera = _named(text, "camera", "foveal.arm.cameras")()
     _check_methods(camera, text, "read", "close")
-    return camera  # type: ignore[no-any-return]
+    return camera
 
 
 def load_gripper(text: str, host: str) -> Gripper:
@@ -134,12 +139,12 @@ def load_gripper(text: str, host: str) -> Gripper:
         if not number.isdecimal():
             raise FovealError(f"--gripper {text} names no output: say tool-output:0 or tool-output:1")
         return ToolOutput(host, int(number))
-    gripper = _named(text, "gripper", "foveal.arm.grippers")()
+    gripper: Gripper = _named(text, "gripper", "foveal.arm.grippers")()
     _check_methods(gripper, text, "grip", "opening", "disconnect")
-    return gripper  # type: ignore[no-any-return]
+    return gripper
 
 
-def check_pictures(pictures: Observation) -> Observation:
+def check_pictures(pictures: object) -> Observation:
     """The same pictures, if they are what policies are used to.
 
     Raises:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import socket
 import time
 from collections.abc import Callable
 from types import ModuleType
+from typing import Any
 
 from foveal.errors import FovealError
 
@@ -37,8 +39,6 @@ def ur_rtde(module: str) -> ModuleType:
     Raises:
         FovealError: ur_rtde is not installed.
     """
-    import importlib
-
     try:
         return importlib.import_module(module)
     except ImportError as error:
@@ -56,8 +56,8 @@ def check_reachable(host: str, *ports: int) -> None:
             socket.create_connection((host, port), timeout=_ANSWER).close()
         except OSError as error:
             raise FovealError(
-                f"no arm answers at {host}, port {port} ({error}); check the address, the network, and the controller's "
-                "security settings for services"
+                f"no arm answers at {host}, port {port} ({error}); check the address, the network, and the services "
+                "in the controller's security settings"
             ) from error
 
 
@@ -79,16 +79,17 @@ def advice(safety_bits: int, host: str) -> str:
 
 
 def stop_program(host: str) -> bool:
-    """Tell the dashboard to stop whatever program runs or pauses; whether it says that it did."""
+    """Tell the dashboard to stop whatever program runs or pauses; whether it says that none does any more."""
     dashboard = ur_rtde("dashboard_client").DashboardClient(host)
     try:
         dashboard.connect()
-        dashboard.stop()
-    except RuntimeError:  # no dashboard, or no program to stop
+        dashboard.send("stop\n")  # its stop() takes it for an error if there is nothing to stop
+        dashboard.receive()
+        return str(dashboard.programState()).startswith("STOPPED")
+    except RuntimeError:  # there is no dashboard
         return False
     finally:
         dashboard.disconnect()
-    return True
 
 
 def unlock(host: str, confirmed: Callable[[str], bool]) -> bool:
@@ -123,9 +124,9 @@ def unlock(host: str, confirmed: Callable[[str], bool]) -> bool:
         dashboard.disconnect()
 
 
-def _released(dashboard: object) -> bool:
+def _released(dashboard: Any) -> bool:
     until = time.monotonic() + _RELEASE
-    while "PROTECTIVE_STOP" in (status := dashboard.safetystatus()):  # type: ignore[attr-defined]
+    while "PROTECTIVE_STOP" in (status := dashboard.safetystatus()):
         if time.monotonic() > until:
             raise FovealError(f"the arm accepted to unlock, but did not ({status})")
         time.sleep(0.05)
