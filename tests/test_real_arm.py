@@ -64,12 +64,12 @@ def braked_within(position: np.ndarray, velocity: np.ndarray, limits: Limits) ->
 
 
 @given(
-    st.lists(st.tuples(*[st.floats(-0.4, 0.4)] * 3), min_size=1, max_size=50),
+    st.lists(st.tuples(*[st.sampled_from([-0.4, 0.0, 0.15, 0.4])] * 3, st.integers(1, 20)), min_size=1, max_size=6),
     st.tuples(*[st.floats(0.0, 1.0)] * 3),
     st.sampled_from([(0.2, 0.1), (0.25, 0.1), (1.0, 0.1), (0.25, 0.05)]),
     st.sampled_from([0.0, 0.01]),
 )
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_is_wished_speed_acceleration_and_workspace_hold(
     wishes: list[Any], start: Any, times: tuple[float, float], late: float
 ) -> None:
@@ -77,7 +77,7 @@ def test_whatever_is_wished_speed_acceleration_and_workspace_hold(
     limits = Limits(timeout=times[0], period=times[1])
     position, velocity, moving = LOW + (HIGH - LOW) * np.array(start), np.zeros(3), np.zeros(3)
 
-    for wanted in wishes:
+    for wanted in (wish[:3] for wish in wishes for _ in range(wish[3])):
         seen = position - late * moving
         before, velocity = velocity, limited(np.array(wanted), velocity, seen, limits, limits.period)
 
@@ -268,7 +268,8 @@ def test_a_dry_run_sends_nothing_but_its_wish_to_read(arm: StandIn) -> None:
     assert {entry["kind"] for entry in record["log"]} == {"request"}
     assert {entry["letter"] for entry in record["log"]} <= set("VvOSP")  # no input recipe
     assert report.steps == len(steps) == 5
-    assert [step.velocity[0] for step in steps[:2]] == pytest.approx([0.1, 0.2], abs=0.02)
+    first, second = (step.velocity[0] for step in steps[:2])
+    assert first == pytest.approx(0.1) and first < second <= 0.2
     assert record["path"][0][1:] == record["path"][-1][1:]
 
 
