@@ -70,7 +70,7 @@ def flags() -> Callable[[str, str], set[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
-    command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] == "bench" else words
+    command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in ("bench", "arm") else words
     method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
     method = "ppo" if rest and rest[0].startswith("atari/") else method
     for flag in (word for word in rest if word.startswith("--")):

@@ -1,0 +1,27 @@
+"""A policy on a real Universal Robots arm, through ur_rtde: limits first, then motion.
+
+``run`` drives, ``Limits`` bounds what it may do, ``unlock`` releases a protective stop after somebody has confirmed it.
+``docs/real-arm.md`` says what must be true of the cell before anything moves.
+"""
+
+from __future__ import annotations
+
+from foveal.skills.real.frame import TaskFrame
+from foveal.skills.real.limits import Limits
+from foveal.skills.real.running import Report, RunSettings, Step, run
+from foveal.skills.real.sources import Camera, Gripper, Policy
+from foveal.skills.real.stops import ArmStopped, unlock
+
+__all__ = [
+    "ArmStopped",
+    "Camera",
+    "Gripper",
+    "Limits",
+    "Policy",
+    "Report",
+    "RunSettings",
+    "Step",
+    "TaskFrame",
+    "run",
+    "unlock",
+]
