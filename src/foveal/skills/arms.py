@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -17,6 +17,7 @@ from foveal.errors import FovealError
 from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import DepthNoise
 from foveal.skills.policy import SkillPolicy
+from foveal.skills.view import View
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,13 @@ class ArmSettings:
 
     Attributes:
         task: such as ``"bowl"``.
-        size: of depth frames in pixels; 0 renders none.
-        camera: that takes them.
+        view: of its depth camera.
         randomization: ranges, or their name.
         noise: what the depth camera adds, or None.
     """
 
     task: str
-    size: int = 84
-    camera: int = 0
+    view: View = field(default_factory=View)
     randomization: str | Randomization = "training"
     noise: DepthNoise | None = None
 
@@ -69,7 +68,7 @@ class Arms:
         self.ended = np.ones(count, np.bool_)
         self.success = np.zeros(count, np.bool_)
         self.steps = np.zeros(count, np.int64)
-        self._frames = np.zeros((count, stack, settings.size, settings.size), np.uint16)
+        self._frames = np.zeros((count, stack, settings.view.size, settings.view.size), np.uint16)
         self._random = [np.random.default_rng(0) for _ in range(count)]
 
     def __len__(self) -> int:
@@ -135,9 +134,9 @@ class Arms:
         return {index: experts[skill[index]].expert(self.envs[index].truth()).action for index in which.tolist()}
 
     def _seen(self, index: int, observation: Any) -> Any:
-        if self.settings.size == 0:
+        if self.settings.view.size == 0:
             return 0
-        depth = in_millimetres(observation["depth"])
+        depth = in_millimetres(self.settings.view.cut(observation["depth"]))
         noise = self.settings.noise
         return depth if noise is None else noise.apply(depth, self._random[index])
 
@@ -158,14 +157,14 @@ def for_policy(
     known = policy.skill_set
     if not known.task:
         raise FovealError("these skills do not say of which task they are, so they can't be tried in the simulator")
-    return ArmSettings(known.task, known.size, known.camera, randomization, noise)
+    return ArmSettings(known.task, known.view, randomization, noise)
 
 
 def _arm(settings: ArmSettings) -> ArmEnv:
     return make_arm(
         settings.task,
-        size=max(1, settings.size),
-        depth=settings.size > 0,
-        camera=settings.camera,
+        size=settings.view.render,
+        depth=settings.view.size > 0,
+        camera=settings.view.camera,
         randomization=settings.randomization,
     )

@@ -23,6 +23,7 @@ from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import play, scripted
+from foveal.skills.view import View
 from foveal.skills.workers import Workers
 
 
@@ -204,7 +205,10 @@ def _skill_set(about: dict[str, Any], training: Samples, flat: bool) -> SkillSet
     absent = sorted(set(range(len(names))) - set(training.skill.tolist()))
     if absent or count > len(names):
         raise FovealError(f"the demonstrations show skills 0 to {count - 1} and not {absent or names}: collect more")
-    return SkillSet(str(about.get("task", "")), names, training.depth.shape[1], int(about.get("camera", 0)))
+    size = training.depth.shape[1]
+    return SkillSet(
+        str(about.get("task", "")), names, View(size, int(about.get("render") or size), int(about.get("camera") or 0))
+    )
 
 
 def _moments(samples: Samples) -> tuple[Tensor, Tensor]:

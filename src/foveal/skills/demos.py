@@ -21,6 +21,7 @@ from foveal.progress import Progress
 from foveal.registry import nearest
 from foveal.skills.minari import DemoFolder, DemoWriter, Episode, in_millimetres, open_demos, require_extra
 from foveal.skills.seeds import DEMONSTRATIONS_EACH
+from foveal.skills.view import View
 from foveal.skills.workers import Workers
 
 ORDERS = ("random", "script")
@@ -39,8 +40,7 @@ class DemoOptions:
         linger: steps that a skill goes on after its end; None gives each the whole ``SKILL_STEPS``, as published.
         noise: standard deviation of noise on the velocity that is carried out, in the action's units, constant for
             ten steps at a time. What is to be imitated stays the expert's advice, so its corrections are seen too.
-        size: of depth frames, pixels.
-        camera: 0 front, 1 side, 2 wrist.
+        size, render, camera: of depth frames, see ``foveal.skills.view.View``.
         randomization: name of the ranges of ``foveal.envs.ur5e.randomization``.
         seed: of all episodes, see ``foveal.skills.seeds``.
 
@@ -54,12 +54,14 @@ class DemoOptions:
     linger: int | None = None
     noise: float = 0.0
     size: int = 84
+    render: int = 108
     camera: int = 0
     randomization: str = "training"
     seed: int = 0
 
     def __post_init__(self) -> None:
         check_least(self, "demos", 1, "episodes", "size")
+        _ = self.view
         check_least(self, "demos", 0, "follow", "noise")
         checked_seed(self.seed)
         if self.order not in ORDERS:
@@ -68,6 +70,11 @@ class DemoOptions:
             raise FovealError(f"follow is a share of skills: {self.follow} is above 1")
         if self.linger is not None and self.linger < 0:
             raise FovealError(f"linger is {self.linger}: give a number of steps, at least 0")
+
+    @property
+    def view(self) -> View:
+        """What frames show."""
+        return View(self.size, self.render, self.camera)
 
 
 def task_of(env: str) -> str:
@@ -140,7 +147,7 @@ def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> Episode:
             left = min(left, options.linger)
     actions, advices, numbers, rewards = zip(*steps, strict=True)
     return Episode(
-        depth=in_millimetres(np.stack([seen["depth"] for seen in observations])),
+        depth=in_millimetres(np.stack([options.view.cut(seen["depth"]) for seen in observations])),
         vector=np.stack([seen["vector"] for seen in observations]),
         actions=np.stack(actions),
         rewards=np.array(rewards, np.float64),
@@ -178,4 +185,4 @@ def _job(job: tuple[str, DemoOptions, int]) -> Episode:
 @lru_cache(maxsize=1)
 def _arm(task: str, options: DemoOptions) -> ArmEnv:
     """One in every process."""
-    return make_arm(task, size=options.size, camera=options.camera, randomization=options.randomization)
+    return make_arm(task, size=options.render, camera=options.camera, randomization=options.randomization)

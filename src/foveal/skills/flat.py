@@ -16,6 +16,7 @@ from foveal.skills.config import MasterConfig, as_dict, master_config
 from foveal.skills.groups import Stepping
 from foveal.skills.minari import require_extra
 from foveal.skills.policy import depth_input
+from foveal.skills.view import View
 
 # Stable-Baselines3's defaults for PPO, but for rollouts, which are shorter as there are eight arms; with an entropy
 # bonus, because the reward is rare.
@@ -36,7 +37,7 @@ class FlatPolicy:
 
     Args:
         task: such as ``"bowl"``.
-        size: of the depth frames.
+        view: what the depth frames show.
         config: PPO's hyperparameters.
         seed: of its training.
     """
@@ -44,12 +45,12 @@ class FlatPolicy:
     stack = 3
     near, far = 0.5, 2.0
 
-    def __init__(self, task: str, size: int = 84, config: MasterConfig | None = None, seed: int = 0) -> None:
+    def __init__(self, task: str, view: View | None = None, config: MasterConfig | None = None, seed: int = 0) -> None:
         require_extra()
         from foveal.skills.heads import actor_critic
 
         self.config = replace(master_config("paper"), **FLAT) if config is None else config
-        self.task, self.size, self.seed = task, size, seed
+        self.task, self.view, self.seed = task, View() if view is None else view, seed
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network: Any = actor_critic(*self._settings().spaces, self.config.channels, self.config.learning_rate)
@@ -75,16 +76,16 @@ class FlatPolicy:
         return mode.clamp(-1.0, 1.0).numpy()
 
     def _settings(self) -> Stepping:
-        return Stepping(ArmSettings(self.task, self.size), self.stack, self.near, self.far, self.seed)
+        return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, and JSON."""
-        described = {"task": self.task, "size": self.size, "config": as_dict(self.config), "seed": self.seed}
+        described = {"task": self.task, "view": as_dict(self.view), "config": as_dict(self.config), "seed": self.seed}
         return dict(self.network.state_dict()), described
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> FlatPolicy:
         """Undo of ``state``."""
-        policy = cls(state["task"], state["size"], master_config("paper", state["config"]), state["seed"])
+        policy = cls(state["task"], View(**state["view"]), master_config("paper", state["config"]), state["seed"])
         policy.network.load_state_dict(dict(tensors))
         return policy

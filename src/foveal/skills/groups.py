@@ -97,7 +97,7 @@ class Stepping:
 
     @property
     def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
-        shape = (self.stack, self.arms.size, self.arms.size)
+        shape = (self.stack, self.arms.view.size, self.arms.view.size)
         return spaces.Box(-1.0, 1.0, shape, np.float32), spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     def make(self, first: int, count: int) -> Group:

@@ -19,6 +19,7 @@ from foveal.skills.groups import Deciding, observe
 from foveal.skills.minari import require_extra
 from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy
+from foveal.skills.view import View
 
 KIND = "foveal.master"
 
@@ -76,7 +77,7 @@ class Master:
         return chosen
 
     def _settings(self) -> Deciding:
-        arms = ArmSettings(self.task, size=0) if self.skills is None else for_policy(self.skills)
+        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
         held = None if self.skills is None else pack(self.skills)
         return Deciding(arms, self.config.skill_steps, self.seed, held)
 

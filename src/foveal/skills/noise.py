@@ -28,7 +28,8 @@ class DepthNoise:
         disparity: standard deviation of the disparity, pixels.
         window: pixels of the frame over which errors go together (standard deviation of a Gaussian).
         subpixel: steps per pixel of disparity.
-        jump: metres between neighbours from which on an edge is one.
+        jump: metres by which a pixel misses the mean of its neighbours, left and right or above and below, from which
+            on it is at an edge: more than on any slanted plane.
         missing: share of the pixels at edges that go missing.
         swapped: share of them that take a neighbour's depth.
         holes: patches that go missing in each frame, on average.
@@ -39,7 +40,7 @@ class DepthNoise:
     disparity: float = 0.15
     window: float = 0.7
     subpixel: float = 16.0
-    jump: float = 0.03
+    jump: float = 0.02
     missing: float = 0.5
     swapped: float = 0.25
     holes: float = 3.0
@@ -64,8 +65,8 @@ class DepthNoise:
         return np.minimum(self.focal_baseline / np.maximum(disparity, 1e-3), 65.0)
 
     def _edges(self, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
-        spread = ndimage.maximum_filter(metres, 3) - ndimage.minimum_filter(metres, 3)
-        return np.asarray(spread > self.jump)
+        bent = [np.abs(ndimage.convolve1d(metres, [0.5, -1.0, 0.5], axis, mode="nearest")) for axis in (0, 1)]
+        return np.asarray(np.maximum(*bent) > self.jump)
 
     def _patches(self, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.bool_]:
         gone = np.zeros(shape, np.bool_)

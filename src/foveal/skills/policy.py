@@ -18,6 +18,7 @@ from foveal.networks.film import FilmResNet
 from foveal.networks.precision import convolution_dtype
 from foveal.skills.config import CloneConfig, as_dict, clone_config
 from foveal.skills.minari import MILLIMETRES
+from foveal.skills.view import View
 
 KIND = "foveal.skills"
 
@@ -42,14 +43,12 @@ class SkillSet:
     Attributes:
         task: that they were shown on, such as ``"bowl"``.
         names: one for each skill; a single one where the whole task was cloned.
-        size: of the depth frames, pixels.
-        camera: that took them.
+        view: what the depth frames show.
     """
 
     task: str
     names: tuple[str, ...]
-    size: int
-    camera: int
+    view: View
 
 
 class SkillPolicy:
@@ -70,7 +69,7 @@ class SkillPolicy:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.network = FilmResNet(
-                (config.stack, skill_set.size, skill_set.size),
+                (config.stack, skill_set.view.size, skill_set.view.size),
                 len(skill_set.names),
                 config.outputs,
                 stem=config.stem,
@@ -146,7 +145,7 @@ class SkillPolicy:
             FovealError: the weights don't fit the configuration.
         """
         held = dict(state["skills"])
-        skill_set = SkillSet(held["task"], tuple(held["names"]), held["size"], held["camera"])
+        skill_set = SkillSet(held["task"], tuple(held["names"]), View(**held["view"]))
         policy = cls(skill_set, clone_config("paper", state["config"]), state["seed"])
         weights = {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
         try:
