@@ -25,7 +25,7 @@ class HrlOptions:
         preset: paper, compact or debug.
         episodes: of each condition.
         on: conditions to evaluate under: training, far_starts, moved_camera, noisy_depth.
-        augmentation: JSON file that foveal skills search wrote.
+        augment: JSON file that foveal skills search wrote.
         work: demonstrations, skills and masters, which rows of the same task and seed share.
         out: results.
         workers: processes; 0 takes as many as there are cores.
@@ -37,7 +37,7 @@ class HrlOptions:
     preset: str = "compact"
     episodes: int = 50
     on: tuple[str, ...] = field(default_factory=lambda: tuple(CONDITIONS))
-    augmentation: Path | None = None
+    augment: Path | None = None
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
     workers: int = 0
@@ -52,7 +52,7 @@ def main(arguments: Sequence[str]) -> None:
         prog="foveal hrl",
         description=f"Demonstrations, skills, master and success rate, or what that is compared with.\n\n{rows}",
     )
-    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in {"on"}}
-    given["augmentation"] = () if options.augmentation is None else read_policy(options.augmentation)
+    given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in {"on", "augment"}}
+    given["augmentation"] = () if options.augment is None else read_policy(options.augment)
     path = run_row(RowOptions(**given, conditions=options.on))
     print(f"wrote {path}")

@@ -33,7 +33,7 @@ class SearchCommandOptions:
 
     Attributes:
         demos: demonstrations that tell where things are.
-        out: JSON file of the policy and of its effect, for foveal skills train --augmentation.
+        out: JSON file of the policy and of its effect, for foveal skills train --augment.
         search: how long.
     """
 
@@ -60,8 +60,8 @@ def _train(arguments: Sequence[str]) -> None:
     )
     out = options.out or Path("skills") / options.demos.name
     config = options.skills
-    if options.augmentation is not None:
-        config = dataclasses.replace(config, augmentation=read_policy(options.augmentation))
+    if options.augment is not None:
+        config = dataclasses.replace(config, augmentation=read_policy(options.augment))
     cloned = clone(
         options.demos,
         config,
@@ -88,7 +88,7 @@ def _train_class(preset: str) -> type:
         ("preset", Annotated[str, tyro.conf.arg(help=f"starting point: {', '.join(CLONE_PRESETS)}")], preset),
         ("seed", Annotated[int, tyro.conf.arg(help="of weights, samples and augmentation")], 0),
         ("flat", Annotated[bool, tyro.conf.arg(help="clone the whole task as one skill")], False),
-        ("augmentation", Annotated[Path | None, tyro.conf.arg(help="JSON file that foveal skills search wrote")], None),
+        ("augment", Annotated[Path | None, tyro.conf.arg(help="JSON file that foveal skills search wrote")], None),
         ("workers", Annotated[int, tyro.conf.arg(help="processes for rollouts")], available()),
         ("skills", tyro.conf.OmitArgPrefixes[CloneConfig], config),
     ]

@@ -11,7 +11,39 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-POOLINGS = ("average", "flat")
+POOLINGS = ("average", "points")
+POINTS = 32
+
+
+class SpatialPoints(nn.Module):
+    """Where things are: the expected place of each of ``POINTS`` learned maps, and what there is on average.
+
+    A softmax over places turns a map into a distribution, its mean is a point (Levine et al. 2016, "End-to-end training
+    of deep visuomotor policies"). Two layers follow it.
+
+    Args:
+        channels: of the features.
+        outputs: of the second layer.
+        hidden: units of the first.
+    """
+
+    def __init__(self, channels: int, outputs: int, hidden: int = 128) -> None:
+        super().__init__()
+        self.maps = nn.Conv2d(channels, POINTS, 1)
+        self.layers = nn.Sequential(nn.Linear(2 * POINTS + channels, hidden), nn.ReLU(), nn.Linear(hidden, outputs))
+
+    def forward(self, features: Tensor) -> Tensor:
+        """(B, C, h, w) -> (B, outputs)."""
+        height, width = features.shape[2:]
+        chance = self.maps(features).flatten(2).softmax(2).unflatten(2, (height, width))  # (B, P, h, w)
+        x = (chance.sum(2) * _places(width, features)).sum(2)  # (B, P), in [-1, 1]
+        y = (chance.sum(3) * _places(height, features)).sum(2)
+        return self.layers(torch.cat([x, y, features.mean((2, 3))], dim=1))
+
+
+def _places(count: int, like: Tensor) -> Tensor:
+    """(count,): middles of equal parts of [-1, 1]."""
+    return (torch.arange(count, device=like.device, dtype=like.dtype) * 2.0 + 1.0) / count - 1.0
 
 
 class FilmBlock(nn.Module):
@@ -47,20 +79,20 @@ class FilmBlock(nn.Module):
 
 
 class FilmResNet(nn.Module):
-    """Stem, four stages of conditioned blocks, one linear layer.
+    """Stem, four stages of conditioned blocks, and a head.
 
-    ``blocks=(2, 2, 2, 2)`` is ResNet-18, ``(1, 1, 1, 1)`` ResNet-10. Convolutions run in ``dtype``; the linear layer is
+    ``blocks=(2, 2, 2, 2)`` is ResNet-18, ``(1, 1, 1, 1)`` ResNet-10. Convolutions run in ``dtype``; the head is
     ``float32``.
 
     Args:
         shape: (C, H, W) of the pictures.
         conditions: length K of the condition.
-        outputs: of the linear layer.
+        outputs: of the head.
         stem: channels of the first convolution, 7x7 with stride 2, which a max pool of stride 2 follows.
         widths: channels of the stages.
         blocks: in each stage.
         strides: of each stage's first block.
-        pooling: ``"average"`` over places, as in ResNets, or ``"flat"``: the linear layer sees every place.
+        pooling: ``"average"`` over places and one linear layer, as in ResNets, or ``"points"``, see ``SpatialPoints``.
         dtype: of the convolutions.
 
     Attributes:
@@ -95,9 +127,12 @@ class FilmResNet(nn.Module):
         for module in self.modules():
             if isinstance(module, nn.Conv2d):
                 nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
-        self.flat = pooling == "flat"
         self.feature_shape = self._shape_after(shape, conditions)
-        self.head = nn.Linear(before if not self.flat else int(torch.Size(self.feature_shape).numel()), outputs)
+        self.head: nn.Module
+        if pooling == "points":
+            self.head = SpatialPoints(before, outputs)
+        else:
+            self.head = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(before, outputs))
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def features(self, image: Tensor, condition: Tensor) -> Tensor:
@@ -110,9 +145,8 @@ class FilmResNet(nn.Module):
         return x
 
     def act(self, features: Tensor) -> Tensor:
-        """(B, C', h, w) -> (B, outputs) ``float32``: what the linear layer says of features."""
-        features = features.float()
-        return self.head(features.flatten(1) if self.flat else features.mean((2, 3)))
+        """(B, C', h, w) -> (B, outputs) ``float32``: what the head says of features."""
+        return self.head(features.float())
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:
         """(B, C, H, W) and (B, K) -> (B, outputs)."""

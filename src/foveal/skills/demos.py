@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.config import check_least, checked_seed
+from foveal.config import changed, check_least, checked_seed
 from foveal.envs.ur5e import TASKS, make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
@@ -75,6 +75,27 @@ class DemoOptions:
     def view(self) -> View:
         """What frames show."""
         return View(self.size, self.render, self.camera)
+
+
+# Published: 250 demonstrations of five cameras each, whole skills in random order. Compact: as many frames of more
+# scenes, as skills end soon after they are done: scenes are what a network must learn to see.
+DEMO_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "compact": {"episodes": 700, "follow": 0.5, "linger": 8, "noise": 0.15},
+    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 32, "render": 32},
+}
+
+
+def demo_options(preset: str = "compact", changes: Mapping[str, Any] | None = None) -> DemoOptions:
+    """A preset with changes.
+
+    Raises:
+        FovealError: an unknown preset or setting, or a value out of range or of the wrong type.
+    """
+    if preset not in DEMO_PRESETS:
+        raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(DEMO_PRESETS))}")
+    options: DemoOptions = changed(changed(DemoOptions(), DEMO_PRESETS[preset], "demos"), changes or {}, "demos")
+    return options
 
 
 def task_of(env: str) -> str:

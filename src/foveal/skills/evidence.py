@@ -21,7 +21,7 @@ from foveal.skills import seeds
 from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
-from foveal.skills.demos import DemoOptions, collect, task_of
+from foveal.skills.demos import collect, demo_options, task_of
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import KIND, Master, load_master
 from foveal.skills.minari import require_extra
@@ -50,11 +50,6 @@ CONDITIONS = {
     "noisy_depth": ("training", DepthNoise()),
 }
 """Name -> ranges of what changes between episodes, and what the depth camera adds."""
-DEMOS: dict[str, dict[str, Any]] = {
-    "paper": {},
-    "compact": {"episodes": 700, "follow": 0.5, "linger": 8, "noise": 0.15},
-    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 32, "render": 32},
-}
 FLAT_STEPS = {"paper": 485_000, "compact": 350_000, "debug": 16}
 """Simulator steps of PPO from scratch: those of the demonstrations and the master together."""
 
@@ -94,7 +89,7 @@ class RowOptions:
 
     def __post_init__(self) -> None:
         task_of(self.task)
-        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, DEMOS)):
+        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, FLAT_STEPS)):
             if name not in known:
                 raise FovealError(f"unknown {what} {name!r}: {nearest(name, list(known))}")
         for condition in self.conditions:
@@ -226,7 +221,7 @@ class _Row:
             return folder
         if folder.exists():
             raise FovealError(f"{folder} holds demonstrations that were not finished: delete it")
-        options = DemoOptions(**{**DEMOS[self.options.preset], "order": order, "seed": self.options.seed})
+        options = demo_options(self.options.preset, {"order": order, "seed": self.options.seed})
         self.told(f"collecting {options.episodes} demonstrations in {folder}")
         collect(self.task, folder, options, workers=self.workers, progress=self.options.progress)
         done.touch()
@@ -247,7 +242,7 @@ class _Row:
         return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
 
     def _from_scratch(self) -> Contender:
-        demos = DemoOptions(**DEMOS[self.options.preset])
+        demos = demo_options(self.options.preset)
         steps = FLAT_STEPS[self.options.preset]
         self.told(f"training PPO from scratch, {steps} steps")
         policy = FlatPolicy(self.task, demos.view, seed=self.options.seed)
