@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium import spaces
+
+from small_skills import episode
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 import h5py
@@ -19,7 +21,7 @@ from foveal.errors import FovealError
 from foveal.skills.config import CloneConfig
 from foveal.skills.dataset import BalancedSampler, sampled
 from foveal.skills.demos import DemoOptions, collect, demo_options, demonstrate
-from foveal.skills.minari import DemoWriter, Episode, in_millimetres, open_demos
+from foveal.skills.minari import DemoWriter, in_millimetres, open_demos
 from foveal.skills.view import View
 
 OPTIONS = DemoOptions(episodes=2, follow=1.0, linger=0, noise=0.2, size=24, render=32, seed=3)
@@ -28,25 +30,6 @@ OPTIONS = DemoOptions(episodes=2, follow=1.0, linger=0, noise=0.2, size=24, rend
 @pytest.fixture(scope="module")
 def demos(tmp_path_factory):
     return collect("ur5e/pick", tmp_path_factory.mktemp("demos") / "pick", OPTIONS)
-
-
-def episode(steps=6, skill=(0, 0, 0, 1, 1, 1), **changes) -> Episode:
-    advice = np.zeros((steps, 4), np.float32)
-    advice[:, 0] = np.arange(steps)
-    advice[:, 3] = np.where(np.arange(steps) >= 2, 1.0, -1.0)
-    made = Episode(
-        depth=np.arange(1, steps + 2, dtype=np.uint16)[:, None, None] * np.ones((1, 4, 4), np.uint16),
-        vector=np.zeros((steps + 1, 14), np.float32),
-        actions=np.clip(advice, -1, 1),
-        rewards=np.zeros(steps),
-        terminated=False,
-        truncated=True,
-        skill=np.array(skill, np.int64),
-        advice=advice,
-        things=None,
-        seed=5,
-    )
-    return replace(made, **changes)
 
 
 # --- collecting -----------------------------------------------------------------------------------------------------
@@ -75,7 +58,7 @@ def test_a_script_that_is_followed_solves_the_task_despite_noise(demos):
     for one in shown:  # the script again and again, begun wherever chance began
         order = one.skill[np.flatnonzero(np.append(True, one.skill[1:] != one.skill[:-1]))]
         places = [script("pick").index(number) for number in order]
-        assert all((after - before) % 3 == 1 for before, after in zip(places, places[1:], strict=False))
+        assert all((after - before) % 3 == 1 for before, after in itertools.pairwise(places))
         assert not np.array_equal(one.actions, one.advice)
 
 

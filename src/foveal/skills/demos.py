@@ -82,7 +82,7 @@ class DemoOptions:
 DEMO_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {"episodes": 700, "follow": 0.5, "linger": 8, "noise": 0.15},
-    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 32, "render": 32},
+    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
 }
 
 

@@ -132,7 +132,7 @@ class DemoWriter:
             "total_steps": self._steps,
             "data_format": "hdf5",
             "dataset_id": f"foveal/{str(self._about.get('task', 'arm')).replace('/', '-')}-v0",
-            "minari_version": ">=0.5.0",
+            "minari_version": "0.5.0",
             "observation_space": json.dumps(_observation_space(episode)),
             "action_space": json.dumps(_box(spaces.Box(-1.0, 1.0, (4,), np.float32))),
             "foveal": self._about,
