@@ -90,15 +90,9 @@ def test_processes_give_what_one_process_gives():
             seen, rewards, ended, infos = arms.step(np.array(actions))
             found += [seen, rewards, ended, np.array([info["steps"] for info in infos])]
         rows.append(found)
-        arms.close()
     for one, other in zip(*rows, strict=True):
         np.testing.assert_array_equal(one, other)
-
-
-def test_a_failure_in_a_process_is_told():
-    arms = GroupVector(ORACLE, 2, 2)
-    arms.reset()
-    with pytest.raises(FovealError, match="IndexError"):
+    with pytest.raises(FovealError, match="IndexError"):  # of the processes, told here
         arms.step(np.array([9, 9]))
     arms.close()
 
@@ -222,14 +216,14 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
         "--preset=debug",
         "--episodes=1",
     ]
-    for row in ("random", "hrl-bc", "oracle", "ppo", "flat-bc"):
+    for row in ("random", "hrl-bc", "oracle", "ppo"):
         assert main(["hrl", "ur5e/pick", "--row", row, *places, "--on", "training"]) == 0
         report = json.loads((tmp_path / "out" / f"pick-{row}-0.json").read_text())
         found = report["success"]["training"]
         assert found["episodes"] == 1 and found["outcomes"][0]["seed"] == EVALUATION
         assert 0.0 <= found["low"] <= found["rate"] <= found["high"] <= 1.0
     said = capsys.readouterr().out
-    assert said.count("collecting") == 1 and said.count("cloning skills") == 1 and said.count("cloning the whole") == 1
+    assert said.count("collecting") == 1 and said.count("cloning skills") == 1
     assert "skills of" in said  # the second row took what the first had made
     assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
 

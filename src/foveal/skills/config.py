@@ -141,15 +141,15 @@ _COMPACT_NETWORK = {
 }
 CLONE_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {**_COMPACT_NETWORK, "batch_size": 128, "decay": True, "epochs": 8, "rollouts_every": 2},
+    "compact": {**_COMPACT_NETWORK, "batch_size": 128, "decay": True, "epochs": 4, "rollouts_every": 1},
     "debug": {
         "stem": 8,
         "widths": (8, 8, 8, 8),
         "blocks": (1, 1, 1, 1),
         "pooling": "points",
         "batch_size": 16,
-        "epochs": 2,
-        "rollouts": 2,
+        "epochs": 1,
+        "rollouts": 1,
         "rollouts_every": 1,
         "held_out": 0.5,
     },
