@@ -88,11 +88,10 @@ def clone(
         FovealError: the folder holds no demonstrations, or none of some skill.
     """
     source = demos if isinstance(demos, DemoFolder) else open_demos(demos)
-    kept, shown = _divided(list(source), config, seed)
-    training = sampled(shown, config, flat=flat)
+    training, kept = _samples(source, config, seed, flat)
     policy = SkillPolicy(_skill_set(source.about, training, flat), config, seed)
     policy.mean, policy.spread = _moments(training)
-    trainer = _Trainer(policy, training, sampled(kept, config, flat=flat) if kept else None, seed)
+    trainer = _Trainer(policy, training, kept, seed)
     found = Cloned(policy)
     best: tuple[float, float] = (-1.0, 0.0)
     held: dict[str, Tensor] = {}
@@ -195,6 +194,12 @@ def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tup
     order = np.random.default_rng([4, seed]).permutation(len(episodes))
     count = min(round(config.held_out * len(episodes)), len(episodes) - 1)
     return [episodes[index] for index in order[:count]], [episodes[index] for index in order[count:]]
+
+
+def _samples(source: DemoFolder, config: CloneConfig, seed: int, flat: bool) -> tuple[Samples, Samples | None]:
+    """Those to learn from, and those kept back; the episodes themselves, as large again, are let go."""
+    kept, shown = _divided(list(source), config, seed)
+    return sampled(shown, config, flat=flat), sampled(kept, config, flat=flat) if kept else None
 
 
 def _skill_set(about: dict[str, Any], training: Samples, flat: bool) -> SkillSet:
