@@ -46,6 +46,10 @@ def test_make_targets_exist(page: Path) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names 'make {target}'"
 
 
+TWO_WORDS = {"arm", "bench", "demos", "master", "skills"}
+"""Commands whose first argument says what to do, with options of its own."""
+
+
 def commands() -> list[list[str]]:
     """Every ``foveal ...`` line in the console blocks of the pages, as its words."""
     text = "\n".join(block for page in PAGES for block in blocks(page, "console"))
@@ -70,7 +74,7 @@ def flags() -> Callable[[str, str], set[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
-    command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in ("bench", "arm") else words
+    command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in TWO_WORDS else words
     method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
     method = "ppo" if rest and rest[0].startswith("atari/") else method
     for flag in (word for word in rest if word.startswith("--")):

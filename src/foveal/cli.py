@@ -1,4 +1,4 @@
-"""The command line: ``foveal train | evaluate | explain | gaze | arm | demo | bench``."""
+"""The command line: ``foveal COMMAND``, one module of ``foveal.commands`` each."""
 
 from __future__ import annotations
 
@@ -17,14 +17,21 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
   foveal gaze AGENT ...   how its saliency compares with where people looked, on Atari
-  foveal arm run POLICY   a policy on a real robot arm, within limits
   foveal demo             all three on a small task, in one page
   foveal bench            how fast training and rendering are on this machine
+
+A robot arm, from demonstrations to a policy over skills:
+
+  foveal demos collect ENV    scripted experts show each skill, e.g. foveal demos collect ur5e/bowl --out demos/bowl
+  foveal skills train DEMOS   clone the skills; foveal skills search DEMOS finds an augmentation of depth for that
+  foveal master train ENV     a master policy chooses among them
+  foveal hrl ENV              all of that, or what it is compared with, and its success rate
+  foveal arm run POLICY       a policy on a real arm, within limits
 
 AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
 `foveal COMMAND --help` lists a command's options.
 """
-COMMANDS = ["train", "evaluate", "explain", "gaze", "arm", "demo", "bench"]
+COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "hrl", "arm", "demo", "bench"]
 SPINS = "10000"
 """How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,
 which on a machine that has other things to do makes training many times slower."""

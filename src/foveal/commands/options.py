@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import argparse
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Protocol
 
@@ -10,6 +11,7 @@ import tyro
 import yaml
 
 from foveal.errors import FovealError
+from foveal.registry import nearest
 
 NUMBERS = ("seed", "steps")
 
@@ -48,6 +50,34 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
     return dict(settings)
+
+
+def verb(arguments: Sequence[str], command: str, verbs: Mapping[str, str]) -> tuple[str, list[str]]:
+    """The first word of a command that has several things to do, and what follows it.
+
+    Args:
+        arguments: of the command.
+        command: its name.
+        verbs: what it can do -> a line of help.
+
+    Raises:
+        FovealError: another word, or none.
+        SystemExit: after the help that was asked for.
+    """
+    first, *rest = [*arguments, ""]
+    if first in {"-h", "--help"}:
+        print(f"foveal {command}:\n" + "\n".join(f"  foveal {command} {name}  {text}" for name, text in verbs.items()))
+        raise SystemExit(0)
+    if first not in verbs:
+        raise FovealError(f"foveal {command} {first}".rstrip() + f": {nearest(first, list(verbs))}")
+    return first, rest[:-1]
+
+
+def preset_of(arguments: Sequence[str], otherwise: str = "compact") -> str:
+    """What ``--preset`` says, which other options' defaults depend on."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--preset", default=otherwise)
+    return str(parser.parse_known_args(list(arguments))[0].preset)
 
 
 def named(text: str) -> Any:

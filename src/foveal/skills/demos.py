@@ -1,0 +1,209 @@
+"""Collecting demonstrations: scripted experts, one skill after the other, what fails included."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.config import changed, check_least, checked_seed
+from foveal.envs.ur5e import TASKS, make_arm
+from foveal.envs.ur5e.env import ArmEnv
+from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
+from foveal.errors import FovealError
+from foveal.progress import Progress
+from foveal.registry import nearest
+from foveal.skills.minari import DemoFolder, DemoWriter, Episode, in_millimetres, open_demos, require_extra
+from foveal.skills.seeds import DEMONSTRATIONS_EACH
+from foveal.skills.view import View
+from foveal.skills.workers import Workers
+
+ORDERS = ("random", "script")
+
+
+@dataclass(frozen=True)
+class DemoOptions:
+    """How demonstrations are made.
+
+    Attributes:
+        episodes: how many.
+        order: ``"random"``: any skill may follow any other; ``"script"``: the order that solves the task, again and
+            again.
+        follow: of skills in random order, the share that is the script's next one after the last. 0 is the published
+            order; above it, states that only a sensible order reaches (the cube held above the bowl) are seen oftener.
+        linger: steps that a skill goes on after its end; None gives each the whole ``SKILL_STEPS``, as published.
+        noise: standard deviation of noise on the velocity that is carried out, in the action's units, constant for
+            ten steps at a time. What is to be imitated stays the expert's advice, so its corrections are seen too.
+        size, render, camera: of depth frames, see ``foveal.skills.view.View``.
+        randomization: name of the ranges of ``foveal.envs.ur5e.randomization``.
+        seed: of all episodes, see ``foveal.skills.seeds``.
+
+    Raises:
+        FovealError: a value out of range, or an unknown name.
+    """
+
+    episodes: int = 250
+    order: str = "random"
+    follow: float = 0.0
+    linger: int | None = None
+    noise: float = 0.0
+    size: int = 84
+    render: int = 108
+    camera: int = 0
+    randomization: str = "training"
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        check_least(self, "demos", 1, "episodes", "size")
+        _ = self.view
+        check_least(self, "demos", 0, "follow", "noise")
+        checked_seed(self.seed)
+        if self.order not in ORDERS:
+            raise FovealError(f"unknown order {self.order!r}: {nearest(self.order, list(ORDERS))}")
+        if self.follow > 1.0:
+            raise FovealError(f"follow is a share of skills: {self.follow} is above 1")
+        if self.linger is not None and self.linger < 0:
+            raise FovealError(f"linger is {self.linger}: give a number of steps, at least 0")
+
+    @property
+    def view(self) -> View:
+        """What frames show."""
+        return View(self.size, self.render, self.camera)
+
+
+# Published: 250 demonstrations of five cameras each, whole skills in random order. Compact: as many frames of more
+# scenes, as skills end soon after they are done: scenes are what a network must learn to see.
+DEMO_PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {},
+    "compact": {"episodes": 700, "follow": 0.5, "linger": 8, "noise": 0.15},
+    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
+}
+
+
+def demo_options(preset: str = "compact", changes: Mapping[str, Any] | None = None) -> DemoOptions:
+    """A preset with changes.
+
+    Raises:
+        FovealError: an unknown preset or setting, or a value out of range or of the wrong type.
+    """
+    if preset not in DEMO_PRESETS:
+        raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(DEMO_PRESETS))}")
+    options: DemoOptions = changed(changed(DemoOptions(), DEMO_PRESETS[preset], "demos"), changes or {}, "demos")
+    return options
+
+
+def task_of(env: str) -> str:
+    """``ur5e/bowl`` or ``bowl`` -> ``bowl``.
+
+    Raises:
+        FovealError: no such task.
+    """
+    task = env.removeprefix("ur5e/")
+    if task not in TASKS:
+        raise FovealError(f"unknown task {env!r}: {nearest(env, [f'ur5e/{name}' for name in TASKS])}")
+    return task
+
+
+def collect(
+    task: str, folder: str | Path, options: DemoOptions, *, workers: int = 1, progress: bool = False
+) -> DemoFolder:
+    """Demonstrations of a task, on the disk.
+
+    Args:
+        task: such as ``"bowl"`` or ``"ur5e/bowl"``.
+        folder: a new one, in the layout of ``foveal.skills.minari``.
+        options: how they are made; the same options give the same episodes, whatever ``workers``.
+        workers: processes.
+        progress: show a bar.
+
+    Raises:
+        FovealError: an unknown task, the folder exists, or the extra is missing.
+    """
+    require_extra()
+    task = task_of(task)
+    about = {"task": task, "skills": [skill.name for skill in skills(task)], **dataclasses.asdict(options)}
+    writer = DemoWriter(folder, about)
+    jobs = [(task, options, number) for number in range(options.episodes)]
+    solved = 0
+    with Workers(workers) as crew, Progress(0, len(jobs), visible=progress, what="demos", unit="episode") as bar:
+        for number, episode in enumerate(crew.map(_job, jobs)):
+            writer.add(episode)
+            solved += episode.terminated
+            bar.told(solved=solved)
+            bar.advance(number + 1)
+    return open_demos(folder)
+
+
+def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> Episode:
+    """One episode, to its end."""
+    random = np.random.default_rng([options.seed, seed])
+    choices = _choices(env.task_name, options, random)
+    advisers = skills(env.task_name)
+    observation, _ = env.reset(seed=seed)
+    observations, things = [observation], [env.truth().centres]
+    steps: list[tuple[NDArray[np.float32], NDArray[np.float32], int, float]] = []
+    current, left = next(choices), SKILL_STEPS
+    push = np.zeros(3)
+    ended = False
+    while not ended:
+        if left == 0:
+            current, left = next(choices), SKILL_STEPS
+        if len(steps) % 10 == 0:
+            push = options.noise * random.standard_normal(3)
+        advice = advisers[current].expert(env.truth())
+        action = np.clip(advice.action + np.array([*push, 0.0]), -1.0, 1.0).astype(np.float32)
+        observation, reward, terminated, truncated, _ = env.step(action)
+        observations.append(observation)
+        things.append(env.truth().centres)
+        steps.append((action, advice.action, current, reward))
+        ended = terminated or truncated
+        left -= 1
+        if advice.done and options.linger is not None:
+            left = min(left, options.linger)
+    actions, advices, numbers, rewards = zip(*steps, strict=True)
+    return Episode(
+        depth=in_millimetres(np.stack([options.view.cut(seen["depth"]) for seen in observations])),
+        vector=np.stack([seen["vector"] for seen in observations]),
+        actions=np.stack(actions),
+        rewards=np.array(rewards, np.float64),
+        terminated=terminated,
+        truncated=truncated,
+        skill=np.array(numbers, np.int64),
+        advice=np.stack(advices),
+        things=np.stack(things).astype(np.float32),
+        seed=seed,
+    )
+
+
+def _choices(task: str, options: DemoOptions, random: np.random.Generator) -> Iterator[int]:
+    """Numbers of skills, without end."""
+    ordered = script(task)
+    place = 0  # in the script, of the skill that would come next
+    while True:
+        if options.order == "script" or random.random() < options.follow:
+            chosen = ordered[place]
+        else:
+            chosen = int(random.integers(len(skills(task))))
+        yield chosen
+        after: NDArray[Any] = np.flatnonzero(np.array(ordered) == chosen)
+        if options.order == "script":
+            place = (place + 1) % len(ordered)
+        elif after.size:
+            place = (int(random.choice(after)) + 1) % len(ordered)
+
+
+def _job(job: tuple[str, DemoOptions, int]) -> Episode:
+    task, options, number = job
+    return demonstrate(_arm(task, options), options, DEMONSTRATIONS_EACH * options.seed + number)
+
+
+@lru_cache(maxsize=1)
+def _arm(task: str, options: DemoOptions) -> ArmEnv:
+    """One in every process."""
+    return make_arm(task, size=options.render, camera=options.camera, randomization=options.randomization)

@@ -1,0 +1,251 @@
+"""Rows of evidence: one method on one task with one seed, from nothing to a success rate, in one call.
+
+What a row needs and another row of the same task and seed has made already, demonstrations and skills, is taken from
+the folder in which that row left it.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from foveal import checkpoint
+from foveal.envs.ur5e.experts import SKILL_STEPS, skills
+from foveal.errors import FovealError
+from foveal.registry import nearest
+from foveal.skills import seeds
+from foveal.skills.arms import ArmSettings, for_policy
+from foveal.skills.cloning import clone
+from foveal.skills.config import as_dict, clone_config, master_config
+from foveal.skills.demos import collect, demo_options, task_of
+from foveal.skills.flat import FlatPolicy
+from foveal.skills.master import KIND, Master, load_master
+from foveal.skills.minari import require_extra
+from foveal.skills.noise import DepthNoise
+from foveal.skills.packing import HasState, Packed, pack
+from foveal.skills.policy import KIND as SKILLS_KIND
+from foveal.skills.policy import SkillPolicy, load_skills
+from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
+from foveal.skills.success import SuccessRate
+from foveal.skills.view import View
+from foveal.skills.workers import Workers, available
+
+ROWS = {
+    "hrl-bc": "cloned skills, PPO chooses them",
+    "script": "cloned skills in the order that solves the task",
+    "random": "cloned skills, chance chooses them",
+    "oracle": "scripted experts, PPO chooses them from the simulator's state",
+    "flat-bc": "the whole task cloned as one skill, from the same demonstrations",
+    "flat-bc-ordered": "the same, from as many demonstrations in the order that solves the task",
+    "ppo": "PPO from scratch on every control step",
+}
+CONDITIONS = {
+    "training": ("training", None),
+    "far_starts": ("far_starts", None),
+    "moved_camera": ("moved_camera", None),
+    "noisy_depth": ("training", DepthNoise()),
+}
+"""Name -> ranges of what changes between episodes, and what the depth camera adds."""
+FLAT_STEPS = {"paper": 485_000, "compact": 350_000, "debug": 16}
+"""Simulator steps of PPO from scratch: those of the demonstrations and the master together."""
+
+
+@dataclass(frozen=True)
+class RowOptions:
+    """One row.
+
+    Attributes:
+        task: such as ``"bowl"`` or ``"ur5e/bowl"``.
+        row: one of ``ROWS``.
+        seed: of everything random but the evaluation's episodes, which are the same for all.
+        preset: ``"paper"``, ``"compact"`` or ``"debug"``.
+        episodes: of each condition.
+        conditions: to evaluate under, names of ``CONDITIONS``.
+        augmentation: of the skills' depth, (name, magnitude, probability).
+        work: folder for demonstrations, skills and masters, by task and seed.
+        out: folder for results, one JSON file for each row.
+        workers: processes; 0 takes as many as there are cores.
+        progress: show bars.
+
+    Raises:
+        FovealError: an unknown name, or a number out of range.
+    """
+
+    task: str
+    row: str = "hrl-bc"
+    seed: int = 0
+    preset: str = "compact"
+    episodes: int = 50
+    conditions: tuple[str, ...] = ("training",)
+    augmentation: tuple[tuple[str, float, float], ...] = ()
+    work: Path = Path("runs/hrl")
+    out: Path = Path("results/hrl-bc")
+    workers: int = 0
+    progress: bool = True
+
+    def __post_init__(self) -> None:
+        task_of(self.task)
+        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, FLAT_STEPS)):
+            if name not in known:
+                raise FovealError(f"unknown {what} {name!r}: {nearest(name, list(known))}")
+        for condition in self.conditions:
+            if condition not in CONDITIONS:
+                raise FovealError(f"unknown condition {condition!r}: {nearest(condition, list(CONDITIONS))}")
+        if self.episodes < 1 or self.workers < 0 or not self.conditions:
+            raise FovealError("a row takes at least one episode, one condition and one worker (0: one for every core)")
+
+
+@dataclass(frozen=True)
+class Contender:
+    """Who acts in a row.
+
+    Attributes:
+        plan: which skill is next.
+        actor: does the skills; None for the experts.
+        arms: as it sees them.
+        skill_steps: control steps between decisions.
+        about: how it came about, JSON values.
+    """
+
+    plan: Plan | Packed
+    actor: HasState | None
+    arms: ArmSettings
+    skill_steps: int
+    about: dict[str, Any]
+
+
+def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
+    """Train what the row needs, evaluate it, and write what was found.
+
+    Args:
+        options: which row.
+        told: of what is going on.
+
+    Returns:
+        The JSON file: options, success rates with intervals, every episode, learning curve, seconds.
+
+    Raises:
+        FovealError: the extra ``skills`` is missing, or a folder can't be written.
+    """
+    require_extra()
+    row = _Row(options, told)
+    contender = row.contender()
+    trained = row.seconds
+    found = {}
+    with Workers(row.workers) as crew:
+        for condition in options.conditions:
+            outcomes = _evaluated(contender, condition, options.episodes, crew)
+            rate = SuccessRate.of([outcome.success for outcome in outcomes])
+            told(f"{options.row} on {row.task}, {condition}: {rate}")
+            found[condition] = {**as_dict(rate), "outcomes": [as_dict(outcome) for outcome in outcomes]}
+    report = {
+        "task": row.task,
+        "row": options.row,
+        "method": ROWS[options.row],
+        "seed": options.seed,
+        "preset": options.preset,
+        "success": found,
+        "about": contender.about,
+        "seconds": {"before_evaluation": round(trained, 1), "in_all": round(row.seconds, 1)},
+    }
+    path = options.out / f"{row.task}-{options.row}-{options.seed}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return path
+
+
+def _evaluated(contender: Contender, condition: str, episodes: int, crew: Workers) -> list[Outcome]:
+    randomization, noise = CONDITIONS[condition]
+    arms = replace(contender.arms, randomization=randomization, noise=noise)
+    chosen = range(seeds.EVALUATION, seeds.EVALUATION + episodes)
+    return play(arms, contender.plan, contender.actor, chosen, skill_steps=contender.skill_steps, workers=crew)
+
+
+class _Row:
+    """What a row makes on its way, and where it leaves it."""
+
+    def __init__(self, options: RowOptions, told: Callable[[str], None]) -> None:
+        self.options, self.told = options, told
+        self.task = task_of(options.task)
+        self.workers = options.workers or available()
+        self.folder = options.work / f"{self.task}-{options.preset}-{options.seed}"
+        self._begun = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Since the row began."""
+        return time.monotonic() - self._begun
+
+    def contender(self) -> Contender:
+        row = self.options.row
+        if row == "ppo":
+            return self._from_scratch()
+        if row == "oracle":
+            return self._mastered(None)
+        if row.startswith("flat-bc"):
+            return self._ordered(self._skills(row, "script" if row.endswith("ordered") else "random", flat=True))
+        policy = self._skills("skills", "random", flat=False)
+        if row == "hrl-bc":
+            return self._mastered(policy)
+        if row == "random":
+            return Contender(AtRandom(policy.skills), policy, for_policy(policy), SKILL_STEPS, {})
+        return self._ordered(policy)
+
+    def _ordered(self, policy: SkillPolicy) -> Contender:
+        plan: InOrder = scripted(self.task, policy.skills)
+        return Contender(plan, policy, for_policy(policy), SKILL_STEPS, {"order": list(plan.order)})
+
+    def _skills(self, name: str, order: str, *, flat: bool) -> SkillPolicy:
+        """Cloned here, or by an earlier row."""
+        folder = self.folder / name
+        if checkpoint.kind_of(folder) == SKILLS_KIND:
+            self.told(f"skills of {folder}")
+            return load_skills(folder)
+        demos = self._demos(order)
+        self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
+        config = clone_config(self.options.preset, {"augmentation": self.options.augmentation})
+        cloned = clone(
+            demos, config, seed=self.options.seed, flat=flat, workers=self.workers, progress=self.options.progress
+        )
+        cloned.save(folder)
+        return cloned.policy
+
+    def _demos(self, order: str) -> Path:
+        folder = self.folder / f"demos-{order}"
+        done = folder / "complete"
+        if done.exists():
+            return folder
+        if folder.exists():
+            raise FovealError(f"{folder} holds demonstrations that were not finished: delete it")
+        options = demo_options(self.options.preset, {"order": order, "seed": self.options.seed})
+        self.told(f"collecting {options.episodes} demonstrations in {folder}")
+        collect(self.task, folder, options, workers=self.workers, progress=self.options.progress)
+        done.touch()
+        return folder
+
+    def _mastered(self, policy: SkillPolicy | None) -> Contender:
+        folder = self.folder / ("oracle" if policy is None else "master")
+        if checkpoint.kind_of(folder) == KIND:
+            self.told(f"master of {folder}")
+            master = load_master(folder)
+        else:
+            config = master_config(self.options.preset)
+            self.told(f"training a master over {len(skills(self.task))} skills, {config.decisions} decisions")
+            master = Master(self.task, policy, config, self.options.seed)
+            master.learn(workers=self.workers, progress=self.options.progress)
+            master.save(folder)
+        arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
+        return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
+
+    def _from_scratch(self) -> Contender:
+        demos = demo_options(self.options.preset)
+        steps = FLAT_STEPS[self.options.preset]
+        self.told(f"training PPO from scratch, {steps} steps")
+        policy = FlatPolicy(self.task, demos.view, seed=self.options.seed)
+        policy.learn(steps, workers=self.workers, progress=self.options.progress)
+        arms = ArmSettings(self.task, demos.view)
+        return Contender(InOrder((0,)), policy, arms, SKILL_STEPS, {"curve": policy.curve})

@@ -1,0 +1,199 @@
+"""Groups of arms as reinforcement learning sees them: one decision for a skill of 60 steps, or every step itself.
+
+A group begins a new episode as soon as one has ended; ``infos`` then hold the last observation of the old one, as
+Stable-Baselines3 expects it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from foveal.envs.ur5e.experts import skills
+from foveal.envs.ur5e.tasks import TASKS, Truth
+from foveal.skills import seeds
+from foveal.skills.arms import Arms, ArmSettings
+from foveal.skills.packing import Packed
+from foveal.skills.policy import SkillPolicy, depth_input
+
+Stepped = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
+"""Observations (B, ...), rewards (B,), whether episodes ended (B,), and what else there is to say."""
+
+
+class Group(Protocol):
+    """Some arms in one process."""
+
+    def reset(self) -> NDArray[np.float32]:
+        """(B, ...): the first observations."""
+
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        """Act with every arm."""
+
+    def close(self) -> None:
+        """Free the simulators."""
+
+
+class GroupSettings(Protocol):
+    """What a group can be made of, in whatever process."""
+
+    @property
+    def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
+        """Of an arm's observations and actions."""
+
+    def make(self, first: int, count: int) -> Group:
+        """The arms ``first`` to ``first + count``, of all those that train."""
+
+
+@dataclass(frozen=True)
+class Deciding:
+    """A master's environment: it chooses skills, each of which runs for some steps. A semi-Markov decision process.
+
+    Attributes:
+        arms: as they are seen.
+        skill_steps: control steps of a skill.
+        seed: of the episodes.
+        policy: cloned skills, packed. Without, experts act, and the master sees ``state_of``.
+    """
+
+    arms: ArmSettings
+    skill_steps: int
+    seed: int
+    policy: Packed | None = None
+
+    @property
+    def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
+        actions = spaces.Discrete(len(skills(self.arms.task)))
+        if self.policy is not None:
+            shape: tuple[int, ...] = self.policy.unpack().feature_shape
+        else:
+            task = TASKS[self.arms.task]
+            shape = (5 + 4 * len(task.things) + (0 if task.bowl is None else 3),)
+        return spaces.Box(-np.inf, np.inf, shape, np.float32), actions
+
+    def make(self, first: int, count: int) -> Group:
+        return _DecidingGroup(self, first, count)
+
+
+@dataclass(frozen=True)
+class Stepping:
+    """Every control step is an action: what learning from scratch starts from.
+
+    Attributes:
+        arms: as they are seen.
+        stack: depth frames in an observation.
+        near, far: metres that are seen as -1 and 1.
+        seed: of the episodes.
+    """
+
+    arms: ArmSettings
+    stack: int
+    near: float
+    far: float
+    seed: int
+
+    @property
+    def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
+        shape = (self.stack, self.arms.view.size, self.arms.view.size)
+        return spaces.Box(-1.0, 1.0, shape, np.float32), spaces.Box(-1.0, 1.0, (4,), np.float32)
+
+    def make(self, first: int, count: int) -> Group:
+        return _SteppingGroup(self, first, count)
+
+
+class _Group:
+    """Arms that begin again when they have ended."""
+
+    def __init__(self, arms: Arms, seed: int, first: int) -> None:
+        self.arms = arms
+        self._seed, self._first = seed, first
+        self._episodes = [0] * len(arms)
+
+    def reset(self) -> NDArray[np.float32]:
+        for index in range(len(self.arms)):
+            self._begin(index)
+        return self._observe()
+
+    def close(self) -> None:
+        self.arms.close()
+
+    def _begin(self, index: int) -> None:
+        self.arms.reset(index, seeds.training(self._seed, self._first + index, self._episodes[index]))
+        self._episodes[index] += 1
+
+    def _observe(self) -> NDArray[np.float32]:
+        raise NotImplementedError
+
+    def _after(self, rewards: NDArray[np.float64], steps: NDArray[np.int64]) -> Stepped:
+        """What follows a step, with new episodes where the old ones have ended."""
+        seen = self._observe()
+        ended = self.arms.ended.copy()
+        infos: list[dict[str, Any]] = [{"steps": int(count)} for count in steps]
+        for index in np.flatnonzero(ended):
+            success = bool(self.arms.success[index])
+            infos[index] |= {
+                "success": success,
+                "terminal_observation": seen[index].copy(),
+                "TimeLimit.truncated": not success,
+            }
+            self._begin(int(index))
+        if ended.any():
+            seen = np.where(ended.reshape(-1, *[1] * (seen.ndim - 1)), self._observe(), seen)
+        return seen, rewards.astype(np.float32), ended, infos
+
+
+class _DecidingGroup(_Group):
+    def __init__(self, settings: Deciding, first: int, count: int) -> None:
+        self.policy: SkillPolicy | None = None if settings.policy is None else settings.policy.unpack()
+        stack = 1 if self.policy is None else self.policy.stack
+        super().__init__(Arms(settings.arms, count, stack), settings.seed, first)
+        self._skill_steps = settings.skill_steps
+
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        before = self.arms.steps.copy()
+        rewards = self.arms.run(self.policy, np.asarray(actions, np.int64), self._skill_steps)
+        return self._after(rewards, self.arms.steps - before)
+
+    def _observe(self) -> NDArray[np.float32]:
+        return observe(self.arms, self.policy)
+
+
+class _SteppingGroup(_Group):
+    def __init__(self, settings: Stepping, first: int, count: int) -> None:
+        super().__init__(Arms(settings.arms, count, settings.stack), settings.seed, first)
+        self._range = settings.near, settings.far
+
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        rewards = np.array([self.arms.step(index, action) for index, action in enumerate(actions)])
+        return self._after(rewards, np.ones(len(self.arms), np.int64))
+
+    def _observe(self) -> NDArray[np.float32]:
+        return depth_input(self.arms.frames(), *self._range).numpy()
+
+
+def observe(arms: Arms, policy: SkillPolicy | None, which: Any = slice(None)) -> NDArray[np.float32]:
+    """What a master sees of some arms: features of the skills' network, or without one the simulator's state."""
+    if policy is not None:
+        return policy.features(arms.frames(which))
+    chosen = np.arange(len(arms))[which]
+    return np.stack([state_of(arms.envs[index].truth()) for index in chosen])
+
+
+def state_of(truth: Truth) -> NDArray[np.float32]:
+    """Tool (3), opening, closing; of every thing the place from the tool (3) and whether it is held; the bowl's.
+
+    Lengths are in decimetres, so that all are of about one size.
+    """
+    away = 10.0 * (truth.centres - truth.tool)  # (N, 3)
+    parts: list[Any] = [
+        10.0 * truth.tool,
+        [truth.opening, float(truth.closing)],
+        away.ravel(),
+        truth.held.astype(np.float64),
+    ]
+    if truth.bowl is not None:
+        parts.append(10.0 * (truth.bowl - truth.tool))
+    return np.concatenate(parts).astype(np.float32)

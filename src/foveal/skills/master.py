@@ -1,0 +1,143 @@
+"""The master policy: looks at what the skills' network sees, and says which skill is next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.errors import FovealError
+from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.config import MasterConfig, as_dict, master_config
+from foveal.skills.groups import Deciding, observe
+from foveal.skills.minari import require_extra
+from foveal.skills.packing import pack
+from foveal.skills.policy import SkillPolicy
+from foveal.skills.view import View
+
+KIND = "foveal.master"
+
+
+class Master:
+    """Chooses skills of one task.
+
+    Args:
+        task: such as ``"bowl"``.
+        skills: cloned ones, whose features it sees; None where experts act and it sees the simulator's state.
+        config: how it learns.
+        seed: of its training.
+
+    Attributes:
+        network: Stable-Baselines3's ``ActorCriticPolicy``.
+        curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
+
+    Raises:
+        FovealError: the extra ``skills`` is missing.
+    """
+
+    def __init__(self, task: str, skills: SkillPolicy | None, config: MasterConfig, seed: int = 0) -> None:
+        require_extra()
+        from foveal.skills.heads import actor_critic
+
+        self.task, self.skills, self.config, self.seed = task, skills, config, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: Any = actor_critic(*self._settings().spaces, config.channels, config.learning_rate)
+        self.network.set_training_mode(False)
+        self.curve: list[dict[str, Any]] = []
+
+    def learn(self, *, workers: int = 1, progress: bool = False) -> Master:
+        """Train for ``config.decisions``; returns itself."""
+        from foveal.skills.ppo import train
+
+        trained = train(
+            self._settings(),
+            self.config,
+            seed=self.seed,
+            actions=self.config.decisions,
+            workers=workers,
+            progress=progress,
+        )
+        self.network = trained.policy
+        self.network.set_training_mode(False)
+        self.curve = [as_dict(point) for point in trained.curve]
+        return self
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        """The likeliest skill of each arm: a ``foveal.skills.rollouts.Plan``."""
+        with torch.inference_mode():
+            seen = torch.from_numpy(observe(arms, self.skills, which))
+            chosen: NDArray[np.int64] = self.network.get_distribution(seen).mode().numpy()
+        return chosen
+
+    def _settings(self) -> Deciding:
+        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+        held = None if self.skills is None else pack(self.skills)
+        return Deciding(arms, self.config.skill_steps, self.seed, held)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, optimizer and skills, and JSON."""
+        tensors = {f"master/{name}": value for name, value in self.network.state_dict().items()}
+        held, optimizer = checkpoint.optimizer_state(self.network.optimizer)
+        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
+        described: dict[str, Any] = {
+            "task": self.task,
+            "config": as_dict(self.config),
+            "seed": self.seed,
+            "curve": self.curve,
+            "optimizer": optimizer,
+            "skills": None,
+        }
+        if self.skills is not None:
+            of_skills, described["skills"] = self.skills.state()
+            tensors |= {f"skills/{name}": value for name, value in of_skills.items()}
+        return tensors, described
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Master:
+        """Undo of ``state``.
+
+        Raises:
+            FovealError: the weights don't fit the configuration.
+        """
+        skills = None
+        if state["skills"] is not None:
+            skills = SkillPolicy.from_state(_under("skills/", tensors), state["skills"])
+        master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
+        try:
+            master.network.load_state_dict(_under("master/", tensors))
+        except RuntimeError as error:
+            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
+        checkpoint.load_optimizer_state(master.network.optimizer, _under("optimizer/", tensors), state["optimizer"])
+        master.curve = list(state["curve"])
+        return master
+
+    def save(self, folder: str | Path) -> Path:
+        """Write master and skills; atomically, and nothing pickled.
+
+        Raises:
+            FovealError: the folder holds something else, or can't be written.
+        """
+        return checkpoint.save(folder, *self.state(), kind=KIND)
+
+
+def load_master(folder: str | Path) -> Master:
+    """What ``Master.save`` wrote.
+
+    Raises:
+        FovealError: there is none, or it is damaged.
+    """
+    held = checkpoint.load(folder, kind=KIND)
+    return Master.from_state(held.tensors, held.state)
+
+
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -1,0 +1,78 @@
+"""What a depth camera adds to perfect depth: a model of active stereo, for tests that stand in for the real arm.
+
+A stereo camera measures disparity, d = f b / z, in fractions of a pixel. So its error grows with the square of
+the distance, sigma_z = z^2 / (f b) * sigma_d, and its depths come in steps (Keselman et al. 2017, "Intel RealSense
+stereoscopic depth cameras"; Khoshelham and Elberink 2012, "Accuracy and resolution of Kinect depth data"). Errors of
+neighbouring pixels go together, because disparities are matched in windows. Where depth jumps, one camera sees what the
+other does not: pixels beside an edge go missing or take the depth of the wrong side, and so do patches that shine.
+Missing pixels read 0.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import ndimage
+
+from foveal.skills.minari import MILLIMETRES
+
+
+@dataclass(frozen=True)
+class DepthNoise:
+    """A depth camera. The defaults are a RealSense D435's at its full width of 848 pixels, seen at this one's.
+
+    Attributes:
+        focal_baseline: f b, pixels times metres: 421 pixels times 50 mm.
+        disparity: standard deviation of the disparity, pixels.
+        window: pixels of the frame over which errors go together (standard deviation of a Gaussian).
+        subpixel: steps per pixel of disparity.
+        jump: metres by which a pixel misses the mean of its neighbours, left and right or above and below, from which
+            on it is at an edge: more than on any slanted plane.
+        missing: share of the pixels at edges that go missing.
+        swapped: share of them that take a neighbour's depth.
+        holes: patches that go missing in each frame, on average.
+        hole: their radius, pixels, on average.
+    """
+
+    focal_baseline: float = 21.0
+    disparity: float = 0.15
+    window: float = 0.7
+    subpixel: float = 16.0
+    jump: float = 0.02
+    missing: float = 0.5
+    swapped: float = 0.25
+    holes: float = 3.0
+    hole: float = 2.0
+
+    def apply(self, depth: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:
+        """One frame, (H, W) millimetres, as this camera would see it."""
+        metres = depth.astype(np.float64) / MILLIMETRES
+        edge = self._edges(metres)
+        swapped = edge & (random.random(depth.shape) < self.swapped)
+        metres = np.where(swapped, np.roll(metres, random.integers(-1, 2, 2), (0, 1)), metres)
+        seen = self._measured(metres, random)
+        gone = (edge & (random.random(depth.shape) < self.missing)) | self._patches(depth.shape, random)
+        return np.where(gone, 0, np.rint(seen * MILLIMETRES)).astype(np.uint16)
+
+    def _measured(self, metres: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+        """Through disparity, with its errors and steps, and back; at most 65 m."""
+        error = ndimage.gaussian_filter(random.standard_normal(metres.shape), self.window, mode="wrap")
+        error *= self.disparity / max(float(error.std()), 1e-9)
+        disparity = self.focal_baseline / np.maximum(metres, 1e-3) + error
+        disparity = np.rint(disparity * self.subpixel) / self.subpixel
+        return np.minimum(self.focal_baseline / np.maximum(disparity, 1e-3), 65.0)
+
+    def _edges(self, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
+        bent = [np.abs(ndimage.convolve1d(metres, [0.5, -1.0, 0.5], axis, mode="nearest")) for axis in (0, 1)]
+        return np.asarray(np.maximum(*bent) > self.jump)
+
+    def _patches(self, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.bool_]:
+        gone = np.zeros(shape, np.bool_)
+        rows, columns = np.ogrid[: shape[0], : shape[1]]
+        for _ in range(random.poisson(self.holes)):
+            y, x = random.uniform(0, shape[0]), random.uniform(0, shape[1])
+            height, width = random.exponential(self.hole, 2) + 0.5
+            gone |= ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1.0
+        return gone

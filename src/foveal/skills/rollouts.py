@@ -1,0 +1,160 @@
+"""Episodes in which a plan says which skill is next: the script, chance, or a master that looks."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.envs.ur5e.experts import SKILL_STEPS, script
+from foveal.skills.arms import Arms, ArmSettings
+from foveal.skills.packing import HasState, Packed, pack
+from foveal.skills.workers import Workers
+
+SIDE_BY_SIDE = 5
+"""Arms in a process: enough for the network to work in batches."""
+
+
+class Plan(Protocol):
+    """Says which skills are next."""
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        """The next skills.
+
+        Args:
+            arms: all of them.
+            which: (B,) those that go on.
+            decision: how many were taken before, the same for all.
+            seeds: (B,) of their episodes.
+
+        Returns:
+            (B,) numbers of skills.
+        """
+
+
+@dataclass(frozen=True)
+class InOrder:
+    """A fixed order, again and again.
+
+    Attributes:
+        order: numbers of skills.
+    """
+
+    order: tuple[int, ...]
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        return np.full(len(which), self.order[decision % len(self.order)], np.int64)
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Any skill, equally likely.
+
+    Attributes:
+        skills: how many there are.
+    """
+
+    skills: int
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([np.random.default_rng([2, seed, decision]).integers(self.skills) for seed in seeds])
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one episode went.
+
+    Attributes:
+        seed: it was reset with.
+        success: whether the task was solved.
+        steps: of control.
+        chosen: numbers of skills, one for each decision.
+    """
+
+    seed: int
+    success: bool
+    steps: int
+    chosen: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Episodes to play, in whatever process.
+
+    Attributes:
+        settings: of the arms.
+        plan: which skill is next, packed where it is more than a few numbers.
+        actor: does the skills; None for the experts.
+        seeds: one episode each.
+        skill_steps: control steps of each decision.
+        cloned: the skills that the actor does, the others being the experts'; None: all.
+    """
+
+    settings: ArmSettings
+    plan: Plan | Packed
+    actor: Packed | None
+    seeds: tuple[int, ...]
+    skill_steps: int = SKILL_STEPS
+    cloned: tuple[int, ...] | None = None
+
+
+def play(
+    settings: ArmSettings,
+    plan: Plan | Packed,
+    actor: HasState | None,
+    seeds: Sequence[int],
+    *,
+    skill_steps: int = SKILL_STEPS,
+    cloned: tuple[int, ...] | None = None,
+    workers: Workers | None = None,
+) -> list[Outcome]:
+    """One episode for each seed.
+
+    Args:
+        settings: of the arms.
+        plan: which skill is next.
+        actor: does the skills; None for the experts.
+        seeds: of the episodes.
+        skill_steps: control steps of each decision.
+        cloned: the skills that the actor does, the others being the experts'; None: all.
+        workers: processes to spread them over.
+    """
+    held = None if actor is None else pack(actor)
+    groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
+    trials = [Trial(settings, plan, held, group, skill_steps, cloned) for group in groups]
+    found = map(carry_out, trials) if workers is None else workers.map(carry_out, trials)
+    return [outcome for outcomes in found for outcome in outcomes]
+
+
+def carry_out(trial: Trial) -> list[Outcome]:
+    """The episodes of a trial, side by side."""
+    actor = None if trial.actor is None else trial.actor.unpack()
+    plan: Plan = trial.plan.unpack() if isinstance(trial.plan, Packed) else trial.plan
+    arms = Arms(trial.settings, len(trial.seeds), 1 if actor is None else actor.stack)
+    chosen: list[list[int]] = [[] for _ in trial.seeds]
+    try:
+        for place, seed in enumerate(trial.seeds):
+            arms.reset(place, seed)
+        decision = 0
+        while not arms.ended.all():
+            which = np.flatnonzero(~arms.ended)
+            skill = np.zeros(len(arms), np.int64)
+            skill[which] = plan.choose(arms, which, decision, [trial.seeds[index] for index in which])
+            for index in which:
+                chosen[index].append(int(skill[index]))
+            arms.run(actor, skill, trial.skill_steps, trial.cloned)
+            decision += 1
+        return [
+            Outcome(seed, bool(arms.success[place]), int(arms.steps[place]), tuple(chosen[place]))
+            for place, seed in enumerate(trial.seeds)
+        ]
+    finally:
+        arms.close()
+
+
+def scripted(task: str, skills: int) -> InOrder:
+    """The order that solves a task; a single skill, that of flat cloning, again and again."""
+    return InOrder(script(task) if skills > 1 else (0,))

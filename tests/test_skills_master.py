@@ -1,0 +1,266 @@
+"""The master and what it is compared with: decisions of many steps, groups in processes, PPO, state on disk, rows."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from small_skills import small_policy
+
+pytest.importorskip("h5py", reason='needs the extra "skills"')
+pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
+
+from stable_baselines3.common.vec_env.base_vec_env import VecEnv
+
+from foveal.cli import main
+from foveal.envs.ur5e.experts import script
+from foveal.errors import FovealError
+from foveal.skills.arms import ArmSettings, for_policy
+from foveal.skills.config import MasterConfig, master_config
+from foveal.skills.evidence import RowOptions, run_row
+from foveal.skills.flat import FlatPolicy
+from foveal.skills.groups import Deciding, Stepping
+from foveal.skills.heads import SkillHead
+from foveal.skills.master import Master, load_master
+from foveal.skills.packing import pack
+from foveal.skills.ppo import train
+from foveal.skills.rollouts import AtRandom, play
+from foveal.skills.seeds import CHOICE, EVALUATION, training
+from foveal.skills.vector import GroupVector
+from foveal.skills.view import View
+
+ORACLE = Deciding(ArmSettings("pick", View(size=0)), 60, seed=0)
+
+
+# --- groups ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_decision_runs_a_skill_to_its_end_and_episodes_begin_anew():
+    group = ORACLE.make(0, 1)
+    first = group.reset()
+    steps = []
+    for number in script("pick"):
+        seen, rewards, ended, infos = group.step(np.array([number]))
+        steps.append(infos[0]["steps"])
+    group.close()
+    assert ended[0] and rewards[0] == 10.0 and infos[0]["success"] and not infos[0]["TimeLimit.truncated"]
+    assert steps[:2] == [60, 60] and 0 < steps[2] <= 60
+    assert infos[0]["terminal_observation"][8] == 1.0 and first[0, 8] == 0.0  # the cube is held
+    other = replace(ORACLE).make(0, 1)
+    other.reset()
+    np.testing.assert_array_equal(other._begin(0) or other._observe(), seen)  # the second episode's first observation
+    other.close()
+
+
+def test_time_runs_out_after_the_tasks_steps():
+    group = ORACLE.make(0, 1)
+    group.reset()
+    ends = [group.step(np.array([1])) for _ in range(4)]  # 200 steps
+    group.close()
+    assert [bool(ended[0]) for _, _, ended, _ in ends] == [False, False, False, True]
+    info = ends[-1][3][0]
+    assert info["steps"] == 20 and info["TimeLimit.truncated"] and not info["success"] and ends[-1][1][0] == 0.0
+
+
+def test_masters_see_the_features_of_every_skill():
+    policy = small_policy()
+    settings = Deciding(for_policy(policy), 2, 0, pack(policy))
+    observations, actions = settings.spaces
+    assert observations.shape == policy.feature_shape and actions == spaces.Discrete(3)
+    group = settings.make(0, 2)
+    first = group.reset()
+    np.testing.assert_allclose(first, policy.features(group.arms.frames()), atol=1e-5)
+    group.step(np.array([0, 1]))
+    assert group.arms.steps.tolist() == [2, 2]
+    group.close()
+
+
+def test_processes_give_what_one_process_gives():
+    rows = []
+    for workers in (1, 2):
+        arms = GroupVector(ORACLE, 2, workers)
+        assert isinstance(arms, VecEnv)
+        found = [arms.reset()]
+        for actions in ([2, 0], [0, 2], [1, 1]):
+            seen, rewards, ended, infos = arms.step(np.array(actions))
+            found += [seen, rewards, ended, np.array([info["steps"] for info in infos])]
+        rows.append(found)
+    for one, other in zip(*rows, strict=True):
+        np.testing.assert_array_equal(one, other)
+    with pytest.raises(FovealError, match="IndexError"):  # of the processes, told here
+        arms.step(np.array([9, 9]))
+    arms.close()
+
+
+def test_seeds_are_apart():
+    assert len({training(s, a, e) for s in range(3) for a in range(9) for e in range(50)}) == 3 * 9 * 50
+    assert CHOICE < EVALUATION < training(0, 0, 0)
+
+
+# --- PPO ------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Lamps:
+    """One of three lamps is lit, and pressing its button ends the episode well."""
+
+    @property
+    def spaces(self):
+        return spaces.Box(-np.inf, np.inf, (3, 2, 2), np.float32), spaces.Discrete(3)
+
+    def make(self, first, count):
+        return _Lamps(first, count)
+
+
+class _Lamps:
+    def __init__(self, first, count):
+        self.random, self.count = np.random.default_rng(first), count
+
+    def reset(self):
+        self.lit = self.random.integers(3, size=self.count)
+        return self._seen()
+
+    def step(self, actions):
+        right = actions == self.lit
+        infos = [
+            {"steps": 60, "success": bool(won), "terminal_observation": seen, "TimeLimit.truncated": False}
+            for won, seen in zip(right, self._seen(), strict=True)
+        ]
+        return self.reset(), 10.0 * right.astype(np.float32), np.ones(self.count, bool), infos
+
+    def _seen(self):
+        return np.eye(3, dtype=np.float32)[self.lit][:, :, None, None] * np.ones((1, 1, 2, 2), np.float32)
+
+    def close(self):
+        pass
+
+
+def test_ppo_learns_through_the_published_head():
+    before = torch.get_rng_state()
+    trained = train(Lamps(), master_config("paper", {"channels": 8}), seed=0, actions=1600)
+    assert torch.equal(before, torch.get_rng_state())
+    assert isinstance(trained.policy.pi_features_extractor, SkillHead)
+    assert trained.policy.pi_features_extractor is not trained.policy.vf_features_extractor
+    assert trained.curve[0].success < 0.7 and trained.curve[-1].success > 0.9
+    assert trained.curve[-1].actions == 1600 and trained.curve[-1].steps == 96_000
+    again = train(Lamps(), master_config("paper", {"channels": 8}), seed=0, actions=160)
+    assert again.curve == trained.curve[:2]
+
+
+def test_published_setup():
+    config = MasterConfig()
+    assert (config.learning_rate, config.epochs, config.minibatches, config.environments, config.rollout) == (
+        *(7e-4, 5, 8, 8),
+        10,
+    )
+    assert (config.discount, config.clip, config.entropy, config.value, config.gae_lambda) == (
+        0.99,
+        0.2,
+        0.05,
+        1.0,
+        1.0,
+    )
+    assert config.batch_size == 10 and config.decisions * config.skill_steps == 480_000
+    with pytest.raises(FovealError, match="must divide"):
+        master_config("paper", {"minibatches": 7})
+
+
+def test_masters_survive_the_disk(tmp_path):
+    policy = small_policy()
+    master = Master("pick", policy, master_config("debug"), seed=1).learn()
+    assert [point["actions"] for point in master.curve] == [4, 8]
+    again = load_master(master.save(tmp_path / "master"))
+    outcomes = [play(for_policy(one.skills), pack(one), one.skills, [1], skill_steps=100) for one in (master, again)]
+    assert outcomes[0] == outcomes[1] and len(outcomes[0][0].chosen) == 2
+    assert again.curve == master.curve
+    held, kept = (one.network.optimizer.state_dict()["state"] for one in (again, master))
+    assert held and all(torch.equal(held[key]["exp_avg"], kept[key]["exp_avg"]) for key in kept)
+    with pytest.raises(FovealError, match=r"foveal\.skills"):
+        load_master(policy.save(tmp_path / "skills"))
+
+
+def test_learning_from_scratch_sees_depth_and_every_step():
+    policy = FlatPolicy("pick", View(36, 36), master_config("debug"), seed=0)
+    policy.learn(8)
+    assert policy.curve[-1]["steps"] == 8
+    frames = np.random.default_rng(0).integers(500, 2000, (2, 3, 36, 36)).astype(np.uint16)
+    again = pack(policy).unpack()
+    np.testing.assert_array_equal(policy.act(frames, np.zeros(2)), again.act(frames, np.zeros(2)))
+    group = Stepping(ArmSettings("pick", View(36, 36)), 3, 0.5, 2.0, 0).make(0, 1)
+    seen = group.reset()
+    assert seen.shape == (1, 3, 36, 36) and seen.min() >= -1.0 and seen.max() <= 1.0
+    assert group.step(np.zeros((1, 4), np.float32))[3] == [{"steps": 1}]
+    group.close()
+
+
+def test_chance_is_fair_and_repeatable():
+    plan = AtRandom(4)
+    drawn = plan.choose(None, np.arange(2000), 3, range(2000))
+    assert np.bincount(drawn) == pytest.approx([500] * 4, abs=80)
+    assert (plan.choose(None, np.arange(3), 3, [5, 6, 7]) == drawn[5:8]).all()
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def test_rows_of_every_method_from_one_command(tmp_path, capsys):
+    places = [
+        f"--work={tmp_path / 'work'}",
+        f"--out={tmp_path / 'out'}",
+        "--workers=1",
+        "--preset=debug",
+        "--episodes=1",
+    ]
+    for row in ("random", "hrl-bc", "oracle", "ppo"):
+        assert main(["hrl", "ur5e/pick", "--row", row, *places, "--on", "training"]) == 0
+        report = json.loads((tmp_path / "out" / f"pick-{row}-0.json").read_text())
+        found = report["success"]["training"]
+        assert found["episodes"] == 1 and found["outcomes"][0]["seed"] == EVALUATION
+        assert 0.0 <= found["low"] <= found["rate"] <= found["high"] <= 1.0
+    said = capsys.readouterr().out
+    assert said.count("collecting") == 1 and said.count("cloning skills") == 1
+    assert "skills of" in said  # the second row took what the first had made
+    assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
+
+
+def test_unfinished_demonstrations_are_not_learned_from(tmp_path):
+    (tmp_path / "pick-debug-0" / "demos-random").mkdir(parents=True)
+    options = RowOptions("pick", preset="debug", work=tmp_path, out=tmp_path, workers=1, progress=False)
+    with pytest.raises(FovealError, match="not finished: delete it"):
+        run_row(options, lambda _: None)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["hrl", "ur5e/bwol"], "did you mean 'ur5e/bowl'"),
+        (["hrl", "bowl", "--row", "hrl_bc"], "did you mean 'hrl-bc'"),
+        (["hrl", "bowl", "--on", "far_start"], "did you mean 'far_starts'"),
+        (["demos"], "choose one of: collect"),
+        (["skills", "trian", "x"], "did you mean 'train'"),
+        (["skills", "train", "nowhere"], "holds no demonstrations"),
+        (["master", "train", "ur5e/bowl", "--skills", "nowhere"], "nowhere"),
+        (["demos", "collect", "bowl", "--preset", "papr"], "did you mean 'paper'"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, message, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1
+
+
+def test_commands_from_demonstrations_to_a_master(tmp_path, capsys):
+    demos, skills, master = (str(tmp_path / name) for name in ("demos", "skills", "master"))
+    common = ["--preset", "debug", "--workers", "1"]
+    assert main(["demos", "collect", "ur5e/pick", "--out", demos, *common, "--size", "32", "--render", "40"]) == 0
+    assert main(["skills", "train", demos, "--out", skills, *common, "--epochs", "1", "--rollouts", "1"]) == 0
+    assert main(["master", "train", "ur5e/pick", "--skills", skills, "--out", master, *common]) == 0
+    assert load_master(master).skills.skill_set.view == View(32, 40)
+    assert main(["master", "train", "ur5e/bowl", "--skills", skills, *common]) == 2
+    assert "holds skills of 'pick'" in capsys.readouterr().err
