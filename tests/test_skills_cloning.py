@@ -16,7 +16,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
-from foveal.networks.film import POINTS, FilmBlock, FilmResNet, SpatialPoints
+from foveal.networks.film import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
 from foveal.skills import cloning
 from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.augmentation import TRANSFORMS, Augmentation
@@ -355,3 +355,25 @@ def test_compact_network_keeps_places():
     assert network.feature_shape == (64, 11, 11)
     image = torch.randn(2, 3, 84, 84)
     assert F.mse_loss(network(image, torch.eye(4)[:2]), network(image, torch.eye(4)[2:])).item() > 0.0
+
+
+def test_relief_is_height_above_the_mean_of_a_window():
+    image = torch.linspace(-1.0, 1.0, 36).repeat(36, 1)[None, None].repeat(2, 3, 1, 1)  # a sloping table
+    image[:, 1, 10:12, 20] -= 0.03
+    seen = Relief(0.1)(image)
+    assert seen.shape == (2, 6, 36, 36) and torch.equal(seen[:, :3], image)
+    window = image[0, 1, 10 - 3 : 10 + 4, 20 - 3 : 20 + 4]  # a twelfth of the picture to every side
+    expected = ((window.mean() - image[0, 1, 10, 20]) / 0.1).item()
+    assert seen[0, 4, 10, 20].item() == pytest.approx(expected, abs=1e-5)
+    corner = image[0, 0, :4, :4]
+    assert seen[0, 3, 0, 0].item() == pytest.approx(((corner.mean() - image[0, 0, 0, 0]) / 0.1).item(), abs=1e-5)
+    image[:] = torch.where(torch.arange(36) < 20, 1.0, -1.0)
+    assert Relief(0.1)(image)[:, 3:].amax().item() == 1.0 and Relief(0.1)(image)[:, 3:].amin().item() == -1.0
+
+
+def test_relief_is_of_the_compact_preset_alone():
+    assert clone_config("paper").relief == 0.0
+    compact = clone_config("compact")
+    assert compact.relief_height * (compact.far - compact.near) / 2.0 == pytest.approx(0.05)
+    with pytest.raises(FovealError, match="relief"):
+        clone_config("compact", {"relief": -1.0})

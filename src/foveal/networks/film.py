@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 POOLINGS = ("average", "points")
@@ -44,6 +45,30 @@ class SpatialPoints(nn.Module):
 def _places(count: int, like: Tensor) -> Tensor:
     """(count,): middles of equal parts of [-1, 1]."""
     return (torch.arange(count, device=like.device, dtype=like.dtype) * 2.0 + 1.0) / count - 1.0
+
+
+class Relief(nn.Module):
+    """Frames of depth, and beside them how far each pixel stands out of what is around it.
+
+    A cube on a table changes depth by a hundredth of what an arm in front of it does, and in bfloat16 by a rounding
+    error: less the mean of its surroundings, a twelfth of the picture to every side, it stands out. Missing pixels and
+    the edges of whatever is near are clipped.
+
+    Args:
+        height: what stands out so far is 1, and what lies so deep is -1; in the unit of the frames.
+    """
+
+    def __init__(self, height: float) -> None:
+        super().__init__()
+        self.height = height
+
+    def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) -> (B, 2 C, H, W), the same and its relief, ``float32``."""
+        image = image.float()
+        rows, columns = (size // 12 for size in image.shape[2:])
+        around = F.avg_pool2d(image, (2 * rows + 1, 1), 1, (rows, 0), count_include_pad=False)
+        around = F.avg_pool2d(around, (1, 2 * columns + 1), 1, (0, columns), count_include_pad=False)
+        return torch.cat([image, ((around - image) / self.height).clamp(-1.0, 1.0)], dim=1)
 
 
 class FilmBlock(nn.Module):
@@ -93,6 +118,7 @@ class FilmResNet(nn.Module):
         blocks: in each stage.
         strides: of each stage's first block.
         pooling: ``"average"`` over places and one linear layer, as in ResNets, or ``"points"``, see ``SpatialPoints``.
+        relief: if above 0, ``Relief`` of this height comes before the stem.
         dtype: of the convolutions.
 
     Attributes:
@@ -110,11 +136,13 @@ class FilmResNet(nn.Module):
         blocks: Sequence[int] = (2, 2, 2, 2),
         strides: Sequence[int] = (1, 2, 2, 2),
         pooling: str = "average",
+        relief: float = 0.0,
         dtype: torch.dtype = torch.float32,
     ) -> None:
         super().__init__()
         self.dtype = dtype
-        self.stem = nn.Conv2d(shape[0], stem, 7, 2, 3, bias=False)
+        self.relief = Relief(relief) if relief else nn.Identity()
+        self.stem = nn.Conv2d(shape[0] * (2 if relief else 1), stem, 7, 2, 3, bias=False)
         self.stem_norm = nn.BatchNorm2d(stem)
         self.relu = nn.ReLU()
         self.pool = nn.MaxPool2d(3, 2, 1)
@@ -137,8 +165,9 @@ class FilmResNet(nn.Module):
 
     def features(self, image: Tensor, condition: Tensor) -> Tensor:
         """(B, C, H, W) and (B, K), floating point -> (B, C', h, w) in ``dtype``, not negative."""
+        seen = self.relief(image)  # in float32: of bfloat16's differences little is left
         with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            x = image.contiguous(memory_format=torch.channels_last)
+            x = seen.contiguous(memory_format=torch.channels_last)
             x = self.pool(self.relu(self.stem_norm(self.stem(x))))
             for block in self.blocks:
                 x = block(x, condition)

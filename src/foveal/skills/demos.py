@@ -77,11 +77,11 @@ class DemoOptions:
         return View(self.size, self.render, self.camera)
 
 
-# Published: 250 demonstrations of five cameras each, whole skills in random order. Compact: as many frames of more
-# scenes, as skills end soon after they are done: scenes are what a network must learn to see.
+# Published: 250 demonstrations of five cameras each, whole skills in random order. Compact: more scenes and fewer
+# frames, as skills end soon after they are done: scenes are what a network must learn to see.
 DEMO_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {"episodes": 700, "follow": 0.5, "linger": 8, "noise": 0.15},
+    "compact": {"episodes": 300, "follow": 0.5, "linger": 8, "noise": 0.15},
     "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
 }
 

@@ -50,7 +50,7 @@ CONDITIONS = {
     "noisy_depth": ("training", DepthNoise()),
 }
 """Name -> ranges of what changes between episodes, and what the depth camera adds."""
-FLAT_STEPS = {"paper": 485_000, "compact": 350_000, "debug": 16}
+FLAT_STEPS = {"paper": 485_000, "compact": 260_000, "debug": 16}
 """Simulator steps of PPO from scratch: those of the demonstrations and the master together."""
 
 

@@ -10,6 +10,9 @@ from stable_baselines3.common.policies import ActorCriticPolicy
 from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
+from foveal.networks.film import Relief
+from foveal.skills.config import clone_config
+
 
 class SkillHead(BaseFeaturesExtractor):
     """Two 3x3 convolutions with tanh, then the mean over places; HRL-BC has one for the actor, one for the critic.
@@ -34,17 +37,20 @@ class SkillHead(BaseFeaturesExtractor):
 
 
 class DepthHead(BaseFeaturesExtractor):
-    """Mnih et al.'s (2015) convolutions on depth frames in [-1, 1].
+    """Mnih et al.'s (2015) convolutions on depth frames in [-1, 1] and their relief.
 
     Args:
         observation_space: (frames, H, W).
+        relief: what stands out so far is 1, see ``foveal.networks.film.Relief``: that of the ``compact`` skills, so
+            that learning from scratch sees as well as they do.
         outputs: of the linear layer at the end.
     """
 
-    def __init__(self, observation_space: spaces.Box, outputs: int = 512) -> None:
+    def __init__(self, observation_space: spaces.Box, relief: float, outputs: int = 512) -> None:
         super().__init__(observation_space, outputs)
         convolutions = nn.Sequential(
-            nn.Conv2d(observation_space.shape[0], 32, 8, 4),
+            Relief(relief),
+            nn.Conv2d(2 * observation_space.shape[0], 32, 8, 4),
             nn.ReLU(),
             nn.Conv2d(32, 64, 4, 2),
             nn.ReLU(),
@@ -70,7 +76,12 @@ def network_options(observation_space: spaces.Box, action_space: spaces.Space[An
     if len(observation_space.shape) == 1:
         return {}
     if isinstance(action_space, spaces.Box):
-        return {"features_extractor_class": DepthHead, "net_arch": [], "normalize_images": False}
+        return {
+            "features_extractor_class": DepthHead,
+            "features_extractor_kwargs": {"relief": clone_config("compact").relief_height},
+            "net_arch": [],
+            "normalize_images": False,
+        }
     return {
         "features_extractor_class": SkillHead,
         "features_extractor_kwargs": {"channels": channels},

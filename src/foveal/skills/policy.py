@@ -77,6 +77,7 @@ class SkillPolicy:
                 blocks=config.blocks,
                 strides=config.strides,
                 pooling=config.pooling,
+                relief=config.relief_height,
                 dtype=convolution_dtype(config.precision, "cpu"),
             ).eval()
         self.mean, self.spread = torch.zeros(3), torch.ones(3)
