@@ -12,12 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.atari import video
+from foveal import video
 from foveal.atari.maps import OBSERVED, SCREEN, render_maps, resize_maps, scale_recording
-from foveal.atari.video import overlay, write_attention_video, write_video
+from foveal.atari.video import overlay, write_attention_video
 from foveal.errors import FovealError
 from foveal.networks.atari import ATARI_ENCODERS, AtariEncoder, build_encoder
 from foveal.networks.attention import Rendering
+from foveal.video import write_video
 
 WITH_MAPS = [name for name in ATARI_ENCODERS.names() if name != "nature"]
 
@@ -169,7 +170,7 @@ def test_pixels_become_squares_and_odd_sides_even(tmp_path: Path) -> None:
     frames = blocks(2, 85, 51)
     found, _ = read(write_attention_video(tmp_path / "a.mp4", frames, torch.zeros(2, 84, 84), zoom=3))
     assert found.shape == (2, 256, 306, 3)
-    found, _ = read(write_video(tmp_path / "b.mp4", frames))
+    found, _ = read(write_video(tmp_path / "b.mp4", frames, fps=15))
     assert found.shape == (2, 86, 52, 3)
 
 
@@ -189,16 +190,16 @@ def test_films_want_a_map_for_each_frame(tmp_path: Path, count: int) -> None:
 
 def test_films_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FovealError, match="at least one picture"):
-        write_video(tmp_path / "film.mp4", [])
+        write_video(tmp_path / "film.mp4", [], fps=15)
     with pytest.raises(FovealError, match=r"one shape: \(210, 160, 3\), not \(84, 84, 3\)"):
-        write_video(tmp_path / "film.mp4", [blocks(1)[0], blocks(1, 84, 84)[0]])
+        write_video(tmp_path / "film.mp4", [blocks(1)[0], blocks(1, 84, 84)[0]], fps=15)
     (tmp_path / "file").touch()
     with pytest.raises(FovealError, match=r"can't write the film .*film\.mp4"):
-        write_video(tmp_path / "file" / "film.mp4", blocks(1))
+        write_video(tmp_path / "file" / "film.mp4", blocks(1), fps=15)
     (tmp_path / "folder.mp4").mkdir()
     with pytest.raises(FovealError, match=r"can't write the film .*folder\.mp4"):
-        write_video(tmp_path / "folder.mp4", blocks(1))
+        write_video(tmp_path / "folder.mp4", blocks(1), fps=15)
     monkeypatch.setattr(video, "CODECS", (("no-such-codec", {}),))
     with pytest.raises(FovealError, match="can write neither of no-such-codec"):
-        write_video(tmp_path / "film.mp4", blocks(1))
+        write_video(tmp_path / "film.mp4", blocks(1), fps=15)
     assert {p.name for p in tmp_path.iterdir()} == {"file", "folder.mp4"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 
+import av
 import numpy as np
 import pytest
 import torch
@@ -23,13 +24,14 @@ from foveal.errors import FovealError
 from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.evidence import RowOptions, run_row
+from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.heads import SkillHead
 from foveal.skills.master import Master, load_master
 from foveal.skills.packing import pack
 from foveal.skills.ppo import train
-from foveal.skills.rollouts import AtRandom, play
+from foveal.skills.rollouts import AtRandom, InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
@@ -205,6 +207,20 @@ def test_chance_is_fair_and_repeatable():
     assert (plan.choose(None, np.arange(3), 3, [5, 6, 7]) == drawn[5:8]).all()
 
 
+# --- films ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_film_shows_the_episode_that_was_played(tmp_path):
+    settings, plan = ArmSettings("pick", View(36, 36)), InOrder(script("pick"))
+    (outcome,) = play(settings, plan, None, [EVALUATION])
+    path = film(tmp_path / "pick.mp4", settings, plan, None, EVALUATION, 60)
+    with av.open(str(path)) as container:
+        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    assert outcome.success and len(frames) == outcome.steps + 1 + 20  # the last picture stays for a second
+    assert frames[0].shape == (HEIGHT + 24, 2 * HEIGHT, 3)
+    assert (frames[-1].astype(int) - frames[0]).std() > 10.0  # the arm has moved, and the caption tells
+
+
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
@@ -217,13 +233,15 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
         "--episodes=1",
     ]
     for row in ("random", "hrl-bc", "oracle", "ppo"):
-        assert main(["hrl", "ur5e/pick", "--row", row, *places, "--on", "training"]) == 0
+        films = ["--films"] if row == "random" else []
+        assert main(["hrl", "ur5e/pick", "--row", row, *places, *films, "--on", "training"]) == 0
         report = json.loads((tmp_path / "out" / f"pick-{row}-0.json").read_text())
         found = report["success"]["training"]
         assert found["episodes"] == 1 and found["outcomes"][0]["seed"] == EVALUATION
         assert 0.0 <= found["low"] <= found["rate"] <= found["high"] <= 1.0
     said = capsys.readouterr().out
     assert said.count("collecting") == 1 and said.count("cloning skills") == 1
+    assert [path.name for path in tmp_path.rglob("*.mp4")] == ["pick-random-0-failure.mp4"]
     assert "skills of" in said  # the second row took what the first had made
     assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
 

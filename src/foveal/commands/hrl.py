@@ -29,6 +29,7 @@ class HrlOptions:
         work: demonstrations, skills and masters, which rows of the same task and seed share.
         out: results.
         workers: processes; 0 takes as many as there are cores.
+        films: also write an mp4 of an episode that was solved and of one that was not.
     """
 
     task: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV")]]
@@ -41,6 +42,7 @@ class HrlOptions:
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
     workers: int = 0
+    films: bool = False
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -22,11 +22,12 @@ from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
+from foveal.skills.filming import film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import KIND, Master, load_master
 from foveal.skills.minari import require_extra
 from foveal.skills.noise import DepthNoise
-from foveal.skills.packing import HasState, Packed, pack
+from foveal.skills.packing import Packed, pack
 from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
 from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
@@ -70,6 +71,7 @@ class RowOptions:
         out: folder for results, one JSON file for each row.
         workers: processes; 0 takes as many as there are cores.
         progress: show bars.
+        films: also write an mp4 of the first episode that was solved and of the first that was not, if there are such.
 
     Raises:
         FovealError: an unknown name, or a number out of range.
@@ -86,6 +88,7 @@ class RowOptions:
     out: Path = Path("results/hrl-bc")
     workers: int = 0
     progress: bool = True
+    films: bool = False
 
     def __post_init__(self) -> None:
         task_of(self.task)
@@ -112,7 +115,7 @@ class Contender:
     """
 
     plan: Plan | Packed
-    actor: HasState | None
+    actor: SkillPolicy | FlatPolicy | None
     arms: ArmSettings
     skill_steps: int
     about: dict[str, Any]
@@ -155,14 +158,39 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
     path = options.out / f"{row.task}-{options.row}-{options.seed}.json"
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if options.films:
+        _filmed(path, contender, found, told)
     return path
 
 
+def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
+    """The first success and the first failure, in the order of the conditions, beside the row's ``path``."""
+    plan: Plan = contender.plan.unpack() if isinstance(contender.plan, Packed) else contender.plan
+    for ending, wanted in (("success", True), ("failure", False)):
+        episodes = [(name, each["seed"], each["success"]) for name in found for each in found[name]["outcomes"]]
+        chosen = next(((name, seed) for name, seed, success in episodes if success is wanted), None)
+        if chosen is not None:
+            condition, seed = chosen
+            to = path.with_name(f"{path.stem}-{ending}.mp4")
+            film(to, _under(contender, condition), plan, contender.actor, seed, contender.skill_steps)
+            told(f"wrote {to}: {condition}, episode {seed}")
+
+
 def _evaluated(contender: Contender, condition: str, episodes: int, crew: Workers) -> list[Outcome]:
-    randomization, noise = CONDITIONS[condition]
-    arms = replace(contender.arms, randomization=randomization, noise=noise)
     chosen = range(seeds.EVALUATION, seeds.EVALUATION + episodes)
-    return play(arms, contender.plan, contender.actor, chosen, skill_steps=contender.skill_steps, workers=crew)
+    return play(
+        _under(contender, condition),
+        contender.plan,
+        contender.actor,
+        chosen,
+        skill_steps=contender.skill_steps,
+        workers=crew,
+    )
+
+
+def _under(contender: Contender, condition: str) -> ArmSettings:
+    randomization, noise = CONDITIONS[condition]
+    return replace(contender.arms, randomization=randomization, noise=noise)
 
 
 class _Row:

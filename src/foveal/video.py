@@ -1,0 +1,79 @@
+"""Pictures as a film."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.errors import FovealError
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3) RGB."""
+
+CODECS = (("libx264", {"crf": "18", "preset": "medium"}), ("mpeg4", {"qmin": "2", "qmax": "4"}))
+"""Encoders with their options, best first; which ones there are depends on how FFmpeg was built."""
+
+
+def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int) -> Path:
+    """Pictures as an mp4 file, in H.264 where FFmpeg has an encoder for it; it appears once it is complete.
+
+    Sides that are odd are made even by a black line, because the colour of a film has half its resolution.
+
+    Args:
+        path: the film.
+        pictures: (H, W, 3) ``uint8``, all of one size.
+        fps: frames a second.
+
+    Returns:
+        The path.
+
+    Raises:
+        FovealError: there is no picture, one has another shape than the first, or the film can't be written.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        _encode(partial, pictures, fps)
+        partial.replace(path)
+    except OSError as error:  # FFmpeg's own errors included
+        raise FovealError(f"can't write the film {path}: {error.strerror or error}") from error
+    finally:
+        if partial.exists():
+            partial.unlink()
+    return path
+
+
+def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:
+    remaining = iter(pictures)
+    first = next(remaining, None)
+    if first is None:
+        raise FovealError(f"a film needs at least one picture, and there is none for {path.name}")
+    codec, options = _codec()
+    with av.open(str(path), "w", format="mp4") as container:
+        stream = container.add_stream(codec, rate=Fraction(fps), options=options)
+        assert isinstance(stream, av.VideoStream)
+        height, width, _ = first.shape
+        stream.height, stream.width, stream.pix_fmt = height + height % 2, width + width % 2, "yuv420p"
+        for picture in itertools.chain([first], remaining):
+            if picture.shape != first.shape:
+                raise FovealError(f"all pictures of a film have one shape: {first.shape}, not {picture.shape}")
+            even = np.pad(picture, ((0, height % 2), (0, width % 2), (0, 0)))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(even, format="rgb24")))
+        container.mux(stream.encode())
+
+
+def _codec() -> tuple[str, dict[str, str]]:
+    for name, options in CODECS:
+        try:
+            av.Codec(name, "w")
+        except av.codec.codec.UnknownCodecError:
+            continue
+        return name, options
+    raise FovealError(f"this FFmpeg can write neither of {', '.join(name for name, _ in CODECS)}: reinstall av")
