@@ -36,8 +36,9 @@ class _Geometry(NamedTuple):
 def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *, own_gradient: bool = False) -> Tensor:
     """``layers`` one after the other, computed in ``dtype``.
 
-    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except a ``float32`` image's: its
-    last step is ``float32`` arithmetic, because gradients of pixels in bfloat16 would tie at the quantile of a mask.
+    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except that of an image which is
+    ``float32``, or a leaf with a ``grad_dtype`` that is: its last step is ``float32`` arithmetic, because gradients of
+    pixels in bfloat16 would tie at the quantile of a mask.
     Guided backpropagation (``foveal.saliency``) finds the ReLUs in here.
 
     Args:
@@ -61,7 +62,8 @@ class _Convolutions(torch.autograd.Function):
     def forward(
         ctx: Any, geometries: list[_Geometry], own_gradient: bool, image: Tensor, *parameters: Tensor
     ) -> Tensor:
-        ctx.geometries, ctx.image_dtype, ctx.own_gradient = geometries, image.dtype, own_gradient
+        ctx.geometries, ctx.own_gradient = geometries, own_gradient
+        ctx.image_dtype = (image.is_leaf and getattr(image, "grad_dtype", None)) or image.dtype  # of its gradient
         ctx.guided = False  # foveal.saliency sets it for one backward pass
         kept = [image.to(parameters[0].dtype, memory_format=torch.channels_last)]
         for geometry, weight, bias in zip(geometries, parameters[::2], parameters[1::2], strict=True):
