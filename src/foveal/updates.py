@@ -11,7 +11,7 @@ from foveal.learners.base import Learner
 from foveal.methods.base import Context, Method
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
-from foveal.types import Batch, Observation
+from foveal.types import Batch
 
 
 class Updater:
@@ -119,11 +119,9 @@ class Updater:
 def differentiable(image: Tensor) -> Tensor:
     """Pixels of any floating dtype, in the same one where possible, whose gradient is ``float32``.
 
-    A leaf, except where they have a graph already. PyTorch before 2.10 wants pixels and gradient to be of one dtype.
+    A leaf, except where they have a graph already. Older versions of PyTorch want pixels and gradient of one dtype.
     """
     if image.requires_grad or not hasattr(image, "grad_dtype"):
-        image = image.float()
-    if not image.requires_grad:
-        image.requires_grad_()
-        image.grad_dtype = torch.float32
+        return image.float() if image.requires_grad else image.float().requires_grad_()
+    image.requires_grad_().grad_dtype = torch.float32
     return image
