@@ -14,12 +14,15 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.networks import convolution
 from foveal.networks.averaging import blend
+from foveal.networks.convolution import Convolution, convolve
 from foveal.networks.decoders import MaskDecoder, UpsampleConv
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.initialization import orthogonal_
 from foveal.networks.precision import convolution_dtype
+from foveal.saliency import pixel_gradient
 
 PAPER_SHAPE = (9, 84, 84)
 SMALL = EncoderConfig(strides=(2, 1, 1), filters=8)
@@ -298,6 +301,36 @@ def test_pixel_gradients_are_never_rounded_to_bfloat16() -> None:
     assert relative_error(gradient, plain) < 0.05
 
 
+def test_pixels_in_bfloat16_may_have_a_float32_gradient() -> None:
+    network, obs = encoder(dtype=torch.bfloat16), images(2, 6, 24, 24)
+    exact, rough = obs.float().requires_grad_(), obs.bfloat16().requires_grad_()
+    rough.grad_dtype = torch.float32
+    expected, gradient = (torch.autograd.grad(network(pixels).sum(), pixels)[0] for pixels in (exact, rough))
+    assert gradient.dtype == torch.float32
+    assert torch.equal(gradient, expected)
+
+
+@pytest.mark.parametrize("relu", [True, False])
+def test_guided_backpropagation_fuses_without_a_change(monkeypatch: pytest.MonkeyPatch, relu: bool) -> None:
+    torch.manual_seed(0)
+    shapes = [(8, 6, 3, 2, 0), (10, 8, 3, 1, 0), (8, 10, 5, 1, 2), (12, 8, 3, 2, 1), (8, 12, 3, 1, 1)]
+    layers = [
+        Convolution(0.2 * torch.randn(out, channels, kernel, kernel), 0.1 * torch.randn(out), stride, padding)
+        for out, channels, kernel, stride, padding in shapes
+    ]
+    layers[1] = layers[1]._replace(relu=relu)  # negative gradients pass where there is no ReLU
+    pixels = torch.randn(2, 6, 40, 40).requires_grad_()
+
+    def guided() -> Tensor:
+        return pixel_gradient(convolve(pixels, layers, torch.bfloat16).float().sum(), pixels, guided=True)
+
+    fused = guided()
+    monkeypatch.setattr(convolution, "_FUSED", False)
+    plain = guided()
+    assert (plain < 0).any() and (plain > 0).any()
+    assert relative_error(fused, plain) < 0.01  # rounded in another order
+
+
 def test_the_bfloat16_decoder_stays_close_to_float32() -> None:
     networks = []
     for dtype in (torch.float32, torch.bfloat16):
@@ -305,7 +338,7 @@ def test_the_bfloat16_decoder_stays_close_to_float32() -> None:
         networks.append(MaskDecoder(8, (3, 12, 12), (4, 8, 8), dtype))
     latent, action = torch.randn(3, 6), torch.randn(3, 2)
     exact, rough = (network(latent, action) for network in networks)
-    assert rough.dtype == torch.float32
+    assert rough.dtype == torch.bfloat16
     assert 0 < relative_error(rough, exact) < 0.02
 
 

@@ -20,7 +20,7 @@ from foveal.errors import FovealError
 from foveal.learners import Estimate, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Setup
-from foveal.methods.sgqn import SGQN, SGQNConfig, consistency, fill_masked
+from foveal.methods.sgqn import SGQN, SGQNConfig, binary_cross_entropy, consistency, fill_masked
 from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
 from foveal.updates import Updater
@@ -547,6 +547,34 @@ def test_sgqn_runs_on_images_of_any_size_and_stack(size: int, frames: int) -> No
 def test_random_convolution_can_stand_in_for_overlays() -> None:
     here = case(config=replace(SMALL_METHOD, augmentation="conv"))
     assert bool(here.update(0)["attribution/loss"].isfinite())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("samples", [1, 4, 6])
+def test_the_binary_cross_entropy_is_pytorchs(dtype: torch.dtype, samples: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    logits = (10 * torch.randn(samples, 6, 9, 7, generator=generator)).to(dtype)
+    mask = torch.rand(logits.shape, generator=generator) < 0.2
+    mask = mask.contiguous(memory_format=torch.channels_last)
+    ours, theirs = logits.clone().requires_grad_(), logits.float().requires_grad_()
+    loss = binary_cross_entropy(ours, mask)
+    expected = F.binary_cross_entropy_with_logits(theirs, mask.float())
+    torch.testing.assert_close(loss, expected, rtol=1e-6, atol=0)
+    gradient, plain = torch.autograd.grad(3 * loss, ours)[0], torch.autograd.grad(3 * expected, theirs)[0]
+    assert gradient.dtype == dtype
+    torch.testing.assert_close(gradient, plain.to(dtype))
+    assert torch.equal(ours, logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_filling_keeps_salient_pixels_to_the_last_bit(dtype: torch.dtype) -> None:
+    generator = torch.Generator().manual_seed(0)
+    image = (255 * torch.rand(2, 6, 9, 7, generator=generator)).to(dtype)
+    mask = torch.rand(image.shape, generator=generator) < 0.5
+    filled = fill_masked(image, mask, generator)
+    assert filled.dtype == dtype
+    assert torch.equal(filled[mask], image[mask])
+    assert len(filled[~mask].unique()) == 1
 
 
 def test_attribution_in_bfloat16_stays_close_to_float32() -> None:

@@ -17,7 +17,7 @@ from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
-from foveal.updates import Updater
+from foveal.updates import Updater, differentiable
 
 IMAGE = (3, 4, 4)
 
@@ -278,6 +278,18 @@ def test_pixels_carry_gradients_where_saliency_is_taken_and_nowhere_else(events:
     assert image.is_leaf
     assert image.grad is None  # the critic's backward pass asks for the parameters' alone
     assert torch.equal(image.detach(), batch.obs.image.float())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_pixels_keep_their_dtype_and_get_a_float32_gradient(dtype: torch.dtype) -> None:
+    image = torch.full((1, 3, 2, 2), 7.0, dtype=dtype)
+    pixels = differentiable(image)
+    assert pixels.is_leaf and pixels.requires_grad and pixels.dtype == dtype
+    assert torch.autograd.grad(pixels.float().sum(), pixels)[0].dtype == torch.float32
+    weight = torch.ones((), dtype=dtype, requires_grad=True)
+    observed = differentiable(weight * image)  # through a trained ``observe``
+    assert observed.dtype == torch.float32
+    assert torch.autograd.grad((2 * observed).sum(), weight)[0] == 2 * 12 * 7
 
 
 def test_the_policy_sees_the_observed_image_without_a_graph(events: list[str]) -> None:

@@ -14,7 +14,7 @@ class Observation(NamedTuple):
 
     Attributes:
         image: (B, frames * 3, H, W). ``uint8`` in [0, 255] as stored; within an update floating point in the same
-            unit, in the convolutions' type, or in ``float32`` where its gradient is wanted. Encoders, not callers,
+            unit, in the convolutions' type; its gradient is ``float32`` where one is wanted. Encoders, not callers,
             divide by 255. Frames are stacked oldest first, three colour channels each.
         vector: (B, V) ``float32`` beside the image (proprioception), or None.
     """

@@ -11,7 +11,7 @@ from foveal.learners.base import Learner
 from foveal.methods.base import Context, Method
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
-from foveal.types import Batch, Observation
+from foveal.types import Batch
 
 
 class Updater:
@@ -102,15 +102,26 @@ class Updater:
         return self.learner.policy_step(obs._replace(image=obs.image.detach()), extra_loss, features)
 
     def _observed(self, batch: Batch) -> Batch:
-        """Images as the networks see them; the observation's is a ``float32`` leaf where saliency needs one."""
+        """Images as the networks see them; the observation's is ready for saliency where that is taken."""
         dtype = self.learner.dtype
-        obs = self.method.observe(batch.obs.float(torch.float32 if self.pixel_gradient else dtype))
+        obs = self.method.observe(batch.obs.float(dtype))
         with torch.no_grad():
             next_obs = self.method.observe(batch.next_obs.float(dtype))
-        if self.pixel_gradient and not obs.image.requires_grad:
-            obs = Observation(obs.image.requires_grad_(), obs.vector)
+        if self.pixel_gradient:
+            obs = obs._replace(image=differentiable(obs.image))
         return batch.replace(obs=obs, next_obs=next_obs)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimizer by name: the critic's, the learner's and the method's."""
         return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}
+
+
+def differentiable(image: Tensor) -> Tensor:
+    """Pixels of any floating dtype, in the same one where possible, whose gradient is ``float32``.
+
+    A leaf, except where they have a graph already. Older versions of PyTorch want pixels and gradient of one dtype.
+    """
+    if image.requires_grad or not hasattr(image, "grad_dtype"):
+        return image.float() if image.requires_grad else image.float().requires_grad_()
+    image.requires_grad_().grad_dtype = torch.float32
+    return image

@@ -36,8 +36,9 @@ class _Geometry(NamedTuple):
 def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *, own_gradient: bool = False) -> Tensor:
     """``layers`` one after the other, computed in ``dtype``.
 
-    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except a ``float32`` image's: its
-    last step is ``float32`` arithmetic, because gradients of pixels in bfloat16 would tie at the quantile of a mask.
+    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except that of an image which is
+    ``float32``, or a leaf with a ``grad_dtype`` that is: its last step is ``float32`` arithmetic, because gradients of
+    pixels in bfloat16 would tie at the quantile of a mask.
     Guided backpropagation (``foveal.saliency``) finds the ReLUs in here.
 
     Args:
@@ -61,7 +62,8 @@ class _Convolutions(torch.autograd.Function):
     def forward(
         ctx: Any, geometries: list[_Geometry], own_gradient: bool, image: Tensor, *parameters: Tensor
     ) -> Tensor:
-        ctx.geometries, ctx.image_dtype, ctx.own_gradient = geometries, image.dtype, own_gradient
+        ctx.geometries, ctx.own_gradient = geometries, own_gradient
+        ctx.image_dtype = (image.is_leaf and getattr(image, "grad_dtype", None)) or image.dtype  # of its gradient
         ctx.guided = False  # foveal.saliency sets it for one backward pass
         kept = [image.to(parameters[0].dtype, memory_format=torch.channels_last)]
         for geometry, weight, bias in zip(geometries, parameters[::2], parameters[1::2], strict=True):
@@ -77,14 +79,24 @@ class _Convolutions(torch.autograd.Function):
         in_own_dtype = of_image and ctx.image_dtype != kept[0].dtype
         found: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
         of_input: Tensor | None = gradient
+        positive = False  # whether guided backpropagation has dropped the negative ones of ``of_input`` already
         for index in reversed(range(count)):
             assert of_input is not None
             geometry, gradient = ctx.geometries[index], of_input
             if geometry.relu:
                 gradient = _through_relu(
-                    gradient, kept[index + 1], guided=ctx.guided, in_place=ctx.own_gradient or index + 1 < count
+                    gradient,
+                    kept[index + 1],
+                    guided=ctx.guided and not positive,
+                    in_place=ctx.own_gradient or index + 1 < count,
                 )
             wanted = [index > 0 or (of_image and not in_own_dtype), *of_parameters[2 * index : 2 * index + 2]]
+            positive = ctx.guided and index > 0 and ctx.geometries[index - 1].relu and not any(wanted[1:])
+            positive = positive and geometry.stride == [1, 1] and _fuses(gradient)
+            if positive:
+                of_input = _positive_gradient(gradient, weights[index], geometry)
+                found += [None, None]
+                continue
             of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
             found += reversed(of_layer)
         if in_own_dtype:
@@ -98,11 +110,25 @@ class _Convolutions(torch.autograd.Function):
 
 def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:
     stride, padding, relu = geometry
-    if not _FUSED or image.device.type != "cpu" or image.dtype != torch.bfloat16:
+    if not _fuses(image):
         out = F.conv2d(image, weight, bias, stride, padding)
         return out.relu_() if relu else out
     kind = "relu" if relu else "none"
     return torch.ops.mkldnn._convolution_pointwise(image, weight, bias, padding, stride, [1, 1], 1, kind, [], "")
+
+
+def _fuses(image: Tensor) -> bool:
+    return _FUSED and image.device.type == "cpu" and image.dtype == torch.bfloat16
+
+
+def _positive_gradient(gradient: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
+    """The positive part of the gradient of the input of a convolution of stride 1.
+
+    That is the convolution with its kernels turned around, so that the ReLU can be fused here as well.
+    """
+    turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+    sides = [side - 1 - padding for side, padding in zip(weight.shape[2:], geometry.padding, strict=True)]
+    return torch.ops.mkldnn._convolution_pointwise(gradient, turned, None, sides, [1, 1], [1, 1], 1, "relu", [], "")
 
 
 def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool) -> Tensor:

@@ -119,10 +119,10 @@ class MaskDecoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
-        """(B, D), (B, A) -> logits (B, C, H, W) ``float32``."""
+        """(B, D), (B, A) -> logits (B, C, H, W) in the convolutions' dtype."""
         small = self.linear(torch.cat([latent, action], dim=1)).view(-1, *self.small_shape)
         logits = self._layer_by_layer(small) if self.dtype == torch.float32 else self._fused(small)
-        return logits[:, :, : self.image_shape[1], : self.image_shape[2]].float()
+        return logits[:, :, : self.image_shape[1], : self.image_shape[2]]
 
     def _layer_by_layer(self, small: Tensor) -> Tensor:
         return self.layers(small.contiguous(memory_format=torch.channels_last))
@@ -134,5 +134,6 @@ class MaskDecoder(nn.Module):
         third: UpsampleConv = self.layers[5]  # type: ignore[assignment]
         assert first.bias is not None
         layers = [Convolution(first.weight, first.bias, padding=1), second.on_small(relu=True)]
-        hidden = interleave(convolve(small.relu().to(self.dtype), layers, self.dtype, own_gradient=True))
+        pixels = small.to(self.dtype, memory_format=torch.channels_last).relu()
+        hidden = interleave(convolve(pixels, layers, self.dtype, own_gradient=True))
         return interleave(convolve(hidden, [third.on_small(relu=False)], self.dtype))

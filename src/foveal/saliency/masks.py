@@ -12,6 +12,8 @@ from foveal.errors import FovealError
 
 CHANNELS = 3
 """Colour channels of one frame of a stack."""
+AT_ONCE = 4
+"""Samples handled together on a CPU, so that what is between the map and its strength stays in the cache."""
 
 
 def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
@@ -34,16 +36,22 @@ def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
         raise FovealError(f"quantile_mask wants a map of shape (B, 3 * frames, H, W), not {tuple(saliency.shape)}")
     if not 0 <= quantile < 1:
         raise FovealError(f"quantile must be in [0, 1), not {quantile}")
-    strength = _strength(saliency.detach().float())  # (B, F, H * W)
+    strength = _strength(saliency.detach())  # (B, F, H * W)
     kept = strength >= _upper_quantile(strength, quantile)[..., None]  # (B, F, H * W)
     return _spread(kept).unflatten(1, saliency.shape[2:]).permute(0, 3, 1, 2)
 
 
 def _strength(saliency: Tensor) -> Tensor:
-    """Largest absolute value among the channels of a frame: (B, 3 * F, H, W) -> (B, F, H * W)."""
-    pixels = saliency.permute(0, 2, 3, 1).flatten(1, 2).unflatten(2, (-1, CHANNELS)).abs()  # (B, H * W, F, 3)
-    red, green, blue = pixels.unbind(-1)  # a maximum over an axis of three is several times slower
-    return torch.maximum(torch.maximum(red, green), blue).transpose(1, 2).contiguous()
+    """Largest absolute value among the channels of a frame: (B, 3 * F, H, W) -> (B, F, H * W) ``float32``."""
+    batch, channels, height, width = saliency.shape
+    found = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
+    at_once = AT_ONCE if saliency.device.type == "cpu" else max(batch, 1)
+    for frames, strength in zip(saliency.split(at_once), found.split(at_once), strict=True):
+        pixels = frames.float().abs().permute(0, 2, 3, 1).unflatten(3, (-1, CHANNELS))  # (b, H, W, F, 3)
+        red, green, blue = pixels.unbind(-1)  # a maximum over an axis of three is several times slower
+        largest = torch.maximum(torch.maximum(red, green), blue).permute(0, 3, 1, 2)  # (b, F, H, W)
+        strength.copy_(largest.flatten(2))
+    return found
 
 
 def _spread(kept: Tensor) -> Tensor:
