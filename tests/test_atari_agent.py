@@ -129,7 +129,46 @@ def test_rates_decay_to_zero() -> None:
             assert trainer.metrics["train/clip_range_vf"] == trainer.metrics["train/clip_range"]
 
     small().learn(4 * STEPS, callbacks=[Note()], progress=False)
-    np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (0.75, 0.5, 0.25, 0.0)])
+    np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (1, 0.75, 0.5, 0.25)])
+    seen.clear()
+    agent = small().learn(40, callbacks=[Note()], progress=False)  # 1.25 rollouts, so 2, the second beyond the target
+    assert agent.steps == 2 * STEPS
+    np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (1, 0.2)])
+
+
+def test_the_bar_ends_where_training_does(capsys: pytest.CaptureFixture[str]) -> None:
+    small().learn(40, progress=True)
+    assert "100%" in (shown := capsys.readouterr().err) and f"{2 * STEPS}/{2 * STEPS}" in shown
+
+
+def test_a_game_that_is_cut_off_counts_what_was_still_to_come() -> None:
+    """At the time limit Stable-Baselines3 adds the discounted value of the last observation to the reward."""
+    agent = small(ppo={"environments": 1, "rollout": 64, "minibatches": 2, "life_loss": False})
+    env = AtariVecEnv("atari/breakout", 1, seed=0, life_loss=False, frame_limit=120)
+    ppo = _ppo(agent, env)
+    with torch.no_grad():
+        agent.policy.value_net.bias.fill_(10.0)
+    infos: list[Any] = []
+    rewards: list[float] = []
+    step = env.step_wait
+
+    def noting() -> Any:
+        found = step()
+        rewards.append(float(found[1][0]))
+        infos.append(found[3][0])
+        return found
+
+    env.step_wait = noting  # type: ignore[method-assign]
+    _, callback = ppo._setup_learn(64, None)
+    ppo.collect_rollouts(env, callback, ppo.rollout_buffer, 64)
+    cut = [index for index, info in enumerate(infos) if info.get("TimeLimit.truncated")]
+    assert cut
+    expected = np.array(rewards)
+    for index in cut:
+        last = torch.from_numpy(infos[index]["terminal_observation"][None])
+        expected[index] += 0.99 * agent.policy.predict_values(last).item()
+    assert expected[cut[0]] > 5
+    np.testing.assert_allclose(ppo.rollout_buffer.rewards[:, 0], expected, rtol=1e-4)
 
 
 def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
@@ -373,7 +412,8 @@ def test_train_resume_evaluate(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     assert main(f"{TRAIN} --steps 33 --ppo.clip 0.2 --seed 4 --checkpoint-every 32".split()) == 0
-    assert "next: foveal evaluate runs/atari-breakout-nature-4" in capsys.readouterr().out
+    told = capsys.readouterr().out
+    assert "next: foveal evaluate runs/atari-breakout-nature-4 --random, or foveal explain" in told
     run = Path("runs/atari-breakout-nature-4")
     config = yaml.safe_load((run / "config.yaml").read_text())
     assert (config["learner"], config["steps"], config["ppo"]["clip"]) == ("ppo", 33, 0.2)
@@ -399,7 +439,12 @@ def test_train_resume_evaluate(
         ("train atari/breakout --learner sac", "atari/breakout is trained by learner 'ppo', not 'sac'"),
         ("train dmc/walker-walk --learner ppo", "learner 'ppo' trains Atari agents, e.g. foveal train atari/breakout"),
         ("train atari/breakout --preset papr", "unknown preset 'papr': did you mean 'paper'?"),
-        ("train atari/breakout --encoder natur", "natur"),
+        ("train atari/breakout --encoder natur", "unknown Atari encoder 'natur': did you mean 'nature'?"),
+        ("train atari/breakout --encoder fls", "did you mean 'dense-fls' or 'sparse-fls' or"),
+        ("train atari/joust", "the Atari game 'joust' needs two players"),
+        ("train pong", "Atari games are called atari/...: foveal train atari/pong, instead of pong"),
+        ("train ALE/MsPacman-v5", "foveal train atari/ms_pacman, instead of ALE/MsPacman-v5"),
+        ("train BreakoutNoFrameskip-v4 --steps 9", "foveal train atari/breakout, instead of BreakoutNoFrameskip-v4"),
         ("train atari/breakout --ppo.minibatches 3", "ppo.minibatches is 3: it must divide environments * rollout"),
         ("train atari/breakout --ppo.epochs 0", "ppo.epochs must be at least 1, not 0"),
         ("train atari/breakout --steps 0", "--steps must be at least 1, not 0"),

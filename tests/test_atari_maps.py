@@ -188,6 +188,18 @@ def test_films_want_a_map_for_each_frame(tmp_path: Path, count: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_titles_stand_above_their_views(tmp_path: Path) -> None:
+    titles = ["game", "", "map"]
+    maps = [torch.zeros(2, 84, 84)] * 2
+    found, _ = read(write_attention_video(tmp_path / "a.mp4", blocks(2), *maps, zoom=1, titles=titles))
+    height, width = blocks(2)[0].shape[:2]
+    assert found[0].shape == (20 + height, 3 * width, 3)
+    assert [line.max() > 150 for line in np.split(found[0][:18], 3, axis=1)] == [True, False, True]
+    with pytest.raises(FovealError, match="a film of 3 views wants as many titles, not 2"):
+        write_attention_video(tmp_path / "b.mp4", blocks(2), *maps, titles=titles[:2])
+    assert not (tmp_path / "b.mp4").exists()
+
+
 def test_films_that_cannot_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(FovealError, match="at least one picture"):
         write_video(tmp_path / "film.mp4", [], fps=15)

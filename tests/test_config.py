@@ -386,6 +386,8 @@ def test_a_name_belongs_to_one_thing() -> None:
 
 
 def test_nearest_names() -> None:
+    assert nearest("fls", ["nature", "sparse-fls"]) == "did you mean 'sparse-fls'?"
+    assert nearest("", ["nature", "sparse-fls"]) == "choose one of: nature, sparse-fls"
     assert nearest("wolker", ["walker", "cheetah"]) == "did you mean 'walker'?"
     assert nearest("video", ["video_easy", "video_hard"]).startswith("did you mean 'video_")
     assert nearest("q", ["b", "a"]) == "choose one of: a, b"

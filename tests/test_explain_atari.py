@@ -180,11 +180,35 @@ def test_a_film_shows_every_step(agent: AtariAgent, played: Recording, tmp_path:
     with av.open(str(tmp_path / "game.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == played.episode.length
-    assert frames[0].shape == (420, 960, 3)
+    assert frames[0].shape == (440, 960, 3)
+    titles = np.split(frames[0][:20], 3, axis=1)
+    assert all(title[:, :100].max() > 150 and title[:, 160:].max() < 40 for title in titles)
     for index, screen in list(enumerate(played.screens()))[::40]:
-        game, own, gradient = np.split(frames[index][::2, ::2].astype(int), 3, axis=1)
+        game, own, gradient = np.split(frames[index][20::2, ::2].astype(int), 3, axis=1)
         assert np.abs(game - screen).mean() < 6  # what compression leaves
         assert not np.allclose(own, gradient, atol=20)
+
+
+def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played: Recording) -> None:
+    """With no weights in the module attention is even; with a weight on what is bright it is not."""
+    told = []
+    for weight in (0.0, 50.0):
+        agent = small()
+        module: Any = agent.policy.features_extractor.encoder.attend["2"].layers
+        with torch.no_grad():
+            module[0].weight.fill_(weight / 100)
+            module[2].weight.fill_(weight)
+            module[2].bias.fill_(0.5)
+        attentions = look_at_game(agent, played, moments=5, saliency="attention")
+        page = game_page(tmp_path / "page.html", attentions, agent, frames=2).read_text()
+        found = re.search(r"these pictures correlate with that one at (-?[\d.]+)", text_of(page))
+        assert found is not None
+        told.append(float(found[1]))
+        even = agent.even_attention()
+        assert even.shape == (84, 84) and (even.min(), even.max()) == (1, 25)  # at most 5 x 5 fields
+    assert told[0] == 1.0 and told[1] < 0.99
+    with pytest.raises(FovealError, match="has no attention"):
+        small("nature").even_attention()
 
 
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:

@@ -545,6 +545,10 @@ class Agent:
     env_id = "atari/breakout"
     encoder_name = "sparse-fls"
     device = torch.device("cpu")
+    has_attention = True
+
+    def even_attention(self) -> NDArray[np.float32]:
+        return centre_map(np.empty(1))[0].astype(np.float32)
 
     def attention(self, obs: NDArray[np.uint8]) -> torch.Tensor:
         return torch.from_numpy(bright(np.asarray(obs))).float()
@@ -555,6 +559,7 @@ class Agent:
 
 class Blind(Agent):
     encoder_name = "nature"
+    has_attention = False
 
     def attention(self, obs: NDArray[np.uint8]) -> torch.Tensor:
         raise FovealError("the nature encoder has no attention")
@@ -583,7 +588,7 @@ def test_the_command(game: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     lines = out.splitlines()
     assert lines[0] == "breakout · 2 recordings · 20 of 39 pictures · mean [95 % interval]"
     assert lines[2].split() == ["map", "NSS", "KL", "sAUC", "CC", "SIM"]
-    names = ["fls (attention)", "fls (gradient)", *BASELINES]
+    names = ["fls (attention)", "fls (gradient)", "even attention (sparse-fls)", *BASELINES]
     assert [line[: len(name)] for line, name in zip(lines[4:], names, strict=False)] == names
     state = json.loads((tmp_path / "gaze.json").read_text(encoding="utf-8"))
     assert state["format"] == "foveal.gaze/1"
@@ -592,7 +597,30 @@ def test_the_command(game: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert scores["fls (attention)"]["nss"]["mean"] > scores["random"]["nss"]["mean"]
     assert f"{scores['fls (attention)']['nss']['mean']:.3f}" in out
     with Image.open(tmp_path / "gaze.png") as picture:
-        assert picture.size == (7 * WIDTH, 6 * HEIGHT + 18)
+        assert picture.size == (8 * WIDTH, 6 * HEIGHT + 18)
+    assert scores["even attention (sparse-fls)"]["nss"] == pytest.approx(scores["centre"]["nss"])
+    assert "even attention (sparse-fls)" not in state["agents"]
+
+
+@pytest.mark.usefixtures("agents")
+@pytest.mark.parametrize(
+    ("kinds", "rows"),
+    [
+        ([], ["fls (attention)", "blind (gradient)", "even attention (sparse-fls)"]),
+        (
+            ["--saliency", "attention", "guided_backprop"],
+            ["fls (attention)", "fls (guided_backprop)", "blind (guided_backprop)", "even attention (sparse-fls)"],
+        ),
+        (["--saliency", "gradient"], ["fls (gradient)", "blind (gradient)"]),
+    ],
+)
+def test_agents_with_and_without_attention_in_one_table(
+    game: Path, kinds: list[str], rows: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    status, out, _ = run(capsys, "runs/fls", "runs/blind", "--data", str(game), "--frames", "8", *kinds)
+    assert status == 0
+    found = [line.split("  ")[0] for line in out.splitlines()[4:]]
+    assert found[: len(rows) + 1] == [*rows, "random"]
 
 
 @pytest.mark.usefixtures("agents")
@@ -611,7 +639,7 @@ def test_gradient_saliency_is_where_the_value_comes_from(game: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["runs/walker"], "walker is no Atari agent"),
-        (["runs/blind"], "the nature encoder has no attention"),
+        (["runs/blind", "--saliency", "attention"], "the nature encoder has no attention"),
         (["runs/fls", "--saliency", "atention"], "unknown saliency 'atention': did you mean 'attention'"),
         (["runs/fls", "--game", "alien"], "runs/fls plays atari/breakout, and --game is alien"),
         (["runs/fls", "--out", "gaze.html"], "--out draws a PNG"),

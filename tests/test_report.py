@@ -486,8 +486,8 @@ def test_a_film_has_every_step_and_the_page_as_many_as_asked_for(tmp_path: Path)
     with av.open(str(tmp_path / "x.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == 20
-    assert frames[0].shape == (14 * SIDE, 2 * 14 * SIDE, 3)  # 448 pixels high
-    right = frames[0][:, 14 * SIDE :].reshape(SIDE, 14, SIDE, 14, 3).mean((1, 3))
+    assert frames[0].shape == (20 + 14 * SIDE, 2 * 14 * SIDE, 3)  # titles, and 448 pixels below them
+    right = frames[0][20:, 14 * SIDE :].reshape(SIDE, 14, SIDE, 14, 3).mean((1, 3))
     colour = np.ptp(right, axis=2) > 90
     assert colour[9:15, 9:15].all() and not colour[18:].any()
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Iterable, Iterator
 from types import FrameType, TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from tqdm import tqdm
+
+T = TypeVar("T")
 
 SECONDS_BETWEEN_LINES = 10.0  # where the bar can't overwrite itself, as in a log file
 
@@ -15,6 +18,20 @@ SECONDS_BETWEEN_LINES = 10.0  # where the bar can't overwrite itself, as in a lo
 def seconds_between_draws() -> float:
     """How often a bar is drawn."""
     return 0.1 if sys.stderr.isatty() else SECONDS_BETWEEN_LINES
+
+
+def watched(items: Iterable[T], total: int, what: str, *, visible: bool, unit: str = "step") -> Iterator[T]:
+    """The items as they come, beside a bar.
+
+    Args:
+        total: how many there will be.
+        visible: show it; on standard error.
+        what: is being done.
+        unit: what is counted.
+    """
+    interval = seconds_between_draws()
+    bar = tqdm(items, what, total, unit=unit, disable=not visible, dynamic_ncols=True, mininterval=interval)
+    return iter(bar)
 
 
 class Progress:

@@ -19,9 +19,14 @@ from foveal.errors import FovealError
 T = TypeVar("T")
 
 
+LEAST_PART = 3
+"""Letters that a part of a name has at least, for the name to be proposed."""
+
+
 def nearest(name: str, names: list[str]) -> str:
-    """The end of an error message: the names most like a mistyped one, or all of them."""
-    close = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
+    """The end of an error message: the names that hold the wanted one or are most like it, or all of them."""
+    holding = sorted((n for n in names if name in n), key=len) if len(name) >= LEAST_PART else []
+    close = list(dict.fromkeys([*holding, *difflib.get_close_matches(name, names, n=3, cutoff=0.5)]))[:3]
     if close:
         return f"did you mean {' or '.join(repr(n) for n in close)}?"
     return f"choose one of: {', '.join(sorted(names)) or 'none is registered'}"

@@ -121,7 +121,8 @@ class AtariAgent:
     ) -> AtariAgent:
         """Train for at least ``steps`` more agent steps, in whole rollouts; returns itself.
 
-        Learning rate and clip range decay linearly from what is left of them to 0 at the end.
+        Learning rate and clip range decay linearly towards 0 at the end, from the share of them that is left: all of
+        it for a new agent.
 
         Args:
             steps: agent steps, of four frames each, summed over all games.
@@ -203,15 +204,36 @@ class AtariAgent:
         Raises:
             FovealError: the encoder has no attention, or the observations have another shape.
         """
-        from foveal.atari.maps import render_maps
+        return self._drawn(self._positions(obs))
 
+    def even_attention(self) -> NDArray[np.float32]:
+        """What ``attention`` draws of a map that is 1 at every position, (84, 84): nothing that was learnt.
+
+        It is no even picture: receptive fields overlap most in the middle, and in stripes.
+
+        Raises:
+            FovealError: the encoder has no attention.
+        """
+        positions = self._positions(np.zeros((1, *SHAPE), np.uint8))
+        even: NDArray[np.float32] = self._drawn(torch.ones_like(positions))[0]
+        return even
+
+    def _positions(self, obs: NDArray[np.uint8]) -> Tensor:
+        """The encoder's own maps, (N, 1, h, w)."""
         frames, _ = self._batched(obs)
+        extractor: Any = self.policy.features_extractor
         with torch.no_grad():
             self.policy.extract_features(frames)
-        extractor: Any = self.policy.features_extractor
         if extractor.attention is None:
             raise FovealError(f"the encoder {self.encoder_name!r} has no attention; explain it by gradients instead")
-        return render_maps(extractor.attention, extractor.encoder.rendering).cpu().numpy()
+        positions: Tensor = extractor.attention
+        return positions
+
+    def _drawn(self, positions: Tensor) -> NDArray[np.float32]:
+        from foveal.atari.maps import render_maps
+
+        extractor: Any = self.policy.features_extractor
+        return render_maps(positions, extractor.encoder.rendering).cpu().numpy()
 
     def _batched(self, observation: Any) -> tuple[Tensor, bool]:
         array = np.asarray(observation)

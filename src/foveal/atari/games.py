@@ -6,6 +6,8 @@ import functools
 import importlib
 import re
 
+import gymnasium
+
 from foveal.errors import FovealError
 from foveal.registry import nearest
 
@@ -54,9 +56,27 @@ def env_id(name: str) -> str:
     wanted = name.removeprefix(PREFIX)
     by_letters = {_letters(game): game for game in known_games()}
     game = by_letters.get(_letters(wanted))
+    if wanted in WITHOUT_SINGLE_PLAYER:
+        raise FovealError(f"the Atari game {wanted!r} needs two players, and there is one agent: choose another")
     if game is None:
         raise FovealError(f"unknown Atari game {wanted!r}: {nearest(wanted.lower(), known_games())}")
     return PREFIX + game
+
+
+def meant(env: str) -> str | None:
+    """The id of the game that another spelling means: ``pong``, ``ALE/Pong-v5``, ``PongNoFrameskip-v4``.
+
+    None where there is none. Names that may be a user's own environment, such as ``Pong-v0``, mean nothing here.
+    """
+    match = re.fullmatch(r"ALE/(\w+)-v\d+|(\w+?)(?:NoFrameskip|Deterministic)-v\d+|(\w+)", env)
+    if match is None or (match[3] is not None and env in gymnasium.registry):
+        return None
+    try:
+        from ale_py import roms
+    except ModuleNotFoundError:
+        return None
+    name = next(part for part in match.groups() if part is not None)
+    return next((PREFIX + game for game in roms.get_all_rom_ids() if _letters(game) == _letters(name)), None)
 
 
 def rom(env: str) -> str:

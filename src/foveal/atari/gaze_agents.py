@@ -15,6 +15,8 @@ from foveal.errors import FovealError
 from foveal.registry import nearest
 from foveal.saliency import SALIENCY
 
+ATTENTION = "attention"
+
 
 @runtime_checkable
 class Looker(Protocol):
@@ -33,6 +35,13 @@ class Looker(Protocol):
     @property
     def encoder_name(self) -> str:
         """Of its network."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether its network has attention."""
+
+    def even_attention(self) -> Any:
+        """(84, 84): what ``attention`` makes of a map that is the same everywhere."""
 
     def attention(self, obs: Any) -> Any:
         """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
@@ -65,18 +74,45 @@ def post_hoc_look(agent: Looker, name: str = "gradient") -> Look:
     return look
 
 
-KINDS = {"attention": attention_look, "gradient": post_hoc_look}
-
-
-def looks_of(agent: object, name: str, kinds: tuple[str, ...]) -> dict[str, Look]:
-    """Named maps of an agent, one for each kind.
+def even_look(agent: Looker) -> Look:
+    """The picture that attention makes where it weighs every position alike: the part of a score that is no merit.
 
     Raises:
-        FovealError: it is no Atari agent, a kind is unknown, or the agent does not have it.
+        FovealError: the agent has no attention.
+    """
+    even = agent.even_attention()
+
+    def look(obs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.broadcast_to(even, (len(obs), SIDE, SIDE))
+
+    return look
+
+
+def looks_of(agent: object, name: str, kinds: tuple[str, ...] = ()) -> dict[str, Look]:
+    """Named maps of an agent.
+
+    Args:
+        agent: whose.
+        name: of the agent.
+        kinds: "attention" for that of its network, and names of maps in ``foveal.saliency``. By default "attention", or
+            "gradient" for an agent without. Beside other kinds, "attention" is left out for such an agent.
+
+    Returns:
+        "NAME (KIND)" -> map.
+
+    Raises:
+        FovealError: it is no Atari agent, a kind is unknown, or it has none of them.
     """
     if not isinstance(agent, Looker):
         raise FovealError(f"{name} is no Atari agent; gaze was recorded on Atari games")
-    unknown = [kind for kind in kinds if kind not in KINDS]
-    if unknown or not kinds:
-        raise FovealError(f"unknown saliency {''.join(unknown[:1])!r}: {nearest(''.join(unknown[:1]), list(KINDS))}")
-    return {f"{name} ({kind})": KINDS[kind](agent) for kind in kinds}
+    known = [ATTENTION, *SALIENCY.names()]
+    unknown = [kind for kind in kinds if kind not in known]
+    if unknown:
+        raise FovealError(f"unknown saliency {unknown[0]!r}: {nearest(unknown[0], known)}")
+    wanted = kinds or ((ATTENTION,) if agent.has_attention else ("gradient",))
+    if not agent.has_attention and set(wanted) != {ATTENTION}:
+        wanted = tuple(kind for kind in wanted if kind != ATTENTION)
+    return {
+        f"{name} ({kind})": attention_look(agent) if kind == ATTENTION else post_hoc_look(agent, kind)
+        for kind in wanted
+    }

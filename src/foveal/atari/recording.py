@@ -13,6 +13,7 @@ from tqdm import tqdm
 from foveal.atari.agent import AtariAgent
 from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET
+from foveal.progress import seconds_between_draws
 from foveal.results import Episode
 
 
@@ -87,7 +88,8 @@ def _play(agent: AtariAgent, seed: int, progress: bool) -> Recording:
     actions: list[int] = []
     scores: list[float] = [0.0]
     info: dict[str, Any] = {}
-    with tqdm(desc="playing", unit="step", disable=not progress) as bar:
+    interval = seconds_between_draws()
+    with tqdm(desc="play", unit="step", disable=not progress, dynamic_ncols=True, mininterval=interval) as bar:
         while "episode" not in info:
             action = agent.predict(vector.observation)[0]
             vector.step_async(action)

@@ -151,7 +151,7 @@ class AtariTrainer:
         if self.folder is not None:
             self.folder.write_config(self.agent.config, self.options, self.target)
         try:
-            with Progress(self.agent.steps, self.target, visible=self.progress) as self.bar, Interruption() as stop:
+            with Progress(self.agent.steps, self._end(), visible=self.progress) as self.bar, Interruption() as stop:
                 self._begin()
                 wanted = True
                 while wanted and self.agent.steps < self.target and not stop.asked:
@@ -177,12 +177,19 @@ class AtariTrainer:
         # Resets the games unless they were loaded.
         self.ppo._setup_learn(self.target - self.agent.steps, self.watch, reset_num_timesteps=False)
 
+    def _end(self) -> int:
+        """The first whole rollout's end at or beyond the target."""
+        rollout = self.ppo.n_steps * self.ppo.n_envs
+        return self.agent.steps + max(0, -(-(self.target - self.agent.steps) // rollout)) * rollout
+
     def _iterate(self) -> None:
         """One rollout of every game and the update on it."""
         agent, ppo, before, start = self.agent, self.ppo, self.agent.steps, time.monotonic()
         ppo.collect_rollouts(self.env, self.watch, ppo.rollout_buffer, ppo.n_steps)
         collected = time.monotonic()
-        ppo._update_current_progress_remaining(ppo.num_timesteps, self.target)
+        # As in OpenAI's baselines: the first update has the whole rates, and none has negative ones, as with
+        # Stable-Baselines3's own count of steps, which a last rollout carries beyond the target.
+        ppo._update_current_progress_remaining(before, self.target)
         ppo.train()
         ppo.policy.set_training_mode(False)
         end = time.monotonic()

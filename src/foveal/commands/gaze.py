@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from foveal.atari.gaze import GazeOptions, compare_gaze
-from foveal.atari.gaze_agents import looks_of
+from foveal.atari.gaze_agents import ATTENTION, Looker, even_look, looks_of
 from foveal.atari.gaze_maps import Look
 from foveal.atari.gaze_results import GameGaze, GazeResults
 from foveal.atari.head import Trial, TrialFiles, find_trials, game_key
@@ -32,7 +32,9 @@ class GazeCommandOptions:
         agents: runs' folders, or folders that agent.save wrote; without any, the baselines alone.
         data: folder of Atari-HEAD or part of it, or one with a gaze_summary.csv.
         game: of the recordings, where the data does not say, or the only one to compare on.
-        saliency: attention (the map built into the network), gradient (of the state's value), or both.
+        saliency: names of maps: attention (built into the network; the default where there is that), gradient (of the
+            state's value; the default elsewhere), guided_backprop; several are compared. An agent that lacks attention
+            has its other maps compared.
         frames: compare on at most so many pictures of each game, evenly spread; by default all of the paper's subset.
         skip_missing: leave out pictures whose frames are missing, instead of an error.
         seed: of the random map and the shuffled AUC.
@@ -45,7 +47,7 @@ class GazeCommandOptions:
     data: Path
     agents: tyro.conf.Positional[tuple[Annotated[str, tyro.conf.arg(metavar="AGENT")], ...]] = ()
     game: str | None = None
-    saliency: tuple[str, ...] = ("attention",)
+    saliency: tuple[str, ...] = ()
     frames: int | None = None
     skip_missing: bool = False
     seed: int = 0
@@ -57,9 +59,10 @@ class GazeCommandOptions:
 
 @dataclass(frozen=True)
 class _Agents:
-    """Maps and descriptions by name, for each game (by ``game_key``)."""
+    """Maps, even maps and descriptions by name; maps for each game (by ``game_key``)."""
 
     looks: dict[str, dict[str, Look]] = field(default_factory=dict)
+    even: dict[str, dict[str, Look]] = field(default_factory=dict)
     described: dict[str, dict[str, str]] = field(default_factory=dict)
 
 
@@ -82,7 +85,10 @@ def main(arguments: Sequence[str]) -> None:
     recordings = _recordings(options, agents.looks)
     if options.out is not None and len(recordings) > 1:
         raise FovealError(f"--out draws one game, and there are {len(recordings)}: say --game NAME")
-    games = [_compare(files, agents.looks.get(key, {}), settings, options.out) for key, files in recordings.items()]
+    games = [
+        _compare(files, {**agents.looks.get(key, {}), **agents.even.get(key, {})}, settings, options.out)
+        for key, files in recordings.items()
+    ]
     results = GazeResults(tuple(games), str(options.data), agents.described, options.seed)
     if options.json is not None:
         print(f"wrote {results.save(options.json)}")
@@ -95,10 +101,13 @@ def _load(options: GazeCommandOptions) -> _Agents:
         agent: object = load(path, device=options.device)
         shown = name if names.count(name) == 1 else path
         looks = looks_of(agent, shown, options.saliency)
-        env_id, encoder = str(getattr(agent, "env_id", "")), str(getattr(agent, "encoder_name", ""))
+        assert isinstance(agent, Looker)  # which ``looks_of`` has made sure of
+        env_id, encoder = agent.env_id, agent.encoder_name
         if options.game is not None and game_key(env_id) != game_key(options.game):
             raise FovealError(f"{path} plays {env_id}, and --game is {options.game}")
         agents.looks.setdefault(game_key(env_id), {}).update(looks)
+        if f"{shown} ({ATTENTION})" in looks:
+            agents.even.setdefault(game_key(env_id), {})[f"even attention ({encoder})"] = even_look(agent)
         agents.described.update({row: {"folder": path, "environment": env_id, "encoder": encoder} for row in looks})
     return agents
 

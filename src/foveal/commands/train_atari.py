@@ -38,6 +38,8 @@ def asked_for(arguments: Sequence[str]) -> bool:
         raise FovealError(
             f"learner {LEARNER!r} trains Atari agents, e.g. foveal train atari/breakout: leave --learner out for {env}"
         )
+    if learner is None and isinstance(env, str) and (game := games.meant(env)) is not None:
+        raise FovealError(f"Atari games are called atari/...: foveal train {game}, instead of {env}")
     return learner == LEARNER
 
 
@@ -125,4 +127,4 @@ def _start(options: Any) -> None:
     trainer = AtariTrainer(AtariAgent.from_config(config), options.run, run=run)
     print(f"training {config.encoder} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
-    print(f"done: {run}\nnext: foveal evaluate {run}")
+    print(f"done: {run}\nnext: foveal evaluate {run} --random, or foveal explain {run} --video {run.name}.mp4")

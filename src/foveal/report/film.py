@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from foveal.atari.video import write_attention_video
 from foveal.errors import FovealError
 from foveal.report.attention import BUILT_IN, Attention
+from foveal.report.panels import map_name
 from foveal.report.pictures import BRIGHTEST, Picture
 
 HEIGHT = 420
@@ -19,30 +20,32 @@ HEIGHT = 420
 
 
 def write_film(
-    path: str | Path, frames: Iterable[Picture], maps: Sequence[NDArray[np.float32]], levels: Sequence[float], side: int
+    path: str | Path, frames: Iterable[Picture], maps: Mapping[str, NDArray[np.float32]], side: int, *, first: str
 ) -> Path:
-    """An mp4 of frames, and beside them one map after another over the frame in grey.
+    """An mp4 of frames, and beside them one map after another over the frame in grey, each under its name.
 
     Args:
         path: the film.
         frames: (H, W, 3) each.
-        maps: (N, h, w) each, not negative.
-        levels: the strength in each that gets the brightest colour: see ``brightest``.
+        maps: name -> (N, h, w), not negative; they are divided by what is brightest in them, in place.
         side: the height H of a frame.
+        first: what the frames are called.
 
     Raises:
         FovealError: the film can't be written.
     """
-    scaled = [torch.from_numpy(strengths / level) for strengths, level in zip(maps, levels, strict=True)]
-    return write_attention_video(path, frames, *scaled, zoom=-(-HEIGHT // side))
+    for name, strengths in maps.items():
+        strengths /= brightest(name, strengths)  # in place, since a long game's maps are of gigabytes
+    titles = [first, *map(map_name, maps)]
+    scaled = map(torch.from_numpy, maps.values())
+    return write_attention_video(path, frames, *scaled, zoom=-(-HEIGHT // side), titles=titles)
 
 
 def film_of(path: str | Path, episode: Sequence[Attention]) -> Path:
     """The film of an episode all of whose steps were looked at."""
     frames = [moment.frame for moment in episode[0].moments]
-    maps = [np.stack([moment.strength for moment in attention.moments]) for attention in episode]
-    levels = [brightest(a.saliency, strengths) for a, strengths in zip(episode, maps, strict=True)]
-    return write_film(path, frames, maps, levels, len(frames[0]))
+    maps = {a.saliency: np.stack([moment.strength for moment in a.moments]) for a in episode}
+    return write_film(path, frames, maps, len(frames[0]), first="frame")
 
 
 def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,16 +14,18 @@ from numpy.typing import NDArray
 from foveal.atari.agent import AtariAgent
 from foveal.atari.gaze_agents import attention_look, post_hoc_look
 from foveal.atari.gaze_maps import Look
-from foveal.atari.maps import SCREEN, resize_maps
+from foveal.atari.maps import OBSERVED, SCREEN, resize_maps
 from foveal.atari.recording import Recording, record
 from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
+from foveal.progress import watched
 from foveal.report.agreement import agreement_table
 from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, map_names
 from foveal.report.closing import footer, provenance
 from foveal.report.film import brightest, write_film
 from foveal.report.page import Html, definitions, element, write_page
-from foveal.report.panels import attention_panel, map_meaning, map_name
+from foveal.report.panels import OVERLAP, attention_panel, map_meaning, map_name
+from foveal.saliency.metrics import correlation
 
 _AT_ONCE = 16  # observations per pass; bounds memory, not the result
 
@@ -113,12 +116,14 @@ def explain_game(
     names = tuple(looks(agent, saliency))  # what is wrong with them shall be said now
     recording = record(agent, seed, progress=progress)
     if video is not None:
-        film_game(video, agent, recording, names)
+        film_game(video, agent, recording, names, progress=progress)
     attentions = look_at_game(agent, recording, moments=moments, saliency=names)
     return game_page(out, attentions, agent, frames=frames)
 
 
-def film_game(path: str | Path, agent: AtariAgent, recording: Recording, saliency: Sequence[str]) -> Path:
+def film_game(
+    path: str | Path, agent: AtariAgent, recording: Recording, saliency: Sequence[str], *, progress: bool = False
+) -> Path:
     """An mp4 of every step of a game, and beside it one map after another over the game in grey.
 
     Args:
@@ -126,18 +131,20 @@ def film_game(path: str | Path, agent: AtariAgent, recording: Recording, salienc
         agent: the player.
         recording: the game.
         saliency: names as in ``looks``.
+        progress: show bars.
 
     Raises:
         FovealError: as ``looks``, or the film can't be written.
     """
-    found = looks(agent, saliency)
-    parts: dict[str, list[NDArray[np.float32]]] = {name: [] for name in found}
-    for observations in _batches(recording.observations()):
+    found, length = looks(agent, saliency), len(recording.actions)
+    maps = {name: np.empty((length, *OBSERVED), np.float32) for name in found}
+    start = 0
+    for observations in _batches(watched(recording.observations(), length, "look", visible=progress)):
         for name, look in found.items():
-            parts[name].append(_maps(look, observations))
-    maps = {name: np.concatenate(batches) for name, batches in parts.items()}
-    levels = [brightest(name, strengths) for name, strengths in maps.items()]
-    return write_film(path, recording.screens(), list(maps.values()), levels, SCREEN[0])
+            maps[name][start : start + len(observations)] = _maps(look, observations)
+        start += len(observations)
+    screens = watched(recording.screens(), length, "film", visible=progress)
+    return write_film(path, screens, maps, SCREEN[0], first="game")
 
 
 def game_page(
@@ -163,7 +170,7 @@ def game_page(
         element("h1", heading, element("code", agent.env_id)),
         element("p", _lede(attentions, agent), class_="lede"),
         element("h2", "How to read the pictures"),
-        _guide(attentions),
+        _guide(attentions, agent),
         element("h2", "One game"),
         attention_panel(attentions, frames, "episode-0"),
         agreement_table([attentions]) if len(attentions) > 1 else None,
@@ -189,7 +196,7 @@ def _lede(attentions: Sequence[Attention], agent: AtariAgent) -> str:
     )
 
 
-def _guide(attentions: Sequence[Attention]) -> Html:
+def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> Html:
     terms = [("game", "the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before")]
     for attention in attentions:
         meaning = map_meaning(
@@ -197,8 +204,20 @@ def _guide(attentions: Sequence[Attention]) -> Html:
         )
         scale = "the largest value" if attention.saliency == BUILT_IN else "the 99.5 % quantile"
         told = f"{meaning}. Brightness is relative to {scale} in all these pictures"
+        if attention.saliency == BUILT_IN:
+            told += (
+                f". {OVERLAP}, and in stripes: these pictures correlate with that one at {_evenness(attention, agent)}"
+            )
         terms.append((map_name(attention.saliency), told))
     return definitions(terms, class_="guide")
+
+
+def _evenness(attention: Attention, agent: AtariAgent) -> str:
+    """Mean correlation of the maps with the one that is drawn of a map without any preference."""
+    even = resize_maps(torch.from_numpy(agent.even_attention())[None], SCREEN)[0].numpy()
+    found = [correlation(moment.strength, even) for moment in attention.moments]
+    defined = [value for value in found if not math.isnan(value)]
+    return f"{np.mean(defined):.2f}" if defined else "no number, being the same everywhere"
 
 
 def _parts(observations: NDArray[np.uint8]) -> Iterator[NDArray[np.uint8]]:

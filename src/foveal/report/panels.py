@@ -38,6 +38,12 @@ class Layer:
     draw: Callable[[int], Picture]
 
 
+OVERLAP = (
+    "More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere is drawn "
+    "brighter there"
+)
+
+
 def map_name(saliency: str) -> str:
     """A map's name as a phrase."""
     return saliency.replace("_", " ")
@@ -208,7 +214,10 @@ def reading_guide(saliency: str | Sequence[str], quantile: float | None) -> Html
     """What the pictures of a strip are, of one map or of several."""
     names = (saliency,) if isinstance(saliency, str) else tuple(saliency)
     maps = [
-        ("saliency" if len(names) == 1 else map_name(name), f"{map_meaning(name)}; the frame beneath is in grey")
+        (
+            "saliency" if len(names) == 1 else map_name(name),
+            f"{map_meaning(name)}; the frame beneath is in grey" + (f". {OVERLAP}" if name == BUILT_IN else ""),
+        )
         for name in names
     ]
     if quantile is not None:
