@@ -16,14 +16,10 @@ import torch
 from foveal.allocation import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-sizes = [16 * 2**20 + 4096 * i for i in range(8)]
-def step():
-    held = [torch.ones(size // 4) for size in sizes]
-for _ in range(3):
-    step()
+torch.ones(2**24)
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(3):
-    step()
+for _ in range(5):
+    torch.ones(2**24)  # 64 MB
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
