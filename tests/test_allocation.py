@@ -11,15 +11,20 @@ import pytest
 from foveal import allocation
 
 FAULTS = """
-import resource, sys
-import torch
+import ctypes, resource, sys
 from foveal.allocation import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
-torch.ones(2**24)
+libc, size = ctypes.CDLL(None), 64 * 2**20
+libc.malloc.restype = ctypes.c_void_p
+def use():
+    block = ctypes.c_void_p(libc.malloc(ctypes.c_size_t(size)))
+    ctypes.memset(block, 1, size)
+    libc.free(block)
+use()
 before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 for _ in range(5):
-    torch.ones(2**24)  # 64 MB
+    use()
 print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 """
 
