@@ -37,6 +37,8 @@ class Sight:
         rgb: (size, size, 3).
         camera: index of the camera: 0 in front, 1 beside, 2 on the wrist.
         quality: of RGB: ``"exact"``; ``"fast"`` without shadows; ``"draft"`` without multisampling either.
+        meshes: show the meshes of a real UR5e, which an installed robosuite brings, instead of simple shapes. Only
+            pictures change: collisions, masses and motion stay those of the shapes.
 
     Raises:
         FovealError: no such camera or quality, or a size that is no whole number of at least 1.
@@ -47,6 +49,7 @@ class Sight:
     rgb: bool = False
     camera: int = 0
     quality: str = "exact"
+    meshes: bool = False
 
     def __post_init__(self) -> None:
         check_whole("size", self.size, least=1)
@@ -78,7 +81,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         draw: of the present episode.
 
     Raises:
-        FovealError: an unknown name, an option out of range, or no OpenGL.
+        FovealError: an unknown name, an option out of range, no OpenGL, or meshes that are not installed.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -104,7 +107,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": 1.0 / (CONTROL_STEP * action_repeat)}
         self.draw: Draw | None = None
-        self.simulation = Simulation(self.task)
+        self.simulation = Simulation(self.task, self.sight.meshes)
         self._steps = 0
         self._views: dict[str, Any] = {}  # made with the first picture, and with it the GL context
         self._set_quality()

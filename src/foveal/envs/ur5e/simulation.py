@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from foveal.envs.rendering import load_physics
 from foveal.envs.ur5e import kinematics
+from foveal.envs.ur5e.meshes import load_skin
 from foveal.envs.ur5e.model import (
     CAMERAS,
     DENSITY,
@@ -43,19 +44,20 @@ class Simulation:
 
     Args:
         task: what is on the table.
+        meshes: show the real arm's meshes instead of simple shapes; nothing but pictures changes.
 
     Attributes:
         physics: dm_control's ``Physics`` of it, for rendering.
 
     Raises:
-        FovealError: MuJoCo or OpenGL is missing.
+        FovealError: MuJoCo or OpenGL is missing, or the meshes are.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, meshes: bool = False) -> None:
         import mujoco
 
         self.task = task
-        self.physics = load_physics().from_xml_string(scene_xml(task))
+        self.physics = load_physics().from_xml_string(scene_xml(task, load_skin() if meshes else None))
         self._mujoco = mujoco
         self._model, self._data = self.physics.model.ptr, self.physics.data.ptr
         model = self._model
