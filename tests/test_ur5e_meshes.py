@@ -1,4 +1,4 @@
-"""The arm's meshes by option: laid onto our joints, seen and no more than that, and asked for where they are missing."""
+"""The arm's meshes by option: on our joints, seen and no more than that, and asked for where they are missing."""
 
 from __future__ import annotations
 
