@@ -149,12 +149,12 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def agent_mask(self) -> NDArray[np.bool_]:
         """(H, W) bool: pixels of arm and gripper now, by MuJoCo's segmentation."""
-        import mujoco
+        return self._pixels_of(self.simulation.arm_geoms())
 
-        labels = self._view("rgb").render(segmentation=True)
-        index, kind = labels[..., 0], labels[..., 1]
-        is_geom = kind == mujoco.mjtObj.mjOBJ_GEOM
-        return np.asarray(is_geom & self.simulation.arm_geoms()[np.where(is_geom, index, 0)])
+    def part_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each thing and of the bowl now."""
+        geoms = self._seen_geoms()
+        return {name: self._pixels_of(which, geoms) for name, which in self.simulation.parts().items()}
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: JSON values and arrays.
@@ -230,6 +230,18 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.sight.rgb:
             entries["rgb"] = spaces.Box(0, 255, (size, size, 3), np.uint8)
         return spaces.Dict(entries)
+
+    def _seen_geoms(self) -> NDArray[np.int64]:
+        """(H, W): the number of the geom at each pixel, -1 where there is none."""
+        import mujoco
+
+        labels = self._view("rgb").render(segmentation=True)
+        return np.where(labels[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, labels[..., 0], -1)
+
+    def _pixels_of(self, which: NDArray[np.bool_], seen: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """(H, W) bool: where one of these geoms is seen, ``which`` being (geoms,) bool."""
+        geoms = self._seen_geoms() if seen is None else seen
+        return np.asarray(np.append(which, False)[geoms])  # the last is where there is none
 
     def _view(self, kind: str) -> Any:
         """The camera for ``"rgb"`` or ``"depth"``: one for all pictures of a kind, as making it takes longer."""

@@ -229,6 +229,15 @@ class Simulation:
         roots = self._model.body_rootid[self._model.geom_bodyid]
         return np.asarray(roots == self._model.body("base").id)
 
+    def parts(self) -> dict[str, NDArray[np.bool_]]:
+        """(geoms,) bool each: which belong to the gripper, to the rest of the arm, to each thing, and to the bowl."""
+        model = self._model
+        bodies = model.geom_bodyid
+        gripper = np.isin(bodies, [self._hand, *self._fingers])
+        found = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
+        found |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
+        return found if self.task.bowl is None else {**found, "bowl": bodies == model.body("bowl").id}
+
     def _touched_by(self, finger: int) -> NDArray[np.bool_]:
         """(N,) bool: the things in contact with a finger."""
         contact = self._data.contact.geom  # (contacts, 2)
