@@ -7,6 +7,7 @@ the folder in which that row left it.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal import checkpoint
+from foveal.checkpoint import CheckpointStore
 from foveal.envs.ur5e.experts import SKILL_STEPS, skills
 from foveal.errors import FovealError
 from foveal.registry import nearest
@@ -23,7 +25,7 @@ from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
 from foveal.skills.flat import FlatPolicy
-from foveal.skills.master import KIND, Master, load_master
+from foveal.skills.master import KIND, Master, load_master, unfinished
 from foveal.skills.minari import require_extra
 from foveal.skills.noise import DepthNoise
 from foveal.skills.packing import HasState, Packed, pack
@@ -233,11 +235,13 @@ class _Row:
             self.told(f"master of {folder}")
             master = load_master(folder)
         else:
-            config = master_config(self.options.preset)
+            config, run = master_config(self.options.preset), unfinished(folder)
             self.told(f"training a master over {len(skills(self.task))} skills, {config.decisions} decisions")
-            master = Master(self.task, policy, config, self.options.seed)
-            master.learn(workers=self.workers, progress=self.options.progress)
+            begun = CheckpointStore(run).steps()  # of a row that was stopped
+            master = Master.resume(run) if begun else Master(self.task, policy, config, self.options.seed)
+            master.learn(run=run, workers=self.workers, progress=self.options.progress)
             master.save(folder)
+            shutil.rmtree(run, ignore_errors=True)
         arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
         return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
 
