@@ -1,4 +1,4 @@
-"""Masters whose training was stopped: what is resumed is what would have been, to the last bit."""
+"""Masters and skills whose training was stopped: what is resumed is what would have been, to the last bit."""
 
 from __future__ import annotations
 
@@ -21,10 +21,12 @@ from foveal.checkpoint import CheckpointStore
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.skills.arms import ArmSettings
-from foveal.skills.config import MasterConfig, master_config
+from foveal.skills.cloning import Epoch, clone
+from foveal.skills.config import MasterConfig, clone_config, master_config
 from foveal.skills.groups import Deciding
-from foveal.skills.master import RUN_KIND, Master, load_master, unfinished
+from foveal.skills.master import RUN_KIND, Master, load_master
 from foveal.skills.noise import DepthNoise
+from foveal.skills.unfinished import CLONING, unfinished
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
 
@@ -135,3 +137,64 @@ def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[s
     Master("pick", None, config()).learn(run=tmp_path / "run")
     with pytest.raises(FovealError, match="resume it, or delete"):
         Master("pick", None, config()).learn(run=tmp_path / "run")
+
+
+# --- cloning --------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("demos") / "demos"
+    options = ["--preset", "debug", "--size", "32", "--render", "40", "--workers", "1"]
+    assert main(["demos", "collect", "ur5e/pick", "--out", str(folder), *options]) == 0
+    return folder
+
+
+class Stopped(Exception):
+    pass
+
+
+def test_cloning_goes_on_after_its_last_whole_epoch(demos: Path, tmp_path: Path) -> None:
+    changes = {"epochs": 3, "rollouts": 0, "decay": True, "augmentation": (("scale", 0.5, 0.5),)}
+    config, run = clone_config("debug", {**changes, "precision": "float32"}), tmp_path / "run"
+
+    def after(epoch: Epoch) -> None:
+        if epoch.number == 3:
+            raise Stopped
+
+    whole = clone(demos, config, seed=1)
+    with pytest.raises(Stopped):
+        clone(demos, config, seed=1, run=run, told=after)
+    assert CheckpointStore(run, kind=CLONING).steps() == [1, 2]
+    seen: list[Epoch] = []
+    resumed = clone(demos, config, seed=1, run=run, told=seen.append)
+    assert [epoch.number for epoch in seen] == [3] and resumed.epochs == whole.epochs and resumed.best == whole.best
+    for name, value in whole.policy.network.state_dict().items():
+        assert torch.equal(value, resumed.policy.network.state_dict()[name]), name
+    for options, message in (({"seed": 2}, "with other .*seed"), ({"flat": True, "seed": 1}, "with other flat")):
+        with pytest.raises(FovealError, match=message):
+            clone(demos, config, run=run, **options)
+
+
+def test_the_command_goes_on_with_cloning(
+    demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "skills"
+    command = ["skills", "train", str(demos), "--out", str(out), "--preset", "debug", "--workers", "1"]
+    command += ["--epochs", "2", "--rollouts", "0"]
+    assert main([*command, "--resume"]) == 2
+    plain = CheckpointStore.save
+
+    def stopping(self: Any, *arguments: Any, **options: Any) -> Path:
+        plain(self, *arguments, **options)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CheckpointStore, "save", stopping)
+        assert main(command) == 130
+    assert main(command) == 2
+    said = capsys.readouterr()
+    assert "the same command with --resume" in said.out
+    assert "leave --resume out" in said.err and "add --resume to go on" in said.err
+    assert main([*command, "--resume"]) == 0
+    assert "best epoch 2" in capsys.readouterr().out and not unfinished(out).exists()

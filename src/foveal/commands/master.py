@@ -14,9 +14,12 @@ from foveal.commands.options import preset_of, verb
 from foveal.errors import FovealError
 from foveal.skills.config import MASTER_PRESETS, MasterConfig, master_config
 from foveal.skills.demos import task_of
-from foveal.skills.master import Master, unfinished
+from foveal.skills.master import Master
 from foveal.skills.policy import load_skills
+from foveal.skills.unfinished import unfinished
 from foveal.skills.workers import available
+
+Env = tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="ENV", help="such as ur5e/bowl")]]
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -66,11 +69,7 @@ def _new(options: Any) -> tuple[Path, Master]:
 
 def _options_class(preset: str) -> type:
     fields: list[Any] = [
-        (
-            "env",
-            tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="ENV", help="such as ur5e/bowl")]],
-            None,
-        ),
+        ("env", Env, None),
         (
             "skills",
             Annotated[Path | None, tyro.conf.arg(help="folder of cloned skills; without, scripted experts act")],

@@ -25,7 +25,7 @@ from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
 from foveal.skills.flat import FlatPolicy
-from foveal.skills.master import KIND, Master, load_master, unfinished
+from foveal.skills.master import KIND, Master, load_master
 from foveal.skills.minari import require_extra
 from foveal.skills.noise import DepthNoise
 from foveal.skills.packing import HasState, Packed, pack
@@ -33,6 +33,7 @@ from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
 from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
 from foveal.skills.success import SuccessRate
+from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
 
@@ -210,10 +211,18 @@ class _Row:
         demos = self._demos(order)
         self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
         config = clone_config(self.options.preset, {"augmentation": self.options.augmentation})
+        run = unfinished(folder)
         cloned = clone(
-            demos, config, seed=self.options.seed, flat=flat, workers=self.workers, progress=self.options.progress
+            demos,
+            config,
+            seed=self.options.seed,
+            flat=flat,
+            workers=self.workers,
+            progress=self.options.progress,
+            run=run,
         )
         cloned.save(folder)
+        shutil.rmtree(run, ignore_errors=True)
         return cloned.policy
 
     def _demos(self, order: str) -> Path:

@@ -182,11 +182,5 @@ def load_master(folder: str | Path) -> Master:
     return Master.from_state(held.tensors, held.state)
 
 
-def unfinished(folder: str | Path) -> Path:
-    """Where the run is kept that is to become the master in ``folder``: beside it, until it is done."""
-    path = Path(folder)
-    return path.with_name(f"{path.name}.unfinished")
-
-
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
