@@ -9,11 +9,15 @@ from typing import Annotated
 
 import tyro
 
+from foveal.agent import Agent
 from foveal.atari.agent import AtariAgent
 from foveal.commands.plugins import import_plugins
 from foveal.evaluation import TRAIN
-from foveal.loading import load
+from foveal.loading import kind_of, load
 from foveal.report import explain
+from foveal.skills import master, policy
+from foveal.skills.master import Master, load_master
+from foveal.skills.policy import SkillPolicy, load_skills
 
 EVERYWHERE = (TRAIN, "color_hard", "video_hard")
 
@@ -23,8 +27,9 @@ class ExplainOptions:
     """One self-contained page: frames, saliency and masks of an episode under each perturbation, or of one game.
 
     Attributes:
-        agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default.
+        agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME; or that of cloned skills or a master.
+        on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default; for skills
+            conditions of foveal hrl, the default being training.
         out: the page.
         frames: still pictures per episode.
         seed: of the environments; by default the training seed + 42.
@@ -35,6 +40,8 @@ class ExplainOptions:
         quantile: of the mask; by default the agent's own.
         video: also write this mp4 of every step, frame and maps side by side; of one condition alone.
         device: cpu or cuda; by default as in training.
+        skill: of skills, number of the one to be seen, scripted experts doing the others; by default all.
+        of: of skills, what the maps are of: velocity (the default) or gripper.
         plugins: module that registers your own environments, methods, maps or perturbations.
     """
 
@@ -49,16 +56,19 @@ class ExplainOptions:
     quantile: float | None = None
     video: Path | None = None
     device: str | None = None
+    skill: int | None = None
+    of: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
 def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
-    agent = load(options.agent, device=options.device)
+    agent = _load(options.agent, options.device)
+    alone = isinstance(agent, AtariAgent | SkillPolicy | Master) and options.on == EVERYWHERE
     page = explain(
         agent,
-        (TRAIN,) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on,
+        (TRAIN,) if alone else options.on,
         options.out,
         frames=options.frames,
         seed=options.seed,
@@ -67,7 +77,17 @@ def main(arguments: Sequence[str]) -> None:
         saliency=options.saliency or None,
         quantile=options.quantile,
         video=options.video,
+        skill=options.skill,
+        of=options.of,
     )
     if options.video is not None:
         print(f"wrote {options.video}")
     print(page)
+
+
+def _load(path: str, device: str | None) -> Agent | AtariAgent | SkillPolicy | Master:
+    """Whatever the folder holds; skills run on the CPU."""
+    kind = kind_of(path)
+    if kind == policy.KIND:
+        return load_skills(path)
+    return load_master(path) if kind == master.KIND else load(path, device=device)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -18,6 +19,7 @@ from foveal.skills.cloning import Epoch, clone
 from foveal.skills.config import CLONE_PRESETS, CloneConfig, clone_config
 from foveal.skills.minari import open_demos
 from foveal.skills.search import SearchOptions, search
+from foveal.skills.unfinished import unfinished
 from foveal.skills.workers import available
 
 VERBS = {
@@ -62,16 +64,30 @@ def _train(arguments: Sequence[str]) -> None:
     config = options.skills
     if options.augment is not None:
         config = dataclasses.replace(config, augmentation=read_policy(options.augment))
-    cloned = clone(
-        options.demos,
-        config,
-        seed=options.seed,
-        flat=options.flat,
-        workers=options.workers,
-        progress=True,
-        told=_tell,
-    )
+    run = unfinished(out)
+    if run.is_dir() != options.resume:
+        raise FovealError(
+            f"{run} holds cloning that did not end: add --resume to go on with it, or delete that folder"
+            if run.is_dir()
+            else f"there is no {run} to go on with: leave --resume out"
+        )
+    try:
+        cloned = clone(
+            options.demos,
+            config,
+            seed=options.seed,
+            flat=options.flat,
+            workers=options.workers,
+            progress=True,
+            told=_tell,
+            run=run,
+        )
+    except KeyboardInterrupt:
+        if run.is_dir():
+            print("to go on after the last whole epoch: the same command with --resume")
+        raise
     cloned.save(out)
+    shutil.rmtree(run, ignore_errors=True)
     print(f"best epoch {cloned.best}: {out}")
 
 
@@ -88,6 +104,7 @@ def _train_class(preset: str) -> type:
         ("preset", Annotated[str, tyro.conf.arg(help=f"starting point: {', '.join(CLONE_PRESETS)}")], preset),
         ("seed", Annotated[int, tyro.conf.arg(help="of weights, samples and augmentation")], 0),
         ("flat", Annotated[bool, tyro.conf.arg(help="clone the whole task as one skill")], False),
+        ("resume", Annotated[bool, tyro.conf.arg(help="go on where the same command was stopped")], False),
         ("augment", Annotated[Path | None, tyro.conf.arg(help="JSON file that foveal skills search wrote")], None),
         ("workers", Annotated[int, tyro.conf.arg(help="processes for rollouts")], available()),
         ("skills", tyro.conf.OmitArgPrefixes[CloneConfig], config),

@@ -53,6 +53,7 @@ class Moment:
         mask: (H, W) the frame's pixels at or above the quantile; None in games, which have no quantile.
         value: of the first critic head for the action taken, or of the state.
         agent: (H, W) the agent's own pixels, or None where the environment can't tell.
+        note: what else there is to say of it, in a word or three.
     """
 
     step: int
@@ -61,6 +62,7 @@ class Moment:
     mask: NDArray[np.bool_] | None
     value: float
     agent: NDArray[np.bool_] | None = None
+    note: str = ""
 
 
 @dataclass(frozen=True)

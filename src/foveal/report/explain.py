@@ -17,14 +17,17 @@ from foveal.report.film import check_film, film_of
 from foveal.report.games import explain_game
 from foveal.report.page import Html, element, write_page
 from foveal.report.panels import MOST_STILLS, attention_panel, episodes, precision_table, reading_guide
+from foveal.report.skills import explain_skills
 from foveal.results import describe_policy
+from foveal.skills.master import Master
+from foveal.skills.policy import SkillPolicy
 
 EVERY_STEP = 1_000_000
 """Moments of an episode that is filmed: more than it has."""
 
 
 def explain(
-    agent: Critic | AtariAgent,
+    agent: Critic | AtariAgent | SkillPolicy | Master,
     on: str | Sequence[str] = TRAIN,
     out: str | Path = "explain.html",
     *,
@@ -37,6 +40,8 @@ def explain(
     saliency: str | Sequence[str] | None = None,
     quantile: float | None = None,
     video: str | Path | None = None,
+    skill: int | None = None,
+    of: str | None = None,
     progress: bool = True,
 ) -> Path:
     """Play one episode under each perturbation and write a page that shows what the critic looks at.
@@ -44,8 +49,12 @@ def explain(
     An Atari agent plays one game, with actions drawn from its policy, and the page shows its own attention, where it
     has that, beside the gradient of its value. ``data``, ``quality``, ``env`` and ``quantile`` are not for games.
 
+    Cloned skills of an arm, or a master over them, are explained on the depth frames that they see, by the velocity
+    that they predict, with how much of a map lies on gripper, things and bowl. ``on`` are then conditions of
+    ``foveal hrl``; ``data``, ``quality`` and ``env`` are not for skills.
+
     Args:
-        agent: the policy, and the critic whose first head is explained.
+        agent: the policy, and the critic whose first head is explained; or ``foveal.skills``' skills or master.
         on: ``"train"``, names of perturbations, or a list of both.
         out: the page, one file that needs no other.
         frames: still pictures per episode, 1 to 8.
@@ -55,6 +64,8 @@ def explain(
             that, and "gradient".
         quantile: of the mask; by default the agent's own, or 0.95 if its method has none.
         video: also write an mp4 of every step, frame and maps side by side; of one perturbation alone.
+        skill: of skills, the number of the one to be seen, the scripted experts doing the others; by default all.
+        of: of skills, what the maps are of: "velocity" (the default) or "gripper".
 
     ``seed``, ``data``, ``quality``, ``env`` and ``progress`` are those of ``foveal.evaluate``.
 
@@ -72,14 +83,33 @@ def explain(
         check_film(video)
         check_writable(video)
     moments = max(moments, frames)
+    if isinstance(agent, SkillPolicy | Master):
+        if any(x is not None for x in (data, quality, env)):
+            raise FovealError("skills are explained in the simulated arm, without data, quality or env")
+        _check_one_film(video, on)
+        return explain_skills(
+            agent,
+            on,
+            out,
+            frames=frames,
+            moments=moments,
+            skill=skill,
+            seed=seed,
+            saliency=saliency,
+            quantile=quantile,
+            of=of,
+            video=video,
+            progress=progress,
+        )
+    if skill is not None or of is not None:
+        raise FovealError("skill and of are for cloned skills of an arm, and this agent has none")
     if isinstance(agent, AtariAgent):
         if on not in (TRAIN, [TRAIN], (TRAIN,)) or any(x is not None for x in (data, quality, env, quantile)):
             raise FovealError(f"{agent.env_id} is explained on {TRAIN!r} alone, without data, quality, env or quantile")
         return explain_game(
             agent, out, frames=frames, moments=moments, seed=seed, saliency=saliency, video=video, progress=progress
         )
-    if video is not None and not isinstance(on, str) and len(on) > 1:
-        raise FovealError(f"a film shows one condition, and there are {len(on)}: name one, e.g. --on {on[-1]}")
+    _check_one_film(video, on)
     attentions = look(
         agent,
         on,
@@ -151,6 +181,11 @@ def check_writable(out: str | Path) -> None:
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise FovealError(f"cannot write {path}: {parent} is no folder")
+
+
+def _check_one_film(video: str | Path | None, on: str | Sequence[str]) -> None:
+    if video is not None and not isinstance(on, str) and len(on) > 1:
+        raise FovealError(f"a film shows one condition, and there are {len(on)}: name one, e.g. --on {on[-1]}")
 
 
 def _name(policy: Mapping[str, Any]) -> str:

@@ -143,6 +143,7 @@ def player(episode: Episode, identifier: str) -> Html:
         "returns": [float(_so_far(first)[step]) for step in steps],
         "total": wording.total,
         "digits": wording.digits,
+        "notes": [moment.note for moment in first.moments],
         "cursor": [sparkline_cursor(step, length) for step in steps],
     }
     shown = layers(episode)
@@ -266,7 +267,8 @@ def _masked(attention: Attention, index: int) -> Picture:
 
 def _caption(moment: Moment, so_far: float, wording: Wording) -> Html:
     told = f"{wording.symbol} {moment.value:.1f}", element("br"), f"{wording.total} {so_far:.{wording.digits}f}"
-    return element("span", element("b", f"step {moment.step}"), told, class_="when")
+    note = (moment.note, element("br")) if moment.note else None
+    return element("span", element("b", f"step {moment.step}"), note, told, class_="when")
 
 
 def _sheet(layer: Layer, count: int, columns: int) -> str:

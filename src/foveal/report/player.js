@@ -18,7 +18,8 @@
       painters.forEach((paint) => paint(index));
       output.textContent =
         `step ${source.steps[index]} of ${source.length} · ${source.symbol} ${source.values[index].toFixed(1)} · ` +
-        `${source.total} so far ${source.returns[index].toFixed(source.digits)}`;
+        `${source.total} so far ${source.returns[index].toFixed(source.digits)}` +
+        (source.notes[index] && ` · ${source.notes[index]}`);
       slider.setAttribute("aria-valuetext", output.textContent);
       for (const cursor of cursors) {
         cursor.setAttribute("x1", source.cursor[index]);

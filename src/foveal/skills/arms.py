@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.checkpoint import load_numpy_state, numpy_state
 from foveal.envs.ur5e import make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import skills
@@ -139,6 +140,25 @@ class Arms:
         depth = in_millimetres(self.settings.view.cut(observation["depth"]))
         noise = self.settings.noise
         return depth if noise is None else noise.apply(depth, self._random[index])
+
+    def get_state(self, index: int) -> dict[str, Any]:
+        """Everything that the rest of an arm's running episode depends on: JSON values and arrays."""
+        return {
+            "env": self.envs[index].get_state(),
+            "random": numpy_state(self._random[index]),
+            "frames": self._frames[index].astype(np.int32),
+            "ended": bool(self.ended[index]),
+            "success": bool(self.success[index]),
+            "steps": int(self.steps[index]),
+        }
+
+    def set_state(self, index: int, state: Mapping[str, Any]) -> None:
+        """Go on exactly where ``get_state`` was called, with arms of the same settings."""
+        self.envs[index].set_state(state["env"])
+        load_numpy_state(self._random[index], state["random"])
+        self._frames[index] = state["frames"]
+        self.ended[index], self.success[index] = state["ended"], state["success"]
+        self.steps[index] = state["steps"]
 
     def close(self) -> None:
         """Free the simulators."""

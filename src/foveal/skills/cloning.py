@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveal import checkpoint
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.skills import seeds
@@ -23,6 +25,7 @@ from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import play, scripted
+from foveal.skills.unfinished import CloningRun
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
 
@@ -72,6 +75,7 @@ def clone(
     workers: int = 1,
     progress: bool = False,
     told: Callable[[Epoch], None] | None = None,
+    run: str | Path | None = None,
 ) -> Cloned:
     """Skills from demonstrations.
 
@@ -83,9 +87,11 @@ def clone(
         workers: processes for rollouts.
         progress: show a bar.
         told: of every epoch.
+        run: folder for a checkpoint after every epoch. What a run with the same arguments has left there is gone on
+            with, to the same weights as in one piece.
 
     Raises:
-        FovealError: the folder holds no demonstrations, or none of some skill.
+        FovealError: the folder holds no demonstrations, or none of some skill; the run had other arguments.
     """
     source = demos if isinstance(demos, DemoFolder) else open_demos(demos)
     training, kept = _samples(source, config, seed, flat)
@@ -95,8 +101,16 @@ def clone(
     found = Cloned(policy)
     best: tuple[float, float] = (-1.0, 0.0)
     held: dict[str, Tensor] = {}
-    with Workers(workers) as crew, Progress(0, trainer.total, visible=progress, what="clone", unit="batch") as bar:
-        for number in range(1, config.epochs + 1):
+    kept_run = None if run is None else CloningRun(run, _about(source, trainer, flat))
+    if kept_run is not None and (begun := kept_run.load()) is not None:
+        trainer.set_state(begun["trainer"])
+        found.epochs, found.best = [Epoch(**epoch) for epoch in begun["epochs"]], begun["best"]
+        best, held = (begun["merit"][0], begun["merit"][1]), begun["held"]
+    with (
+        Workers(workers) as crew,
+        Progress(trainer.done, trainer.total, visible=progress, what="clone", unit="batch") as bar,
+    ):
+        for number in range(len(found.epochs) + 1, config.epochs + 1):
             epoch = trainer.epoch(number, bar)
             if config.rollouts and (config.epochs - number) % config.rollouts_every == 0:
                 epoch = Epoch(number, epoch.loss, epoch.held_out, _tried(policy, config.rollouts, crew))
@@ -108,6 +122,9 @@ def clone(
             if merit >= best or not config.rollouts:
                 best, found.best = merit, number
                 held = {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
+            if kept_run is not None:
+                state = {"epochs": [as_dict(epoch) for epoch in found.epochs], "best": found.best, "merit": best}
+                kept_run.save(number, {**state, "held": held, "trainer": trainer.get_state()})
     policy.network.load_state_dict(held)
     policy.network.eval()
     return found
@@ -146,6 +163,24 @@ class _Trainer:
     def total(self) -> int:
         """Batches in all epochs."""
         return self.batches * self.config.epochs
+
+    def get_state(self) -> dict[str, Any]:
+        """Weights, optimizer, draws and count: nested tensors and JSON values."""
+        return {
+            "network": dict(self.policy.network.state_dict()),
+            "optimizer": checkpoint.join(*checkpoint.optimizer_state(self.optimizer)),
+            "sampler": self.sampler.get_state(),
+            "generator": checkpoint.generator_state(self.generator),
+            "done": self.done,
+        }
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``get_state``."""
+        self.policy.network.load_state_dict(state["network"])
+        checkpoint.load_optimizer_state(self.optimizer, *checkpoint.split(state["optimizer"]))
+        self.sampler.set_state(state["sampler"])
+        checkpoint.load_generator_state(self.generator, state["generator"])
+        self.done = state["done"]
 
     def epoch(self, number: int, bar: Progress) -> Epoch:
         self.policy.network.train()
@@ -187,6 +222,12 @@ class _Trainer:
         velocity = (torch.from_numpy(samples.velocity[chosen]) - policy.mean) / policy.spread
         gripper, motion = losses(prediction, velocity, torch.from_numpy(samples.closes[chosen]))
         return self.config.gripper * gripper + self.config.velocity * motion
+
+
+def _about(source: DemoFolder, trainer: _Trainer, flat: bool) -> dict[str, Any]:
+    """What cloning that goes on must have in common with what went before."""
+    size = {"demonstrations": source.folder.name, "samples": len(trainer.training)}
+    return {**json.loads(json.dumps(as_dict(trainer.config))), **size, "seed": trainer.policy.seed, "flat": flat}
 
 
 def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tuple[list[Episode], list[Episode]]:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.checkpoint import load_numpy_state, numpy_state
 from foveal.errors import FovealError
 from foveal.skills.config import CloneConfig
 from foveal.skills.minari import Episode
@@ -105,6 +106,14 @@ class BalancedSampler:
     def __init__(self, skill: NDArray[np.int64], random: np.random.Generator) -> None:
         self._members = [np.flatnonzero(skill == number) for number in np.unique(skill)]
         self._random = random
+
+    def get_state(self) -> dict[str, Any]:
+        """Where the draws are; JSON values."""
+        return numpy_state(self._random)
+
+    def set_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``get_state``."""
+        load_numpy_state(self._random, state)
 
     def draw(self, count: int) -> NDArray[np.int64]:
         """(count,) indices."""

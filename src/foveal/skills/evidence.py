@@ -7,6 +7,7 @@ the folder in which that row left it.
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal import checkpoint
+from foveal.checkpoint import CheckpointStore
 from foveal.envs.ur5e.experts import SKILL_STEPS, skills
 from foveal.errors import FovealError
 from foveal.registry import nearest
@@ -32,6 +34,7 @@ from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
 from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
 from foveal.skills.success import SuccessRate
+from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
 
@@ -236,10 +239,18 @@ class _Row:
         demos = self._demos(order)
         self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
         config = clone_config(self.options.preset, {"augmentation": self.options.augmentation})
+        run = unfinished(folder)
         cloned = clone(
-            demos, config, seed=self.options.seed, flat=flat, workers=self.workers, progress=self.options.progress
+            demos,
+            config,
+            seed=self.options.seed,
+            flat=flat,
+            workers=self.workers,
+            progress=self.options.progress,
+            run=run,
         )
         cloned.save(folder)
+        shutil.rmtree(run, ignore_errors=True)
         return cloned.policy
 
     def _demos(self, order: str) -> Path:
@@ -261,11 +272,13 @@ class _Row:
             self.told(f"master of {folder}")
             master = load_master(folder)
         else:
-            config = master_config(self.options.preset)
+            config, run = master_config(self.options.preset), unfinished(folder)
             self.told(f"training a master over {len(skills(self.task))} skills, {config.decisions} decisions")
-            master = Master(self.task, policy, config, self.options.seed)
-            master.learn(workers=self.workers, progress=self.options.progress)
+            begun = CheckpointStore(run).steps()  # of a row that was stopped
+            master = Master.resume(run) if begun else Master(self.task, policy, config, self.options.seed)
+            master.learn(run=run, workers=self.workers, progress=self.options.progress)
             master.save(folder)
+            shutil.rmtree(run, ignore_errors=True)
         arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
         return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
 

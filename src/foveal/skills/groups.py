@@ -6,6 +6,7 @@ Stable-Baselines3 expects it.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -32,6 +33,12 @@ class Group(Protocol):
 
     def step(self, actions: NDArray[Any]) -> Stepped:
         """Act with every arm."""
+
+    def get_state(self) -> list[dict[str, Any]]:
+        """Of each arm: JSON values and arrays."""
+
+    def set_state(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Undo of ``get_state``."""
 
     def close(self) -> None:
         """Free the simulators."""
@@ -116,6 +123,14 @@ class _Group:
         for index in range(len(self.arms)):
             self._begin(index)
         return self._observe()
+
+    def get_state(self) -> list[dict[str, Any]]:
+        return [{**self.arms.get_state(index), "episodes": count} for index, count in enumerate(self._episodes)]
+
+    def set_state(self, states: Sequence[Mapping[str, Any]]) -> None:
+        for index, state in enumerate(states):
+            self.arms.set_state(index, state)
+            self._episodes[index] = state["episodes"]
 
     def close(self) -> None:
         self.arms.close()

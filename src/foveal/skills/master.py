@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, as_dict, master_config
@@ -22,6 +23,7 @@ from foveal.skills.policy import SkillPolicy
 from foveal.skills.view import View
 
 KIND = "foveal.master"
+RUN_KIND = "foveal.master.run"
 
 
 class Master:
@@ -51,10 +53,32 @@ class Master:
             self.network: Any = actor_critic(*self._settings().spaces, config.channels, config.learning_rate)
         self.network.set_training_mode(False)
         self.curve: list[dict[str, Any]] = []
+        self._begun: Mapping[str, Any] | None = None
 
-    def learn(self, *, workers: int = 1, progress: bool = False) -> Master:
-        """Train for ``config.decisions``; returns itself."""
-        from foveal.skills.ppo import train
+    def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Master:
+        """Train for ``config.decisions``; returns itself.
+
+        Args:
+            run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
+            workers: processes that the arms are spread over.
+            progress: show a bar.
+
+        Raises:
+            FovealError: the run's folder can't be written, or holds a run already.
+            KeyboardInterrupt: after Ctrl-C, when the running update is done.
+        """
+        from foveal.skills.ppo import Begun, Trained, train
+
+        store = None if run is None else CheckpointStore(run, kind=RUN_KIND)
+        if store is not None and store.steps() and self._begun is None:
+            raise FovealError(f"{run} holds a master that is not trained to its end: resume it, or delete the folder")
+
+        def keep(trained: Trained, rest: dict[str, Any]) -> None:
+            self._take(trained)
+            if store is not None:
+                tensors, state = self.state()
+                more, state["run"] = checkpoint.split(rest, "run")
+                store.save(trained.curve[-1].actions, {**tensors, **more}, state)
 
         trained = train(
             self._settings(),
@@ -63,11 +87,30 @@ class Master:
             actions=self.config.decisions,
             workers=workers,
             progress=progress,
+            keep=keep,
+            begun=None if self._begun is None else Begun(self.network, self._begun),
         )
-        self.network = trained.policy
+        self._begun = None
+        self._take(trained)
         self.network.set_training_mode(False)
-        self.curve = [as_dict(point) for point in trained.curve]
         return self
+
+    def _take(self, trained: Any) -> None:
+        self.network, self.curve = trained.policy, [as_dict(point) for point in trained.curve]
+
+    @classmethod
+    def resume(cls, run: str | Path) -> Master:
+        """The master of a run that did not end, as it was after its last good update: ``learn`` goes on from there.
+
+        Raises:
+            FovealError: there is no such run, or all its checkpoints are damaged.
+        """
+        held = CheckpointStore(run, kind=RUN_KIND).latest()
+        if held is None:
+            raise FovealError(f"{run} holds no master that could be resumed: train one without --resume")
+        master = cls.from_state(held.tensors, held.state)
+        master._begun = checkpoint.join(held.tensors, held.state["run"])
+        return master
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         """The likeliest skill of each arm: a ``foveal.skills.rollouts.Plan``."""

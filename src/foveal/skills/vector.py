@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from multiprocessing import get_context
 from typing import Any
 
@@ -54,6 +55,19 @@ class GroupVector(VecEnv):
         found: list[Stepped] = [group.receive() for group in self._groups]
         seen, rewards, ended, infos = zip(*found, strict=True)
         return np.concatenate(seen), np.concatenate(rewards), np.concatenate(ended), list(itertools.chain(*infos))
+
+    def get_state(self) -> list[dict[str, Any]]:
+        """Of each arm, in whatever process: JSON values and arrays."""
+        for group in self._groups:
+            group.send("get_state", ())
+        return list(itertools.chain(*[group.receive() for group in self._groups]))
+
+    def set_state(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Undo of ``get_state``; there may be another number of processes."""
+        for group, part in zip(self._groups, self._ranges, strict=True):
+            group.send("set_state", (states[part],))
+        for group in self._groups:
+            group.receive()
 
     def close(self) -> None:
         for group in self._groups:
@@ -128,13 +142,14 @@ class _Remote:
 
 def _serve(pipe: Any, settings: GroupSettings, first: int, count: int) -> None:
     begin_worker()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole terminal: the parent says when to stop
     group: Group | None = None
     try:
         group = settings.make(first, count)
         while True:
             name, arguments = pipe.recv()
             pipe.send((True, getattr(group, name)(*arguments)))
-    except (EOFError, KeyboardInterrupt, BrokenPipeError):
+    except (EOFError, BrokenPipeError):
         pass  # the parent is done
     except Exception:  # noqa: BLE001 - told to the parent, which raises
         pipe.send((False, traceback.format_exc()))

@@ -51,15 +51,16 @@ def make_arm(
     randomization: str | Randomization = "training",
     action_repeat: int = 1,
     render_mode: str | None = None,
+    meshes: bool = False,
 ) -> ArmEnv:
     """The environment of a task, its simulator imported now; what options mean, ``ArmEnv`` and ``Sight`` say.
 
     Raises:
-        FovealError: an unknown name, an option out of range, or no OpenGL.
+        FovealError: an unknown name, an option out of range, no OpenGL, or meshes that are not installed.
     """
     from foveal.envs.ur5e.env import ArmEnv, Sight
 
-    return ArmEnv(task, Sight(size, depth, rgb, camera, quality), randomization, action_repeat, render_mode)
+    return ArmEnv(task, Sight(size, depth, rgb, camera, quality, meshes), randomization, action_repeat, render_mode)
 
 
 def _register_gymnasium_ids() -> None:

@@ -37,6 +37,8 @@ class Sight:
         rgb: (size, size, 3).
         camera: index of the camera: 0 in front, 1 beside, 2 on the wrist.
         quality: of RGB: ``"exact"``; ``"fast"`` without shadows; ``"draft"`` without multisampling either.
+        meshes: show the meshes of a real UR5e, which an installed robosuite brings, instead of simple shapes. Only
+            pictures change: collisions, masses and motion stay those of the shapes.
 
     Raises:
         FovealError: no such camera or quality, or a size that is no whole number of at least 1.
@@ -47,6 +49,7 @@ class Sight:
     rgb: bool = False
     camera: int = 0
     quality: str = "exact"
+    meshes: bool = False
 
     def __post_init__(self) -> None:
         check_whole("size", self.size, least=1)
@@ -78,7 +81,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         draw: of the present episode.
 
     Raises:
-        FovealError: an unknown name, an option out of range, or no OpenGL.
+        FovealError: an unknown name, an option out of range, no OpenGL, or meshes that are not installed.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -104,7 +107,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": 1.0 / (CONTROL_STEP * action_repeat)}
         self.draw: Draw | None = None
-        self.simulation = Simulation(self.task)
+        self.simulation = Simulation(self.task, self.sight.meshes)
         self._steps = 0
         self._views: dict[str, Any] = {}  # made with the first picture, and with it the GL context
         self._set_quality()
@@ -146,12 +149,12 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def agent_mask(self) -> NDArray[np.bool_]:
         """(H, W) bool: pixels of arm and gripper now, by MuJoCo's segmentation."""
-        import mujoco
+        return self._pixels_of(self.simulation.arm_geoms())
 
-        labels = self._view("rgb").render(segmentation=True)
-        index, kind = labels[..., 0], labels[..., 1]
-        is_geom = kind == mujoco.mjtObj.mjOBJ_GEOM
-        return np.asarray(is_geom & self.simulation.arm_geoms()[np.where(is_geom, index, 0)])
+    def part_masks(self) -> dict[str, NDArray[np.bool_]]:
+        """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each thing and of the bowl now."""
+        geoms = self._seen_geoms()
+        return {name: self._pixels_of(which, geoms) for name, which in self.simulation.parts().items()}
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: JSON values and arrays.
@@ -227,6 +230,18 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.sight.rgb:
             entries["rgb"] = spaces.Box(0, 255, (size, size, 3), np.uint8)
         return spaces.Dict(entries)
+
+    def _seen_geoms(self) -> NDArray[np.int64]:
+        """(H, W): the number of the geom at each pixel, -1 where there is none."""
+        import mujoco
+
+        labels = self._view("rgb").render(segmentation=True)
+        return np.where(labels[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, labels[..., 0], -1)
+
+    def _pixels_of(self, which: NDArray[np.bool_], seen: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
+        """(H, W) bool: where one of these geoms is seen, ``which`` being (geoms,) bool."""
+        geoms = self._seen_geoms() if seen is None else seen
+        return np.asarray(np.append(which, False)[geoms])  # the last is where there is none
 
     def _view(self, kind: str) -> Any:
         """The camera for ``"rgb"`` or ``"depth"``: one for all pictures of a kind, as making it takes longer."""

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from foveal.envs.ur5e.kinematics import LINKS, Link
+from foveal.envs.ur5e.meshes import Skin
 from foveal.envs.ur5e.tasks import Bowl, Task, Thing
 
 TIMESTEP = 0.004  # seconds
@@ -30,10 +31,17 @@ _WALL = 0.004  # metres, half of a bowl's wall
 # Degrees of freedom of contacts: the arm does not touch itself, and touches all else.
 _ARM = 'contype="2" conaffinity="1"'
 _REST = 'contype="1" conaffinity="3"'
+_SEEN, _UNSEEN = 1, 4  # groups of geoms: cameras show those up to 2
 
 
-def scene_xml(task: Task) -> str:
-    """The whole scene of a task."""
+def scene_xml(task: Task, skin: Skin | None = None) -> str:
+    """The whole scene of a task.
+
+    Args:
+        task: what is on the table.
+        skin: what the arm looks like instead of the shapes that it collides with, which the camera then doesn't see.
+    """
+    group = _SEEN if skin is None else _UNSEEN
     bowl = "" if task.bowl is None else _bowl(task.bowl)
     return f"""
 <mujoco model="ur5e">
@@ -49,7 +57,8 @@ def scene_xml(task: Task) -> str:
   </visual>
   <default>
     <geom solref="0.01 1" solimp="0.95 0.99 0.001"/>
-    <default class="arm"><geom {_ARM} mass="0" group="1"/></default>
+    <default class="arm"><geom {_ARM} mass="0" group="{group}"/></default>
+    <default class="hand"><geom {_ARM} mass="0" group="{_SEEN}"/></default>
     <default class="pad"><geom {_ARM} mass="0" condim="4" friction="1.2 0.02 0.001" priority="1"/></default>
     <default class="thing"><geom {_REST} condim="4" friction="0.8 0.01 0.0005" density="{DENSITY}"/></default>
     <default class="bowl"><geom {_REST} condim="3" friction="0.6 0.005 0.0001" density="1200"/></default>
@@ -65,6 +74,7 @@ def scene_xml(task: Task) -> str:
     <material name="blue" rgba="0.36 0.55 0.72 1" specular="0.2" shininess="0.2"/>
     <material name="dark" rgba="0.16 0.17 0.18 1" specular="0.1" shininess="0.1"/>
     <material name="china" rgba="0.90 0.91 0.93 1" specular="0.4" shininess="0.5"/>
+    {"" if skin is None else skin.assets}
   </asset>
   <worldbody>
     <light name="lamp" pos="0.6 0.4 1.8" dir="0 -0.2 -1" diffuse="0.55 0.55 0.55" specular="0.1 0.1 0.1"
@@ -74,7 +84,7 @@ def scene_xml(task: Task) -> str:
     <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" material="floor" contype="0" conaffinity="0"/>
     <geom name="table" type="box" size="0.55 0.6 0.03" pos="0.35 0 -0.03" material="table" {_REST} condim="4"
       friction="0.8 0.01 0.0005"/>
-    {_arm()}
+    {_arm(skin)}
     {"".join(_thing(thing) for thing in task.things)}
     {bowl}
   </worldbody>
@@ -107,15 +117,17 @@ def _servos() -> str:
     return "\n    ".join(lines)
 
 
-def _arm() -> str:
+def _arm(skin: Skin | None) -> str:
     """Base, six nested links and the gripper. The base is turned so that joint angle 0 reaches along +x."""
     inner = _gripper()
+    looks = [""] * (len(LINKS) + 1) if skin is None else list(skin.geoms)
     for number in range(len(LINKS), 0, -1):
         before = LINKS[number - 2] if number > 1 else None
-        inner = _link(number, LINKS[number - 1], before, inner)
+        inner = _link(number, LINKS[number - 1], before, looks[number] + inner)
     return f"""
     <body name="base" quat="0 0 0 1">
       <geom class="arm" name="base" type="cylinder" size="0.075 0.045" pos="0 0 0.045" material="grey"/>
+      {looks[0]}
       {inner}
     </body>"""
 
@@ -170,8 +182,8 @@ def _gripper() -> str:
     return f"""
     <body name="gripper" pos="0 0 {flange}" gravcomp="1">
       <inertial pos="0 0 0.04" mass="0.8" diaginertia="0.0025 0.0008 0.0028"/>
-      <geom class="arm" type="cylinder" size="0.035 0.02" pos="0 0 0.02" material="dark"/>
-      <geom class="arm" type="box" size="0.025 0.085 0.0225" pos="0 0 {_PALM - 0.0225}" material="dark"/>
+      <geom class="hand" type="cylinder" size="0.035 0.02" pos="0 0 0.02" material="dark"/>
+      <geom class="hand" type="box" size="0.025 0.085 0.0225" pos="0 0 {_PALM - 0.0225}" material="dark"/>
       <site name="tool" pos="0 0 {TOOL_REACH}" size="0.005" group="4"/>
       <camera name="wrist" pos="-0.07 0 0.02" xyaxes="0 1 0 0.92 0 -0.39" fovy="75"/>
       {fingers}
@@ -186,7 +198,7 @@ def _finger(name: str, sign: float) -> str:
       <body name="finger_{name}" pos="0 0 0" gravcomp="1">
         <joint name="finger_{name}" type="slide" axis="0 {sign} 0" range="0 {STROKE}" armature="0.1" damping="5"/>
         <inertial pos="0 {sign * 0.01} {_PALM + _FINGER / 2}" mass="0.08" diaginertia="4e-5 4e-5 1e-5"/>
-        <geom class="arm" type="box" size="0.011 {thick} {_FINGER / 2}" pos="0 {sign * (0.004 + thick)}
+        <geom class="hand" type="box" size="0.011 {thick} {_FINGER / 2}" pos="0 {sign * (0.004 + thick)}
           {_PALM + _FINGER / 2}" material="grey"/>
         <geom class="pad" name="pad_{name}" type="box" size="0.012 0.002 0.016" pos="0 {sign * 0.002} {tip - 0.016}"
           rgba="0.2 0.2 0.2 1"/>

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from foveal.envs.rendering import load_physics
 from foveal.envs.ur5e import kinematics
+from foveal.envs.ur5e.meshes import load_skin
 from foveal.envs.ur5e.model import (
     CAMERAS,
     DENSITY,
@@ -43,19 +44,20 @@ class Simulation:
 
     Args:
         task: what is on the table.
+        meshes: show the real arm's meshes instead of simple shapes; nothing but pictures changes.
 
     Attributes:
         physics: dm_control's ``Physics`` of it, for rendering.
 
     Raises:
-        FovealError: MuJoCo or OpenGL is missing.
+        FovealError: MuJoCo or OpenGL is missing, or the meshes are.
     """
 
-    def __init__(self, task: Task) -> None:
+    def __init__(self, task: Task, meshes: bool = False) -> None:
         import mujoco
 
         self.task = task
-        self.physics = load_physics().from_xml_string(scene_xml(task))
+        self.physics = load_physics().from_xml_string(scene_xml(task, load_skin() if meshes else None))
         self._mujoco = mujoco
         self._model, self._data = self.physics.model.ptr, self.physics.data.ptr
         model = self._model
@@ -226,6 +228,15 @@ class Simulation:
         """(geoms,) bool: which belong to the arm and its gripper."""
         roots = self._model.body_rootid[self._model.geom_bodyid]
         return np.asarray(roots == self._model.body("base").id)
+
+    def parts(self) -> dict[str, NDArray[np.bool_]]:
+        """(geoms,) bool each: which belong to the gripper, to the rest of the arm, to each thing, and to the bowl."""
+        model = self._model
+        bodies = model.geom_bodyid
+        gripper = np.isin(bodies, [self._hand, *self._fingers])
+        found = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
+        found |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
+        return found if self.task.bowl is None else {**found, "bowl": bodies == model.body("bowl").id}
 
     def _touched_by(self, finger: int) -> NDArray[np.bool_]:
         """(N,) bool: the things in contact with a finger."""
