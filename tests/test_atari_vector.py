@@ -281,7 +281,7 @@ def test_games_have_one_name(name: str) -> None:
     ("name", "message"),
     [
         ("atari/brekout", "unknown Atari game 'brekout': did you mean 'breakout'"),
-        ("atari/combat", "unknown Atari game"),
+        ("atari/combat", "needs two players"),
     ],
 )
 def test_unknown_games(name: str, message: str) -> None:

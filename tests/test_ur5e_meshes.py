@@ -159,7 +159,7 @@ def test_missing_or_other_meshes_give_one_clear_error(tmp_path: Path, monkeypatc
 def test_robosuites_meshes_lie_on_our_arm() -> None:
     """Links look alike from two sides: pixels of shapes and of meshes are nearly the same ones."""
     if importlib.util.find_spec("robosuite") is None:
-        pytest.skip("robosuite is not installed, whose meshes are test data here")
+        pytest.skip("robosuite is not installed, whose meshes this looks at")
     for camera in (0, 1):
         masks = []
         for shown in (False, True):
