@@ -23,7 +23,7 @@ from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
 from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
-from foveal.skills.evidence import RowOptions, run_row
+from foveal.skills.evidence import RowOptions, run_row, steps_from_scratch
 from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
@@ -244,6 +244,12 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
     assert [path.name for path in tmp_path.rglob("*.mp4")] == ["pick-random-0-failure.mp4"]
     assert "skills of" in said  # the second row took what the first had made
     assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
+
+
+def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
+    assert steps_from_scratch("bowl", "compact") == 300 * 228 + 3200 * 60
+    assert steps_from_scratch("tower", "compact") > steps_from_scratch("pick", "compact")
+    assert steps_from_scratch("bowl", "paper") == 485_000
 
 
 def test_unfinished_demonstrations_are_not_learned_from(tmp_path):

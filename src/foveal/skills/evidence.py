@@ -54,8 +54,10 @@ CONDITIONS = {
     "noisy_depth": ("training", DepthNoise()),
 }
 """Name -> ranges of what changes between episodes, and what the depth camera adds."""
-FLAT_STEPS = {"paper": 485_000, "compact": 260_000, "debug": 16}
-"""Simulator steps of PPO from scratch: those of the demonstrations and the master together."""
+DEMO_STEPS = {"pick": 112, "bowl": 228, "tower": 854, "breakfast": 1067}
+"""Mean length of a demonstration of the preset ``compact``, control steps."""
+PRESETS = {"paper": 485_000, "compact": None, "debug": 16}
+"""Simulator steps of PPO from scratch, where they do not follow from the task: see ``steps_from_scratch``."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class RowOptions:
 
     def __post_init__(self) -> None:
         task_of(self.task)
-        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, FLAT_STEPS)):
+        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, PRESETS)):
             if name not in known:
                 raise FovealError(f"unknown {what} {name!r}: {nearest(name, list(known))}")
         for condition in self.conditions:
@@ -164,6 +166,15 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
     if options.films:
         _filmed(path, contender, found, told)
     return path
+
+
+def steps_from_scratch(task: str, preset: str) -> int:
+    """Of the simulator, for PPO without skills: those of the demonstrations and the master together.
+
+    With ``paper``, those that the paper gives the master.
+    """
+    demos, master = demo_options(preset), master_config(preset)
+    return PRESETS[preset] or demos.episodes * DEMO_STEPS[task] + master.decisions * master.skill_steps
 
 
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
@@ -284,7 +295,7 @@ class _Row:
 
     def _from_scratch(self) -> Contender:
         demos = demo_options(self.options.preset)
-        steps = FLAT_STEPS[self.options.preset]
+        steps = steps_from_scratch(self.task, self.options.preset)
         self.told(f"training PPO from scratch, {steps} steps")
         policy = FlatPolicy(self.task, demos.view, seed=self.options.seed)
         policy.learn(steps, workers=self.workers, progress=self.options.progress)
