@@ -334,15 +334,15 @@ def _lede(agent: SkillPolicy | Master, skill: int | None, of: str, seed: int) ->
 
 def _guide(played: Sequence[Attention], policy: SkillPolicy, of: str) -> Html:
     config = policy.config
-    depth = (
-        f"depth as the network sees it, the newest of {config.stack} frames: {config.near:g} m and nearer is white, "
-        f"{config.far:g} m and further black"
-    )
+    newest, summed = "", ""
+    if config.stack > 1:
+        newest, summed = f", the newest of {config.stack} frames", f" Summed over the {config.stack} frames."
+    depth = f"depth as the network sees it{newest}: {config.near:g} m and nearer is white, {config.far:g} m and further black"
     terms = [("frame", depth)]
     for attention in played:
         name = map_name(attention.saliency) if len(played) > 1 else "saliency"
         meaning = map_meaning(attention.saliency, f"{_MEANT[of]}, one step ahead")
-        terms.append((name, f"{meaning}. Summed over the {config.stack} frames; the frame beneath is in grey"))
+        terms.append((name, f"{meaning}.{summed} The frame beneath is in grey"))
     kept = 100 * (1 - (played[0].quantile or 0.0))
     terms.append(("mask", f"the {kept:.3g} % of pixels with the highest saliency"))
     return definitions(terms, class_="guide")
