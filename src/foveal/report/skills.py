@@ -337,7 +337,8 @@ def _guide(played: Sequence[Attention], policy: SkillPolicy, of: str) -> Html:
     newest, summed = "", ""
     if config.stack > 1:
         newest, summed = f", the newest of {config.stack} frames", f" Summed over the {config.stack} frames."
-    depth = f"depth as the network sees it{newest}: {config.near:g} m and nearer is white, {config.far:g} m and further black"
+    near, far = f"{config.near:g} m and nearer is white", f"{config.far:g} m and further black"
+    depth = f"depth as the network sees it{newest}: {near}, {far}"
     terms = [("frame", depth)]
     for attention in played:
         name = map_name(attention.saliency) if len(played) > 1 else "saliency"
