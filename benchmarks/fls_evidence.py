@@ -1,9 +1,10 @@
-"""Does the map cost return? The table of ``results/fls``: Nature against Sparse FLS at one small budget.
+"""Does the map cost return, and does bfloat16? The table of ``results/fls``: agents at one small budget.
 
     python benchmarks/fls_evidence.py results/fls
 
-reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them, plays the random
-policy once per game, keeps it as ``GAME-random.json``, and prints Markdown.
+reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them (``nature-f32`` is the
+Nature network with ``--training.precision float32``), plays the random policy once per game, keeps it as
+``GAME-random.json``, and prints Markdown.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ from foveal.atari.evaluation import random_scores
 from foveal.results import Results
 from foveal.statistics import bootstrap_interval
 
-ENCODERS = ("nature", "sparse-fls")
+BASE = "nature"
+COMPARED = {"sparse-fls": "Sparse FLS", "nature-f32": "Nature in float32"}
 ENOUGH = 5.0
 """Times the random policy's score that Nature must reach before anything can be said about what a map costs."""
 
@@ -47,7 +49,7 @@ def random_policy(folder: Path, game: str) -> np.ndarray:
 
 
 def difference(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float, float, float]:
-    """Mean of FLS minus mean of Nature in shares of Nature's, and its 95 % interval over seeds.
+    """Mean of the other minus mean of Nature in shares of Nature's, and its 95 % interval over seeds.
 
     Seeds are resampled, not games: what another training would give is the question.
     """
@@ -66,18 +68,20 @@ def main(folder: Path) -> None:
     for game, by_encoder in scores(folder).items():
         base = random_policy(folder, game)
         print(f"| {game} | random policy | | {base.mean():.1f} ({len(base)} games) | 1 |")
-        for encoder in ENCODERS:
+        for encoder in (name for name in (BASE, *COMPARED) if name in by_encoder):
             runs = by_encoder[encoder]
             low, high = bootstrap_interval(runs)
             each = ", ".join(f"{run.mean():.0f}" for run in runs)
             mean = np.mean([run.mean() for run in runs])
             print(f"| {game} | {encoder} | {each} | {mean:.0f} [{low:.0f}, {high:.0f}] | {mean / base.mean():.1f} |")
-        enough = np.mean([run.mean() for run in by_encoder["nature"]]) >= ENOUGH * base.mean()
-        share, low, high = difference(*(by_encoder[encoder] for encoder in ENCODERS))
-        verdicts.append(
-            f"- {game}: Sparse FLS is at {1 + share:.2f} of Nature's score, 95 % interval over seeds "
-            f"[{1 + low:.2f}, {1 + high:.2f}]" + ("" if enough else "; inconclusive at this budget, Nature is too weak")
-        )
+        enough = np.mean([run.mean() for run in by_encoder[BASE]]) >= ENOUGH * base.mean()
+        for encoder in (name for name in COMPARED if name in by_encoder):
+            share, low, high = difference(by_encoder[BASE], by_encoder[encoder])
+            verdicts.append(
+                f"- {game}: {COMPARED[encoder]} is at {1 + share:.2f} of Nature's score, 95 % interval over seeds "
+                f"[{1 + low:.2f}, {1 + high:.2f}]"
+                + ("" if enough else "; inconclusive at this budget, Nature is too weak")
+            )
     print("\n" + "\n".join(verdicts))
 
 
