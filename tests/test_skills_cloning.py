@@ -341,8 +341,8 @@ def test_search_returns_the_best_that_it_tried(tmp_path):
 
 
 def test_points_of_the_search_are_policies():
-    point = np.concatenate([np.full(8, 0.5), [0.0, 0.05, 0.3, *[0.0] * 5]])
-    assert policy_at(point) == ((list(TRANSFORMS)[2], 0.5, 0.3),)
+    point = np.concatenate([np.full(8, 0.5), [0.0, 0.5, 0.65, *[0.2] * 4, 1.0]])
+    assert policy_at(point) == ((list(TRANSFORMS)[2], 0.5, 0.3), (list(TRANSFORMS)[7], 0.5, 1.0))
 
 
 def test_compact_network_keeps_places():

@@ -1,7 +1,7 @@
 """A search for an augmentation policy: SciPy's differential evolution over magnitudes and probabilities.
 
 Pashevich et al. (2019) search by Monte-Carlo trees over sequences of (name, magnitude, probability). Here all eight
-transforms stand in a fixed order, and a probability below ``_LEAST`` leaves one out: a search in a box of 16 numbers.
+transforms stand in a fixed order, and half of a probability's axis leaves one out: a search in a box of 16 numbers.
 A policy's merit is the error of a locator (``foveal.skills.localisation``) that learned under it, on frames with
 a depth camera's noise.
 """
@@ -22,8 +22,6 @@ from foveal.skills.augmentation import TRANSFORMS, Policy
 from foveal.skills.localisation import error, scenes, train_locator
 from foveal.skills.minari import DemoFolder
 from foveal.skills.noise import DepthNoise
-
-_LEAST = 0.1
 
 
 @dataclass(frozen=True)
@@ -113,11 +111,16 @@ def search(
 
 
 def policy_at(point: Sequence[float] | NDArray[np.float64]) -> Policy:
-    """(16,) magnitudes and probabilities -> the transforms whose probability is not too small."""
+    """(16,) magnitudes and probabilities -> the transforms that are not left out.
+
+    The lower half of a probability's axis leaves its transform out, and the upper half is stretched to [0, 1]: of
+    policies that know no 0, most show a network eight transforms at once and nothing as it is.
+    """
     names = list(TRANSFORMS)
-    magnitudes, probabilities = np.asarray(point, np.float64).reshape(2, len(names)).round(2)
-    chosen = zip(names, magnitudes.tolist(), probabilities.tolist(), strict=True)
-    return tuple(entry for entry in chosen if entry[2] >= _LEAST)
+    magnitudes, heights = np.asarray(point, np.float64).reshape(2, len(names))
+    probabilities = (2.0 * heights - 1.0).clip(0.0).round(2)
+    chosen = zip(names, magnitudes.round(2).tolist(), probabilities.tolist(), strict=True)
+    return tuple(entry for entry in chosen if entry[2] > 0.0)
 
 
 def _evolve(merit: Callable[[NDArray[np.float64]], float], options: SearchOptions) -> Any:
