@@ -21,7 +21,7 @@ from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 from foveal.cli import main
 from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
-from foveal.skills.arms import ArmSettings, for_policy
+from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.evidence import RowOptions, run_row, steps_from_scratch
 from foveal.skills.filming import HEIGHT, film
@@ -205,6 +205,24 @@ def test_chance_is_fair_and_repeatable():
     drawn = plan.choose(None, np.arange(2000), 3, range(2000))
     assert np.bincount(drawn) == pytest.approx([500] * 4, abs=80)
     assert (plan.choose(None, np.arange(3), 3, [5, 6, 7]) == drawn[5:8]).all()
+
+
+# --- decisions ------------------------------------------------------------------------------------------------------
+
+
+def test_decisions_are_drawn_as_likely_as_the_policy_says():
+    master = Master("pick", None, master_config("debug"))
+    arms = Arms(ArmSettings("pick", View(size=0)), 2)
+    for index in range(2):
+        arms.reset(index, 0)
+    with torch.no_grad():
+        master.network.action_net.weight.zero_()
+        master.network.action_net.bias.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
+    drawn = np.concatenate([master.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
+    np.testing.assert_allclose(np.bincount(drawn) / len(drawn), [0.7, 0.2, 0.1], atol=0.03)
+    again = [master.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
+    assert again == [drawn[7], drawn[6]]  # whatever else is decided beside it
+    arms.close()
 
 
 # --- films ----------------------------------------------------------------------------------------------------------

@@ -113,11 +113,17 @@ class Master:
         return master
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-        """The likeliest skill of each arm: a ``foveal.skills.rollouts.Plan``."""
+        """The next skill of each arm, drawn as likely as the policy says: a ``foveal.skills.rollouts.Plan``.
+
+        The likeliest would be drawn for ever where doing it leaves everything as it is. Draws depend on the episode's
+        seed and the decision alone.
+        """
         with torch.inference_mode():
             seen = torch.from_numpy(observe(arms, self.skills, which))
-            chosen: NDArray[np.int64] = self.network.get_distribution(seen).mode().numpy()
-        return chosen
+            chances = self.network.get_distribution(seen).distribution.probs.double().numpy()  # (B, K)
+        levels = [np.random.default_rng([7, seed, decision]).random() for seed in seeds]
+        reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
+        return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)
 
     def _settings(self) -> Deciding:
         arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
