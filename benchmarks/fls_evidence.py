@@ -15,6 +15,7 @@ from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
+from scipy import stats
 
 from foveal.atari.evaluation import random_scores
 from foveal.results import Results
@@ -48,16 +49,16 @@ def random_policy(folder: Path, game: str) -> np.ndarray:
     return totals(Results.load(path))
 
 
-def difference(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float, float, float]:
-    """Mean of the other minus mean of Nature in shares of Nature's, and its 95 % interval over seeds.
+def ratio(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float, float, float]:
+    """The other's score over Nature's, and its 95 % interval over training seeds.
 
-    Seeds are resampled, not games: what another training would give is the question.
+    What another training would give is the question, so each seed's mean is one observation; Welch's t interval of
+    the difference of their logarithms is one that three seeds do not make too narrow, as a bootstrap over them is.
     """
-    means = np.array([run.mean() for run in nature]), np.array([run.mean() for run in other])
-    random = np.random.default_rng(0)
-    drawn = [random.choice(values, (20_000, len(values))).mean(1) for values in means]
-    low, high = np.quantile(drawn[1] / drawn[0] - 1, [0.025, 0.975])
-    return means[1].mean() / means[0].mean() - 1, low, high
+    logs = [np.log([run.mean() for run in runs]) for runs in (other, nature)]
+    found = stats.ttest_ind(*logs, equal_var=False)
+    interval = found.confidence_interval(0.95)
+    return tuple(np.exp([logs[0].mean() - logs[1].mean(), interval.low, interval.high]))
 
 
 def main(folder: Path) -> None:
@@ -76,10 +77,10 @@ def main(folder: Path) -> None:
             print(f"| {game} | {encoder} | {each} | {mean:.0f} [{low:.0f}, {high:.0f}] | {mean / base.mean():.1f} |")
         enough = np.mean([run.mean() for run in by_encoder[BASE]]) >= ENOUGH * base.mean()
         for encoder in (name for name in COMPARED if name in by_encoder):
-            share, low, high = difference(by_encoder[BASE], by_encoder[encoder])
+            share, low, high = ratio(by_encoder[BASE], by_encoder[encoder])
             verdicts.append(
-                f"- {game}: {COMPARED[encoder]} is at {1 + share:.2f} of Nature's score, 95 % interval over seeds "
-                f"[{1 + low:.2f}, {1 + high:.2f}]"
+                f"- {game}: {COMPARED[encoder]} is at {share:.2f} of Nature's score (geometric means), "
+                f"95 % interval over seeds [{low:.2f}, {high:.2f}]"
                 + ("" if enough else "; inconclusive at this budget, Nature is too weak")
             )
     print("\n" + "\n".join(verdicts))
