@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 POOLINGS = ("average", "points")
@@ -65,10 +64,16 @@ class Relief(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) -> (B, 2 C, H, W), the same and its relief, ``float32``."""
         image = image.float()
-        rows, columns = (size // 12 for size in image.shape[2:])
-        around = F.avg_pool2d(image, (2 * rows + 1, 1), 1, (rows, 0), count_include_pad=False)
-        around = F.avg_pool2d(around, (1, 2 * columns + 1), 1, (0, columns), count_include_pad=False)
+        rows, columns = (_averaging(size, image) for size in image.shape[2:])
+        around = rows @ (image @ columns.T)  # several times as fast as a pooling of such windows
         return torch.cat([image, ((around - image) / self.height).clamp(-1.0, 1.0)], dim=1)
+
+
+def _averaging(size: int, like: Tensor) -> Tensor:
+    """(size, size): each row averages over a twelfth of ``size`` to either side, less at the ends."""
+    places = torch.arange(size, device=like.device)
+    near = ((places[:, None] - places).abs() <= size // 12).to(like.dtype)
+    return near / near.sum(1, keepdim=True)
 
 
 class FilmBlock(nn.Module):

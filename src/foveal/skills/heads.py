@@ -11,6 +11,7 @@ from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from foveal.networks.film import Relief
+from foveal.networks.precision import convolution_dtype
 from foveal.skills.config import clone_config
 
 
@@ -37,7 +38,7 @@ class SkillHead(BaseFeaturesExtractor):
 
 
 class DepthHead(BaseFeaturesExtractor):
-    """Mnih et al.'s (2015) convolutions on depth frames in [-1, 1] and their relief.
+    """Mnih et al.'s (2015) convolutions on depth frames in [-1, 1] and their relief, in bfloat16 as those of skills.
 
     Args:
         observation_space: (frames, H, W).
@@ -48,8 +49,9 @@ class DepthHead(BaseFeaturesExtractor):
 
     def __init__(self, observation_space: spaces.Box, relief: float, outputs: int = 512) -> None:
         super().__init__(observation_space, outputs)
-        convolutions = nn.Sequential(
-            Relief(relief),
+        self.dtype = convolution_dtype("auto", "cpu")
+        self.relief = Relief(relief)
+        self.convolutions = nn.Sequential(
             nn.Conv2d(2 * observation_space.shape[0], 32, 8, 4),
             nn.ReLU(),
             nn.Conv2d(32, 64, 4, 2),
@@ -59,12 +61,17 @@ class DepthHead(BaseFeaturesExtractor):
             nn.Flatten(),
         )
         with torch.no_grad():
-            length = convolutions(torch.zeros(1, *observation_space.shape)).shape[1]
-        self.layers = nn.Sequential(convolutions, nn.Linear(length, outputs), nn.ReLU())
+            length = self._convolved(torch.zeros(1, *observation_space.shape)).shape[1]
+        self.linear = nn.Sequential(nn.Linear(length, outputs), nn.ReLU())
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, frames, H, W) -> (B, outputs)."""
-        return self.layers(observations)
+        return self.linear(self._convolved(observations))
+
+    def _convolved(self, observations: Tensor) -> Tensor:
+        seen = self.relief(observations)
+        with torch.autocast(seen.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            return self.convolutions(seen.contiguous(memory_format=torch.channels_last)).float()
 
 
 def network_options(observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int) -> dict[str, Any]:

@@ -1,0 +1,92 @@
+"""How far bfloat16 convolutions move what PPO computes for one trained Atari agent.
+
+    python benchmarks/ppo_rounding.py RUN
+
+reads the newest checkpoint of ``RUN``, plays 8 games with it for 256 steps in float32, and computes the same in
+bfloat16: the chosen actions' log probabilities, the values, and the gradients of one minibatch with made-up advantages
+(normal) and value targets (the values plus noise of their own spread).
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.atari.agent import KIND, AtariAgent, restore
+from foveal.atari.policy import AtariPolicy
+from foveal.atari.vector import AtariVecEnv
+
+GAMES, STEPS, MINIBATCH, SEED = 8, 256, 256, 5
+
+
+def policy_in(agent: AtariAgent, dtype: torch.dtype) -> AtariPolicy:
+    """The agent's weights with convolutions in ``dtype``."""
+    policy = AtariPolicy(agent.config, agent.policy.action_net.out_features, torch.Generator(), dtype)
+    policy.load_state_dict(agent.policy.state_dict())
+    return policy
+
+
+@torch.no_grad()
+def played(agent: AtariAgent, policy: AtariPolicy) -> tuple[Tensor, Tensor]:
+    """(GAMES * STEPS, 4, 84, 84) observations and the actions chosen for them."""
+    env = AtariVecEnv(agent.config.env, GAMES, SEED)
+    policy.generator.manual_seed(SEED)
+    observations, actions = [torch.from_numpy(env.reset().copy())], []
+    for _ in range(STEPS):
+        actions.append(policy(observations[-1])[0])
+        observations.append(torch.from_numpy(env.step(actions[-1].numpy())[0].copy()))
+    env.close()
+    return torch.cat(observations[:-1]), torch.cat(actions)
+
+
+@torch.no_grad()
+def answers(policy: AtariPolicy, observations: Tensor, actions: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+    """Values and log probabilities, so many observations at a time."""
+    parts = zip(observations.split(batch), actions.split(batch), strict=True)
+    values, chosen, _ = zip(*(policy.evaluate_actions(*part) for part in parts), strict=True)
+    return torch.cat(values)[:, 0], torch.cat(chosen)
+
+
+def gradients(
+    policy: AtariPolicy, observations: Tensor, actions: Tensor, advantages: Tensor, targets: Tensor
+) -> dict[str, Tensor]:
+    """Of PPO's loss where nothing is clipped yet."""
+    policy.zero_grad()
+    values, chosen, entropy = policy.evaluate_actions(observations, actions)
+    loss = -(chosen * advantages).mean() + 0.5 * (values[:, 0] - targets).square().mean() - 0.01 * entropy.mean()
+    loss.backward()
+    return {name: weight.grad.flatten() for name, weight in policy.named_parameters()}
+
+
+def main(run: Path) -> None:
+    """Print the differences."""
+    torch.manual_seed(SEED)
+    agent = restore(checkpoint.load(sorted((run / "checkpoints").iterdir())[-1], kind=KIND))
+    exact, rounded = (policy_in(agent, dtype) for dtype in (torch.float32, torch.bfloat16))
+    observations, actions = played(agent, exact)
+    values, chosen = answers(exact, observations, actions, GAMES)
+    rounded_values, rounded_chosen = answers(rounded, observations, actions, GAMES)
+    again = answers(rounded, observations, actions, MINIBATCH)[1]
+    print(f"log probabilities: mean |difference| {(rounded_chosen - chosen).abs().mean():.1e}")
+    print(f"values: {(rounded_values - values).square().mean().sqrt() / values.std():.1e} of their spread (rms)")
+    off = ((again - rounded_chosen).exp() - 1).abs().max()
+    print(f"ratios before the first step, batches of {MINIBATCH} after {GAMES}: at most {off:.1e} from 1")
+    targets = values + values.std() * torch.randn(len(values))
+    advantages = torch.randn(len(values))
+
+    def of(policy: AtariPolicy, chosen: Tensor) -> dict[str, Tensor]:
+        return gradients(policy, observations[chosen], actions[chosen], advantages[chosen], targets[chosen])
+
+    one, other = torch.randperm(len(actions))[: 2 * MINIBATCH].chunk(2)
+    true, next_to_it, found = of(exact, one), of(exact, other), of(rounded, one)
+    print("gradients: distance that rounding moves one over the distance between two minibatches' exact ones:")
+    for name in (name for name in true if name.endswith("weight")):
+        print(f"  {name}: {(found[name] - true[name]).norm() / (next_to_it[name] - true[name]).norm():.3f}")
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
