@@ -225,6 +225,7 @@ def test_a_method_brings_its_own_options(capsys: pytest.CaptureFixture[str]) -> 
     assert "--training.batch-size INT transitions per update. (default: 8)" in helped(
         "train", "--preset", "debug", capsys=capsys
     )
+    assert "--steps INT agent steps (default: 200)" in helped("train", "--preset", "debug", capsys=capsys)
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])

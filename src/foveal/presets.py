@@ -33,3 +33,5 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
+STEPS = {"paper": 500_000, "compact": 500_000, "debug": 200}
+"""Agent steps of training where none are asked for: DMC-GB's, and of ``debug`` enough for everything to happen once."""

@@ -7,9 +7,10 @@ pictures; where one is undefined, the picture is left out of that average and co
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,18 +126,10 @@ def _measure_all(
     scores, gaze = _Scores(), Gaze(trials, chosen, options.seed)
     every = {**looks, **model_free(options.seed)}
     shown = set(_evenly(chosen, options.examples))
-    bar = tqdm(
-        total=len(chosen),
-        desc=trials[0].game,
-        unit="picture",
-        disable=not options.progress,
-        dynamic_ncols=True,
-        mininterval=seconds_between_draws(),
-    )
-    with bar:
+    with _bar(None, len(chosen), options, desc=trials[0].game, unit="picture") as bar:
         for index, trial in enumerate(trials):
             frames = [picture.frame for picture in chosen if picture.trial == index]
-            for batch, observations in _observations(trial, frames, scores, options.skip_missing):
+            for batch, observations in _observations(trial, frames, scores, options):
                 maps = {name: look_at(look, observations) for name, look in every.items()}
                 for row, frame in enumerate(batch):
                     picture, ours = Picture(index, frame), {name: values[row] for name, values in maps.items()}
@@ -158,22 +151,31 @@ def _evenly(items: Sequence[Picture], count: int | None) -> list[Picture]:
 
 
 def _observations(
-    trial: Trial, frames: Sequence[int], scores: _Scores, skip_missing: bool
+    trial: Trial, frames: Sequence[int], scores: _Scores, options: GazeOptions
 ) -> Iterator[tuple[Sequence[int], NDArray[np.uint8]]]:
     """Batches of frame numbers and of what an agent sees there, (N, STACK, SIDE, SIDE)."""
     if not frames:
         return
     newest = {frame - SKIP * back for frame in frames for back in range(STACK)}
     wanted = pooled_frames(newest)
-    screens, arrived = shrunk_pairs(read_frames(trial, wanted), newest)
+    read = _bar(
+        read_frames(trial, wanted), len(wanted), options, desc=f"reading {trial.name}", unit="frame", leave=False
+    )
+    screens, arrived = shrunk_pairs(read, newest)
     missing = sorted(set(wanted) - arrived)
-    if missing and not skip_missing:
+    if missing and not options.skip_missing:
         raise FovealError(_missing_message(trial, missing, len(wanted)))
     scores.missing += len(missing)
     complete = [frame for frame in frames if all(frame - SKIP * back in screens for back in range(STACK))]
     for start, end in pairwise([*range(0, len(complete), BATCH), len(complete)]):
         batch = complete[start:end]
         yield batch, np.stack([observation(screens, frame) for frame in batch])
+
+
+def _bar(items: Iterable[Any] | None, total: int, options: GazeOptions, **shown: Any) -> Any:
+    """A progress bar over the items, or one that is moved by hand."""
+    hidden, seconds = not options.progress, seconds_between_draws()
+    return tqdm(items, total=total, disable=hidden, dynamic_ncols=True, mininterval=seconds, **shown)
 
 
 def _missing_message(trial: Trial, missing: Sequence[int], wanted: int) -> str:

@@ -19,10 +19,11 @@ from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
 from foveal.loading import kind_of
 from foveal.networks.encoders import EncoderConfig
+from foveal.presets import STEPS
 from foveal.registry import nearest
 from foveal.training import RunOptions, Trainer
 
-DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0, "steps": 500_000}
+DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0}
 ENCODERS = {"plain": "none", "fls": "fls"}
 ENCODER_HELP = "plain, or fls: with attention inside; short for --LEARNER.encoder.attention"
 
@@ -80,6 +81,7 @@ def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     settings = {} if known.config is None else read_settings(known.config)
     names = {key: checked(key, settings.pop(key, default)) for key, default in DEFAULTS.items()}
     names |= {name: value for name in ("method", "learner", "preset") if (value := getattr(known, name)) is not None}
+    names["steps"] = checked("steps", settings.pop("steps", STEPS.get(names["preset"], STEPS["paper"])))
     if others and not others[0].startswith("-"):
         names["env"] = others[0]
     return names, settings
