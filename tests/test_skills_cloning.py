@@ -24,7 +24,7 @@ from foveal.skills.cloning import clone, losses
 from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.localisation import Scenes, error, train_locator
 from foveal.skills.minari import DemoWriter, open_demos
-from foveal.skills.noise import DepthNoise
+from foveal.skills.noise import DepthNoise, repaired
 from foveal.skills.policy import depth_input, load_skills
 from foveal.skills.rollouts import InOrder, play
 from foveal.skills.search import SearchOptions, policy_at, search
@@ -237,7 +237,7 @@ def test_success_rates_have_wilsons_interval():
 
 
 def test_noise_grows_with_the_square_of_distance():
-    noise = DepthNoise(subpixel=1e6, holes=0.0, window=0.0, missing=0.0, swapped=0.0)
+    noise = DepthNoise(subpixel=1e6, holes=0.0, window=0.0, missing=0.0, swapped=0.0, repair=False)
     spread = []
     for metres in (0.6, 1.2):
         frame = np.full((80, 80), 1000 * metres, np.uint16)
@@ -257,12 +257,24 @@ def test_depth_comes_in_steps_of_disparity():
 def test_pixels_go_missing_at_edges_and_not_on_slopes():
     frame = np.tile(np.linspace(900, 1500, 60).astype(np.uint16), (60, 1))
     frame[20:30, 20:30] -= 300
-    noise = DepthNoise(holes=0.0, missing=1.0, swapped=0.0)
+    noise = DepthNoise(holes=0.0, missing=1.0, swapped=0.0, repair=False)
     gone = noise.apply(frame, np.random.default_rng(0)) == 0
     near_edge = np.zeros_like(gone)
     near_edge[19:31, 19:31] = True
     near_edge[21:29, 21:29] = False
     assert gone[near_edge].mean() > 0.8 and not gone[~near_edge].any()
+
+
+def test_what_is_missing_is_filled_from_beside_it_and_lone_errors_vanish():
+    table = np.tile(np.arange(1000, 1040, dtype=np.uint16), (30, 1))
+    measured = table.copy()
+    measured[10:14, 20:23] = 0
+    measured[3, 5] = 700
+    assert np.abs(repaired(measured).astype(int) - table).max() <= 2
+    nothing = np.zeros((4, 4), np.uint16)
+    assert np.array_equal(repaired(nothing), nothing)
+    torn, whole = (DepthNoise(repair=repair).apply(table, np.random.default_rng(0)) for repair in (False, True))
+    assert (torn == 0).any() and np.array_equal(whole, repaired(torn)) and (whole > 0).all()
 
 
 @pytest.mark.parametrize("name", list(TRANSFORMS))

@@ -5,7 +5,7 @@ the distance, sigma_z = z^2 / (f b) * sigma_d, and its depths come in steps (Kes
 stereoscopic depth cameras"; Khoshelham and Elberink 2012, "Accuracy and resolution of Kinect depth data"). Errors of
 neighbouring pixels go together, because disparities are matched in windows. Where depth jumps, one camera sees what the
 other does not: pixels beside an edge go missing or take the depth of the wrong side, and so do patches that shine.
-Missing pixels read 0.
+Missing pixels read 0, unless they are repaired, as a camera's driver does.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ class DepthNoise:
         swapped: share of them that take a neighbour's depth.
         holes: patches that go missing in each frame, on average.
         hole: their radius, pixels, on average.
+        repair: pass on what ``repaired`` makes of the frame.
     """
 
     focal_baseline: float = 21.0
@@ -45,6 +46,7 @@ class DepthNoise:
     swapped: float = 0.25
     holes: float = 3.0
     hole: float = 2.0
+    repair: bool = True
 
     def apply(self, depth: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:
         """One frame, (H, W) millimetres, as this camera would see it."""
@@ -54,7 +56,8 @@ class DepthNoise:
         metres = np.where(swapped, np.roll(metres, random.integers(-1, 2, 2), (0, 1)), metres)
         seen = self._measured(metres, random)
         gone = (edge & (random.random(depth.shape) < self.missing)) | self._patches(depth.shape, random)
-        return np.where(gone, 0, np.rint(seen * MILLIMETRES)).astype(np.uint16)
+        measured = np.where(gone, 0, np.rint(seen * MILLIMETRES)).astype(np.uint16)
+        return repaired(measured) if self.repair else measured
 
     def _measured(self, metres: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
         """Through disparity, with its errors and steps, and back; at most 65 m."""
@@ -76,3 +79,16 @@ class DepthNoise:
             height, width = random.exponential(self.hole, 2) + 0.5
             gone |= ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1.0
         return gone
+
+
+def repaired(depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
+    """One frame, (H, W) millimetres, without holes and lone errors: what networks should see of a measured one.
+
+    Missing pixels (0) take the nearest measured one's depth, and then each pixel the median of the 3 x 3 around it. A
+    frame without a single measured pixel stays as it is.
+    """
+    missing = depth == 0
+    if missing.all():
+        return depth
+    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(ndimage.median_filter(depth[tuple(nearest)], 3, mode="nearest"))
