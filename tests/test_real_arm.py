@@ -566,7 +566,7 @@ def test_foveal_arm_unlock_asks_first(arm: StandIn, monkeypatch: pytest.MonkeyPa
         ([1.0], "must read a dict"),
         ({}, "must read a dict"),
         ({"depth": np.zeros((4, 4), np.uint16)}, "must be .H, W. floats"),
-        ({"depth": np.full((4, 4), np.nan, np.float32)}, "not finite: put 5"),
+        ({"depth": np.full((4, 4), np.nan, np.float32)}, "not finite: put 0"),
         ({"rgb": np.zeros((4, 4, 4), np.uint8)}, "must be .H, W, 3. uint8"),
     ],
 )

@@ -27,10 +27,10 @@ A robot arm, from demonstrations to a policy over skills:
   foveal skills train DEMOS   clone the skills; foveal skills search DEMOS finds an augmentation of depth for that
   foveal master train ENV     a master policy chooses among them
   foveal hrl ENV              all of that, or what it is compared with, and its success rate
-  foveal arm run POLICY       a policy on a real arm, within limits
+  foveal arm run POLICY       a policy on a real arm, within limits; foveal arm unlock after a protective stop
 
-AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-`foveal COMMAND --help` lists a command's options.
+AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME; for explain also a folder of skills or of
+a master. `foveal COMMAND --help` lists a command's options, `foveal --version` prints the version.
 """
 COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "hrl", "arm", "demo", "bench"]
 SPINS = "10000"

@@ -24,7 +24,8 @@ class EnvironmentConfig:
     Attributes:
         image_size: side in pixels of what the encoder sees. A method may render larger and crop.
         frame_stack: frames in an observation.
-        action_repeat: simulator steps per agent step; None for the benchmark's own (2 finger, 8 cartpole, 4 others).
+        action_repeat: simulator steps per agent step; None for the benchmark's own (finger 2, cartpole 8, other dmc/ 4)
+            and 1 for all else.
         quality: of rendering: "exact", "fast" or "draft".
         camera: index of the camera.
     """

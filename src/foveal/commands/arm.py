@@ -34,7 +34,8 @@ class ArmRunOptions:
     """Let a policy move a UR arm at 10 Hz, within limits of speed, acceleration and space.
 
     Attributes:
-        policy: MODULE:NAME of something that turns an observation into an action (4,).
+        policy: MODULE:NAME of something that turns an observation into an action (4,), or the folder of cloned
+            skills or of a master.
         host: address of the arm's controller.
         dry_run: read the arm and the camera, and print what would be commanded; nothing is sent.
         camera: MODULE:NAME, or the name of an installed one, that makes the camera.

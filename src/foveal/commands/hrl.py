@@ -20,12 +20,12 @@ class HrlOptions:
 
     Attributes:
         task: ur5e/bowl, ur5e/pick and so on.
-        row: the method (see below).
+        row: the method (see above).
         seed: of training.
         preset: paper, compact or debug.
         episodes: of each condition.
         on: conditions to evaluate under: training, far_starts, moved_camera, noisy_depth.
-        augment: JSON file that foveal skills search wrote.
+        augment: JSON file that foveal skills search wrote, or none; by default the preset's.
         work: demonstrations, skills and masters, which rows of the same task and seed share.
         out: results.
         workers: processes; 0 takes as many as there are cores.
@@ -55,6 +55,6 @@ def main(arguments: Sequence[str]) -> None:
         description=f"Demonstrations, skills, master and success rate, or what that is compared with.\n\n{rows}",
     )
     given = {f.name: getattr(options, f.name) for f in dataclasses.fields(options) if f.name not in {"on", "augment"}}
-    given["augmentation"] = () if options.augment is None else read_policy(options.augment)
+    given["augmentation"] = None if options.augment is None else read_policy(options.augment)
     path = run_row(RowOptions(**given, conditions=options.on))
     print(f"wrote {path}")

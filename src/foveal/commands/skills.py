@@ -26,7 +26,8 @@ VERBS = {
     "train": "clone skills from demonstrations",
     "search": "search for an augmentation of depth that carries over to a noisy camera",
 }
-Folder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DEMOS")]]
+NONE = "none"
+Folder = tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DEMOS", help="folder of demonstrations")]]
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,14 @@ def _train_class(preset: str) -> type:
         ("seed", Annotated[int, tyro.conf.arg(help="of weights, samples and augmentation")], 0),
         ("flat", Annotated[bool, tyro.conf.arg(help="clone the whole task as one skill")], False),
         ("resume", Annotated[bool, tyro.conf.arg(help="go on where the same command was stopped")], False),
-        ("augment", Annotated[Path | None, tyro.conf.arg(help="JSON file that foveal skills search wrote")], None),
+        (
+            "augment",
+            Annotated[
+                Path | None,
+                tyro.conf.arg(help="JSON file that foveal skills search wrote, or none; by default the preset's"),
+            ],
+            None,
+        ),
         ("workers", Annotated[int, tyro.conf.arg(help="processes for rollouts")], available()),
         ("skills", tyro.conf.OmitArgPrefixes[CloneConfig], config),
     ]
@@ -113,11 +121,13 @@ def _train_class(preset: str) -> type:
 
 
 def read_policy(path: Path) -> tuple[tuple[str, float, float], ...]:
-    """The augmentation policy of a JSON file.
+    """The augmentation policy of a JSON file; that of ``none`` is empty.
 
     Raises:
         FovealError: it can't be read, or holds something else.
     """
+    if str(path) == NONE:
+        return ()
     try:
         held = json.loads(path.read_text(encoding="utf-8"))
         return tuple((str(name), float(magnitude), float(chance)) for name, magnitude, chance in held["policy"])

@@ -93,7 +93,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
     run = RunOptions.from_settings(settings.pop("run", {}))
     env = names["env"]
     config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings)
-    what = "environment: dmc/walker-walk, or any registered Gymnasium id"
+    what = "environment: dmc/walker-walk, ur5e/bowl, atari/breakout, or any registered Gymnasium id"
     text = Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]
     positional = tyro.conf.Positional[text]
     fields: list[Any] = [

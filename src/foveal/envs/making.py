@@ -40,15 +40,15 @@ def make(
             (3, H, W), alone or as the only image of a Dict whose other entries are float vectors.
         image_size: height and width of a frame, in pixels.
         frame_stack: frames in an observation, oldest first.
-        action_repeat: simulator steps per action; None for the benchmark's (finger 2, cartpole 8, other dmc/ 4), or 1
-            for environments of your own.
-        quality: of dmc/ rendering: ``"exact"`` is dm_control's, ``"fast"`` has coarser shadows, ``"draft"`` no
-            multisampling either. The benchmark's numbers are only comparable with ``"exact"``.
+        action_repeat: simulator steps per action; None for the benchmark's (finger 2, cartpole 8, other dmc/ 4), and 1
+            for all else.
+        quality: of rendering of dmc/ and ur5e/: ``"exact"`` is dm_control's, ``"fast"`` has coarser shadows,
+            ``"draft"`` no multisampling either. The benchmark's numbers are only comparable with ``"exact"``.
         perturbation: ``"color_easy"``, ``"color_hard"``, ``"video_easy"``, ``"video_hard"``, or one of your own.
         data: folder of DMC-GB's data (``color_easy.pt``, ..., ``video_hard/video0.mp4``, ...); None for generated
             colours and videos. Without a perturbation it means nothing.
         seed: of the first ``reset`` that is given none. The same seed gives the same episodes.
-        camera: index of the dmc/ camera.
+        camera: index of the camera of dmc/ and ur5e/.
 
     Raises:
         FovealError: an unknown name, an option out of range, missing or damaged data, an environment without an image

@@ -22,13 +22,19 @@ class CloneConfig:
 
     Attributes:
         stack: depth frames that the network sees, the present one last.
-        near, far: metres that become -1 and 1.
+        near: metres that become -1.
+        far: metres that become 1.
         relief: metres by which a pixel is nearer than what is around it that become 1 in channels of their own, see
             ``foveal.networks.film.Relief``; 0 leaves them out.
         horizons: which of the next actions are predicted; the first is carried out.
         early: steps by which the gripper's labels come before what the expert did.
-        gripper, velocity: weights of the cross-entropy and of the squared error of standardised velocities.
-        stem, widths, blocks, strides, pooling: of the network, see ``foveal.networks.film.FilmResNet``.
+        gripper: weight of the gripper's cross-entropy.
+        velocity: weight of the squared error of standardised velocities.
+        stem: channels of the network's first convolution, see ``foveal.networks.film.FilmResNet``.
+        widths: channels of its stages.
+        blocks: residual blocks in each stage.
+        strides: of each stage's first block.
+        pooling: what its head sees: ``"average"`` over places, or ``"points"``, where things are.
         learning_rate: Adam's.
         decay: let the learning rate fall to 0 along a half cosine.
         batch_size: samples in a minibatch.
@@ -103,7 +109,8 @@ class MasterConfig:
         discount: gamma, per decision.
         gae_lambda: 1 takes bootstrapped returns, without generalized advantage estimation.
         clip: range of the probability ratio.
-        entropy, value: coefficients of the losses.
+        entropy: coefficient of the policy's entropy.
+        value: coefficient of the value loss.
         channels: of both convolutions of actor and critic.
     """
 
@@ -151,9 +158,18 @@ _COMPACT_NETWORK = {
     "early": 0,
     "relief": 0.05,
 }
+# What ``foveal skills search`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
+_COMPACT_AUGMENTATION = (("scale", 0.02, 0.65), ("erase_object", 0.24, 0.73), ("white_noise", 0.07, 0.74))
 CLONE_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {**_COMPACT_NETWORK, "batch_size": 128, "decay": True, "epochs": 2, "rollouts_every": 1},
+    "compact": {
+        **_COMPACT_NETWORK,
+        "augmentation": _COMPACT_AUGMENTATION,
+        "batch_size": 128,
+        "decay": True,
+        "epochs": 2,
+        "rollouts_every": 1,
+    },
     "debug": {
         "stem": 8,
         "widths": (8, 8, 8, 8),

@@ -40,7 +40,9 @@ class DemoOptions:
         linger: steps that a skill goes on after its end; None gives each the whole ``SKILL_STEPS``, as published.
         noise: standard deviation of noise on the velocity that is carried out, in the action's units, constant for
             ten steps at a time. What is to be imitated stays the expert's advice, so its corrections are seen too.
-        size, render, camera: of depth frames, see ``foveal.skills.view.View``.
+        size: height and width of depth frames, pixels.
+        render: height and width of the picture that they are cut from.
+        camera: 0 front, 1 side, 2 wrist.
         randomization: name of the ranges of ``foveal.envs.ur5e.randomization``.
         seed: of all episodes, see ``foveal.skills.seeds``.
 

@@ -71,7 +71,7 @@ class RowOptions:
         preset: ``"paper"``, ``"compact"`` or ``"debug"``.
         episodes: of each condition.
         conditions: to evaluate under, names of ``CONDITIONS``.
-        augmentation: of the skills' depth, (name, magnitude, probability).
+        augmentation: of the skills' depth, (name, magnitude, probability); None for the preset's.
         work: folder for demonstrations, skills and masters, by task and seed.
         out: folder for results, one JSON file for each row.
         workers: processes; 0 takes as many as there are cores.
@@ -88,7 +88,7 @@ class RowOptions:
     preset: str = "compact"
     episodes: int = 50
     conditions: tuple[str, ...] = ("training",)
-    augmentation: tuple[tuple[str, float, float], ...] = ()
+    augmentation: tuple[tuple[str, float, float], ...] | None = None
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
     workers: int = 0
@@ -157,7 +157,7 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
         "seed": options.seed,
         "preset": options.preset,
         "success": found,
-        "about": contender.about,
+        "about": {**_augmentation(contender.actor), **contender.about},
         "seconds": {"before_evaluation": round(trained, 1), "in_all": round(row.seconds, 1)},
     }
     path = options.out / f"{row.task}-{options.row}-{options.seed}.json"
@@ -175,6 +175,10 @@ def steps_from_scratch(task: str, preset: str) -> int:
     """
     demos, master = demo_options(preset), master_config(preset)
     return PRESETS[preset] or demos.episodes * DEMO_STEPS[task] + master.decisions * master.skill_steps
+
+
+def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:
+    return {"augmentation": actor.config.augmentation} if isinstance(actor, SkillPolicy) else {}
 
 
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
@@ -249,7 +253,8 @@ class _Row:
             return load_skills(folder)
         demos = self._demos(order)
         self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
-        config = clone_config(self.options.preset, {"augmentation": self.options.augmentation})
+        chosen = self.options.augmentation
+        config = clone_config(self.options.preset, {} if chosen is None else {"augmentation": chosen})
         run = unfinished(folder)
         cloned = clone(
             demos,

@@ -113,14 +113,25 @@ class Master:
         return master
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-        """The next skill of each arm, drawn as likely as the policy says: a ``foveal.skills.rollouts.Plan``.
+        """The next skill of each arm: a ``foveal.skills.rollouts.Plan``."""
+        return self.draw(observe(arms, self.skills, which), decision, seeds)
+
+    def draw(self, seen: NDArray[np.float32], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        """Skills, drawn as likely as the policy says.
 
         The likeliest would be drawn for ever where doing it leaves everything as it is. Draws depend on the episode's
         seed and the decision alone.
+
+        Args:
+            seen: (B, ...) what the master sees, such as ``SkillPolicy.features``.
+            decision: how many were taken before.
+            seeds: (B,) of the episodes.
+
+        Returns:
+            (B,) numbers.
         """
         with torch.inference_mode():
-            seen = torch.from_numpy(observe(arms, self.skills, which))
-            chances = self.network.get_distribution(seen).distribution.probs.double().numpy()  # (B, K)
+            chances = self.network.get_distribution(torch.from_numpy(seen)).distribution.probs.double().numpy()
         levels = [np.random.default_rng([7, seed, decision]).random() for seed in seeds]
         reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
         return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)

@@ -6,11 +6,13 @@ import importlib
 import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal import checkpoint
 from foveal.errors import FovealError
 from foveal.registry import nearest
 from foveal.skills.real.stops import ArmStopped, ur_rtde
@@ -34,7 +36,8 @@ class Camera(Protocol):
     def read(self) -> Observation:
         """The newest pictures.
 
-        ``"depth"``, (H, W) floats in metres, 5 where nothing is seen; ``"rgb"``, (H, W, 3) ``uint8``; or both.
+        ``"depth"``, (H, W) floats in metres, 5 where nothing is near enough and 0 where nothing was measured;
+        ``"rgb"``, (H, W, 3) ``uint8``; or both.
         """
 
     def close(self) -> None:
@@ -105,11 +108,15 @@ class ToolOutput(NoGripper):
 
 
 def load_policy(text: str) -> Policy:
-    """The policy at ``MODULE:NAME``; a class is called without arguments to make one.
+    """The policy at ``MODULE:NAME``, where a class is called without arguments, or of a folder of skills or a master.
 
     Raises:
         FovealError: there is none.
     """
+    if checkpoint.kind_of(Path(text)) is not None:
+        from foveal.skills.real.cloned import ClonedPolicy
+
+        return ClonedPolicy(text)
     found = _named(text, "policy", "foveal.arm.policies")
     policy: Policy = found() if isinstance(found, type) else found
     return policy
@@ -156,7 +163,7 @@ def check_pictures(pictures: object) -> Observation:
     if depth is not None and (depth.ndim != 2 or depth.dtype.kind != "f"):
         raise FovealError(f"the camera's depth is {depth.shape} {depth.dtype}; it must be (H, W) floats in metres")
     if depth is not None and not np.isfinite(depth).all():
-        raise FovealError("the camera's depth holds values that are not finite: put 5 (metres) where nothing is seen")
+        raise FovealError("the camera's depth holds values that are not finite: put 0 where nothing was measured")
     if rgb is not None and (rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8):
         raise FovealError(f"the camera's rgb is {rgb.shape} {rgb.dtype}; it must be (H, W, 3) uint8")
     return pictures
@@ -168,7 +175,8 @@ def _named(text: str, kind: str, group: str) -> Any:
         points = {point.name: point for point in entry_points(group=group)}
         if text not in points:
             hint = f" or {nearest(text, list(points))}" if points else ""
-            raise FovealError(f"unknown {kind} {text!r}: say MODULE:NAME{hint}")
+            folders = ", or a folder of skills or of a master" if kind == "policy" else ""
+            raise FovealError(f"unknown {kind} {text!r}: say MODULE:NAME{folders}{hint}")
         return points[text].load()
     module, _, name = text.partition(":")
     if "" not in sys.path:
