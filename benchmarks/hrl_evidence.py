@@ -72,7 +72,8 @@ def print_differences(rows: dict[str, list[dict[str, Any]]]) -> None:
     print()
     for other, half in HALVES.items():
         pair = [
-            {report["seed"]: report["success"]["training"]["rate"] for report in rows[row]} for row in (OURS, other)
+            {report["seed"]: report["success"]["training"]["rate"] for report in rows.get(row, [])}
+            for row in (OURS, other)
         ]
         seeds = sorted(set(pair[0]) & set(pair[1]))
         if len(seeds) > 1:
@@ -121,7 +122,8 @@ def main(folder: Path) -> None:
     """Print the tables and draw the pictures."""
     for task, rows in reports(folder).items():
         draw_rates(folder / f"{task}.svg", task, lines(task, rows))
-        print_differences(rows)
+        if all("training" in report["success"] for report in rows.get(OURS, [])):
+            print_differences(rows)
         if COLOURS.keys() & rows.keys():
             draw_curves(folder / f"curves-{task}.svg", rows)
 
