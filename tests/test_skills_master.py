@@ -188,7 +188,7 @@ def test_masters_survive_the_disk(tmp_path):
 
 def test_learning_from_scratch_sees_depth_and_every_step():
     policy = FlatPolicy("pick", View(36, 36), master_config("debug"), seed=0)
-    policy.learn(8)
+    policy.learn()
     assert policy.curve[-1]["steps"] == 8
     frames = np.random.default_rng(0).integers(500, 2000, (2, 3, 36, 36)).astype(np.uint16)
     again = pack(policy).unpack()

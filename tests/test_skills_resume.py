@@ -20,11 +20,13 @@ pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
 from foveal.checkpoint import CheckpointStore
 from foveal.cli import main
 from foveal.errors import FovealError
+from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.cloning import Epoch, clone
 from foveal.skills.config import MasterConfig, clone_config, master_config
+from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding
-from foveal.skills.master import RUN_KIND, Master, load_master
+from foveal.skills.master import Master, load_master
 from foveal.skills.noise import DepthNoise
 from foveal.skills.unfinished import CLONING, unfinished
 from foveal.skills.vector import GroupVector
@@ -37,7 +39,7 @@ def config() -> MasterConfig:
     return master_config("debug", OPTIONS)
 
 
-def same(one: Master, other: Master) -> bool:
+def same(one: ActorCritic, other: ActorCritic) -> bool:
     (tensors, state), (others, again) = one.state(), other.state()
     return (
         state == again and tensors.keys() == others.keys() and all(torch.equal(tensors[n], others[n]) for n in tensors)
@@ -46,7 +48,7 @@ def same(one: Master, other: Master) -> bool:
 
 def forget(run: Path, steps: int) -> None:
     """As if the process had been killed after so many decisions."""
-    store = CheckpointStore(run, kind=RUN_KIND)
+    store = CheckpointStore(run, kind=Master.run_kind)
     for step in store.steps():
         if step > steps:
             shutil.rmtree(store.path(step))
@@ -59,7 +61,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned:
         return Master("pick", small_policy() if cloned else None, config(), seed=3)
 
     whole = new().learn(run=tmp_path / "run", workers=workers)
-    assert CheckpointStore(tmp_path / "run", kind=RUN_KIND).steps() == [8, 12]
+    assert CheckpointStore(tmp_path / "run", kind=Master.run_kind).steps() == [8, 12]
     if workers == 1:
         assert same(whole, new().learn())  # keeping a run changes nothing
     forget(tmp_path / "run", 8)
@@ -69,6 +71,24 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned:
     resumed.learn(run=tmp_path / "run", workers=workers)
     assert same(resumed, whole) and whole.curve[-1]["episodes"] == 4
     assert torch.equal(before, torch.get_rng_state())
+
+
+def test_learning_from_scratch_goes_on_too(tmp_path: Path) -> None:
+    def new() -> FlatPolicy:
+        return FlatPolicy("pick", View(36, 36), master_config("debug", {"decisions": 12}), seed=3)
+
+    whole = new().learn(run=tmp_path / "run")
+    store = CheckpointStore(tmp_path / "run", kind=FlatPolicy.run_kind)
+    assert store.steps() == [8, 12]
+    shutil.rmtree(store.path(12))
+    with pytest.raises(FovealError, match="not trained to its end"):
+        new().learn(run=tmp_path / "run")
+    resumed = FlatPolicy.resume(tmp_path / "run")
+    assert not same(resumed, whole)
+    assert same(resumed.learn(run=tmp_path / "run"), whole)
+    assert same(FlatPolicy.load(whole.save(tmp_path / "policy")), whole)
+    with pytest.raises(FovealError, match=r"foveal\.flat"):
+        load_master(tmp_path / "policy")
 
 
 def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:

@@ -12,21 +12,22 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from foveal import checkpoint
 from foveal.checkpoint import CheckpointStore
-from foveal.envs.ur5e.experts import SKILL_STEPS, skills
+from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
 from foveal.registry import nearest
 from foveal.skills import seeds
+from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
 from foveal.skills.filming import film
-from foveal.skills.flat import FlatPolicy
-from foveal.skills.master import KIND, Master, load_master
+from foveal.skills.flat import FlatPolicy, flat_config
+from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
 from foveal.skills.noise import DepthNoise
 from foveal.skills.packing import Packed, pack
@@ -37,6 +38,8 @@ from foveal.skills.success import SuccessRate
 from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
+
+Learned = TypeVar("Learned", bound=ActorCritic)
 
 ROWS = {
     "hrl-bc": "cloned skills, PPO chooses them",
@@ -283,26 +286,30 @@ class _Row:
         return folder
 
     def _mastered(self, policy: SkillPolicy | None) -> Contender:
+        config = master_config(self.options.preset)
         folder = self.folder / ("oracle" if policy is None else "master")
-        if checkpoint.kind_of(folder) == KIND:
-            self.told(f"master of {folder}")
-            master = load_master(folder)
-        else:
-            config, run = master_config(self.options.preset), unfinished(folder)
-            self.told(f"training a master over {len(skills(self.task))} skills, {config.decisions} decisions")
-            begun = CheckpointStore(run).steps()  # of a row that was stopped
-            master = Master.resume(run) if begun else Master(self.task, policy, config, self.options.seed)
-            master.learn(run=run, workers=self.workers, progress=self.options.progress)
-            master.save(folder)
-            shutil.rmtree(run, ignore_errors=True)
+        master = self._learned(folder, Master, lambda: Master(self.task, policy, config, self.options.seed))
         arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
         return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
 
     def _from_scratch(self) -> Contender:
-        demos = demo_options(self.options.preset)
-        steps = steps_from_scratch(self.task, self.options.preset)
-        self.told(f"training PPO from scratch, {steps} steps")
-        policy = FlatPolicy(self.task, demos.view, seed=self.options.seed)
-        policy.learn(steps, workers=self.workers, progress=self.options.progress)
-        arms = ArmSettings(self.task, demos.view)
-        return Contender(InOrder((0,)), policy, arms, SKILL_STEPS, {"curve": policy.curve})
+        view = demo_options(self.options.preset).view
+        config = flat_config(steps_from_scratch(self.task, self.options.preset))
+        policy = self._learned(
+            self.folder / "ppo", FlatPolicy, lambda: FlatPolicy(self.task, view, config, self.options.seed)
+        )
+        return Contender(InOrder((0,)), policy, ArmSettings(self.task, view), SKILL_STEPS, {"curve": policy.curve})
+
+    def _learned(self, folder: Path, kind: type[Learned], new: Callable[[], Learned]) -> Learned:
+        """Trained here to its end, or by an earlier row."""
+        if checkpoint.kind_of(folder) == kind.kind:
+            self.told(f"{kind.what} of {folder}")
+            return kind.load(folder)
+        run = unfinished(folder)
+        begun = CheckpointStore(run).steps()  # of a row that was stopped
+        trained = kind.resume(run) if begun else new()
+        self.told(f"training a {kind.what}, {trained.config.decisions} actions{' (resumed)' if begun else ''}")
+        trained.learn(run=run, workers=self.workers, progress=self.options.progress)
+        trained.save(folder)
+        shutil.rmtree(run, ignore_errors=True)
+        return trained

@@ -11,10 +11,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.config import MasterConfig, as_dict, master_config
 from foveal.skills.groups import Stepping
-from foveal.skills.minari import require_extra
 from foveal.skills.policy import depth_input
 from foveal.skills.view import View
 
@@ -33,42 +33,31 @@ FLAT: dict[str, Any] = {
 }
 
 
-class FlatPolicy:
+def flat_config(steps: int) -> MasterConfig:
+    """How it learns for so many steps of the simulator."""
+    return replace(master_config("paper"), **FLAT, decisions=steps)
+
+
+class FlatPolicy(ActorCritic):
     """Depth frames in, tool velocity and gripper out, learned from the task's reward alone.
 
     Args:
         task: such as ``"bowl"``.
         view: what the depth frames show.
-        config: PPO's hyperparameters.
+        config: PPO's hyperparameters, see ``flat_config``; a decision is a control step.
         seed: of its training.
+
+    Raises:
+        FovealError: the extra ``skills`` is missing.
     """
 
+    what, kind, run_kind = "policy", "foveal.flat", "foveal.flat.run"
     stack = 3
     near, far = 0.5, 2.0
 
-    def __init__(self, task: str, view: View | None = None, config: MasterConfig | None = None, seed: int = 0) -> None:
-        require_extra()
-        from foveal.skills.heads import actor_critic
-
-        self.config = replace(master_config("paper"), **FLAT) if config is None else config
-        self.task, self.view, self.seed = task, View() if view is None else view, seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network: Any = actor_critic(*self._settings().spaces, self.config.channels, self.config.learning_rate)
-        self.network.set_training_mode(False)
-        self.curve: list[dict[str, Any]] = []
-
-    def learn(self, steps: int, *, workers: int = 1, progress: bool = False) -> FlatPolicy:
-        """Train for so many steps of the simulator; returns itself."""
-        from foveal.skills.ppo import train
-
-        trained = train(
-            self._settings(), self.config, seed=self.seed, actions=steps, workers=workers, progress=progress, what="ppo"
-        )
-        self.network = trained.policy
-        self.network.set_training_mode(False)
-        self.curve = [as_dict(point) for point in trained.curve]
-        return self
+    def __init__(self, task: str, view: View, config: MasterConfig, seed: int = 0) -> None:
+        self.task, self.view = task, view
+        super().__init__(config, seed)
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         """The mean action; there is no skill to tell apart."""
@@ -80,13 +69,17 @@ class FlatPolicy:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, and JSON."""
-        described = {"task": self.task, "view": as_dict(self.view), "config": as_dict(self.config), "seed": self.seed}
-        return dict(self.network.state_dict()), described
+        """Weights and optimizer, and JSON."""
+        tensors, described = self._learned_state()
+        return tensors, {**described, "task": self.task, "view": as_dict(self.view)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> FlatPolicy:
-        """Undo of ``state``."""
+        """Undo of ``state``.
+
+        Raises:
+            FovealError: the weights don't fit the configuration.
+        """
         policy = cls(state["task"], View(**state["view"]), master_config("paper", state["config"]), state["seed"])
-        policy.network.load_state_dict(dict(tensors))
+        policy._set_learned_state(tensors, state)
         return policy

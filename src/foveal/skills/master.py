@@ -11,22 +11,18 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal import checkpoint
-from foveal.checkpoint import CheckpointStore
-from foveal.errors import FovealError
+from foveal.skills.actor_critic import ActorCritic, under
 from foveal.skills.arms import Arms, ArmSettings, for_policy
-from foveal.skills.config import MasterConfig, as_dict, master_config
+from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
-from foveal.skills.minari import require_extra
 from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.view import View
 
 KIND = "foveal.master"
-RUN_KIND = "foveal.master.run"
 
 
-class Master:
+class Master(ActorCritic):
     """Chooses skills of one task.
 
     Args:
@@ -35,82 +31,15 @@ class Master:
         config: how it learns.
         seed: of its training.
 
-    Attributes:
-        network: Stable-Baselines3's ``ActorCriticPolicy``.
-        curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
-
     Raises:
         FovealError: the extra ``skills`` is missing.
     """
 
+    what, kind, run_kind = "master", KIND, "foveal.master.run"
+
     def __init__(self, task: str, skills: SkillPolicy | None, config: MasterConfig, seed: int = 0) -> None:
-        require_extra()
-        from foveal.skills.heads import actor_critic
-
-        self.task, self.skills, self.config, self.seed = task, skills, config, seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network: Any = actor_critic(*self._settings().spaces, config.channels, config.learning_rate)
-        self.network.set_training_mode(False)
-        self.curve: list[dict[str, Any]] = []
-        self._begun: Mapping[str, Any] | None = None
-
-    def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Master:
-        """Train for ``config.decisions``; returns itself.
-
-        Args:
-            run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
-            workers: processes that the arms are spread over.
-            progress: show a bar.
-
-        Raises:
-            FovealError: the run's folder can't be written, or holds a run already.
-            KeyboardInterrupt: after Ctrl-C, when the running update is done.
-        """
-        from foveal.skills.ppo import Begun, Trained, train
-
-        store = None if run is None else CheckpointStore(run, kind=RUN_KIND)
-        if store is not None and store.steps() and self._begun is None:
-            raise FovealError(f"{run} holds a master that is not trained to its end: resume it, or delete the folder")
-
-        def keep(trained: Trained, rest: dict[str, Any]) -> None:
-            self._take(trained)
-            if store is not None:
-                tensors, state = self.state()
-                more, state["run"] = checkpoint.split(rest, "run")
-                store.save(trained.curve[-1].actions, {**tensors, **more}, state)
-
-        trained = train(
-            self._settings(),
-            self.config,
-            seed=self.seed,
-            actions=self.config.decisions,
-            workers=workers,
-            progress=progress,
-            keep=keep,
-            begun=None if self._begun is None else Begun(self.network, self._begun),
-        )
-        self._begun = None
-        self._take(trained)
-        self.network.set_training_mode(False)
-        return self
-
-    def _take(self, trained: Any) -> None:
-        self.network, self.curve = trained.policy, [as_dict(point) for point in trained.curve]
-
-    @classmethod
-    def resume(cls, run: str | Path) -> Master:
-        """The master of a run that did not end, as it was after its last good update: ``learn`` goes on from there.
-
-        Raises:
-            FovealError: there is no such run, or all its checkpoints are damaged.
-        """
-        held = CheckpointStore(run, kind=RUN_KIND).latest()
-        if held is None:
-            raise FovealError(f"{run} holds no master that could be resumed: train one without --resume")
-        master = cls.from_state(held.tensors, held.state)
-        master._begun = checkpoint.join(held.tensors, held.state["run"])
-        return master
+        self.task, self.skills = task, skills
+        super().__init__(config, seed)
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         """The next skill of each arm: a ``foveal.skills.rollouts.Plan``."""
@@ -141,21 +70,10 @@ class Master:
         held = None if self.skills is None else pack(self.skills)
         return Deciding(arms, self.config.skill_steps, self.seed, held)
 
-    # --- state ----------------------------------------------------------------------------------------------------
-
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, optimizer and skills, and JSON."""
-        tensors = {f"master/{name}": value for name, value in self.network.state_dict().items()}
-        held, optimizer = checkpoint.optimizer_state(self.network.optimizer)
-        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
-        described: dict[str, Any] = {
-            "task": self.task,
-            "config": as_dict(self.config),
-            "seed": self.seed,
-            "curve": self.curve,
-            "optimizer": optimizer,
-            "skills": None,
-        }
+        tensors, described = self._learned_state()
+        described |= {"task": self.task, "skills": None}
         if self.skills is not None:
             of_skills, described["skills"] = self.skills.state()
             tensors |= {f"skills/{name}": value for name, value in of_skills.items()}
@@ -170,23 +88,10 @@ class Master:
         """
         skills = None
         if state["skills"] is not None:
-            skills = SkillPolicy.from_state(_under("skills/", tensors), state["skills"])
+            skills = SkillPolicy.from_state(under("skills/", tensors), state["skills"])
         master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
-        try:
-            master.network.load_state_dict(_under("master/", tensors))
-        except RuntimeError as error:
-            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
-        checkpoint.load_optimizer_state(master.network.optimizer, _under("optimizer/", tensors), state["optimizer"])
-        master.curve = list(state["curve"])
+        master._set_learned_state(tensors, state)
         return master
-
-    def save(self, folder: str | Path) -> Path:
-        """Write master and skills; atomically, and nothing pickled.
-
-        Raises:
-            FovealError: the folder holds something else, or can't be written.
-        """
-        return checkpoint.save(folder, *self.state(), kind=KIND)
 
 
 def load_master(folder: str | Path) -> Master:
@@ -195,9 +100,4 @@ def load_master(folder: str | Path) -> Master:
     Raises:
         FovealError: there is none, or it is damaged.
     """
-    held = checkpoint.load(folder, kind=KIND)
-    return Master.from_state(held.tensors, held.state)
-
-
-def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+    return Master.load(folder)

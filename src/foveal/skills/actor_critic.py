@@ -1,0 +1,175 @@
+"""What PPO trains on the arm: masters, and policies of every step. Training that was stopped goes on."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+import torch
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.checkpoint import CheckpointStore
+from foveal.errors import FovealError
+from foveal.skills.config import MasterConfig, as_dict
+from foveal.skills.groups import GroupSettings
+from foveal.skills.minari import require_extra
+
+
+class ActorCritic(ABC):
+    """An actor-critic that PPO trains for ``config.decisions``.
+
+    Args:
+        config: how it learns.
+        seed: of its training.
+
+    Attributes:
+        what: this is, in messages.
+        kind, run_kind: of its folders, when it is trained and while it is being trained.
+        network: Stable-Baselines3's ``ActorCriticPolicy``.
+        curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
+
+    Raises:
+        FovealError: the extra ``skills`` is missing.
+    """
+
+    what: ClassVar[str]
+    kind: ClassVar[str]
+    run_kind: ClassVar[str]
+
+    def __init__(self, config: MasterConfig, seed: int) -> None:
+        require_extra()
+        from foveal.skills.heads import actor_critic
+
+        self.config, self.seed = config, seed
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.network: Any = actor_critic(*self._settings().spaces, config.channels, config.learning_rate)
+        self.network.set_training_mode(False)
+        self.curve: list[dict[str, Any]] = []
+        self._begun: Mapping[str, Any] | None = None
+
+    def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Self:
+        """Train for ``config.decisions``; returns itself.
+
+        Args:
+            run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
+            workers: processes that the arms are spread over.
+            progress: show a bar.
+
+        Raises:
+            FovealError: the run's folder can't be written, or holds a run already.
+            KeyboardInterrupt: after Ctrl-C, when the running update is done.
+        """
+        from foveal.skills.ppo import Begun, Trained, train
+
+        store = None if run is None else CheckpointStore(run, kind=self.run_kind)
+        if store is not None and store.steps() and self._begun is None:
+            raise FovealError(
+                f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
+            )
+
+        def keep(trained: Trained, rest: dict[str, Any]) -> None:
+            self._take(trained)
+            if store is not None:
+                tensors, state = self.state()
+                more, state["run"] = checkpoint.split(rest, "run")
+                store.save(trained.curve[-1].actions, {**tensors, **more}, state)
+
+        trained = train(
+            self._settings(),
+            self.config,
+            seed=self.seed,
+            actions=self.config.decisions,
+            workers=workers,
+            progress=progress,
+            what=self.what,
+            keep=keep,
+            begun=None if self._begun is None else Begun(self.network, self._begun),
+        )
+        self._begun = None
+        self._take(trained)
+        self.network.set_training_mode(False)
+        return self
+
+    def _take(self, trained: Any) -> None:
+        self.network, self.curve = trained.policy, [as_dict(point) for point in trained.curve]
+
+    @abstractmethod
+    def _settings(self) -> GroupSettings:
+        """The arms that it learns with."""
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    @classmethod
+    def resume(cls, run: str | Path) -> Self:
+        """As it was after the last good update of a run that did not end: ``learn`` goes on from there.
+
+        Raises:
+            FovealError: there is no such run, or all its checkpoints are damaged.
+        """
+        held = CheckpointStore(run, kind=cls.run_kind).latest()
+        if held is None:
+            raise FovealError(f"{run} holds no {cls.what} that could be resumed: train one without --resume")
+        restored = cls.from_state(held.tensors, held.state)
+        restored._begun = checkpoint.join(held.tensors, held.state["run"])
+        return restored
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Self:
+        """What ``save`` wrote.
+
+        Raises:
+            FovealError: there is none, or it is damaged.
+        """
+        held = checkpoint.load(folder, kind=cls.kind)
+        return cls.from_state(held.tensors, held.state)
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything; atomically, and nothing pickled.
+
+        Raises:
+            FovealError: the folder holds something else, or can't be written.
+        """
+        return checkpoint.save(folder, *self.state(), kind=self.kind)
+
+    @abstractmethod
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, the optimizer's among them, and JSON."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
+        """Undo of ``state``.
+
+        Raises:
+            FovealError: the weights don't fit the configuration.
+        """
+
+    def _learned_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Network, optimizer, configuration, curve."""
+        tensors = {f"{self.what}/{name}": value for name, value in self.network.state_dict().items()}
+        held, optimizer = checkpoint.optimizer_state(self.network.optimizer)
+        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
+        described = {
+            "config": as_dict(self.config),
+            "seed": self.seed,
+            "curve": self.curve,
+            "optimizer": optimizer,
+        }
+        return tensors, described
+
+    def _set_learned_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        try:
+            self.network.load_state_dict(under(f"{self.what}/", tensors))
+        except RuntimeError as error:
+            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
+        checkpoint.load_optimizer_state(self.network.optimizer, under("optimizer/", tensors), state["optimizer"])
+        self.curve = list(state["curve"])
+
+
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, without the prefix."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
