@@ -194,8 +194,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
         _GRASP,
         _RISE,
         Skill("go to the tower and release", to_tower),
-        Skill("go to the blue cube", go_to(1)),
-        Skill("go to the red cube", go_to(2)),
+        Skill("go to the small cube", go_to(1)),
     ),
     "breakfast": (
         _GRASP,
@@ -207,6 +206,6 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
 SCRIPTS: dict[str, tuple[int, ...]] = {
     "pick": (2, 0, 1),
     "bowl": (3, 0, 1, 2),
-    "tower": (3, 0, 1, 2, 4, 0, 1, 2, 1),
+    "tower": (3, 0, 1, 2),
     "breakfast": (3, 0, 1, 2, 4, 0, 1, 2, 5, 0, 1, 2),
 }

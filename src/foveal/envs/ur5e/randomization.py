@@ -43,7 +43,7 @@ class Randomization:
     """Ranges, (low, high), from which every episode draws uniformly. Metres, radians; a range may be a point.
 
     Attributes:
-        edge: of things; a cube's is its edge.
+        edge: of things; a cube's is its edge. A task may draw one thing from a part of it, see ``Thing.sizes``.
         place_x, place_y: where things and the bowl stand on the table.
         yaw: of things, about the vertical. The gripper does not turn, so it aligns what it grasps.
         start_x, start_y, start_z: where the tool starts.
@@ -164,7 +164,8 @@ def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw
         FovealError: the ranges leave no room for all that the task has.
     """
     count = len(task.things)
-    edges = random.uniform(*ranges.edge, count)
+    shares = np.array([thing.sizes for thing in task.things])  # (N, 2)
+    edges = random.uniform(*(ranges.edge[0] + (ranges.edge[1] - ranges.edge[0]) * shares).T)
     bowl_radius = [] if task.bowl is None else [task.bowl.rim + 0.01]
     half = np.array([max(thing.half[:2]) for thing in task.things]) * edges * np.sqrt(2.0)  # of a turned box
     places = _scattered(np.concatenate([half, bowl_radius]), ranges, random)
