@@ -19,7 +19,7 @@ from foveal.errors import FovealError
 from foveal.networks.film import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
 from foveal.skills import cloning
 from foveal.skills.arms import Arms, ArmSettings
-from foveal.skills.augmentation import TRANSFORMS, Augmentation
+from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_within_5
 from foveal.skills.cloning import clone, losses
 from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.localisation import Scenes, error, train_locator
@@ -305,6 +305,12 @@ def test_erasing_removes_what_stands_out():
     image[:, :, 11:13, 11:13] = -0.5
     out = TRANSFORMS["erase_object"](image, 1.0, torch.Generator().manual_seed(0))
     assert (out == 0.5).flatten(1).all(1).any() and set(out.unique().tolist()) == {-0.5, 0.5}
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 17, 12), (1, 1, 84, 84), (3, 1, 4, 30)])
+def test_what_is_erased_becomes_the_furthest_around(shape):
+    image = torch.rand(shape, generator=torch.Generator().manual_seed(0)) * 2.0 - 1.0
+    assert torch.equal(_furthest_within_5(image), F.max_pool2d(image, 11, 1, 5))
 
 
 def test_bad_policies_are_refused():
