@@ -237,6 +237,9 @@ def test_a_film_shows_the_episode_that_was_played(tmp_path):
     assert outcome.success and len(frames) == outcome.steps + 1 + 20  # the last picture stays for a second
     assert frames[0].shape == (HEIGHT + 24, 2 * HEIGHT, 3)
     assert (frames[-1].astype(int) - frames[0]).std() > 10.0  # the arm has moved, and the caption tells
+    assert film(tmp_path / "solved.mp4", settings, plan, None, EVALUATION, 60, wanted=True)
+    assert film(tmp_path / "failed.mp4", settings, plan, None, EVALUATION, 60, wanted=False) is None
+    assert not (tmp_path / "failed.mp4").exists()
 
 
 # --- rows -----------------------------------------------------------------------------------------------------------

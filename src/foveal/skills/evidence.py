@@ -61,6 +61,7 @@ DEMO_STEPS = {"pick": 112, "bowl": 228, "tower": 236, "breakfast": 1067}
 """Mean length of a demonstration of the preset ``compact``, control steps, of one seed or another."""
 PRESETS = {"paper": 485_000, "compact": None, "debug": 16}
 """Simulator steps of PPO from scratch, where they do not follow from the task: see ``steps_from_scratch``."""
+_TRIES = 10  # episodes that a film is looked for in
 
 
 @dataclass(frozen=True)
@@ -185,16 +186,17 @@ def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:
 
 
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
-    """The first success and the first failure, in the order of the conditions, beside the row's ``path``."""
+    """The first success and failure, in the order of the conditions, that end so again; beside the row's ``path``."""
     plan: Plan = contender.plan.unpack() if isinstance(contender.plan, Packed) else contender.plan
     for ending, wanted in (("success", True), ("failure", False)):
-        episodes = [(name, each["seed"], each["success"]) for name in found for each in found[name]["outcomes"]]
-        chosen = next(((name, seed) for name, seed, success in episodes if success is wanted), None)
-        if chosen is not None:
-            condition, seed = chosen
-            to = path.with_name(f"{path.stem}-{ending}.mp4")
-            film(to, _under(contender, condition), plan, contender.actor, seed, contender.skill_steps)
-            told(f"wrote {to}: {condition}, episode {seed}")
+        to = path.with_name(f"{path.stem}-{ending}.mp4")
+        outcomes = [(name, outcome) for name in found for outcome in found[name]["outcomes"]]
+        episodes = [(name, outcome["seed"]) for name, outcome in outcomes if outcome["success"] is wanted]
+        for condition, seed in episodes[:_TRIES]:
+            arms = _under(contender, condition)
+            if film(to, arms, plan, contender.actor, seed, contender.skill_steps, wanted=wanted):
+                told(f"wrote {to}: {condition}, episode {seed}")
+                break
 
 
 def _evaluated(contender: Contender, condition: str, episodes: int, crew: Workers) -> list[Outcome]:

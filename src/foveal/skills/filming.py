@@ -24,8 +24,20 @@ _CAPTION = 24  # pixels
 _LAST = 20  # frames for which the last picture stays
 
 
-def film(path: str | Path, settings: ArmSettings, plan: Plan, actor: Actor | None, seed: int, skill_steps: int) -> Path:
+def film(
+    path: str | Path,
+    settings: ArmSettings,
+    plan: Plan,
+    actor: Actor | None,
+    seed: int,
+    skill_steps: int,
+    *,
+    wanted: bool | None = None,
+) -> Path | None:
     """One episode, from its reset with ``seed`` to its end, as an mp4.
+
+    An episode may end otherwise than it did in an evaluation: the network sees one arm here and several there, and
+    sums of floating point numbers round otherwise.
 
     Args:
         path: the film.
@@ -34,6 +46,10 @@ def film(path: str | Path, settings: ArmSettings, plan: Plan, actor: Actor | Non
         actor: does the skills; None for the experts.
         seed: of the episode.
         skill_steps: control steps of each decision.
+        wanted: write the film only where the task is solved, or only where it is not; None for both.
+
+    Returns:
+        The film, or None where none was written.
 
     Raises:
         FovealError: the film can't be written.
@@ -49,7 +65,10 @@ def film(path: str | Path, settings: ArmSettings, plan: Plan, actor: Actor | Non
             arms.caption = names[skill[0]] if getattr(actor, "skills", len(names)) == len(names) else "the whole task"
             arms.run(actor, skill, skill_steps)
             decision += 1
-        arms.caption = "solved" if arms.success[0] else "not solved"
+        success = bool(arms.success[0])
+        if wanted is not None and success is not wanted:
+            return None
+        arms.caption = "solved" if success else "not solved"
         arms.take()
         return write_video(path, _lingering(arms.pictures), fps=FRAMES_PER_SECOND)
     finally:

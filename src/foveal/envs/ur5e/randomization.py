@@ -164,8 +164,9 @@ def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw
         FovealError: the ranges leave no room for all that the task has.
     """
     count = len(task.things)
-    shares = np.array([thing.sizes for thing in task.things])  # (N, 2)
-    edges = random.uniform(*(ranges.edge[0] + (ranges.edge[1] - ranges.edge[0]) * shares).T)
+    smallest, largest = ranges.edge
+    low, high = smallest + (largest - smallest) * np.array([thing.sizes for thing in task.things]).T  # (N,) each
+    edges = random.uniform(low, high)
     bowl_radius = [] if task.bowl is None else [task.bowl.rim + 0.01]
     half = np.array([max(thing.half[:2]) for thing in task.things]) * edges * np.sqrt(2.0)  # of a turned box
     places = _scattered(np.concatenate([half, bowl_radius]), ranges, random)
