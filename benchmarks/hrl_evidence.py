@@ -78,10 +78,10 @@ def print_differences(rows: dict[str, list[dict[str, Any]]]) -> None:
         seeds = sorted(set(pair[0]) & set(pair[1]))
         if len(seeds) > 1:
             differences = 100.0 * np.array([pair[0][seed] - pair[1][seed] for seed in seeds])
-            reach = stats.t.ppf(0.975, len(seeds) - 1) * differences.std(ddof=1) / len(seeds) ** 0.5
+            interval = stats.ttest_1samp(differences, 0.0).confidence_interval(0.95)
             print(
                 f"- {OURS} solves {differences.mean():.0f} points more than {half}; 95 % t interval over "
-                f"{len(seeds)} seeds [{differences.mean() - reach:.0f}, {differences.mean() + reach:.0f}]"
+                f"{len(seeds)} seeds [{interval.low:.0f}, {interval.high:.0f}]"
             )
 
 

@@ -28,7 +28,7 @@ from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.heads import SkillHead
-from foveal.skills.master import Master, load_master
+from foveal.skills.master import Master
 from foveal.skills.packing import pack
 from foveal.skills.ppo import train
 from foveal.skills.rollouts import AtRandom, InOrder, play
@@ -176,14 +176,14 @@ def test_masters_survive_the_disk(tmp_path):
     policy = small_policy()
     master = Master("pick", policy, master_config("debug"), seed=1).learn()
     assert [point["actions"] for point in master.curve] == [4, 8]
-    again = load_master(master.save(tmp_path / "master"))
+    again = Master.load(master.save(tmp_path / "master"))
     outcomes = [play(for_policy(one.skills), pack(one), one.skills, [1], skill_steps=100) for one in (master, again)]
     assert outcomes[0] == outcomes[1] and len(outcomes[0][0].chosen) == 2
     assert again.curve == master.curve
     held, kept = (one.network.optimizer.state_dict()["state"] for one in (again, master))
     assert held and all(torch.equal(held[key]["exp_avg"], kept[key]["exp_avg"]) for key in kept)
     with pytest.raises(FovealError, match=r"foveal\.skills"):
-        load_master(policy.save(tmp_path / "skills"))
+        Master.load(policy.save(tmp_path / "skills"))
 
 
 def test_learning_from_scratch_sees_depth_and_every_step():
@@ -306,6 +306,6 @@ def test_commands_from_demonstrations_to_a_master(tmp_path, capsys):
     assert main(["demos", "collect", "ur5e/pick", "--out", demos, *common, "--size", "32", "--render", "40"]) == 0
     assert main(["skills", "train", demos, "--out", skills, *common, "--epochs", "1", "--rollouts", "1"]) == 0
     assert main(["master", "train", "ur5e/pick", "--skills", skills, "--out", master, *common]) == 0
-    assert load_master(master).skills.skill_set.view == View(32, 40)
+    assert Master.load(master).skills.skill_set.view == View(32, 40)
     assert main(["master", "train", "ur5e/bowl", "--skills", skills, *common]) == 2
     assert "holds skills of 'pick'" in capsys.readouterr().err

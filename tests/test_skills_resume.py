@@ -26,7 +26,7 @@ from foveal.skills.cloning import Epoch, clone
 from foveal.skills.config import MasterConfig, clone_config, master_config
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding
-from foveal.skills.master import Master, load_master
+from foveal.skills.master import Master
 from foveal.skills.noise import DepthNoise
 from foveal.skills.unfinished import CLONING, unfinished
 from foveal.skills.vector import GroupVector
@@ -88,7 +88,7 @@ def test_learning_from_scratch_goes_on_too(tmp_path: Path) -> None:
     assert same(resumed.learn(run=tmp_path / "run"), whole)
     assert same(FlatPolicy.load(whole.save(tmp_path / "policy")), whole)
     with pytest.raises(FovealError, match=r"foveal\.flat"):
-        load_master(tmp_path / "policy")
+        Master.load(tmp_path / "policy")
 
 
 def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:
@@ -135,7 +135,7 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     assert main(["master", "train", "ur5e/pick", "--out", str(out), *common]) == 2
     assert "did not end: go on with" in capsys.readouterr().err
     assert main(["master", "train", "--resume", str(out), "--workers", "1"]) == 0
-    assert same(load_master(out), load_master(whole)) and not unfinished(out).exists()
+    assert same(Master.load(out), Master.load(whole)) and not unfinished(out).exists()
 
 
 def test_processes_of_arms_leave_ctrl_c_to_their_parent() -> None:

@@ -317,8 +317,7 @@ class Agent:
         for name, optimizer in self.updater.optimizers().items():
             if state.get("policy_only"):
                 break
-            prefix = f"optimizers/{name}/"
-            held = {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+            held = checkpoint.under(f"optimizers/{name}/", tensors)
             checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
         self.steps = state["steps"]
         self.updater.count = state["updates"]

@@ -272,7 +272,7 @@ class AtariAgent:
         """
         tree = checkpoint.join(tensors, state["networks"])
         weights = tree["policy"]
-        shared = {name.removeprefix(SHARED): weight for name, weight in weights.items() if name.startswith(SHARED)}
+        shared = checkpoint.under(SHARED, weights)
         weights |= {alias + name: weight for alias in ALIASES for name, weight in shared.items()}
         try:
             self.policy.load_state_dict(weights)
@@ -283,7 +283,7 @@ class AtariAgent:
             for generator, held in zip((self.shuffling, self.acting), tree["generators"], strict=True):
                 checkpoint.load_generator_state(generator, held)
         if state["optimizer"]:
-            held = {n.removeprefix("optimizer/"): t for n, t in tensors.items() if n.startswith("optimizer/")}
+            held = checkpoint.under("optimizer/", tensors)
             checkpoint.load_optimizer_state(self.policy.optimizer, held, state["optimizer"])
         self.steps, self.updates = state["steps"], state["updates"]
 

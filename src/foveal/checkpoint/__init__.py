@@ -16,6 +16,7 @@ from foveal.checkpoint.states import (
     optimizer_state,
     python_state,
     split,
+    under,
 )
 from foveal.checkpoint.store import CheckpointStore
 
@@ -39,4 +40,5 @@ __all__ = [
     "python_state",
     "save",
     "split",
+    "under",
 ]

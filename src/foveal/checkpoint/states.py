@@ -70,6 +70,11 @@ def join(tensors: Mapping[str, Tensor], tree: Any) -> Any:
     return tree
 
 
+def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors whose names begin so, named without the prefix."""
+    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
+
+
 def _check_keys(node: Mapping[Any, Any], path: str) -> None:
     for key in node:
         if not isinstance(key, str) or key.startswith("$"):

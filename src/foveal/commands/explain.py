@@ -15,8 +15,8 @@ from foveal.commands.plugins import import_plugins
 from foveal.evaluation import TRAIN
 from foveal.loading import kind_of, load
 from foveal.report import explain
-from foveal.skills import master, policy
-from foveal.skills.master import Master, load_master
+from foveal.skills import policy
+from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy, load_skills
 
 EVERYWHERE = (TRAIN, "color_hard", "video_hard")
@@ -90,4 +90,4 @@ def _load(path: str, device: str | None) -> Agent | AtariAgent | SkillPolicy | M
     kind = kind_of(path)
     if kind == policy.KIND:
         return load_skills(path)
-    return load_master(path) if kind == master.KIND else load(path, device=device)
+    return Master.load(path) if kind == Master.kind else load(path, device=device)

@@ -32,9 +32,9 @@ from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 from foveal.skills.config import as_dict
 from foveal.skills.evidence import CONDITIONS
 from foveal.skills.looks import GRIPPER, VELOCITY, in_float32, look, scalar_of, untrained
-from foveal.skills.master import Master
+from foveal.skills.master import Master, skills_of
 from foveal.skills.policy import SkillPolicy
-from foveal.skills.recording import Recording, Sighting, record, skills_of
+from foveal.skills.recording import Recording, Sighting, record
 
 WORDINGS = {
     VELOCITY: Wording("|v|", "predicted velocity", "reward", "reward per step", 0),

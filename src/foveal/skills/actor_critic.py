@@ -163,13 +163,10 @@ class ActorCritic(ABC):
 
     def _set_learned_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         try:
-            self.network.load_state_dict(under(f"{self.what}/", tensors))
+            self.network.load_state_dict(checkpoint.under(f"{self.what}/", tensors))
         except RuntimeError as error:
             raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
-        checkpoint.load_optimizer_state(self.network.optimizer, under("optimizer/", tensors), state["optimizer"])
+        checkpoint.load_optimizer_state(
+            self.network.optimizer, checkpoint.under("optimizer/", tensors), state["optimizer"]
+        )
         self.curve = list(state["curve"])
-
-
-def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, without the prefix."""
-    return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}

@@ -188,9 +188,9 @@ def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
     """The first success and failure, in the order of the conditions, that end so again; beside the row's ``path``."""
     plan: Plan = contender.plan.unpack() if isinstance(contender.plan, Packed) else contender.plan
+    outcomes = [(name, outcome) for name in found for outcome in found[name]["outcomes"]]
     for ending, wanted in (("success", True), ("failure", False)):
         to = path.with_name(f"{path.stem}-{ending}.mp4")
-        outcomes = [(name, outcome) for name in found for outcome in found[name]["outcomes"]]
         episodes = [(name, outcome["seed"]) for name, outcome in outcomes if outcome["success"] is wanted]
         for condition, seed in episodes[:_TRIES]:
             arms = _under(contender, condition)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,15 +10,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal.skills.actor_critic import ActorCritic, under
+from foveal import checkpoint
+from foveal.errors import FovealError
+from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
 from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.view import View
-
-KIND = "foveal.master"
 
 
 class Master(ActorCritic):
@@ -35,7 +34,7 @@ class Master(ActorCritic):
         FovealError: the extra ``skills`` is missing.
     """
 
-    what, kind, run_kind = "master", KIND, "foveal.master.run"
+    what, kind, run_kind = "master", "foveal.master", "foveal.master.run"
 
     def __init__(self, task: str, skills: SkillPolicy | None, config: MasterConfig, seed: int = 0) -> None:
         self.task, self.skills = task, skills
@@ -88,16 +87,22 @@ class Master(ActorCritic):
         """
         skills = None
         if state["skills"] is not None:
-            skills = SkillPolicy.from_state(under("skills/", tensors), state["skills"])
+            skills = SkillPolicy.from_state(checkpoint.under("skills/", tensors), state["skills"])
         master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
         master._set_learned_state(tensors, state)
         return master
 
 
-def load_master(folder: str | Path) -> Master:
-    """What ``Master.save`` wrote.
+def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
+    """The skills themselves, or those that a master chooses among.
 
     Raises:
-        FovealError: there is none, or it is damaged.
+        FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    return Master.load(folder)
+    found = agent.skills if isinstance(agent, Master) else agent
+    if found is None:
+        raise FovealError(
+            "this master chooses among scripted experts, so there is no skill that looks at pictures: "
+            "train one over cloned skills, with foveal master train --skills"
+        )
+    return found

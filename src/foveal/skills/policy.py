@@ -148,9 +148,8 @@ class SkillPolicy:
         held = dict(state["skills"])
         skill_set = SkillSet(held["task"], tuple(held["names"]), View(**held["view"]))
         policy = cls(skill_set, clone_config("paper", state["config"]), state["seed"])
-        weights = {n.removeprefix("network/"): t for n, t in tensors.items() if n.startswith("network/")}
         try:
-            policy.network.load_state_dict(weights)
+            policy.network.load_state_dict(checkpoint.under("network/", tensors))
         except RuntimeError as error:
             raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
         policy.mean, policy.spread = tensors["velocity/mean"], tensors["velocity/spread"]

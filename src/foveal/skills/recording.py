@@ -15,7 +15,7 @@ from foveal.results import Episode
 from foveal.skills import seeds
 from foveal.skills.arms import Arms, for_policy
 from foveal.skills.evidence import CONDITIONS
-from foveal.skills.master import Master
+from foveal.skills.master import Master, skills_of
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import Plan, scripted
 
@@ -54,21 +54,6 @@ class Recording:
     episode: Episode
     rewards: NDArray[np.float64]
     sightings: tuple[Sighting, ...]
-
-
-def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
-    """The skills themselves, or those that a master chooses among.
-
-    Raises:
-        FovealError: the master chooses among scripted experts, which look at nothing.
-    """
-    found = agent.skills if isinstance(agent, Master) else agent
-    if found is None:
-        raise FovealError(
-            "this master chooses among scripted experts, so there is no skill that looks at pictures: "
-            "train one over cloned skills, with foveal master train --skills"
-        )
-    return found
 
 
 def record(

@@ -10,12 +10,11 @@ from numpy.typing import NDArray
 from foveal import checkpoint
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
-from foveal.skills.master import KIND as MASTER
-from foveal.skills.master import Master, load_master
+from foveal.skills.master import Master, skills_of
 from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import repaired
 from foveal.skills.policy import KIND as SKILLS
-from foveal.skills.policy import SkillPolicy, load_skills
+from foveal.skills.policy import load_skills
 from foveal.skills.real.sources import Observation
 from foveal.skills.rollouts import scripted
 
@@ -42,10 +41,10 @@ class ClonedPolicy:
         self._seed, self._steps, self.skill = seed, 0, -1
         self._skill_steps = SKILL_STEPS
         kind = checkpoint.kind_of(Path(folder))
-        if kind == MASTER:
-            self._master = load_master(folder)
+        if kind == Master.kind:
+            self._master = Master.load(folder)
             self._skill_steps = self._master.config.skill_steps
-            self._skills = self._cloned(self._master, folder)
+            self._skills = skills_of(self._master)
         elif kind == SKILLS:
             self._skills = load_skills(folder)
             self._order = self._script(folder)
@@ -92,9 +91,3 @@ class ClonedPolicy:
         if not self._skills.skill_set.task:
             raise FovealError(f"the skills of {folder} do not say of which task they are, so their order is not known")
         return scripted(self._skills.skill_set.task, self._skills.skills).order
-
-    @staticmethod
-    def _cloned(master: Master, folder: str | Path) -> SkillPolicy:
-        if master.skills is None:
-            raise FovealError(f"the master of {folder} chooses among scripted experts, which need a simulator's state")
-        return master.skills
