@@ -135,6 +135,8 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     assert main(["master", "train", "ur5e/pick", "--out", str(out), *common]) == 2
     assert "did not end: go on with" in capsys.readouterr().err
     assert main(["master", "train", "--resume", str(out), "--workers", "1"]) == 0
+    bar = capsys.readouterr().err
+    assert "/12 [" in bar and " 0/12 [" not in bar  # it starts where training stands, so that its time left is right
     assert same(Master.load(out), Master.load(whole)) and not unfinished(out).exists()
 
 

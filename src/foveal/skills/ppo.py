@@ -66,6 +66,11 @@ class Begun:
     policy: Any
     state: Mapping[str, Any]
 
+    @property
+    def actions(self) -> int:
+        """Taken before, by all arms together."""
+        return int(self.state["curve"]["points"][-1]["actions"])
+
 
 Keep = Callable[[Trained, dict[str, Any]], None]
 """Takes what has been trained until now, and what the rest depends on: nested JSON values, tensors and arrays."""
@@ -100,10 +105,11 @@ def train(
             interrupted; with others the network sees batches of other sizes, whose sums round otherwise.
     """
     arms = GroupVector(settings, config.environments, workers)
+    done = begun.actions if begun is not None else 0
     try:
         with (
             _own_randomness(seed),
-            Progress(0, actions, visible=progress, what=what, unit="action") as bar,
+            Progress(done, actions, visible=progress, what=what, unit="action") as bar,
             Interruption() as stop,
         ):
             model, curve = _ppo(settings, config, arms), _Curve(bar)
@@ -164,7 +170,7 @@ def _restore(model: PPO, curve: _Curve, arms: GroupVector, begun: Begun) -> None
     checkpoint.load_optimizer_state(model.policy.optimizer, *checkpoint.optimizer_state(begun.policy.optimizer))
     curve.set_state(state["curve"])
     arms.set_state(state["arms"])
-    model.num_timesteps, model._n_updates = curve.points[-1].actions, state["updates"]
+    model.num_timesteps, model._n_updates = begun.actions, state["updates"]
     model._last_obs = np.asarray(state["observations"], np.float32)
     model._last_episode_starts = np.asarray(state["episode_starts"], np.bool_)
 
@@ -193,7 +199,6 @@ class _Curve(BaseCallback):
         self.points = [Point(**point) for point in state["points"]]
         self._recent.extend(state["recent"])
         self._steps, self._episodes = state["steps"], state["episodes"]
-        self._bar.advance(self.points[-1].actions)
 
     def _on_step(self) -> bool:
         for info in self.locals["infos"]:
