@@ -14,7 +14,8 @@ from small_skills import episode, small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from foveal.envs.ur5e.experts import script
+from foveal.envs.ur5e import TASKS
+from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
 from foveal.networks.film import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
 from foveal.skills import cloning
@@ -22,6 +23,7 @@ from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_within_5
 from foveal.skills.cloning import clone, losses
 from foveal.skills.config import CloneConfig, clone_config
+from foveal.skills.demos import collect, demo_options
 from foveal.skills.localisation import Scenes, error, train_locator
 from foveal.skills.minari import DemoWriter, open_demos
 from foveal.skills.noise import DepthNoise, repaired
@@ -151,6 +153,13 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     assert cloned.best == 3 and [epoch.success for epoch in cloned.epochs] == [0.2, None, 0.6, None, 0.4]
     assert torch.equal(cloned.policy.network.stem.weight, weights[1])
     assert not torch.equal(weights[1], weights[2])
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_the_debug_preset_shows_every_skill(tmp_path, task):
+    demos = collect(task, tmp_path / "demos", demo_options("debug"))
+    cloned = clone(demos.folder, clone_config("debug", {"rollouts": 0}))
+    assert cloned.policy.skill_set.names == tuple(skill.name for skill in skills(task))
 
 
 def test_skills_that_nobody_showed_are_refused(tmp_path):

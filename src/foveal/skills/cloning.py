@@ -250,7 +250,8 @@ def _skill_set(about: dict[str, Any], training: Samples, flat: bool) -> SkillSet
         names = ("the whole task",)
     absent = sorted(set(range(len(names))) - set(training.skill.tolist()))
     if absent or count > len(names):
-        raise FovealError(f"the demonstrations show skills 0 to {count - 1} and not {absent or names}: collect more")
+        shown = f"skills 0 to {count - 1} and not {absent or names}"
+        raise FovealError(f"the demonstrations that are not held out show {shown}: collect more")
     size = training.depth.shape[1]
     return SkillSet(
         str(about.get("task", "")), names, View(size, int(about.get("render") or size), int(about.get("camera") or 0))

@@ -179,7 +179,7 @@ CLONE_PRESETS: dict[str, dict[str, Any]] = {
         "epochs": 1,
         "rollouts": 1,
         "rollouts_every": 1,
-        "held_out": 0.5,
+        "held_out": 0.25,
     },
 }
 MASTER_PRESETS: dict[str, dict[str, Any]] = {

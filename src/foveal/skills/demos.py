@@ -84,7 +84,7 @@ class DemoOptions:
 DEMO_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {"episodes": 300, "follow": 0.5, "linger": 8, "noise": 0.15},
-    "debug": {"episodes": 3, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
+    "debug": {"episodes": 4, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
 }
 
 
