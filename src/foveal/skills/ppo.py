@@ -104,8 +104,8 @@ def train(
         begun: go on from there. With as many workers as then, all weights are those of training that was never
             interrupted; with others the network sees batches of other sizes, whose sums round otherwise.
     """
-    arms = GroupVector(settings, config.environments, workers)
     done = begun.actions if begun is not None else 0
+    arms = GroupVector(settings, config.environments, workers)
     try:
         with (
             _own_randomness(seed),
