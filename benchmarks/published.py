@@ -174,11 +174,11 @@ class Published:
             first, second = self.target(next_obs, next_action)
             value = torch.min(first, second) - self.log_alpha.exp() * log_prob
             target = reward + not_done * GAMMA * value
+        if self.method == "svea":  # both views as one batch of twice the size
+            obs, action = torch.cat([obs, self._overlay(obs)]), torch.cat([action, action])
+            target = torch.cat([target, target])
         values = self.critic(obs, action)
         loss = squared_errors(values, (target, target))
-        if self.method == "svea":
-            augmented = self.critic(self._overlay(obs), action)
-            loss = 0.5 * loss + 0.5 * squared_errors(augmented, (target, target))
         if self.method == "sgqn":
             mask = self._mask(obs, action)
             masked = obs * mask

@@ -14,13 +14,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.networks import convolution
 from foveal.networks.averaging import blend
-from foveal.networks.convolution import Convolution, convolve
 from foveal.networks.decoders import MaskDecoder, UpsampleConv
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.initialization import orthogonal_
+from foveal.networks.kernels import convolution
+from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.networks.precision import convolution_dtype
 from foveal.saliency import pixel_gradient
 

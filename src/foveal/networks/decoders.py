@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from foveal.networks.convolution import Convolution, convolve
+from foveal.networks.kernels.convolution import Convolution, convolve
 
 FOLD = [[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
 """(parity, tap of the small image, tap of the upsampled one), along either dimension of a kernel."""
@@ -121,14 +121,10 @@ class MaskDecoder(nn.Module):
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
         """(B, D), (B, A) -> logits (B, C, H, W) in the convolutions' dtype."""
         small = self.linear(torch.cat([latent, action], dim=1)).view(-1, *self.small_shape)
-        logits = self._layer_by_layer(small) if self.dtype == torch.float32 else self._fused(small)
-        return logits[:, :, : self.image_shape[1], : self.image_shape[2]]
+        return self._decoded(small)[:, :, : self.image_shape[1], : self.image_shape[2]]
 
-    def _layer_by_layer(self, small: Tensor) -> Tensor:
-        return self.layers(small.contiguous(memory_format=torch.channels_last))
-
-    def _fused(self, small: Tensor) -> Tensor:
-        """In another dtype, every ReLU in one operation with its convolution."""
+    def _decoded(self, small: Tensor) -> Tensor:
+        """``layers``, with every ReLU in one operation with its convolution."""
         first: nn.Conv2d = self.layers[1]  # type: ignore[assignment]
         second: UpsampleConv = self.layers[3]  # type: ignore[assignment]
         third: UpsampleConv = self.layers[5]  # type: ignore[assignment]

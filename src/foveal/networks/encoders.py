@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.networks.attention import FLS, Rendering
-from foveal.networks.convolution import Convolution, convolve
 from foveal.networks.initialization import convolution_initialization, orthogonal_, relu_orthogonal_
+from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.registry import nearest
 
 ATTENTION = ("none", "fls")
@@ -55,6 +55,7 @@ class ConvEncoder(nn.Module):
         dtype: of the convolutions.
 
     Attributes:
+        by_layer: go through ``layers`` one by one instead of all at once, more slowly: for whoever hooks into them.
         rendering: which pixels a position of ``attention`` stands for; None without an attention module.
         attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
             and without an attention module.
@@ -85,6 +86,7 @@ class ConvEncoder(nn.Module):
         self.output_shape = (channels, height, width)
         self.output_size = channels * height * width
         self.dtype = dtype
+        self.by_layer = False
         self.offset = 0.5 if config.centred else 0.0
         self.apply(convolution_initialization(config.initialization))
         self.attend: nn.Sequential | None = None
@@ -98,7 +100,7 @@ class ConvEncoder(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 255] -> (B, F) ``float32``."""
-        hidden = self._layer_by_layer(image) if self.dtype == torch.float32 else self._fused(image)
+        hidden = self._layer_by_layer(image) if self.by_layer or torch.compiler.is_exporting() else self._fused(image)
         if self.attend is not None:
             hidden = self._attended(hidden)
         # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
@@ -106,13 +108,11 @@ class ConvEncoder(nn.Module):
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
 
     def _layer_by_layer(self, image: Tensor) -> Tensor:
-        """In float32: module by module, for whoever hooks into them."""
         pixels = image.to(torch.float32, memory_format=torch.channels_last)
         first = self._convolution(0)
         return self.layers[1:](F.conv2d(pixels, first.weight, first.bias, stride=first.stride))
 
     def _fused(self, image: Tensor) -> Tensor:
-        """In another dtype: all layers at once."""
         return convolve(image, [self._convolution(index) for index in range(0, len(self.layers), 2)], self.dtype)
 
     def _convolution(self, index: int) -> Convolution:

@@ -1,14 +1,18 @@
-"""Convolutions with their ReLUs as one node: the same numbers and gradients as layer by layer."""
+"""What is there for speed computes what the plain formula does: numbers and gradients, on every path."""
 
 from __future__ import annotations
+
+import copy
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.networks.convolution import Convolution, convolve
 from foveal.networks.encoders import ConvEncoder, EncoderConfig
+from foveal.networks.kernels import convolution as convolution_kernel
+from foveal.networks.kernels import weight_gradient as weight_kernel
+from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.saliency import gradient, guided_backprop, pixel_gradient
 
 DTYPES = [torch.float32, torch.bfloat16]
@@ -37,6 +41,22 @@ def plain(image: Tensor, layers: list[Convolution], dtype: torch.dtype) -> Tenso
 def image_of(dtype: torch.dtype = torch.float32) -> Tensor:
     image = torch.randn(4, 9, 21, 17, generator=torch.Generator().manual_seed(1)).to(dtype)
     return image.contiguous(memory_format=torch.channels_last)
+
+
+@pytest.fixture
+def by_products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
+    """Weights' gradients as matrix products, whatever the processor and the size; notes the shapes of the weights."""
+    shapes: list[tuple[int, ...]] = []
+    original = weight_kernel.weight_gradient
+
+    def noting(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> Tensor:
+        shapes.append(tuple(weight.shape))
+        return original(gradient, image, weight, padding)
+
+    monkeypatch.setattr(convolution_kernel, "weight_gradient", noting)
+    monkeypatch.setattr(weight_kernel, "LEAST_PRODUCTS", 0)
+    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    return shapes
 
 
 def close(found: Tensor, wanted: Tensor, dtype: torch.dtype) -> None:
@@ -101,7 +121,7 @@ def test_a_pass_for_weights_computes_no_gradient_of_pixels(monkeypatch: pytest.M
 
 
 def watched_masks(monkeypatch: pytest.MonkeyPatch) -> list[list[bool]]:
-    import foveal.networks.convolution as module
+    import foveal.networks.kernels.convolution as module
 
     masks: list[list[bool]] = []
     original = module._gradients
@@ -156,3 +176,63 @@ def test_the_bfloat16_encoder_is_the_float32_encoder_up_to_rounding() -> None:
     rounded.load_state_dict(exact.state_dict())
     image = torch.randint(0, 256, (3, 9, 24, 24)).float()
     close(rounded(image), exact(image), torch.bfloat16)
+
+
+# --- weights' gradients as matrix products ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1)])
+@pytest.mark.parametrize(("kernel", "kept"), [((3, 3), 2**20), ((2, 3), 700), ((1, 1), 1), ((5, 2), 3000)])
+def test_products_give_the_gradient_of_the_weights(
+    kernel: tuple[int, int], kept: int, padding: tuple[int, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(weight_kernel, "KEPT", kept)  # from all images at once to one at a time
+    generator = torch.Generator().manual_seed(0)
+    image = torch.randn(5, 4, 9, 7, generator=generator, dtype=torch.float64)
+    weight = torch.randn(6, 4, *kernel, generator=generator, dtype=torch.float64).requires_grad_()
+    out = F.conv2d(image, weight, padding=padding)
+    gradient = torch.randn(out.shape, generator=generator, dtype=torch.float64)
+    (wanted,) = torch.autograd.grad(out, weight, gradient)
+    torch.testing.assert_close(weight_kernel.weight_gradient(gradient, image, weight, list(padding)), wanted)
+
+
+def test_products_serve_every_layer_of_stride_one(by_products: list[tuple[int, ...]]) -> None:
+    test_output_and_gradients_equal_layer_by_layer(torch.float32, last_relu=False)
+    assert by_products == [(4, 8, 2, 2), (8, 8, 3, 3)]  # from the last layer to the first, which has a stride of two
+
+
+def test_products_are_for_float32_without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
+    image, weight = torch.zeros(128, 32, 33, 33), torch.zeros(32, 32, 3, 3)
+    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    assert weight_kernel.suits_products(image, weight, [1, 1])
+    assert not weight_kernel.suits_products(image, weight, [2, 2])
+    assert not weight_kernel.suits_products(image.bfloat16(), weight, [1, 1])
+    assert not weight_kernel.suits_products(image[:1], weight, [1, 1])
+    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: True)
+    assert not weight_kernel.suits_products(image, weight, [1, 1])
+
+
+@pytest.mark.parametrize("limit", ["avx2", "AVX2_VNNI", "SSE41"])
+def test_the_users_limit_of_the_library_counts(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
+    has_avx512 = weight_kernel._has_avx512.__wrapped__
+    monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
+    assert has_avx512()
+    monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)
+    assert not has_avx512()
+
+
+def test_layer_by_layer_gives_the_same_features_and_gradients() -> None:
+    encoder = ConvEncoder((9, 24, 24), EncoderConfig(strides=(2, 1, 1), filters=8, centred=True), torch.float32)
+    plain = copy.deepcopy(encoder)
+    plain.by_layer = True
+    seen: list[str] = []
+    plain.layers[1].register_forward_hook(lambda *_: seen.append("a module of its own"))
+    image = torch.randint(0, 256, (3, 9, 24, 24)).float()
+    close(encoder(image), plain(image), torch.float32)
+    for one in (encoder, plain):
+        one(image).square().sum().backward()
+    for mine, theirs in zip(encoder.parameters(), plain.parameters(), strict=True):
+        assert mine.grad is not None and theirs.grad is not None
+        close(mine.grad, theirs.grad, torch.float32)
+    assert len(seen) == 2

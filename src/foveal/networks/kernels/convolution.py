@@ -1,8 +1,8 @@
-"""A row of convolutions in bfloat16 with the ReLUs between them, as one node of the autograd graph.
+"""A row of convolutions with the ReLUs between them, as one node of the autograd graph.
 
-On a CPU a ReLU costs half as much as its convolution, forwards and backwards, all of it memory traffic. oneDNN applies
-it before the result leaves the cache, and a node that owns the gradients between its layers can change them in place.
-Where PyTorch has no such convolution, the two run one after the other with the same result.
+On a CPU a ReLU costs up to half as much as its convolution, forwards and backwards, all of it memory traffic. oneDNN
+applies it before the result leaves the cache, and a node that owns the gradients between its layers can change them in
+place. Where PyTorch has no such convolution, the two run one after the other with the same result.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from foveal.networks.kernels.weight_gradient import suits_products, weight_gradient
 
 _FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
@@ -92,9 +94,9 @@ class _Convolutions(torch.autograd.Function):
                 )
             wanted = [index > 0 or (of_image and not in_own_dtype), *of_parameters[2 * index : 2 * index + 2]]
             positive = ctx.guided and index > 0 and ctx.geometries[index - 1].relu and not any(wanted[1:])
-            positive = positive and geometry.stride == [1, 1] and _fuses(gradient)
+            positive = positive and _turns(gradient, geometry)
             if positive:
-                of_input = _positive_gradient(gradient, weights[index], geometry)
+                of_input = _turned(gradient, weights[index], geometry, "relu")
                 found += [None, None]
                 continue
             of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
@@ -118,17 +120,7 @@ def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -
 
 
 def _fuses(image: Tensor) -> bool:
-    return _FUSED and image.device.type == "cpu" and image.dtype == torch.bfloat16
-
-
-def _positive_gradient(gradient: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor:
-    """The positive part of the gradient of the input of a convolution of stride 1.
-
-    That is the convolution with its kernels turned around, so that the ReLU can be fused here as well.
-    """
-    turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
-    sides = [side - 1 - padding for side, padding in zip(weight.shape[2:], geometry.padding, strict=True)]
-    return torch.ops.mkldnn._convolution_pointwise(gradient, turned, None, sides, [1, 1], [1, 1], 1, "relu", [], "")
+    return _FUSED and image.device.type == "cpu" and image.dtype in (torch.bfloat16, torch.float32)
 
 
 def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool) -> Tensor:
@@ -142,14 +134,54 @@ def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool
 
 def _gradients(
     gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
-) -> tuple[Tensor | None, Tensor | None, Tensor | None]:
+) -> tuple[Tensor | None, ...]:
     """Of a convolution's input, weight and bias."""
     if not any(wanted):
         return None, None, None
+    if gradient.dtype != torch.float32:
+        return _all_gradients(gradient, image, weight, geometry, wanted)
+    of_input, of_weight, of_bias = wanted  # one call for all three is slower than the best way for each
+    return (
+        _input_gradient(gradient, image, weight, geometry) if of_input else None,
+        _weight_gradient(gradient, image, weight, geometry) if of_weight else None,
+        gradient.sum((0, 2, 3)) if of_bias else None,
+    )
+
+
+def _all_gradients(
+    gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
+) -> tuple[Tensor | None, ...]:
     stride, padding, _ = geometry
     return torch.ops.aten.convolution_backward(
         gradient, image, weight, [weight.shape[0]], stride, padding, [1, 1], False, [0, 0], 1, wanted
     )
+
+
+def _input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor | None:
+    if _turns(gradient, geometry):
+        return _turned(gradient, weight, geometry, "none")
+    return _all_gradients(gradient, image, weight, geometry, [True, False, False])[0]
+
+
+def _weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor | None:
+    if suits_products(image, weight, geometry.stride):
+        return weight_gradient(gradient, image, weight, geometry.padding)
+    return _all_gradients(gradient, image, weight, geometry, [False, True, False])[1]
+
+
+def _turns(gradient: Tensor, geometry: _Geometry) -> bool:
+    """Whether ``_turned`` gives the gradient of the convolution's input."""
+    return geometry.stride == [1, 1] and _fuses(gradient)
+
+
+def _turned(gradient: Tensor, weight: Tensor, geometry: _Geometry, kind: str) -> Tensor:
+    """The gradient of the input of a convolution of stride 1 ("none"), or its positive part ("relu").
+
+    That is a convolution with the kernels turned around, so that a ReLU can be fused here as well.
+    """
+    turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
+    sides = [side - 1 - padding for side, padding in zip(weight.shape[2:], geometry.padding, strict=True)]
+    return torch.ops.mkldnn._convolution_pointwise(gradient, turned, None, sides, [1, 1], [1, 1], 1, kind, [], "")
 
 
 def _is_wanted(node: Any) -> bool:
