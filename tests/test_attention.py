@@ -280,10 +280,12 @@ def test_guided_backpropagation_passes_through_the_module() -> None:
     learner = shaken(SAC(SACConfig(encoder=FLS_CONFIG, hidden=16), Shapes(SHAPE, 0, box), torch.float32))
     obs, critic = images(3), FirstHead(learner, torch.rand(3, 2))
     found = guided_backprop(critic, obs)
+    learner.convolutions.by_layer = True  # captum hooks into the modules
     expected = GuidedBackprop(critic).attribute(obs.clone().requires_grad_(), target=0).detach()
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
     assert found.any()
 
+    learner.convolutions.by_layer = False
     attention = learner.convolutions.attend[1].layers
     with torch.no_grad():
         attention[0].weight.zero_()  # the map is the same everywhere now, and passes no gradient on

@@ -183,6 +183,7 @@ def report(**changes: Any) -> SpeedReport:
     settings: dict[str, Any] = {
         "options": SpeedOptions(methods=("sgqn",), reference=True),
         "device": "cpu",
+        "dtype": "bfloat16",
         "peaks": {"matmul_float32": 170.0},
         "updates": {"sgqn": speed},
         "reference": {"sgqn": 3.0},
@@ -194,6 +195,7 @@ def report(**changes: Any) -> SpeedReport:
 def test_bars_are_passed_or_missed() -> None:
     assert report().bars() == [("sgqn: times the published order", 6.0, 6.0, True)]
     assert report(reference={"sgqn": 2.9}).bars()[0][3] is False
+    assert report(reference={"sgqn": 1.2}, dtype="float32").bars()[0][1:] == (2.4, 2.4, True)
     assert "falls short" in str(report(reference={"sgqn": 2.9}))
     points = [GrowthPoint(1000, 10.0, 1.0, 21_000_000, 1), GrowthPoint(2000, 9.4, 1.0, 46_000_000, 1)]
     (_, lost, _, flat), (_, stored, _, linear) = report(reference={}, growth=points).bars()

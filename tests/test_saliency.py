@@ -185,7 +185,9 @@ def test_guided_backprop_of_our_encoder_and_heads_equals_captum() -> None:
             return self.critic(self.projection(self.encoder(obs)), action).T  # (B, heads)
 
     network, obs, action = Together(), observations(), torch.rand(3, 2)
-    theirs = captum_map(copy.deepcopy(network), obs, 0, action)
+    hooked = copy.deepcopy(network)
+    hooked.encoder.by_layer = True  # captum hooks into the modules
+    theirs = captum_map(hooked, obs, 0, action)
     assert_same_map(guided_backprop(lambda o: network(o, action)[:, 0], obs), theirs)
 
 

@@ -19,8 +19,8 @@ from foveal.types import Batch
 QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}
 """Quantile of the mask by domain of the DeepMind Control Suite, from the paper's table of hyperparameters."""
 
-AT_ONCE = 4
-"""Samples whose attribution loss is computed together on a CPU."""
+AT_ONCE = 2**18
+"""Logits whose attribution loss is computed together on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -178,4 +178,5 @@ class _BinaryCrossEntropy(torch.autograd.Function):
 
 
 def _portions(tensor: Tensor) -> tuple[Tensor, ...]:
-    return tensor.split(AT_ONCE if tensor.device.type == "cpu" else len(tensor))
+    at_once = AT_ONCE // tensor[0].numel() if tensor.device.type == "cpu" else len(tensor)
+    return tensor.split(max(1, at_once))

@@ -12,8 +12,8 @@ from foveal.errors import FovealError
 
 CHANNELS = 3
 """Colour channels of one frame of a stack."""
-AT_ONCE = 4
-"""Samples handled together on a CPU, so that what is between the map and its strength stays in the cache."""
+AT_ONCE = 2**18
+"""Numbers handled together on a CPU, so that what is between the map and its strength stays in the cache."""
 
 
 def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
@@ -45,7 +45,8 @@ def _strength(saliency: Tensor) -> Tensor:
     """Largest absolute value among the channels of a frame: (B, 3 * F, H, W) -> (B, F, H * W) ``float32``."""
     batch, channels, height, width = saliency.shape
     found = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
-    at_once = AT_ONCE if saliency.device.type == "cpu" else max(batch, 1)
+    on_cpu = saliency.device.type == "cpu"
+    at_once = max(1, AT_ONCE // (channels * height * width) if on_cpu else batch)
     for frames, strength in zip(saliency.split(at_once), found.split(at_once), strict=True):
         pixels = frames.float().abs().permute(0, 2, 3, 1).unflatten(3, (-1, CHANNELS))  # (b, H, W, F, 3)
         red, green, blue = pixels.unbind(-1)  # a maximum over an axis of three is several times slower
