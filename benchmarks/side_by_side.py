@@ -55,10 +55,10 @@ class Watch(Callback):
         return bool(line)
 
 
-def train(env: str, method: str, preset: str, *, adapt: bool) -> None:
+def train(env: str, method: str, preset: str, precision: str, *, adapt: bool) -> None:
     """A training that its parent process times."""
     keep_freed_memory()  # as `foveal train` does
-    loop = {"initial_random_steps": 40, "catch_up_updates": 0, "replay_capacity": 20_000}
+    loop = {"initial_random_steps": 40, "catch_up_updates": 0, "replay_capacity": 20_000, "precision": precision}
     agent = foveal.Agent(env, method=method, preset=preset, training=loop)
     options = RunOptions(evaluate_every=0, adapt_threads=adapt)
     Trainer(agent, options, callbacks=[Watch()], progress=False).train(1_000_000)
@@ -124,6 +124,7 @@ def main() -> None:
     parser.add_argument("env", nargs="?", default="dmc/walker-stand")
     parser.add_argument("--method", default="sgqn")
     parser.add_argument("--preset", default="compact")
+    parser.add_argument("--precision", default="auto")
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--rounds", type=int, default=2)
     parser.add_argument("--fixed-threads", action="store_true")
@@ -131,10 +132,10 @@ def main() -> None:
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
-        train(options.env, options.method, options.preset, adapt=not options.fixed_threads)
+        train(options.env, options.method, options.preset, options.precision, adapt=not options.fixed_threads)
         return
     let_idle_threads_sleep()  # as `foveal train` does, in the processes that are started from here
-    arguments = [options.env, "--method", options.method, "--preset", options.preset]
+    arguments = [options.env, "--method", options.method, "--preset", options.preset, "--precision", options.precision]
     arguments += ["--fixed-threads"] if options.fixed_threads else []
     rates = measure(arguments, options.seconds, options.rounds)
     alone = statistics.median(rates["alone"])

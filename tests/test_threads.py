@@ -54,13 +54,18 @@ def two_threads(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     torch.set_num_threads(before)
 
 
-def test_a_core_is_busy_with_everything_but_waiting(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(("nice", "given_way"), [(0, 0), (10, 20)])
+def test_a_core_is_busy_with_everything_but_waiting(
+    nice: int, given_way: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Programs of low priority count where this one has a low priority itself."""
     (tmp_path / "stat").write_text(STAT)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 10}, raising=False)
+    monkeypatch.setattr(os, "getpriority", lambda which, who: nice, raising=False)
     monkeypatch.setattr(os, "sysconf", lambda _: 100, raising=False)
     found = read(str(tmp_path / "stat"))
     assert found is not None
-    assert (found.busy, found.cores) == pytest.approx(((100 + 20 + 30 + 4 + 6 + 5000) / 100, 2))
+    assert (found.busy, found.cores) == pytest.approx(((100 + given_way + 30 + 4 + 6 + 5000) / 100, 2))
 
 
 def test_elsewhere_nothing_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ class Reading(NamedTuple):
 
     Attributes:
         time: seconds, from any moment on.
-        busy: core-seconds of all programs.
+        busy: core-seconds of all programs, without those that run at a lower priority: they give way.
         own: core-seconds of this process.
         cores: how many there are.
     """
@@ -53,9 +53,10 @@ def read(stat: str = "/proc/stat") -> Reading | None:
         with open(stat) as lines:
             rows = [line.split() for line in lines if line.startswith("cpu")]
         # user, nice, system, idle, iowait, irq, softirq; the rest is in these already, or another machine's.
-        spent = [sum(map(int, row[1:4] + row[6:8])) for row in rows if row[0] in cores]
+        first = [1, 2] if os.getpriority(os.PRIO_PROCESS, 0) > 0 else [1]
+        spent = [sum(int(row[column]) for column in [*first, 3, 6, 7]) for row in rows if row[0] in cores]
         tick = os.sysconf("SC_CLK_TCK")
-    except (AttributeError, OSError, ValueError):
+    except (AttributeError, IndexError, OSError, ValueError):
         return None
     return Reading(time.monotonic(), sum(spent) / tick, time.process_time(), len(cores))
 
