@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from typing import Any
 
@@ -36,6 +37,41 @@ class Replayer(CapturedUpdater):
 
     def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         return work()
+
+
+class Failing(Replayer):
+    """A recorder that fails at one place of the period, as a CUDA graph does: Python has run, and no kernel has."""
+
+    fails_at = 0
+
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+        if self.count % self.period != self.fails_at:
+            return super()._record(work)
+        held = [(tensor, tensor.clone()) for tensor in self._tensors()]
+        states = [(generator, generator.get_state()) for generator in self._generators()]
+        work()
+        for tensor, value in held:
+            tensor.data.copy_(value)
+        for parameter in [*self.learner.parameters(), *self.method.parameters()]:
+            parameter.grad = None if parameter.grad is None else torch.full_like(parameter, torch.nan)
+        for generator, state in states:
+            generator.set_state(state)
+        try:
+            raise RuntimeError("operation not permitted when stream is capturing\nCUDA kernel errors might")
+        finally:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    def _tensors(self) -> list[Tensor]:
+        moments = [
+            value for each in self.optimizers().values() for kept in each.state.values() for value in kept.values()
+        ]
+        return [*self.learner.state_dict().values(), *self.method.state_dict().values(), *moments]
+
+    def _free(self, generator: torch.Generator) -> None:
+        freed.append(generator)
+
+
+freed: list[torch.Generator] = []
 
 
 def agent_of(method: str = "sgqn", device: str = "cpu", **training: Any) -> foveal.Agent:
@@ -76,6 +112,102 @@ def test_recorded_updates_are_the_same_updates(method: str) -> None:
     for name, wanted in weights(plain).items():
         assert torch.equal(weights(other)[name], wanted), name
     assert first
+
+
+@pytest.mark.parametrize("method", ["none", "sgqn"])
+@pytest.mark.parametrize("place", [0, 1])
+def test_where_a_recording_fails_updates_go_on_as_they_are(
+    method: str, place: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Failing, "fails_at", place)
+    freed.clear()
+    plain, other = agent_of(method), agent_of(method)
+    updater = in_its_place(other, Failing)
+    assert updater.period == 2
+    count = WARM_UP * updater.period + place
+    first = updated(plain, plain.updater, count + 7)
+    replay = noise_replay(other, 300)
+
+    def sample(size: int) -> Batch:
+        return replay.sample(size).to(other.device)
+
+    found = [updater.update(sample(8), sample) for _ in range(count)]
+    assert not updater.failed
+    with pytest.warns(RuntimeWarning, match=FAILURE.format(count)) as warned:
+        found += [updater.update(sample(8), sample) for _ in range(5)]
+    updater.restart()  # as after loading: nothing is recorded again
+    found += [updater.update(sample(8), sample) for _ in range(2)]
+    assert len(warned) == 1 and updater.failed
+    assert freed == [other.generator]
+    assert [{name: float(value) for name, value in each.items()} for each in found[count:]] == first[count:]
+    assert updater.count == plain.updates
+    for name, wanted in weights(plain).items():
+        assert torch.equal(weights(other)[name], wanted), name
+    assert torch.equal(other.generator.get_state(), plain.generator.get_state())
+
+
+FAILURE = (
+    r"recording update {} as a CUDA graph failed \(RuntimeError: operation not permitted when stream is capturing\): "
+    "updates go on without recordings, to the same results and more slowly"
+)
+
+
+def test_other_mistakes_are_no_failed_recordings() -> None:
+    agent = agent_of("none")
+    updater = in_its_place(agent, Replayer)
+    updated(agent, updater, WARM_UP * updater.period)
+
+    def broken(work: Callable[[], dict[str, Tensor]]) -> Recording:
+        raise ValueError("a mistake")
+
+    updater._record = broken  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="a mistake"):
+        updated(agent, updater, 1)
+
+
+class Graph:
+    """In place of ``torch.cuda.CUDAGraph``: notes generators."""
+
+    def __init__(self) -> None:
+        self.generators: list[torch.Generator] = []
+
+    def register_generator_state(self, generator: torch.Generator) -> None:
+        self.generators.append(generator)
+
+    def replay(self) -> None:
+        raise AssertionError("it was never recorded")
+
+
+def test_a_recording_that_fails_gives_the_stream_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PyTorch's own context manager doesn't, where the end of a recording is what fails."""
+    current = ["default"]
+
+    @contextmanager
+    def stream(name: str) -> Iterator[None]:
+        before, current[0] = current[0], name
+        try:
+            yield
+        finally:
+            current[0] = before
+
+    class Recorder:
+        def __init__(self, graph: Graph) -> None:
+            assert graph.generators == [agent.generator]
+
+        def __enter__(self) -> None:
+            current[0] = "side"
+
+        def __exit__(self, *args: object) -> None:
+            raise RuntimeError("operation failed due to a previous error during capture")
+
+    agent = agent_of("none")
+    for name, stand_in in {"CUDAGraph": Graph, "graph": Recorder, "stream": stream}.items():
+        monkeypatch.setattr(torch.cuda, name, stand_in)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: current[0])
+    updater = in_its_place(agent, CapturedUpdater)
+    with pytest.raises(RuntimeError, match="previous error"):
+        updater._record(dict)
+    assert current == ["default"]
 
 
 def test_the_period_is_the_common_multiple_of_all_periods() -> None:

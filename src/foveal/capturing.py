@@ -4,11 +4,14 @@ Policy, target networks and auxiliary losses come every so many updates, so ther
 common period. The first updates run as they are, which makes optimizers and libraries allocate what they need; then
 each place is recorded once and replayed ever after, with the same mathematics on the same tensors. Random numbers come
 from the device's generator, which every graph is told of, so that each replay draws new ones.
+
+Where a recording fails, updates go on as they are: recording runs no kernel, so nothing of the update has happened yet.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -44,7 +47,10 @@ class CapturedUpdater(Updater):
 
     Attributes:
         period: updates after which everything repeats itself.
+        failed: whether a recording has failed, with a RuntimeWarning: every later update runs as it is.
     """
+
+    failed = False
 
     def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
         super().__init__(learner, method, pixel_gradient=pixel_gradient)
@@ -59,18 +65,50 @@ class CapturedUpdater(Updater):
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """As ``Updater.update``; every batch has the shapes of the first one."""
+        if self.failed:
+            return super().update(batch, sample)
         if self._to_warm_up:
             self._to_warm_up -= 1
             return self._aside(lambda: super(CapturedUpdater, self).update(batch, sample))
         with phase("augment"):
             self.method.begin_update(self.count)
-        held, place = self._hold(batch), self.count % self.period
-        if place not in self._recordings:
-            self._recordings[place] = self._record(lambda: self._computed(held, sample))
-        recording = self._recordings[place]
-        recording.replay()
+        recording = self._recorded(batch, sample)
+        if recording is None:
+            metrics = self._computed(batch, sample)
+        else:
+            recording.replay()
+            metrics = recording.metrics
         self.count += 1
-        return recording.metrics
+        return metrics
+
+    def _recorded(self, batch: Batch, sample: Callable[[int], Batch]) -> Recording | None:
+        """The recording of this update, ready to be replayed on the batch; None where it fails."""
+        place = self.count % self.period
+        try:
+            held = self._hold(batch)
+            if place not in self._recordings:
+                self._recordings[place] = self._record(lambda: self._computed(held, sample))
+            return self._recordings[place]
+        except RuntimeError as error:
+            self._give_up(error)
+            return None
+
+    def _give_up(self, error: RuntimeError) -> None:
+        """Run every update as it is from now on; the first error is the reason, and those that it led to are not."""
+        reason: BaseException = error
+        while reason.__context__ is not None:
+            reason = reason.__context__
+        self.failed = True
+        self.restart()
+        for generator in self._generators():
+            self._free(generator)
+        text = str(reason).partition("\n")[0]
+        warnings.warn(
+            f"recording update {self.count} as a CUDA graph failed ({type(reason).__name__}: {text}): updates go on "
+            "without recordings, to the same results and more slowly; training.cuda_graphs = false leaves them out",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
     def _hold(self, batch: Batch) -> Batch:
         """The batch at the addresses that the recordings read."""
@@ -82,11 +120,19 @@ class CapturedUpdater(Updater):
 
     def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
         graph = torch.cuda.CUDAGraph()
-        for generator in {self.learner.generator, self.method.generator} - {None}:
+        for generator in self._generators():
             graph.register_generator_state(generator)
-        with torch.cuda.graph(graph):
+        # A recording that fails leaves its own stream as the current one: the outer block goes back.
+        with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             metrics = work()
         return Recording(graph.replay, metrics)
+
+    def _generators(self) -> set[torch.Generator]:
+        return {generator for generator in (self.learner.generator, self.method.generator) if generator is not None}
+
+    def _free(self, generator: torch.Generator) -> None:
+        """A recording that fails leaves its generators refusing to draw outside of one; a copy of their state draws."""
+        generator.graphsafe_set_state(generator.clone_state())
 
     def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         """Work on a stream of its own, as what comes before a recording should be."""

@@ -50,8 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}: {nearest(name, COMMANDS)}")
-    if "OMP_WAIT_POLICY" not in os.environ:
-        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)  # read when PyTorch is first imported
+    let_idle_threads_sleep()
     if name != "bench":  # which times others' ways of training too, as they would run
         keep_freed_memory()
     try:
@@ -63,6 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("\nfoveal: interrupted", file=sys.stderr)
         return 130
     return 0
+
+
+def let_idle_threads_sleep() -> None:
+    """Set ``GOMP_SPINCOUNT``, unless the user has decided; GNU OpenMP reads it when PyTorch is first imported."""
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def _fail(message: str) -> int:

@@ -24,6 +24,7 @@ from foveal.evaluation import evaluate, plan_for
 from foveal.progress import Interruption, Progress
 from foveal.results import Results
 from foveal.runs import RunFolder, refuse_existing
+from foveal.threads import Threads
 from foveal.types import Batch
 
 VALIDATION_SEED_OFFSET = 1042
@@ -42,6 +43,8 @@ class RunOptions:
         data: folder of DMC-GB's colours and videos for these; generated ones without it.
         checkpoint_every: agent steps between checkpoints, 0 for one at the end alone. With a run folder.
         log_every: updates between readings of the losses.
+        adapt_threads: train with fewer threads while other programs keep cores busy, on a CPU. Where OMP_NUM_THREADS is
+            set, that many are taken. Rounding depends on their number.
 
     Raises:
         FovealError: a number is out of range.
@@ -53,6 +56,7 @@ class RunOptions:
     data: str | None = None
     checkpoint_every: int = 10_000
     log_every: int = 100
+    adapt_threads: bool = True
 
     def __post_init__(self) -> None:
         check_least(self, "run", 0, "evaluate_every", "checkpoint_every")
@@ -161,6 +165,7 @@ class Trainer:
         """
         self._set_target(steps)
         self._open_folder()
+        self.threads = Threads(adapt=self.options.adapt_threads and self.agent.device.type == "cpu")
         try:
             with Progress(self.agent.steps, self.target, visible=self.progress) as self.bar, Interruption() as stop:
                 self.collector.begin()
@@ -174,6 +179,7 @@ class Trainer:
             for callback in self.callbacks:
                 callback.on_end(self)
         finally:
+            self.threads.restore()
             self.close()
 
     def close(self) -> None:
@@ -224,6 +230,8 @@ class Trainer:
             self.owed_updates += training.catch_up_updates
         while self.owed_updates >= 1 and len(self.collector.replay) > 0:
             self.owed_updates -= 1
+            if (count := self.threads.adapt()) is not None:
+                self.bar.told(threads=count)
             self.metrics |= agent.updater.update(self._sample(training.batch_size), self._sample)
             if agent.updates % self.options.log_every == 0:
                 self._log()

@@ -25,6 +25,7 @@ from foveal.errors import FovealError
 from foveal.progress import Interruption, Progress
 from foveal.results import Results
 from foveal.runs import RunFolder, refuse_existing
+from foveal.threads import Threads
 from foveal.training import VALIDATION_SEED_OFFSET
 
 
@@ -38,6 +39,8 @@ class AtariRunOptions:
         evaluate_episodes: games per evaluation.
         checkpoint_every: steps between checkpoints, 0 for one at the end alone. With a run folder.
         log_every: updates between lines of the log.
+        adapt_threads: train with fewer threads while other programs keep cores busy, on a CPU. Where OMP_NUM_THREADS is
+            set, that many are taken. Rounding depends on their number.
 
     Raises:
         FovealError: a number is out of range.
@@ -47,6 +50,7 @@ class AtariRunOptions:
     evaluate_episodes: int = 10
     checkpoint_every: int = 100_000
     log_every: int = 1
+    adapt_threads: bool = True
 
     def __post_init__(self) -> None:
         check_least(self, "run", 0, "evaluate_every", "checkpoint_every")
@@ -150,17 +154,21 @@ class AtariTrainer:
             self.folder = RunFolder.create(self.run, KIND)
         if self.folder is not None:
             self.folder.write_config(self.agent.config, self.options, self.target)
+        threads = Threads(adapt=self.options.adapt_threads and self.agent.device.type == "cpu")
         try:
             with Progress(self.agent.steps, self._end(), visible=self.progress) as self.bar, Interruption() as stop:
                 self._begin()
                 wanted = True
                 while wanted and self.agent.steps < self.target and not stop.asked:
+                    if (count := threads.adapt()) is not None:
+                        self.bar.told(threads=count)
                     self._iterate()
                     answers = [callback.on_update(self) for callback in self.callbacks]
                     wanted = all(answer is None or answer for answer in answers)
                 self._save()
             stop.raise_if_asked()
         finally:
+            threads.restore()
             self.close()
 
     def close(self) -> None:

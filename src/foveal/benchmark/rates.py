@@ -86,6 +86,6 @@ class _Watch(Callback):
 def training_rate(agent: Agent, budget: float) -> float:
     """Agent steps a second of a running training, updates included."""
     watch = _Watch(budget)
-    trainer = Trainer(agent, RunOptions(evaluate_every=0), callbacks=[watch], progress=False)
+    trainer = Trainer(agent, RunOptions(evaluate_every=0, adapt_threads=False), callbacks=[watch], progress=False)
     trainer.train(1_000_000)
     return watch.rate

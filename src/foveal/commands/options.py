@@ -12,6 +12,7 @@ import yaml
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
+from foveal.threads import busy
 
 NUMBERS = ("seed", "steps")
 
@@ -86,7 +87,9 @@ def named(text: str) -> Any:
 
 
 def carry_out(trainer: Trains, steps: int | None, run: Path) -> None:
-    """Train, and say how to go on where Ctrl-C ends it."""
+    """Train; say before where the machine is busy, and how to go on where Ctrl-C ends it."""
+    if (said := busy()) is not None:
+        print(said)
     try:
         trainer.train(steps)
     except KeyboardInterrupt:
