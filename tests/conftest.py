@@ -17,7 +17,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
-from wires import Room
+pytest.register_assert_rewrite("wires")
+from wires import Room  # noqa: E402 - after the line before
 
 torch.set_num_threads(1)
 

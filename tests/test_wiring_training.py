@@ -385,7 +385,7 @@ def test_settings_of_the_run_arrive(room: Room, wire: Wire, value: Any) -> None:
 
 def test_no_part_of_the_whole_configuration_is_forgotten() -> None:
     sections = {"environment", "training", "learner_config", "method_config"}  # tables of their own
-    assert {field for field in Config.__dataclass_fields__} == {"env", "method", "learner", "preset", "seed"} | sections
+    assert set(Config.__dataclass_fields__) == {"env", "method", "learner", "preset", "seed"} | sections
 
 
 @pytest.mark.parametrize("preset", PRESETS)
