@@ -82,15 +82,18 @@ def learning_rate(room: Room, value: float) -> list[float]:
 
 
 PPO_WIRES = {
-    "environments": in_ppo("environments", lambda p: (p.n_envs, len(p.env._emulators)), 2, 4, expected=lambda n: (n, n)),
-    "rollout": in_ppo(
-        "rollout", lambda p: (p.n_steps, p.rollout_buffer.buffer_size), 16, 8, expected=lambda n: (n, n)
+    "environments": in_ppo(
+        "environments", lambda p: (p.n_envs, len(p.env._emulators)), 2, 4, expected=lambda n: (n, n)
     ),
+    "rollout": in_ppo("rollout", lambda p: (p.n_steps, p.rollout_buffer.buffer_size), 16, 8, expected=lambda n: (n, n)),
     "minibatches": in_ppo("minibatches", lambda p: p.batch_size, 2, 4, expected=lambda n: 32 // n),
     "epochs": Wire(1, 3, observe=epochs),
     "learning_rate": Wire(2.5e-4, 1e-3, observe=learning_rate, expected=lambda r: [r, r / 2]),
     "clip": in_ppo(
-        "clip", lambda p: (p.clip_range(1.0), p.clip_range(0.5), p.clip_range_vf(1.0)), 0.1, 0.3,
+        "clip",
+        lambda p: (p.clip_range(1.0), p.clip_range(0.5), p.clip_range_vf(1.0)),
+        0.1,
+        0.3,
         expected=lambda c: (c, c / 2, c),
     ),
     "clip_values": in_ppo("clip_values", lambda p: p.clip_range_vf is not None, True, False),
@@ -103,7 +106,7 @@ PPO_WIRES = {
     "gradient_norm": Wire(0.5, 0.1, observe=gradient_norm),
     "adam_epsilon": in_ppo("adam_epsilon", lambda p: p.policy.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
     "life_loss": in_ppo("life_loss", lambda p: p.env.life_loss, True, False),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_ppo_is_forgotten() -> None:
@@ -115,7 +118,7 @@ def test_settings_of_ppo_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
 
-# --- what it runs on, and the agent -------------------------------------------------------------------------------------
+# --- what it runs on, and the agent -----------------------------------------------------------------------------------
 
 
 def precision(room: Room, value: str) -> set[torch.dtype]:
@@ -136,13 +139,11 @@ def device(room: Room, value: str) -> str:
 
 
 HARDWARE = {
-    "precision": Wire(
-        "float32", "bfloat16", observe=precision, expected=lambda v: {getattr(torch, v)}
-    ),
+    "precision": Wire("float32", "bfloat16", observe=precision, expected=lambda v: {getattr(torch, v)}),
     "device": Wire(
         "cpu", "cuda", observe=device, expected=lambda v: v if torch.cuda.is_available() or v == "cpu" else "refused"
     ),
-}  # fmt: skip
+}
 
 
 def seed(room: Room, value: int) -> list[bool]:
@@ -162,17 +163,21 @@ def seed(room: Room, value: int) -> list[bool]:
 
 WHOLE = {
     "env": Wire(
-        BREAKOUT, "atari/pong",
+        BREAKOUT,
+        "atari/pong",
         observe=lambda _, env: agent_with(env=env).policy.action_net.out_features,
         expected=lambda env: {BREAKOUT: 4, "atari/pong": 6}[env],
     ),
     "encoder": Wire(
         "nature", "sparse-fls", observe=lambda _, name: agent_with(name).has_attention, expected=lambda n: n != "nature"
     ),
-    "preset": Wire(*PRESETS, observe=lambda _, name: configure(BREAKOUT, preset=name).ppo.rollout,
-                   expected=lambda name: 16 if name == "debug" else 128),
+    "preset": Wire(
+        *PRESETS,
+        observe=lambda _, name: configure(BREAKOUT, preset=name).ppo.rollout,
+        expected=lambda name: 16 if name == "debug" else 128,
+    ),
     "seed": Wire(0, 1, observe=seed, expected=lambda s: [s == 0] * 4),
-}  # fmt: skip
+}
 
 
 def test_no_other_setting_is_forgotten() -> None:
@@ -186,7 +191,7 @@ def test_other_settings_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
 
-# --- the run ------------------------------------------------------------------------------------------------------------
+# --- the run ----------------------------------------------------------------------------------------------------------
 
 
 def run(room: Room, **options: Any) -> list[int]:
@@ -223,7 +228,10 @@ def log_every(room: Room, value: int) -> list[int]:
 
 RUN = {
     "evaluate_every": Wire(
-        0, 32, 64, observe=lambda room, n: [step for step, _ in evaluations(room, evaluate_every=n)],
+        0,
+        32,
+        64,
+        observe=lambda room, n: [step for step, _ in evaluations(room, evaluate_every=n)],
         expected=lambda n: list(range(n, 97, n)) if n else [],
     ),
     "evaluate_episodes": Wire(
@@ -233,7 +241,7 @@ RUN = {
         0, 32, observe=lambda room, n: run(room, checkpoint_every=n), expected=lambda n: [64, 96] if n else [96]
     ),
     "log_every": Wire(1, 2, observe=log_every, expected=lambda n: list(range(32 * n, 97, 32 * n))),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_the_run_is_forgotten() -> None:

@@ -64,7 +64,7 @@ def numbers(image: torch.Tensor) -> list[list[int]]:
     return image[:, ::3, 20, 20].int().tolist()  # type: ignore[no-any-return]
 
 
-# --- transitions --------------------------------------------------------------------------------------------------------
+# --- transitions ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("count", [1, 3])
@@ -138,7 +138,7 @@ def test_the_random_phase_is_uniform_over_all_actions() -> None:
     assert not set(one.action[:, 0].tolist()) & set(other.action[:, 0].tolist())
 
 
-# --- batches ------------------------------------------------------------------------------------------------------------
+# --- batches ----------------------------------------------------------------------------------------------------------
 
 
 def test_every_owed_update_has_a_batch_of_its_own(room: Room) -> None:
@@ -160,7 +160,7 @@ def test_a_further_batch_is_drawn_anew_and_from_the_same_memory(room: Room) -> N
     assert len({tuple(map(tuple, numbers(other.obs.image))) for other in [batch, *further]}) == 3
 
 
-# --- generators ---------------------------------------------------------------------------------------------------------
+# --- generators -------------------------------------------------------------------------------------------------------
 
 
 def states(agent: foveal.Agent) -> dict[str, bytes]:
@@ -218,7 +218,7 @@ def test_a_second_call_of_learn_plays_other_episodes() -> None:
     assert first is not None and second is not None and first != second
 
 
-# --- evaluation ---------------------------------------------------------------------------------------------------------
+# --- evaluation -------------------------------------------------------------------------------------------------------
 
 
 def test_evaluation_is_deterministic_on_episodes_of_its_own_and_disturbs_nothing(room: Room) -> None:

@@ -58,7 +58,7 @@ def kept(network: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
 
 
-# --- what several methods have ------------------------------------------------------------------------------------------
+# --- what several methods have ----------------------------------------------------------------------------------------
 
 
 def shift(method: str) -> Any:
@@ -138,7 +138,7 @@ def step_size(method: str, setting: str, network: str) -> Any:
     return Wire(3e-4, 1e-2, observe=observe)
 
 
-# --- SVEA ---------------------------------------------------------------------------------------------------------------
+# --- SVEA -------------------------------------------------------------------------------------------------------------
 
 
 def view_weight(setting: str) -> Any:
@@ -157,7 +157,7 @@ def view_weight(setting: str) -> Any:
     return Wire(0.5, 0.2, observe=observe)
 
 
-# --- SODA ---------------------------------------------------------------------------------------------------------------
+# --- SODA -------------------------------------------------------------------------------------------------------------
 
 
 def auxiliary_batch(room: Room, value: int) -> list[int]:
@@ -188,7 +188,7 @@ def soda_sizes(*layers: tuple[str, int]) -> Any:
     return read
 
 
-# --- SGQN ---------------------------------------------------------------------------------------------------------------
+# --- SGQN -------------------------------------------------------------------------------------------------------------
 
 
 def masks(agent: foveal.Agent, room: Room) -> dict[str, Tensor]:
@@ -239,13 +239,17 @@ WIRES: dict[str, Mapping[str, Wire]] = {
         "auxiliary_lr": step_size("soda", "auxiliary_lr", "predict"),
         "tau": Wire(0.005, 0.3, observe=soda_tau),
         "projection": Wire(
-            8, 5, expected=lambda n: {n},
+            8,
+            5,
+            expected=lambda n: {n},
             observe=lambda _, n: soda_sizes(("project", 3), ("predict", 3), ("target_project", 3))(
                 agent_with("soda", projection=n)
             ),
         ),
         "hidden": Wire(
-            8, 5, expected=lambda n: {n},
+            8,
+            5,
+            expected=lambda n: {n},
             observe=lambda _, n: soda_sizes(("project", 0), ("predict", 0))(agent_with("soda", hidden=n)),
         ),
         "augmentation": augmentation("soda"),
@@ -259,7 +263,7 @@ WIRES: dict[str, Mapping[str, Wire]] = {
         "augmentation": augmentation("sgqn"),
         "shift": shift("sgqn"),
     },
-}  # fmt: skip
+}
 
 
 def test_no_method_is_forgotten() -> None:
@@ -276,7 +280,7 @@ def test_settings_of_methods_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
 
-# --- which weights the steps beside the critic's are taken from ---------------------------------------------------------
+# --- which weights the steps beside the critic's are taken from -------------------------------------------------------
 
 
 def test_the_fresh_mask_and_the_actors_features_are_of_the_updated_critic(room: Room) -> None:

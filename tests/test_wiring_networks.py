@@ -144,7 +144,8 @@ def widths(room: Room, value: int) -> set[int]:
 EVERY = {period: list(range(0, 7, period)) for period in (1, 2, 3)}
 SAC_WIRES = {
     "encoder": Wire(
-        {"filters": 3}, {"filters": 5},
+        {"filters": 3},
+        {"filters": 5},
         observe=lambda _, v: {"filters": agent_with(encoder=v).learner.convolutions.output_shape[0]},
     ),
     "hidden": Wire(16, 9, observe=widths, expected=lambda value: {value}),
@@ -160,13 +161,15 @@ SAC_WIRES = {
         1, 2, 3, observe=moved_at("actor_period", "policy", "actor_projection"), expected=lambda v: EVERY[v]
     ),
     "target_period": Wire(
-        1, 2, 3,
+        1,
+        2,
+        3,
         observe=moved_at("target_period", "target_critics", "target_convolutions", "target_projection"),
         expected=lambda v: EVERY[v],
     ),
     "log_std_min": Wire(-10.0, -3.0, observe=log_std("log_std_min")),
     "log_std_max": Wire(2.0, 0.5, observe=log_std("log_std_max")),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_the_learner_is_forgotten() -> None:
@@ -182,7 +185,7 @@ def test_the_encoder_learns_at_the_critics_rate() -> None:
     assert step_size("convolutions")(None, 3e-3) == 3e-3
 
 
-# --- the encoder --------------------------------------------------------------------------------------------------------
+# --- the encoder ------------------------------------------------------------------------------------------------------
 
 
 def encoders(**encoder: Any) -> list[Any]:
@@ -232,27 +235,38 @@ def centred(room: Room, value: bool) -> bool:
 
 ENCODER_WIRES = {
     "strides": Wire(
-        (2, 2, 1), (2, 1), observe=of_kernels("strides", lambda k: tuple(layer.stride[0] for layer in k)),
+        (2, 2, 1),
+        (2, 1),
+        observe=of_kernels("strides", lambda k: tuple(layer.stride[0] for layer in k)),
         expected=lambda v: {v},
     ),
     "filters": Wire(
-        8, 5, observe=of_kernels("filters", lambda k: tuple({layer.out_channels for layer in k})),
+        8,
+        5,
+        observe=of_kernels("filters", lambda k: tuple({layer.out_channels for layer in k})),
         expected=lambda v: {(v,)},
     ),
     "first_kernel": Wire(
         3, 5, observe=of_kernels("first_kernel", lambda k: k[0].kernel_size), expected=lambda v: {(v, v)}
     ),
     "kernel": Wire(
-        3, 2, observe=of_kernels("kernel", lambda k: {layer.kernel_size[0] for layer in k[1:]}.pop()),
+        3,
+        2,
+        observe=of_kernels("kernel", lambda k: {layer.kernel_size[0] for layer in k[1:]}.pop()),
         expected=lambda v: {v},
     ),
     "initialization": Wire("delta-orthogonal", "orthogonal", observe=initialization, expected=lambda v: {v}),
     "projection": Wire(8, 6, observe=projection, expected=lambda v: {v}),
     "centred": Wire(False, True, observe=centred),
-    "attention": Wire("none", "fls", observe=lambda _, v: agent_with(encoder={"attention": v}).has_attention,
-                      expected=lambda v: v == "fls"),
+    "attention": Wire(
+        "none",
+        "fls",
+        observe=lambda _, v: agent_with(encoder={"attention": v}).has_attention,
+        expected=lambda v: v == "fls",
+    ),
     "attention_filters": Wire(
-        256, 12,
+        256,
+        12,
         observe=lambda _, v: {
             layer.out_channels
             for layer in encoders(attention="fls", attention_filters=v)[0].attend.modules()
@@ -260,7 +274,7 @@ ENCODER_WIRES = {
         },
         expected=lambda v: {v, 1},
     ),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_the_encoder_is_forgotten() -> None:
@@ -272,7 +286,7 @@ def test_settings_of_the_encoder_arrive(room: Room, wire: Wire, value: Any) -> N
     wire.check(room, value)
 
 
-# --- how weights start --------------------------------------------------------------------------------------------------
+# --- how weights start ------------------------------------------------------------------------------------------------
 
 
 def assert_orthogonal(weight: Tensor) -> None:
@@ -305,7 +319,7 @@ def test_a_perceptron_starts_orthogonal() -> None:
             assert_orthogonal(layer.weight)
 
 
-# --- the policy's samples -----------------------------------------------------------------------------------------------
+# --- the policy's samples ---------------------------------------------------------------------------------------------
 
 
 def certain(learner: SAC, mean: float, log_std_bias: float) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from typing import Any
@@ -130,8 +131,13 @@ def loss_weight(which: int) -> Any:
     return observe
 
 
-def network(read: Any) -> Any:
-    return lambda name: lambda room, value: read(policy(**({name: value} if isinstance(name, str) else value)).network)
+def network(name: str, read: Any) -> Any:
+    """What the network is like with a setting at its value."""
+    return lambda room, value: read(policy(**{name: value}).network)
+
+
+def computed_in(network: Any) -> torch.dtype:
+    return network.features(torch.zeros(2, 3, SIDE, SIDE), torch.eye(2)).dtype
 
 
 def first_step(room: Room, value: float) -> Any:
@@ -187,38 +193,46 @@ CLONE = {
     "early": Wire(0, 5, 3, observe=early),
     "gripper": Wire(0.1, 0.6, observe=loss_weight(0)),
     "velocity": Wire(0.9, 0.3, observe=loss_weight(1)),
-    "stem": Wire(8, 5, observe=network(lambda n: n.stem.out_channels)("stem")),
+    "stem": Wire(8, 5, observe=network("stem", lambda n: n.stem.out_channels)),
     "widths": Wire(
-        (8, 8, 8, 8), (3, 5, 6, 7),
-        observe=network(lambda n: tuple(block.first.out_channels for block in n.blocks))("widths"),
+        (8, 8, 8, 8),
+        (3, 5, 6, 7),
+        observe=network("widths", lambda n: tuple(block.first.out_channels for block in n.blocks)),
     ),
-    "blocks": Wire((1, 1, 1, 1), (1, 2, 1, 3), observe=network(lambda n: len(n.blocks))("blocks"), expected=sum),
+    "blocks": Wire((1, 1, 1, 1), (1, 2, 1, 3), observe=network("blocks", lambda n: len(n.blocks)), expected=sum),
     "strides": Wire(
-        (1, 2, 2, 2), (1, 2, 1, 1), observe=network(lambda n: tuple(block.first.stride[0] for block in n.blocks))("strides")
+        (1, 2, 2, 2),
+        (1, 2, 1, 1),
+        observe=network("strides", lambda n: tuple(block.first.stride[0] for block in n.blocks)),
     ),
     "pooling": Wire(
-        "average", "points", observe=network(lambda n: isinstance(n.head, SpatialPoints))("pooling"),
+        "average",
+        "points",
+        observe=network("pooling", lambda n: isinstance(n.head, SpatialPoints)),
         expected=lambda v: v == "points",
     ),
     "learning_rate": Wire(1e-3, 1e-2, observe=first_step),
-    "decay": Wire(
-        False, True, observe=decay, expected=lambda v: 0.5 * (1.0 + math.cos(math.pi * 4 / 5)) if v else 1.0
+    "decay": Wire(False, True, observe=decay, expected=lambda v: 0.5 * (1.0 + math.cos(math.pi * 4 / 5)) if v else 1.0),
+    "batch_size": Wire(
+        16, 10, observe=lambda room, n: {len(p) for p in pictures(room, trainer(batch_size=n))}, expected=lambda n: {n}
     ),
-    "batch_size": Wire(16, 10, observe=lambda room, n: {len(p) for p in pictures(room, trainer(batch_size=n))},
-                       expected=lambda n: {n}),
     "epochs": Wire(1, 3, observe=lambda room, n: len(clone(folder(room), config(epochs=n)).epochs)),
     "held_out": Wire(0.0, 0.25, 0.5, observe=held_out, expected=lambda share: int(8 * share)),
     "rollouts": Wire(
         0, 1, 3, observe=lambda room, n: {count for _, count in tried(room, rollouts=n)}, expected=lambda n: {n} - {0}
     ),
     "rollouts_every": Wire(
-        1, 2, 3, observe=lambda room, n: [epoch for epoch, _ in tried(room, rollouts=1, rollouts_every=n)],
+        1,
+        2,
+        3,
+        observe=lambda room, n: [epoch for epoch, _ in tried(room, rollouts=1, rollouts_every=n)],
         expected=lambda n: [epoch for epoch in (1, 2, 3, 4) if (4 - epoch) % n == 0],
     ),
     "augmentation": Wire((), (("posterize", 1.0, 1.0),), observe=augmented, expected=bool),
-    "precision": Wire("float32", "bfloat16", observe=network(lambda n: n.features(torch.zeros(2, 3, SIDE, SIDE), torch.eye(2)).dtype)("precision"),
-                      expected=lambda v: getattr(torch, v)),
-}  # fmt: skip
+    "precision": Wire(
+        "float32", "bfloat16", observe=network("precision", computed_in), expected=lambda v: getattr(torch, v)
+    ),
+}
 
 
 def test_no_setting_of_cloning_is_forgotten() -> None:
@@ -230,7 +244,7 @@ def test_settings_of_cloning_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
 
-# --- the master ---------------------------------------------------------------------------------------------------------
+# --- the master -------------------------------------------------------------------------------------------------------
 
 
 def master(**changes: Any) -> Master:
@@ -275,7 +289,10 @@ MASTER = {
     "minibatches": in_ppo("minibatches", lambda p: p.batch_size, 2, 1, expected=lambda n: 4 // n),
     "epochs": in_ppo("epochs", lambda p: p.n_epochs, 1, 4),
     "learning_rate": in_ppo(
-        "learning_rate", lambda p: (p.lr_schedule(1.0), p.policy.optimizer.param_groups[0]["lr"]), 7e-4, 1e-2,
+        "learning_rate",
+        lambda p: (p.lr_schedule(1.0), p.policy.optimizer.param_groups[0]["lr"]),
+        7e-4,
+        1e-2,
         expected=lambda r: (r, r),
     ),
     "discount": in_ppo("discount", lambda p: (p.gamma, p.rollout_buffer.gamma), 0.99, 0.5, expected=lambda g: (g, g)),
@@ -284,7 +301,7 @@ MASTER = {
     "entropy": in_ppo("entropy", lambda p: p.ent_coef, 0.05, 0.3),
     "value": in_ppo("value", lambda p: p.vf_coef, 1.0, 0.3),
     "channels": Wire(4, 6, observe=channels, expected=lambda n: {n}),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_the_master_is_forgotten() -> None:
@@ -296,7 +313,7 @@ def test_settings_of_the_master_arrive(room: Room, wire: Wire, value: Any) -> No
     wire.check(room, value)
 
 
-# --- demonstrations -----------------------------------------------------------------------------------------------------
+# --- demonstrations ---------------------------------------------------------------------------------------------------
 
 
 class Arm:
@@ -359,7 +376,7 @@ def follow(room: Room, value: float) -> Any:
     """Share of skills that are the script's next one after the last, where chance would make it a third."""
     chosen, ordered = choices(follow=value), script("pick")
     after = {a: ordered[(place + 1) % len(ordered)] for place, a in enumerate(ordered)}
-    share = np.mean([after[one] == other for one, other in zip(chosen, chosen[1:], strict=False)])
+    share = np.mean([after[one] == other for one, other in itertools.pairwise(chosen)])
     return pytest.approx(share, abs=0.08)
 
 
@@ -394,10 +411,12 @@ DEMOS = {
         "training", "other", observe=lambda room, n: demonstrated(room, randomization=n)[1]["randomization"]
     ),
     "seed": Wire(
-        0, 1, observe=lambda room, n: demonstrated(room, seed=n)[0].seed,
+        0,
+        1,
+        observe=lambda room, n: demonstrated(room, seed=n)[0].seed,
         expected=lambda n: demos.DEMONSTRATIONS_EACH * n,
     ),
-}  # fmt: skip
+}
 
 
 def test_no_setting_of_demonstrations_is_forgotten() -> None:
@@ -409,7 +428,7 @@ def test_settings_of_demonstrations_arrive(room: Room, wire: Wire, value: Any) -
     wire.check(room, value)
 
 
-# --- presets ------------------------------------------------------------------------------------------------------------
+# --- presets ----------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
