@@ -17,6 +17,9 @@ import pytest
 import torch
 from hypothesis import HealthCheck, settings
 
+pytest.register_assert_rewrite("wires")
+from wires import Room  # noqa: E402 - after the line before
+
 torch.set_num_threads(1)
 
 _STRICT = bool(os.environ.get("FOVEAL_FORBID_SKIPS"))
@@ -34,6 +37,12 @@ def _ctrl_c_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture
+def room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Room:
+    """Where a wire is observed."""
+    return Room(tmp_path, monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -397,3 +397,13 @@ def test_a_state_that_does_not_fit_is_refused() -> None:
     short = {key: array[:-1] for key, array in segments["s0-tail"].items()}
     with pytest.raises(FovealError, match="'s0-tail' does not fit"):
         filled(0, segment_length=8).load_state(state, segments | {"s0-tail": short})
+
+
+def test_a_batch_may_hold_a_single_transition_of_one_action_and_one_number() -> None:
+    replay = ReplayBuffer(20, SHAPE, frame_stack=1, action_shape=(1,), vector_size=1)
+    picture = {"image": np.zeros(SHAPE, np.uint8), "vector": np.array([5.0], np.float32)}
+    replay.begin(0, picture)
+    replay.add(0, np.array([0.25], np.float32), 1.0, False, True, picture)
+    batch = replay.sample(1)
+    assert batch.action.tolist() == [[0.25]] and batch.reward.tolist() == [1.0]
+    assert batch.obs.vector is not None and batch.obs.vector.tolist() == [[5.0]]

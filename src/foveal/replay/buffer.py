@@ -273,7 +273,8 @@ class ReplayBuffer:
         return self._tensor(self._rows.table["vector"][self._rows.slot(stream, index)], np.float32)
 
     def _tensor(self, values: Array, dtype: npt.DTypeLike) -> torch.Tensor:
-        return moved(torch.from_numpy(np.ascontiguousarray(values, dtype=dtype)), self.device)
+        # A copy: of one row NumPy calls a view into the table contiguous, whose strides torch refuses.
+        return moved(torch.from_numpy(np.array(values, dtype=dtype, order="C")), self.device)
 
     # ------------------------------------------------------------------ state
 

@@ -1,0 +1,341 @@
+"""Every setting of every method changes what it names. A new setting, or a new method, needs a line in the table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+import foveal
+from foveal.augmentations import AUGMENTATIONS
+from foveal.methods import METHODS, sgqn
+from foveal.methods.base import StrongAugmentation
+from foveal.types import Batch, Observation
+from small_env import small_agent
+from wires import Room, Wire, assert_complete, cases
+
+
+def agent_with(method: str, **settings: Any) -> foveal.Agent:
+    """An agent of the debug preset with some settings of its method."""
+    agent = small_agent(method=method, training={"precision": "float32"}, **{method: settings})
+    draws = torch.Generator().manual_seed(7)
+    with torch.no_grad():  # fresh networks look at few pixels, so that most saliency is 0 and masks tie
+        for parameter in agent.learner.parameters():
+            parameter.add_(0.05 * torch.randn(parameter.shape, generator=draws))
+    return agent
+
+
+def sampler(agent: foveal.Agent, asked: list[int] | None = None) -> Any:
+    """Random transitions of any number, as replay would give them; notes how many were asked for."""
+    draws = torch.Generator().manual_seed(0)
+    side = agent.env_options["image_size"]
+
+    def sample(size: int) -> Batch:
+        if asked is not None:
+            asked.append(size)
+        shape = (2, size, agent.shapes.image[0], side, side)
+        images = torch.randint(0, 256, shape, generator=draws, dtype=torch.uint8)
+        action = torch.rand(size, agent.learner.action_size, generator=draws) * 2 - 1
+        reward = torch.rand(size, generator=draws)
+        return Batch(Observation(images[0]), action, reward, torch.full((size,), 0.9), Observation(images[1]))
+
+    return sample
+
+
+def update(agent: foveal.Agent, asked: list[int] | None = None) -> dict[str, Tensor]:
+    sample = sampler(agent, asked)
+    batch = sample(8)
+    if asked is not None:
+        asked.clear()
+    return agent.updater.update(batch, sample)
+
+
+def kept(network: nn.Module) -> Tensor:
+    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+
+
+# --- what several methods have ----------------------------------------------------------------------------------------
+
+
+def shift(method: str) -> Any:
+    """The furthest that a picture moves, for observation and next observation, down and across."""
+
+    def observe(room: Room, value: int) -> set[int]:
+        agent = agent_with(method, shift=value)
+        side, size = agent.shapes.image[1], 400
+        ramp = torch.arange(side, dtype=torch.uint8)
+        places = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side)])  # (2, H, W): row, column
+        image = places.repeat(5, 1, 1)[: agent.shapes.image[0]].expand(size, -1, -1, -1)
+        batch = Batch(Observation(image), *[torch.zeros(size)] * 3, Observation(image))
+        prepared = agent.method.prepare(batch)
+        found = set()
+        for obs in (prepared.obs, prepared.next_obs):
+            for channel in (0, 1):
+                moved = obs.image[:, channel, side // 2, side // 2].int() - side // 2
+                found |= {int(moved.max()), -int(moved.min())}
+        if value:  # each observation by a draw of its own
+            assert not torch.equal(prepared.obs.image, prepared.next_obs.image)
+        return found
+
+    return Wire(0, 2, 4, observe=observe, expected=lambda v: {v})
+
+
+def augmentation(method: str) -> Any:
+    """Names of the augmentations that would give the very picture that the method trains on."""
+
+    def observe(room: Room, value: str) -> list[str]:
+        agent = agent_with(method, augmentation=value)
+        seen: list[tuple[Tensor, torch.Generator, Tensor]] = []
+        real = StrongAugmentation.__call__
+
+        def noted(self: Any, images: Tensor, generator: torch.Generator) -> Tensor:
+            before = torch.Generator().set_state(generator.get_state())
+            seen.append((images, before, real(self, images, generator)))
+            return seen[-1][2]
+
+        room.patch.setattr(StrongAugmentation, "__call__", noted)
+        update(agent)
+        ((images, before, made),) = seen
+        options, state = agent._augmentation(), before.get_state()
+        same = []
+        for name in ("overlay", "conv"):
+            again = AUGMENTATIONS.get(name)(options)(images, before.set_state(state))
+            same += [name] if torch.equal(made, again) else []
+        return same
+
+    return Wire("overlay", "conv", observe=observe, expected=lambda v: [v])
+
+
+def period(method: str, setting: str, moves: str, metric: str) -> Any:
+    """Numbers of the updates at which the auxiliary network moved, and at which its loss was noted."""
+
+    def observe(room: Room, value: int) -> list[list[int]]:
+        agent = agent_with(method, **{setting: value})
+        moved, noted = [], []
+        for number in range(7):
+            before = kept(getattr(agent.method, moves))
+            metrics = update(agent)
+            moved += [number] if not torch.equal(before, kept(getattr(agent.method, moves))) else []
+            noted += [number] if metric in metrics else []
+        return [moved, noted]
+
+    return Wire(1, 2, 3, observe=observe, expected=lambda v: [list(range(0, 7, v))] * 2)
+
+
+def step_size(method: str, setting: str, network: str) -> Any:
+    """The largest change of a weight by Adam's first step, which is the learning rate."""
+
+    def observe(room: Room, value: float) -> Any:
+        agent = agent_with(method, **{setting: value})
+        before = kept(getattr(agent.method, network))
+        update(agent)
+        return pytest.approx(float((kept(getattr(agent.method, network)) - before).abs().max()), rel=1e-3)
+
+    return Wire(3e-4, 1e-2, observe=observe)
+
+
+# --- SVEA -------------------------------------------------------------------------------------------------------------
+
+
+def view_weight(setting: str) -> Any:
+    """The weight of a view in the loss that is minimised."""
+
+    def observe(room: Room, value: float) -> Any:
+        agent = agent_with("svea", **{setting: value})
+        losses: list[Tensor] = []
+        real = agent.learner.td_loss
+        room.patch.setattr(agent.learner, "td_loss", lambda *a: (losses.append(real(*a)), losses[-1])[1])
+        metrics = update(agent)
+        clean, augmented = (float(loss.detach()) for loss in losses)
+        total, first = float(metrics["critic/loss"]), float(metrics["critic/td"])
+        return pytest.approx(first / clean if setting == "clean_weight" else (total - first) / augmented, rel=1e-4)
+
+    return Wire(0.5, 0.2, observe=observe)
+
+
+# --- SODA -------------------------------------------------------------------------------------------------------------
+
+
+def auxiliary_batch(room: Room, value: int) -> list[int]:
+    asked: list[int] = []
+    agent = agent_with("soda", auxiliary_batch=value)
+    seen = room.watch(StrongAugmentation, "__call__")
+    update(agent, asked)
+    return [*asked, *(len(images) for (_, images, _), _ in seen)]
+
+
+def soda_tau(room: Room, value: float) -> Any:
+    agent = agent_with("soda", tau=value, auxiliary_lr=1e-2)
+    method: Any = agent.method
+    trained = {"project": method.project, "convolutions": agent.learner.convolutions}
+    before = {name: kept(getattr(method, f"target_{name}")) for name in trained}
+    update(agent)
+    shares = []
+    for name, network in trained.items():
+        way, moved = kept(network) - before[name], kept(getattr(method, f"target_{name}")) - before[name]
+        shares.append(float((way * moved).sum() / way.square().sum()))
+    return pytest.approx(max(shares, key=lambda share: abs(share - value)), abs=1e-4)
+
+
+def soda_sizes(*layers: tuple[str, int]) -> Any:
+    def read(agent: foveal.Agent) -> set[int]:
+        return {getattr(agent.method, network)[index].out_features for network, index in layers}
+
+    return read
+
+
+# --- SGQN -------------------------------------------------------------------------------------------------------------
+
+
+def masks(agent: foveal.Agent, room: Room) -> dict[str, Tensor]:
+    """The mask that fills the picture, and that which the decoder learns."""
+    filled = room.watch(sgqn, "fill_masked")
+    learned = room.watch(sgqn, "binary_cross_entropy")
+    update(agent)
+    return {"critic": filled[0][0][1], "decoder": learned[0][0][1]}
+
+
+def quantile(room: Room, value: float) -> list[Any]:
+    """Share of each frame that its mask leaves out."""
+    found = masks(agent_with("sgqn", quantile=value), room)
+    return [pytest.approx(1.0 - float(mask[:, c].float().mean()), abs=3e-3) for mask in found.values() for c in (0, 8)]
+
+
+def consistency_weight(room: Room, value: float) -> Any:
+    agent = agent_with("sgqn", consistency_weight=value)
+    losses: list[Tensor] = []
+    real = sgqn.consistency
+    room.patch.setattr(sgqn, "consistency", lambda *a: (losses.append(real(*a)), losses[-1])[1])
+    metrics = update(agent)
+    added = float(metrics["critic/loss"]) - float(metrics["critic/td"])
+    return [
+        pytest.approx(part / float(losses[0].detach()), rel=1e-3)
+        for part in (added, float(metrics["critic/consistency"]))
+    ]
+
+
+def decoder_filters(room: Room, value: tuple[int, int, int]) -> tuple[int, ...]:
+    decoder: Any = agent_with("sgqn", decoder_filters=value).method.decoder
+    convolutions = [layer for layer in decoder.modules() if isinstance(layer, nn.Conv2d)]
+    return tuple(layer.in_channels for layer in convolutions)
+
+
+WIRES: dict[str, Mapping[str, Wire]] = {
+    "none": {},
+    "drq": {"shift": shift("drq")},
+    "svea": {
+        "clean_weight": view_weight("clean_weight"),
+        "augmented_weight": view_weight("augmented_weight"),
+        "augmentation": augmentation("svea"),
+        "shift": shift("svea"),
+    },
+    "soda": {
+        "auxiliary_batch": Wire(8, 11, observe=auxiliary_batch, expected=lambda n: [n, n]),
+        "auxiliary_period": period("soda", "auxiliary_period", "predict", "soda/loss"),
+        "auxiliary_lr": step_size("soda", "auxiliary_lr", "predict"),
+        "tau": Wire(0.005, 0.3, observe=soda_tau),
+        "projection": Wire(
+            8,
+            5,
+            expected=lambda n: {n},
+            observe=lambda _, n: soda_sizes(("project", 3), ("predict", 3), ("target_project", 3))(
+                agent_with("soda", projection=n)
+            ),
+        ),
+        "hidden": Wire(
+            8,
+            5,
+            expected=lambda n: {n},
+            observe=lambda _, n: soda_sizes(("project", 0), ("predict", 0))(agent_with("soda", hidden=n)),
+        ),
+        "augmentation": augmentation("soda"),
+    },
+    "sgqn": {
+        "quantile": Wire(0.9, 0.95, 0.5, observe=quantile, expected=lambda q: [q] * 4),
+        "consistency_weight": Wire(0.5, 2.0, observe=consistency_weight, expected=lambda w: [w, w]),
+        "auxiliary_period": period("sgqn", "auxiliary_period", "decoder", "attribution/loss"),
+        "auxiliary_lr": step_size("sgqn", "auxiliary_lr", "decoder"),
+        "decoder_filters": Wire((4, 8, 4), (3, 5, 2), observe=decoder_filters),
+        "augmentation": augmentation("sgqn"),
+        "shift": shift("sgqn"),
+    },
+}
+
+
+def test_no_method_is_forgotten() -> None:
+    assert set(WIRES) == set(METHODS.names())
+
+
+@pytest.mark.parametrize("method", METHODS.names())
+def test_no_setting_of_a_method_is_forgotten(method: str) -> None:
+    assert_complete(METHODS.get(method).Config, WIRES[method])
+
+
+@cases({f"{method}.{name}": wire for method, wires in WIRES.items() for name, wire in wires.items()})
+def test_settings_of_methods_arrive(room: Room, wire: Wire, value: Any) -> None:
+    wire.check(room, value)
+
+
+# --- which weights the steps beside the critic's are taken from -------------------------------------------------------
+
+
+def test_the_fresh_mask_and_the_actors_features_are_of_the_updated_critic(room: Room) -> None:
+    agent = agent_with("sgqn", quantile=0.5)
+    critic_steps: list[dict[str, Tensor]] = []
+    optimizer = agent.updater.critic_optimizer
+
+    def after(*_: Any) -> None:
+        critic_steps.append({name: value.clone() for name, value in agent.learner.state_dict().items()})
+
+    optimizer.register_step_post_hook(after)
+    learned = room.watch(sgqn, "binary_cross_entropy")
+    policy = room.watch(agent.learner, "policy_step")
+    before = {name: value.clone() for name, value in agent.learner.state_dict().items()}
+    contexts: list[Any] = []
+    real = agent.method.auxiliary
+    room.patch.setattr(agent.method, "auxiliary", lambda context: (contexts.append(context), real(context))[1])
+    update(agent)
+    assert len(critic_steps) == 1
+    (obs, _, features), _ = policy[0]
+    pixels = obs.image.detach()
+
+    def seen(weights: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
+        agent.learner.load_state_dict(weights)
+        image = pixels.clone().requires_grad_()
+        estimate = agent.learner.estimate(Observation(image), contexts[0].batch.action)
+        return estimate.features.detach(), agent.method._mask(estimate.values, image)  # type: ignore[operator]
+
+    stale, stale_mask = seen(before)
+    fresh, fresh_mask = seen(critic_steps[0])
+    torch.testing.assert_close(features, fresh, rtol=0, atol=0)
+    assert not torch.allclose(features, stale, rtol=1e-4, atol=1e-4)
+    assert torch.equal(learned[0][0][1], fresh_mask)
+    assert not torch.equal(fresh_mask, stale_mask)
+
+
+def test_a_batch_prepared_for_the_critic_serves_the_actor_too() -> None:
+    agent = agent_with("drq", shift=4)
+    seen: list[Any] = []
+    real_estimate, real_policy = agent.learner.estimate, agent.learner.policy_step
+    spy = SimpleNamespace(
+        estimate=lambda obs, action: (seen.append(obs.image), real_estimate(obs, action))[1],
+        policy=lambda obs, *rest: (seen.append(obs.image), real_policy(obs, *rest))[1],
+    )
+    agent.learner.estimate, agent.learner.policy_step = spy.estimate, spy.policy  # type: ignore[method-assign]
+    update(agent)
+    assert len(seen) == 2 and torch.equal(seen[0], seen[1])
+
+
+@pytest.mark.parametrize("method", [name for name in METHODS.names() if name != "none"])
+def test_every_update_draws_anew(method: str) -> None:
+    """The generator of updates moves on with every one, so the same batch is never changed alike twice."""
+    agent = agent_with(method)
+    states = []
+    for _ in range(4):
+        states.append(bytes(agent.generator.get_state().numpy()))
+        update(agent)
+    assert len(set(states)) == 4
