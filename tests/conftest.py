@@ -18,12 +18,16 @@ import torch
 from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("wires")
+from foveal.networks.precision import cpu_convolves_bfloat16
 from wires import Room  # noqa: E402 - after the line before
 
 torch.set_num_threads(1)
 
 _STRICT = bool(os.environ.get("FOVEAL_FORBID_SKIPS"))
-_ALLOWED_SKIPS = ("gpu", "cuda", "test data", "robosuite")
+_ALLOWED_SKIPS = ["gpu", "cuda", "test data", "robosuite"]
+_NO_BFLOAT16 = "needs bfloat16 convolutions"
+if not cpu_convolves_bfloat16():
+    _ALLOWED_SKIPS.append(_NO_BFLOAT16)
 
 _slow_machines = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("local", **_slow_machines)
@@ -56,12 +60,14 @@ def test_data() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    if torch.cuda.is_available():
-        return
-    skip = pytest.mark.skip(reason="needs a GPU")
+    missing = {}
+    if not torch.cuda.is_available():
+        missing["gpu"] = pytest.mark.skip(reason="needs a GPU")
+    if not cpu_convolves_bfloat16():
+        missing["bfloat16"] = pytest.mark.skip(reason=_NO_BFLOAT16)
     for item in items:
-        if "gpu" in item.keywords:
-            item.add_marker(skip)
+        for name in missing.keys() & item.keywords.keys():
+            item.add_marker(missing[name])
 
 
 class ForbiddenSkips:

@@ -219,6 +219,7 @@ def test_values_have_a_graph_to_the_pixels(frames: Any) -> None:
         torch.testing.assert_close(agent.policy.predict_values(torch.from_numpy(frames))[:, 0], values.detach())
 
 
+@pytest.mark.bfloat16
 def test_convolutions_in_bfloat16_are_close(frames: Any) -> None:
     halves = AtariAgent("atari/breakout", "nature", training={"precision": "bfloat16"})
     whole = AtariAgent("atari/breakout", "nature", training={"precision": "float32"})

@@ -218,6 +218,7 @@ def test_the_published_encoder_sees_43_pixels_from_each_position() -> None:
     assert network.attention is not None and network.attention.shape == (1, 1, 21, 21)
 
 
+@pytest.mark.bfloat16
 def test_half_precision_leaves_the_map_in_full_precision() -> None:
     full, half, obs = encoder(), encoder(dtype=torch.bfloat16), images(4)
     wanted, found = full(obs), half(obs)

@@ -96,6 +96,17 @@ def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     assert sorted(p.name for p in folder.parent.iterdir()) == ["checkpoint"]
 
 
+def test_tensors_begin_where_pytorch_would_let_them_begin(tmp_path: Path) -> None:
+    """Matrix products round by where their factors begin, and in a file that is anywhere."""
+    state = {"values": [np.arange(n, dtype=np.float32) for n in (1, 2, 3, 5, 9)], "seen": torch.ones(3, 3)}
+    tensors, described = checkpoint.split(state)
+    held = load(save(tmp_path / "odd", tensors, described))
+    assert [tensor.data_ptr() % 64 for tensor in held.tensors.values()] == [0] * 6
+    joined = checkpoint.join(held.tensors, held.state)
+    assert [values.ctypes.data % 64 for values in joined["values"]] == [0] * 5
+    assert torch.equal(joined["seen"], state["seen"]) and joined["values"][4].tolist() == list(range(9))
+
+
 def test_replay_memory_can_be_left_aside(tmp_path: Path) -> None:
     folder = write_example(tmp_path / "c")
     (folder / "replay" / "s0-tail.frames.npy").unlink()

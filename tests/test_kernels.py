@@ -15,7 +15,7 @@ from foveal.networks.kernels import weight_gradient as weight_kernel
 from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.saliency import gradient, guided_backprop, pixel_gradient
 
-DTYPES = [torch.float32, torch.bfloat16]
+DTYPES = [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.bfloat16)]
 
 
 def layers_of(seed: int, *, last_relu: bool) -> list[Convolution]:
@@ -103,6 +103,7 @@ def test_the_same_graph_can_be_walked_twice() -> None:
     assert torch.equal(first, second)
 
 
+@pytest.mark.bfloat16
 def test_a_pass_for_pixels_computes_no_gradient_of_weights(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = watched_masks(monkeypatch)
     image = image_of().requires_grad_()
@@ -111,6 +112,7 @@ def test_a_pass_for_pixels_computes_no_gradient_of_weights(monkeypatch: pytest.M
     assert masks and not any(of_weight or of_bias for _, of_weight, of_bias in masks)
 
 
+@pytest.mark.bfloat16
 def test_a_pass_for_weights_computes_no_gradient_of_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
     masks = watched_masks(monkeypatch)
     layers, image = layers_of(0, last_relu=False), image_of().requires_grad_()
@@ -156,6 +158,7 @@ def test_guidance_ends_with_its_pass() -> None:
     assert torch.equal(before, after)
 
 
+@pytest.mark.bfloat16
 def test_the_gradient_of_float32_pixels_is_float32_arithmetic() -> None:
     layers = layers_of(0, last_relu=False)
 
@@ -167,6 +170,7 @@ def test_the_gradient_of_float32_pixels_is_float32_arithmetic() -> None:
     assert distinct(torch.float32) > 4 * distinct(torch.bfloat16)
 
 
+@pytest.mark.bfloat16
 def test_the_bfloat16_encoder_is_the_float32_encoder_up_to_rounding() -> None:
     config = EncoderConfig(strides=(2, 1, 1), filters=8, initialization="orthogonal", centred=True)
     with torch.random.fork_rng():

@@ -21,7 +21,6 @@ from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.initialization import orthogonal_
 from foveal.networks.kernels import convolution
 from foveal.networks.kernels.convolution import Convolution, convolve
-from foveal.networks.precision import convolution_dtype
 from foveal.saliency import pixel_gradient
 
 PAPER_SHAPE = (9, 84, 84)
@@ -279,6 +278,7 @@ def test_the_decoder_fits_sides_that_are_no_multiple_of_four(height: int, width:
 # --- precision --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.bfloat16
 def test_bfloat16_convolutions_stay_close_to_float32() -> None:
     exact, rough = encoder(), encoder(dtype=torch.bfloat16)
     obs = images(4, 6, 24, 24)
@@ -291,6 +291,7 @@ def test_bfloat16_convolutions_stay_close_to_float32() -> None:
     assert all(relative_error(g, e) < 0.05 for g, e in zip(gradient, expected, strict=True))
 
 
+@pytest.mark.bfloat16
 def test_pixel_gradients_are_never_rounded_to_bfloat16() -> None:
     network, obs = encoder(dtype=torch.bfloat16), images(2, 6, 24, 24).float().requires_grad_()
     gradient = torch.autograd.grad(network(obs).sum(), obs)[0]
@@ -301,6 +302,7 @@ def test_pixel_gradients_are_never_rounded_to_bfloat16() -> None:
     assert relative_error(gradient, plain) < 0.05
 
 
+@pytest.mark.bfloat16
 def test_pixels_in_bfloat16_may_have_a_float32_gradient() -> None:
     network, obs = encoder(dtype=torch.bfloat16), images(2, 6, 24, 24)
     exact, rough = obs.float().requires_grad_(), obs.bfloat16().requires_grad_()
@@ -310,6 +312,7 @@ def test_pixels_in_bfloat16_may_have_a_float32_gradient() -> None:
     assert torch.equal(gradient, expected)
 
 
+@pytest.mark.bfloat16
 @pytest.mark.parametrize("relu", [True, False])
 def test_guided_backpropagation_fuses_without_a_change(monkeypatch: pytest.MonkeyPatch, relu: bool) -> None:
     torch.manual_seed(0)
@@ -331,6 +334,7 @@ def test_guided_backpropagation_fuses_without_a_change(monkeypatch: pytest.Monke
     assert relative_error(fused, plain) < 0.01  # rounded in another order
 
 
+@pytest.mark.bfloat16
 def test_the_bfloat16_decoder_stays_close_to_float32() -> None:
     networks = []
     for dtype in (torch.float32, torch.bfloat16):
@@ -340,26 +344,6 @@ def test_the_bfloat16_decoder_stays_close_to_float32() -> None:
     exact, rough = (network(latent, action) for network in networks)
     assert rough.dtype == torch.bfloat16
     assert 0 < relative_error(rough, exact) < 0.02
-
-
-def test_precision_by_name(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", dict)  # a processor without bfloat16 obeys nevertheless
-    assert convolution_dtype("float32", "cpu") == torch.float32
-    assert convolution_dtype("bfloat16", "cpu") == torch.bfloat16
-    assert convolution_dtype("auto", "meta") == torch.float32
-    with pytest.raises(FovealError, match="precision must be one of auto, float32, bfloat16, not 'half'"):
-        convolution_dtype("half", "cpu")
-
-
-@pytest.mark.parametrize(
-    ("capability", "expected"),
-    [({}, torch.float32), ({"avx512_bf16": True}, torch.bfloat16), ({"amx_bf16": True}, torch.bfloat16)],
-)
-def test_auto_precision_follows_the_processor(
-    monkeypatch: pytest.MonkeyPatch, capability: dict[str, bool], expected: torch.dtype
-) -> None:
-    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capability)
-    assert convolution_dtype("auto", "cpu") == expected
 
 
 # --- averaging --------------------------------------------------------------------------------------------------------

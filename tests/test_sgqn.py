@@ -577,6 +577,7 @@ def test_filling_keeps_salient_pixels_to_the_last_bit(dtype: torch.dtype) -> Non
     assert len(filled[~mask].unique()) == 1
 
 
+@pytest.mark.bfloat16
 def test_attribution_in_bfloat16_stays_close_to_float32() -> None:
     losses = {}
     for dtype in (torch.float32, torch.bfloat16):

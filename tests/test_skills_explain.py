@@ -106,6 +106,7 @@ def test_maps_do_not_depend_on_their_neighbours() -> None:
     np.testing.assert_allclose(together[17], alone[0], rtol=1e-4, atol=1e-7)
 
 
+@pytest.mark.bfloat16
 def test_twins_for_looking() -> None:
     policy = lived_in(small_policy(precision="bfloat16"))
     exact, fresh = in_float32(policy), untrained(policy)

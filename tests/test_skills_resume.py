@@ -91,6 +91,37 @@ def test_learning_from_scratch_goes_on_too(tmp_path: Path) -> None:
         Master.load(tmp_path / "policy")
 
 
+def moved(values: np.ndarray, offset: int) -> torch.Tensor:
+    """A copy that begins so many bytes after a multiple of 64."""
+    memory = torch.empty(4 * values.size + 64, dtype=torch.uint8)
+    return memory[offset : offset + 4 * values.size].view(torch.float32).view(values.shape).copy_(torch.tensor(values))
+
+
+@pytest.mark.parametrize("what", ["state", "features", "depth"])
+def test_decisions_do_not_depend_on_where_observations_begin(what: str) -> None:
+    """MKL's sums do, and a checkpoint's observations begin elsewhere than those of a simulator."""
+    flat = master_config("debug", {"decisions": 12})
+    learner = FlatPolicy("pick", View(36, 36), flat) if what == "depth" else None
+    network = (learner or Master("pick", small_policy() if what == "features" else None, config())).network
+    beginnings: list[int] = []
+
+    def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
+        beginnings.append(inputs[0].data_ptr() % 64)
+
+    for name in ("features_extractor", "pi_features_extractor", "vf_features_extractor"):
+        if hasattr(network, name):
+            getattr(network, name).register_forward_pre_hook(watch)
+    shape = (2, *network.observation_space.shape)
+    seen = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
+    actions = torch.as_tensor(np.stack([network.action_space.sample() for _ in range(2)]))
+    found = set()
+    with torch.inference_mode():
+        for offset in range(0, 64, 4):
+            values, log_prob, _ = network.evaluate_actions(moved(seen, offset), actions)
+            found.add((values.numpy().tobytes(), log_prob.numpy().tobytes()))
+    assert len(found) == 1 and beginnings and not any(beginnings)
+
+
 def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:
     whole = Master("pick", None, config()).learn(run=tmp_path / "run")
     tensors = tmp_path / "run" / "checkpoints" / "000000012" / "tensors.safetensors"

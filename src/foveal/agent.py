@@ -20,7 +20,7 @@ from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.methods import METHODS, Setup
-from foveal.networks.precision import convolution_dtype
+from foveal.networks.precision import convolution_dtype, portable_precision
 from foveal.slimming import halved, with_targets, without_targets
 from foveal.surroundings import describe, env_options, probe, shapes_from_json, shapes_to_json
 from foveal.types import Observation
@@ -354,9 +354,7 @@ class Agent:
 def restore(held: checkpoint.Checkpoint, env: EnvLike | None = None, device: str | None = None) -> Agent:
     """The agent of a checkpoint that has been read already; arguments as for ``foveal.load``."""
     agent = Agent.__new__(Agent)
-    config = config_from_dict(held.state["config"])
-    if device is not None:
-        config = _on_device(config, device)
+    config = on_this_machine(config_from_dict(held.state["config"]), device)
     agent._assemble(config.env if env is None else env, config, shapes_from_json(held.state["shapes"]))
     agent.load_state(held.tensors, held.state)
     return agent
@@ -386,5 +384,9 @@ def chosen_device(name: str) -> torch.device:
     return device
 
 
-def _on_device(config: Config, device: str) -> Config:
-    return dataclasses.replace(config, training=dataclasses.replace(config.training, device=device))
+def on_this_machine(config: Any, device: str | None = None) -> Any:
+    """The configuration of a checkpoint, which may come from a machine that could do more, on ``device`` or its own."""
+    training = config.training
+    device = training.device if device is None else device
+    precision = portable_precision(training.precision, chosen_device(device))
+    return dataclasses.replace(config, training=dataclasses.replace(training, device=device, precision=precision))

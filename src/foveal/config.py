@@ -8,17 +8,20 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
+from foveal.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
+from foveal.envs.family import QUALITIES
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Learner
 from foveal.methods.base import METHODS, Method
+from foveal.networks.precision import PRECISIONS
 from foveal.presets import PRESETS
 from foveal.registry import nearest
 
 
 @dataclass(frozen=True)
-class EnvironmentConfig:
+class EnvironmentConfig(Bounded, section="environment"):
     """How the environment shows itself.
 
     Attributes:
@@ -30,18 +33,18 @@ class EnvironmentConfig:
         camera: index of the camera.
     """
 
-    image_size: int = 84
-    frame_stack: int = 3
-    action_repeat: int | None = None
-    quality: str = "exact"
-    camera: int = 0
+    image_size: Annotated[int, at_least(1)] = 84
+    frame_stack: Annotated[int, at_least(1)] = 3
+    action_repeat: Annotated[int | None, at_least(1)] = None
+    quality: Annotated[str, one_of(*QUALITIES)] = "exact"
+    camera: Annotated[int, at_least(0)] = 0
 
 
 REPLAY_DEVICES = ("auto", "cpu", "cuda")
 
 
 @dataclass(frozen=True)
-class TrainingConfig:
+class TrainingConfig(Bounded, section="training"):
     """The training loop. The defaults are DMC-GB's.
 
     Attributes:
@@ -64,32 +67,22 @@ class TrainingConfig:
         cuda_graphs: on a GPU, record updates once and replay them; methods that can't be recorded run as they are.
     """
 
-    batch_size: int = 128
-    discount: float = 0.99
-    n_step: int = 1
-    replay_capacity: int = 500_000
-    initial_random_steps: int = 1000
-    catch_up_updates: int = 1000
-    updates_per_step: float = 1.0
-    environments: int = 1
+    batch_size: Annotated[int, at_least(1)] = 128
+    discount: Annotated[float, SHARE] = 0.99
+    n_step: Annotated[int, at_least(1)] = 1
+    replay_capacity: Annotated[int, at_least(1)] = 500_000
+    initial_random_steps: Annotated[int, at_least(0)] = 1000
+    catch_up_updates: Annotated[int, at_least(0)] = 1000
+    updates_per_step: Annotated[float, at_least(0)] = 1.0
+    environments: Annotated[int, at_least(1)] = 1
     processes: bool = False
-    overlays: str = "generated"
-    overlay_count: int = 2000
-    overlay_refresh: float = 0.1
-    precision: str = "auto"
-    device: str = "auto"
-    replay_device: str = "auto"
+    overlays: Annotated[str, Anything("a folder of the user's, which is looked for when training begins")] = "generated"
+    overlay_count: Annotated[int, at_least(1)] = 2000
+    overlay_refresh: Annotated[float, at_least(0)] = 0.1
+    precision: Annotated[str, one_of(*PRECISIONS)] = "auto"
+    device: Annotated[str, DEVICE] = "auto"
+    replay_device: Annotated[str, one_of(*REPLAY_DEVICES)] = "auto"
     cuda_graphs: bool = True
-
-    def __post_init__(self) -> None:
-        if self.replay_device not in REPLAY_DEVICES:
-            raise FovealError(
-                f"training.replay_device must be one of {', '.join(REPLAY_DEVICES)}, not {self.replay_device!r}"
-            )
-        check_least(self, "training", 1, "batch_size", "n_step", "replay_capacity", "environments", "overlay_count")
-        check_least(
-            self, "training", 0, "initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh"
-        )
 
 
 @dataclass(frozen=True)
@@ -239,18 +232,6 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
-
-
-def check_least(settings: Any, section: str, least: int, *names: str) -> None:
-    """Refuse settings that are too small.
-
-    Raises:
-        FovealError: one is below ``least``.
-    """
-    for name in names:
-        value = getattr(settings, name)
-        if not value >= least:
-            raise FovealError(f"{section}.{name} must be at least {least}, not {value}")
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import gymnasium
 import numpy as np
@@ -16,8 +16,9 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.agent import Agent, restore
+from foveal.bounds import Anything, Bounded, at_least
 from foveal.collecting import Collector
-from foveal.config import changed, check_least
+from foveal.config import changed
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.evaluation import evaluate, plan_for
@@ -32,7 +33,7 @@ VALIDATION_SEED_OFFSET = 1042
 
 
 @dataclass(frozen=True)
-class RunOptions:
+class RunOptions(Bounded, section="run"):
     """What happens beside learning.
 
     Attributes:
@@ -50,17 +51,13 @@ class RunOptions:
         FovealError: a number is out of range.
     """
 
-    evaluate_every: int = 10_000
-    evaluate_episodes: int = 5
-    evaluate_on: tuple[str, ...] = ("train",)
-    data: str | None = None
-    checkpoint_every: int = 10_000
-    log_every: int = 100
+    evaluate_every: Annotated[int, at_least(0)] = 10_000
+    evaluate_episodes: Annotated[int, at_least(1)] = 5
+    evaluate_on: Annotated[tuple[str, ...], Anything("rehearsed before training begins")] = ("train",)
+    data: Annotated[str | None, Anything("the rehearsal opens it")] = None
+    checkpoint_every: Annotated[int, at_least(0)] = 10_000
+    log_every: Annotated[int, at_least(1)] = 100
     adapt_threads: bool = True
-
-    def __post_init__(self) -> None:
-        check_least(self, "run", 0, "evaluate_every", "checkpoint_every")
-        check_least(self, "run", 1, "evaluate_episodes", "log_every")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> RunOptions:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.agent import chosen_device
+from foveal.agent import chosen_device, on_this_machine
 from foveal.atari import games
 from foveal.atari.config import LEARNER, AtariConfig, config_from_dict, configure
 from foveal.errors import FovealError
@@ -306,9 +305,7 @@ class AtariAgent:
 
 def restore(held: checkpoint.Checkpoint, device: str | None = None) -> AtariAgent:
     """The agent of a checkpoint that has been read already, on its own device or another."""
-    config = config_from_dict(held.state["config"])
-    if device is not None:
-        config = dataclasses.replace(config, training=dataclasses.replace(config.training, device=device))
+    config = on_this_machine(config_from_dict(held.state["config"]), device)
     agent = AtariAgent.__new__(AtariAgent)
     agent._assemble(config, held.state["actions"])
     agent.load_state(held.tensors, held.state)

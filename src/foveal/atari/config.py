@@ -5,10 +5,11 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 from foveal.atari import games
-from foveal.config import changed, check_least, checked_seed
+from foveal.bounds import DEVICE, POSITIVE, SHARE, Bounded, at_least, one_of
+from foveal.config import changed, checked_seed
 from foveal.errors import FovealError
 from foveal.networks.precision import PRECISIONS
 from foveal.registry import nearest
@@ -17,7 +18,7 @@ LEARNER = "ppo"
 
 
 @dataclass(frozen=True)
-class PPOConfig:
+class PPOConfig(Bounded, section="ppo"):
     """Proximal policy optimization. The defaults are those of Nikulin et al. (2019), which are OpenAI baselines' own.
 
     Attributes:
@@ -37,24 +38,23 @@ class PPOConfig:
         life_loss: a lost life ends an episode, though not the game.
     """
 
-    environments: int = 8
-    rollout: int = 128
-    minibatches: int = 4
-    epochs: int = 4
-    learning_rate: float = 2.5e-4
-    clip: float = 0.1
+    environments: Annotated[int, at_least(1)] = 8
+    rollout: Annotated[int, at_least(1)] = 128
+    minibatches: Annotated[int, at_least(1)] = 4
+    epochs: Annotated[int, at_least(1)] = 4
+    learning_rate: Annotated[float, POSITIVE] = 2.5e-4
+    clip: Annotated[float, POSITIVE] = 0.1
     clip_values: bool = True
-    discount: float = 0.99
-    gae_lambda: float = 0.95
-    entropy: float = 0.01
-    value: float = 0.5
-    gradient_norm: float = 0.5
-    adam_epsilon: float = 1e-5
+    discount: Annotated[float, SHARE] = 0.99
+    gae_lambda: Annotated[float, SHARE] = 0.95
+    entropy: Annotated[float, at_least(0)] = 0.01
+    value: Annotated[float, at_least(0)] = 0.5
+    gradient_norm: Annotated[float, POSITIVE] = 0.5
+    adam_epsilon: Annotated[float, POSITIVE] = 1e-5
     life_loss: bool = True
 
     def __post_init__(self) -> None:
-        check_least(self, LEARNER, 1, "environments", "rollout", "minibatches", "epochs")
-        check_least(self, LEARNER, 0, "learning_rate", "clip", "discount", "gae_lambda", "entropy", "value")
+        super().__post_init__()
         if self.environments * self.rollout % self.minibatches or self.batch_size < 2:
             raise FovealError(
                 f"{LEARNER}.minibatches is {self.minibatches}: it must divide environments * rollout, which is "
@@ -68,7 +68,7 @@ class PPOConfig:
 
 
 @dataclass(frozen=True)
-class HardwareConfig:
+class HardwareConfig(Bounded, section="training"):
     """What an agent runs on.
 
     Attributes:
@@ -76,12 +76,8 @@ class HardwareConfig:
         device: "auto", "cpu", "cuda".
     """
 
-    precision: str = "auto"
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.precision not in PRECISIONS:
-            raise FovealError(f"training.precision is {self.precision!r}; choose one of {', '.join(PRECISIONS)}")
+    precision: Annotated[str, one_of(*PRECISIONS)] = "auto"
+    device: Annotated[str, DEVICE] = "auto"
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +21,7 @@ from foveal.atari.gaze_results import GameGaze, summarize
 from foveal.atari.gaze_truth import Gaze, Map, Picture, Truth, eligible_frames, fixated_pixels
 from foveal.atari.head import Trial, read_frames
 from foveal.atari.screens import OFFSETS, SKIP, STACK, observation, pooled_frames, shrunk_pairs
+from foveal.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.progress import seconds_between_draws
 from foveal.saliency.metrics import correlation, kl_divergence, nss, shuffled_auc, similarity
@@ -42,7 +43,7 @@ class Example:
 
 
 @dataclass(frozen=True)
-class GazeOptions:
+class GazeOptions(Bounded, section="gaze"):
     """Settings of a comparison.
 
     Attributes:
@@ -53,17 +54,11 @@ class GazeOptions:
         progress: show a bar.
     """
 
-    pictures: int | None = None
+    pictures: Annotated[int | None, at_least(1)] = None
     skip_missing: bool = False
-    examples: int = 0
-    seed: int = 0
+    examples: Annotated[int, at_least(0)] = 0
+    seed: Annotated[int, at_least(0)] = 0
     progress: bool = False
-
-    def __post_init__(self) -> None:
-        if self.pictures is not None and self.pictures < 1:
-            raise FovealError(f"a comparison needs at least one picture, not {self.pictures}")
-        if self.examples < 0 or self.seed < 0:
-            raise FovealError("the number of examples and the seed must not be negative")
 
 
 @dataclass

@@ -7,7 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 import torch
@@ -20,7 +20,8 @@ from foveal.atari.agent import KIND, AtariAgent, restore
 from foveal.atari.evaluation import evaluate
 from foveal.atari.policy import PictureRollout
 from foveal.atari.vector import AtariVecEnv
-from foveal.config import changed, check_least
+from foveal.bounds import Bounded, at_least
+from foveal.config import changed
 from foveal.errors import FovealError
 from foveal.progress import Interruption, Progress
 from foveal.results import Results
@@ -30,7 +31,7 @@ from foveal.training import VALIDATION_SEED_OFFSET
 
 
 @dataclass(frozen=True)
-class AtariRunOptions:
+class AtariRunOptions(Bounded, section="run"):
     """What happens beside learning. Steps are agent steps, counted over all games.
 
     Attributes:
@@ -46,15 +47,11 @@ class AtariRunOptions:
         FovealError: a number is out of range.
     """
 
-    evaluate_every: int = 0
-    evaluate_episodes: int = 10
-    checkpoint_every: int = 100_000
-    log_every: int = 1
+    evaluate_every: Annotated[int, at_least(0)] = 0
+    evaluate_episodes: Annotated[int, at_least(1)] = 10
+    checkpoint_every: Annotated[int, at_least(0)] = 100_000
+    log_every: Annotated[int, at_least(1)] = 1
     adapt_threads: bool = True
-
-    def __post_init__(self) -> None:
-        check_least(self, "run", 0, "evaluate_every", "checkpoint_every")
-        check_least(self, "run", 1, "evaluate_episodes", "log_every")
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any]) -> AtariRunOptions:

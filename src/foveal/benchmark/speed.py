@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from tqdm import tqdm
@@ -17,10 +17,11 @@ from foveal.benchmark.reference import METHODS as REFERENCED
 from foveal.benchmark.reference import Reference, Shape, published
 from foveal.benchmark.tables import speed_table
 from foveal.benchmark.updates import PERIOD, Subject, UpdateSpeed, agent_of, let_go, summarize
+from foveal.bounds import POSITIVE, Anything, Bounded, Names, at_least, one_of
 from foveal.capturing import WARM_UP
 from foveal.errors import FovealError
 from foveal.methods import METHODS
-from foveal.registry import nearest
+from foveal.presets import PRESETS
 from foveal.results import machine, now, versions
 
 FORMAT = "foveal.speed/1"
@@ -41,7 +42,7 @@ BYTES_PER_TRANSITION = 22_000
 
 
 @dataclass(frozen=True)
-class SpeedOptions:
+class SpeedOptions(Bounded, section="bench"):
     """What to measure.
 
     Attributes:
@@ -58,23 +59,19 @@ class SpeedOptions:
         FovealError: an unknown method, or a number out of range.
     """
 
-    env: str = "dmc/walker-walk"
-    preset: str = "paper"
-    methods: tuple[str, ...] = ()
-    blocks: int = 7
-    seconds: float = 10.0
+    env: Annotated[str, Anything("agents refuse an environment that is unknown")] = "dmc/walker-walk"
+    preset: Annotated[str, one_of(*PRESETS)] = "paper"
+    methods: Annotated[tuple[str, ...], Names(SpeedOptions.known)] = ()
+    blocks: Annotated[int, at_least(1)] = 7
+    seconds: Annotated[float, POSITIVE] = 10.0
     reference: bool = False
     growth: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.blocks < 1 or self.seconds <= 0:
-            raise FovealError("blocks and seconds must be positive")
+        super().__post_init__()
         if self.reference and self.preset != "paper":
             raise FovealError("the published order of operations has the published architecture: use the preset paper")
-        for name in self.methods:
-            if name not in self.known():
-                raise FovealError(f"unknown method {name!r}: {nearest(name, self.known())}")
 
     @staticmethod
     def known() -> list[str]:

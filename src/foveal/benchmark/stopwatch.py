@@ -11,6 +11,8 @@ from typing import TypeVar
 import torch
 
 T = TypeVar("T")
+Now = Callable[[], float]
+"""Reads a clock, in seconds."""
 
 
 def wait_for(device: torch.device) -> None:
@@ -19,13 +21,13 @@ def wait_for(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
-def seconds(work: Callable[[], object], device: torch.device) -> float:
+def seconds(work: Callable[[], object], device: torch.device, now: Now = time.perf_counter) -> float:
     """Wall-clock seconds that ``work`` takes, on the device too."""
     wait_for(device)
-    start = time.perf_counter()
+    start = now()
     work()
     wait_for(device)
-    return time.perf_counter() - start
+    return now() - start
 
 
 def elapsed(work: Callable[[], T]) -> tuple[float, T]:
@@ -35,13 +37,15 @@ def elapsed(work: Callable[[], T]) -> tuple[float, T]:
     return time.perf_counter() - start, result
 
 
-def fastest(work: Callable[[], object], device: torch.device, budget: float = 0.5) -> float:
+def fastest(
+    work: Callable[[], object], device: torch.device, budget: float = 0.5, now: Now = time.perf_counter
+) -> float:
     """The shortest of the times of ``work`` within about ``budget`` seconds, after one that is not counted."""
     work()
-    best = seconds(work, device)
+    best = seconds(work, device, now)
     left = budget - best
     while left > 0:
-        took = seconds(work, device)
+        took = seconds(work, device, now)
         best, left = min(best, took), left - took
     return best
 
@@ -50,10 +54,14 @@ class PhaseClock:
     """Seconds spent in each phase (see ``foveal.phases``), without those of the phases within it.
 
     It waits for the device at every border, so it belongs to a measurement of its own.
+
+    Args:
+        device: to wait for.
+        now: reads the clock.
     """
 
-    def __init__(self, device: torch.device) -> None:
-        self.device = device
+    def __init__(self, device: torch.device, now: Now = time.perf_counter) -> None:
+        self.device, self._now = device, now
         self.totals: dict[str, float] = defaultdict(float)
         self._inner = [0.0]  # seconds of the phases within each open one
 
@@ -61,12 +69,12 @@ class PhaseClock:
     def __call__(self, name: str) -> Iterator[None]:
         """Time one phase."""
         wait_for(self.device)
-        start = time.perf_counter()
+        start = self._now()
         self._inner.append(0.0)
         try:
             yield
         finally:
             wait_for(self.device)
-            took = time.perf_counter() - start
+            took = self._now() - start
             self.totals[name] += took - self._inner.pop()
             self._inner[-1] += took

@@ -6,6 +6,7 @@ import gc
 import resource
 import statistics
 import sys
+import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from foveal.agent import Agent
-from foveal.benchmark.stopwatch import PhaseClock, seconds
+from foveal.benchmark.stopwatch import Now, PhaseClock, seconds
 from foveal.collecting import new_replay
 from foveal.phases import phase, timed_by
 from foveal.replay import ReplayBuffer
@@ -143,9 +144,9 @@ class UpdateSpeed:
         return {**asdict(self), "updates_per_second": 1 / self.seconds}
 
 
-def summarize(subject: Subject, times: list[float], blocks: int = 3) -> UpdateSpeed:
+def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = time.perf_counter) -> UpdateSpeed:
     """The parts and the arithmetic, to the times that were measured."""
-    clock = PhaseClock(subject.device)
+    clock = PhaseClock(subject.device, now)
     with timed_by(clock):
         for _ in range(blocks):
             subject.block_in_parts()

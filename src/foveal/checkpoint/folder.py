@@ -253,7 +253,9 @@ def _tensor_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 def _open_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        return safetensors.torch.load_file(path)
+        # A copy each, in memory as PyTorch allocates it: in the file they begin at any multiple of their item's size,
+        # and matrix products round by where their factors begin.
+        return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise DamagedCheckpoint(f"checkpoint {path.parent} is damaged: {path.name}: {error}") from error
 

@@ -6,12 +6,14 @@ import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
+from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
@@ -21,7 +23,7 @@ from foveal.types import Batch, Observation
 
 
 @dataclass(frozen=True)
-class SACConfig:
+class SACConfig(Bounded, section="sac"):
     """Hyperparameters of SAC; the defaults are DMC-GB's.
 
     Attributes:
@@ -41,19 +43,26 @@ class SACConfig:
     """
 
     encoder: EncoderConfig = field(default_factory=EncoderConfig)
-    hidden: int = 1024
-    critic_lr: float = 1e-3
-    actor_lr: float = 1e-3
-    alpha_lr: float = 1e-4
-    alpha_beta1: float = 0.5
-    initial_temperature: float = 0.1
-    target_entropy: float = -1.0
-    critic_tau: float = 0.01
-    encoder_tau: float = 0.05
-    actor_period: int = 2
-    target_period: int = 2
-    log_std_min: float = -10.0
-    log_std_max: float = 2.0
+    hidden: Annotated[int, at_least(1)] = 1024
+    critic_lr: Annotated[float, POSITIVE] = 1e-3
+    actor_lr: Annotated[float, POSITIVE] = 1e-3
+    alpha_lr: Annotated[float, POSITIVE] = 1e-4
+    alpha_beta1: Annotated[float, PART] = 0.5
+    initial_temperature: Annotated[float, POSITIVE] = 0.1
+    target_entropy: Annotated[float, FINITE] = -1.0
+    critic_tau: Annotated[float, STEP] = 0.01
+    encoder_tau: Annotated[float, STEP] = 0.05
+    actor_period: Annotated[int, at_least(1)] = 2
+    target_period: Annotated[int, at_least(1)] = 2
+    log_std_min: Annotated[float, FINITE] = -10.0
+    log_std_max: Annotated[float, FINITE] = 2.0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.log_std_min >= self.log_std_max:
+            raise FovealError(
+                f"sac.log_std_min must be below log_std_max, which is {self.log_std_max}, not {self.log_std_min}"
+            )
 
 
 class PolicySample(NamedTuple):

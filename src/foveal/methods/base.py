@@ -11,7 +11,6 @@ import torch
 from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
-from foveal.errors import FovealError
 from foveal.learners.base import Estimate, Learner
 from foveal.registry import Registry
 from foveal.types import Batch, Observation
@@ -191,13 +190,3 @@ class StrongAugmentation:
 
 
 METHODS: Registry[type[Method]] = Registry("method", "foveal.methods")
-
-
-def check_fraction(name: str, value: float) -> None:
-    """Refuse a setting outside [0, 1).
-
-    Raises:
-        FovealError: with the setting's name.
-    """
-    if not 0 <= value < 1:
-        raise FovealError(f"{name} must be in [0, 1), not {value}")

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
+from foveal.bounds import Bounded, at_least
 from foveal.methods.base import METHODS, Method
 from foveal.methods.crops import shift_batch
 from foveal.types import Batch
 
 
 @dataclass(frozen=True)
-class DrQConfig:
+class DrQConfig(Bounded, section="drq"):
     """Hyperparameters of DrQ, with one draw for the target and one for the value (K = M = 1), as DMC-GB runs it.
 
     Attributes:
         shift: pad of the random shift, in pixels.
     """
 
-    shift: int = 4
+    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("drq")

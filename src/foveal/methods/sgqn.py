@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import torch
 from torch import Tensor, nn
 
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, check_fraction
+from foveal.augmentations import AUGMENTATIONS
+from foveal.bounds import PART, POSITIVE, Bounded, at_least, registered
+from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.optimization import adam, minimize
@@ -24,7 +26,7 @@ AT_ONCE = 2**18
 
 
 @dataclass(frozen=True)
-class SGQNConfig:
+class SGQNConfig(Bounded, section="sgqn"):
     """Hyperparameters of SGQN; the defaults are the published code's.
 
     Attributes:
@@ -37,13 +39,13 @@ class SGQNConfig:
         shift: pad of the random shift applied to every batch, in pixels.
     """
 
-    quantile: float = 0.90
-    consistency_weight: float = 0.5
-    auxiliary_period: int = 2
-    auxiliary_lr: float = 3e-4
-    decoder_filters: tuple[int, int, int] = (32, 128, 64)
-    augmentation: str = "overlay"
-    shift: int = 4
+    quantile: Annotated[float, PART] = 0.90
+    consistency_weight: Annotated[float, at_least(0)] = 0.5
+    auxiliary_period: Annotated[int, at_least(1)] = 2
+    auxiliary_lr: Annotated[float, POSITIVE] = 3e-4
+    decoder_filters: Annotated[tuple[int, int, int], at_least(1)] = (32, 128, 64)
+    augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
+    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("sgqn")
@@ -61,7 +63,6 @@ class SGQN(Method):
 
     def __init__(self, config: SGQNConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        check_fraction("sgqn.quantile", config.quantile)
         learner = setup.learner
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         size = learner.latent_size + learner.action_size

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import center_crop, random_crop
+from foveal.augmentations import AUGMENTATIONS, center_crop, random_crop
+from foveal.bounds import POSITIVE, STEP, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import crop_batch
 from foveal.networks.averaging import blend
@@ -22,7 +24,7 @@ RENDER_RATIO = 100 / 84
 
 
 @dataclass(frozen=True)
-class SODAConfig:
+class SODAConfig(Bounded, section="soda"):
     """Hyperparameters of SODA; the defaults are DMC-GB's.
 
     Attributes:
@@ -35,13 +37,13 @@ class SODAConfig:
         augmentation: the strong augmentation of the query, by name.
     """
 
-    auxiliary_batch: int = 256
-    auxiliary_period: int = 2
-    auxiliary_lr: float = 3e-4
-    tau: float = 0.005
-    projection: int = 100
-    hidden: int = 100
-    augmentation: str = "overlay"
+    auxiliary_batch: Annotated[int, at_least(2)] = 256
+    auxiliary_period: Annotated[int, at_least(1)] = 2
+    auxiliary_lr: Annotated[float, POSITIVE] = 3e-4
+    tau: Annotated[float, STEP] = 0.005
+    projection: Annotated[int, at_least(1)] = 100
+    hidden: Annotated[int, at_least(1)] = 100
+    augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
 
 
 @METHODS.register("soda")

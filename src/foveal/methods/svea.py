@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
+from foveal.augmentations import AUGMENTATIONS
+from foveal.bounds import Bounded, at_least, registered
 from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
 from foveal.methods.crops import shift_batch
 from foveal.types import Batch
 
 
 @dataclass(frozen=True)
-class SVEAConfig:
+class SVEAConfig(Bounded, section="svea"):
     """Hyperparameters of SVEA; the defaults are the paper's.
 
     Attributes:
@@ -21,10 +23,10 @@ class SVEAConfig:
         shift: pad of the random shift applied to every batch, in pixels.
     """
 
-    clean_weight: float = 0.5
-    augmented_weight: float = 0.5
-    augmentation: str = "overlay"
-    shift: int = 4
+    clean_weight: Annotated[float, at_least(0)] = 0.5
+    augmented_weight: Annotated[float, at_least(0)] = 0.5
+    augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
+    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("svea")

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from foveal.bounds import Bounded, at_least, one_of
 from foveal.errors import FovealError
 from foveal.networks.attention import FLS, Rendering
-from foveal.networks.initialization import convolution_initialization, orthogonal_, relu_orthogonal_
+from foveal.networks.initialization import INITIALIZATIONS, convolution_initialization, orthogonal_, relu_orthogonal_
 from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.registry import nearest
 
@@ -18,7 +20,7 @@ ATTENTION = ("none", "fls")
 
 
 @dataclass(frozen=True)
-class EncoderConfig:
+class EncoderConfig(Bounded, section="encoder"):
     """Shape of the convolutional encoder. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
 
     Attributes:
@@ -33,15 +35,20 @@ class EncoderConfig:
         attention_filters: channels between the two convolutions of the attention module.
     """
 
-    strides: tuple[int, ...] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
-    filters: int = 32
-    first_kernel: int = 3
-    kernel: int = 3
-    initialization: str = "delta-orthogonal"
-    projection: int = 100
+    strides: Annotated[tuple[int, ...], at_least(1)] = (2, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1)
+    filters: Annotated[int, at_least(1)] = 32
+    first_kernel: Annotated[int, at_least(1)] = 3
+    kernel: Annotated[int, at_least(1)] = 3
+    initialization: Annotated[str, one_of(*INITIALIZATIONS)] = "delta-orthogonal"
+    projection: Annotated[int, at_least(1)] = 100
     centred: bool = False
-    attention: str = "none"
-    attention_filters: int = 256
+    attention: Annotated[str, one_of(*ATTENTION)] = "none"
+    attention_filters: Annotated[int, at_least(1)] = 256
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.strides:
+            raise FovealError("encoder.strides must have at least one entry, one for each convolution")
 
 
 class ConvEncoder(nn.Module):

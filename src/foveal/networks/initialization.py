@@ -29,10 +29,9 @@ def convolution_initialization(name: str) -> Callable[[nn.Module], None]:
     Raises:
         FovealError: another name.
     """
-    known = {"delta-orthogonal": orthogonal_, "orthogonal": relu_orthogonal_}
-    if name not in known:
-        raise FovealError(f"unknown initialization {name!r}: {nearest(name, list(known))}")
-    return known[name]
+    if name not in INITIALIZATIONS:
+        raise FovealError(f"unknown initialization {name!r}: {nearest(name, list(INITIALIZATIONS))}")
+    return INITIALIZATIONS[name]
 
 
 def relu_orthogonal_(module: nn.Module) -> None:
@@ -56,3 +55,9 @@ def _delta_orthogonal_(weight: torch.Tensor) -> None:
         tap = torch.empty(weight.shape[:2])
         nn.init.orthogonal_(tap, gain=nn.init.calculate_gain("relu"))
         weight[:, :, centre, centre] = tap
+
+
+INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {
+    "delta-orthogonal": orthogonal_,
+    "orthogonal": relu_orthogonal_,
+}

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.errors import FovealError
+from foveal.networks.precision import convolution_dtype
 from foveal.progress import Progress
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
@@ -91,8 +92,10 @@ def clone(
             with, to the same weights as in one piece.
 
     Raises:
-        FovealError: the folder holds no demonstrations, or none of some skill; the run had other arguments.
+        FovealError: the folder holds no demonstrations, or none of some skill; the run had other arguments; the
+            precision can't be had on this machine.
     """
+    convolution_dtype(config.precision, "cpu")  # before hours of demonstrations are read
     source = demos if isinstance(demos, DemoFolder) else open_demos(demos)
     training, kept = _samples(source, config, seed, flat)
     policy = SkillPolicy(_skill_set(source.about, training, flat), config, seed)

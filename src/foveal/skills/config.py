@@ -5,19 +5,21 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
-from foveal.config import changed, check_least
+from foveal.bounds import PART, POSITIVE, SHARE, Bounded, at_least, one_of
+from foveal.config import changed
 from foveal.errors import FovealError
 from foveal.networks.film import POOLINGS
 from foveal.networks.precision import PRECISIONS
 from foveal.registry import nearest
+from foveal.skills.augmentation import TRANSFORMS
 
 Settings = TypeVar("Settings")
 
 
 @dataclass(frozen=True)
-class CloneConfig:
+class CloneConfig(Bounded, section="skills"):
     """Behaviour cloning of skills. The defaults are HRL-BC's, but for the size of pictures, which the data set has.
 
     Attributes:
@@ -46,42 +48,37 @@ class CloneConfig:
         precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
     """
 
-    stack: int = 3
-    near: float = 0.5
-    far: float = 2.0
-    relief: float = 0.0
-    horizons: tuple[int, ...] = (1, 10, 20, 30)
-    early: int = 5
-    gripper: float = 0.1
-    velocity: float = 0.9
-    stem: int = 64
-    widths: tuple[int, ...] = (32, 64, 128, 256)
-    blocks: tuple[int, ...] = (2, 2, 2, 2)
-    strides: tuple[int, ...] = (1, 2, 2, 2)
-    pooling: str = "average"
-    learning_rate: float = 1e-3
+    stack: Annotated[int, at_least(1)] = 3
+    near: Annotated[float, at_least(0)] = 0.5
+    far: Annotated[float, POSITIVE] = 2.0
+    relief: Annotated[float, at_least(0)] = 0.0
+    horizons: Annotated[tuple[int, ...], at_least(1)] = (1, 10, 20, 30)
+    early: Annotated[int, at_least(0)] = 5
+    gripper: Annotated[float, at_least(0)] = 0.1
+    velocity: Annotated[float, at_least(0)] = 0.9
+    stem: Annotated[int, at_least(1)] = 64
+    widths: Annotated[tuple[int, ...], at_least(1)] = (32, 64, 128, 256)
+    blocks: Annotated[tuple[int, ...], at_least(1)] = (2, 2, 2, 2)
+    strides: Annotated[tuple[int, ...], at_least(1)] = (1, 2, 2, 2)
+    pooling: Annotated[str, one_of(*POOLINGS)] = "average"
+    learning_rate: Annotated[float, POSITIVE] = 1e-3
     decay: bool = False
-    batch_size: int = 64
-    epochs: int = 101
-    held_out: float = 0.05
-    rollouts: int = 25
-    rollouts_every: int = 10
-    augmentation: tuple[tuple[str, float, float], ...] = ()
-    precision: str = "auto"
+    batch_size: Annotated[int, at_least(1)] = 64
+    epochs: Annotated[int, at_least(1)] = 101
+    held_out: Annotated[float, PART] = 0.05
+    rollouts: Annotated[int, at_least(0)] = 25
+    rollouts_every: Annotated[int, at_least(1)] = 10
+    augmentation: Annotated[tuple[tuple[str, float, float], ...], one_of(*TRANSFORMS), SHARE] = ()
+    precision: Annotated[str, one_of(*PRECISIONS)] = "auto"
 
     def __post_init__(self) -> None:
-        check_least(self, "skills", 1, "stack", "stem", "batch_size", "epochs", "rollouts_every")
-        check_least(self, "skills", 0, "early", "gripper", "velocity", "learning_rate", "rollouts", "held_out")
-        check_least(self, "skills", 0, "relief")
-        if not 0.0 <= self.near < self.far or self.held_out >= 1.0:
-            raise FovealError(f"near {self.near} must be below far {self.far}, and held_out {self.held_out} below 1")
-        if not self.horizons or self.horizons[0] != 1 or any(step < 1 for step in self.horizons):
+        super().__post_init__()
+        if self.near >= self.far:
+            raise FovealError(f"skills.near {self.near} must be below far {self.far}")
+        if not self.horizons or self.horizons[0] != 1:
             raise FovealError(f"horizons must begin with 1, the action that is carried out, not {self.horizons}")
         if not len(self.widths) == len(self.blocks) == len(self.strides) or not self.widths:
             raise FovealError("widths, blocks and strides must have as many entries each, one for every stage")
-        for name, known in (("pooling", POOLINGS), ("precision", PRECISIONS)):
-            if getattr(self, name) not in known:
-                raise FovealError(f"{name} is {getattr(self, name)!r}; choose one of {', '.join(known)}")
 
     @property
     def relief_height(self) -> float:
@@ -95,7 +92,7 @@ class CloneConfig:
 
 
 @dataclass(frozen=True)
-class MasterConfig:
+class MasterConfig(Bounded, section="master"):
     """PPO over skills. The defaults are HRL-BC's.
 
     Attributes:
@@ -114,24 +111,22 @@ class MasterConfig:
         channels: of both convolutions of actor and critic.
     """
 
-    decisions: int = 8000
-    skill_steps: int = 60
-    environments: int = 8
-    rollout: int = 10
-    minibatches: int = 8
-    epochs: int = 5
-    learning_rate: float = 7e-4
-    discount: float = 0.99
-    gae_lambda: float = 1.0
-    clip: float = 0.2
-    entropy: float = 0.05
-    value: float = 1.0
-    channels: int = 64
+    decisions: Annotated[int, at_least(1)] = 8000
+    skill_steps: Annotated[int, at_least(1)] = 60
+    environments: Annotated[int, at_least(1)] = 8
+    rollout: Annotated[int, at_least(1)] = 10
+    minibatches: Annotated[int, at_least(1)] = 8
+    epochs: Annotated[int, at_least(1)] = 5
+    learning_rate: Annotated[float, POSITIVE] = 7e-4
+    discount: Annotated[float, SHARE] = 0.99
+    gae_lambda: Annotated[float, SHARE] = 1.0
+    clip: Annotated[float, POSITIVE] = 0.2
+    entropy: Annotated[float, at_least(0)] = 0.05
+    value: Annotated[float, at_least(0)] = 1.0
+    channels: Annotated[int, at_least(1)] = 64
 
     def __post_init__(self) -> None:
-        names = ("decisions", "skill_steps", "environments", "rollout", "minibatches", "epochs", "channels")
-        check_least(self, "master", 1, *names)
-        check_least(self, "master", 0, "learning_rate", "discount", "gae_lambda", "clip", "entropy", "value")
+        super().__post_init__()
         if self.environments * self.rollout % self.minibatches or self.batch_size < 2:
             raise FovealError(
                 f"master.minibatches is {self.minibatches}: it must divide environments * rollout, which is "

@@ -7,15 +7,17 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.config import changed, check_least, checked_seed
+from foveal.bounds import SHARE, Bounded, at_least, one_of
+from foveal.config import changed, checked_seed
 from foveal.envs.ur5e import TASKS, make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
+from foveal.envs.ur5e.randomization import RANDOMIZATIONS
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.registry import nearest
@@ -28,7 +30,7 @@ ORDERS = ("random", "script")
 
 
 @dataclass(frozen=True)
-class DemoOptions:
+class DemoOptions(Bounded, section="demos"):
     """How demonstrations are made.
 
     Attributes:
@@ -50,28 +52,21 @@ class DemoOptions:
         FovealError: a value out of range, or an unknown name.
     """
 
-    episodes: int = 250
-    order: str = "random"
-    follow: float = 0.0
-    linger: int | None = None
-    noise: float = 0.0
-    size: int = 84
-    render: int = 108
-    camera: int = 0
-    randomization: str = "training"
-    seed: int = 0
+    episodes: Annotated[int, at_least(1)] = 250
+    order: Annotated[str, one_of(*ORDERS)] = "random"
+    follow: Annotated[float, SHARE] = 0.0
+    linger: Annotated[int | None, at_least(0)] = None
+    noise: Annotated[float, at_least(0)] = 0.0
+    size: Annotated[int, at_least(1)] = 84
+    render: Annotated[int, at_least(1)] = 108
+    camera: Annotated[int, at_least(0)] = 0
+    randomization: Annotated[str, one_of(*RANDOMIZATIONS)] = "training"
+    seed: Annotated[int, at_least(0)] = 0
 
     def __post_init__(self) -> None:
-        check_least(self, "demos", 1, "episodes", "size")
-        _ = self.view
-        check_least(self, "demos", 0, "follow", "noise")
+        super().__post_init__()
         checked_seed(self.seed)
-        if self.order not in ORDERS:
-            raise FovealError(f"unknown order {self.order!r}: {nearest(self.order, list(ORDERS))}")
-        if self.follow > 1.0:
-            raise FovealError(f"follow is a share of skills: {self.follow} is above 1")
-        if self.linger is not None and self.linger < 0:
-            raise FovealError(f"linger is {self.linger}: give a number of steps, at least 0")
+        _ = self.view
 
     @property
     def view(self) -> View:

@@ -12,16 +12,17 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from foveal import checkpoint
+from foveal.bounds import SHARE, Anything, Bounded, at_least, one_of
 from foveal.checkpoint import CheckpointStore
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
-from foveal.registry import nearest
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings, for_policy
+from foveal.skills.augmentation import TRANSFORMS
 from foveal.skills.cloning import clone
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
@@ -65,7 +66,7 @@ _TRIES = 10  # episodes that a film is looked for in
 
 
 @dataclass(frozen=True)
-class RowOptions:
+class RowOptions(Bounded, section="hrl"):
     """One row.
 
     Attributes:
@@ -86,29 +87,24 @@ class RowOptions:
         FovealError: an unknown name, or a number out of range.
     """
 
-    task: str
-    row: str = "hrl-bc"
-    seed: int = 0
-    preset: str = "compact"
-    episodes: int = 50
-    conditions: tuple[str, ...] = ("training",)
-    augmentation: tuple[tuple[str, float, float], ...] | None = None
+    task: Annotated[str, Anything("task_of knows the tasks, with and without their prefix")]
+    row: Annotated[str, one_of(*ROWS)] = "hrl-bc"
+    seed: Annotated[int, at_least(0)] = 0
+    preset: Annotated[str, one_of(*PRESETS)] = "compact"
+    episodes: Annotated[int, at_least(1)] = 50
+    conditions: Annotated[tuple[str, ...], one_of(*CONDITIONS)] = ("training",)
+    augmentation: Annotated[tuple[tuple[str, float, float], ...] | None, one_of(*TRANSFORMS), SHARE] = None
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
-    workers: int = 0
+    workers: Annotated[int, at_least(0)] = 0
     progress: bool = True
     films: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         task_of(self.task)
-        for what, name, known in (("row", self.row, ROWS), ("preset", self.preset, PRESETS)):
-            if name not in known:
-                raise FovealError(f"unknown {what} {name!r}: {nearest(name, list(known))}")
-        for condition in self.conditions:
-            if condition not in CONDITIONS:
-                raise FovealError(f"unknown condition {condition!r}: {nearest(condition, list(CONDITIONS))}")
-        if self.episodes < 1 or self.workers < 0 or not self.conditions:
-            raise FovealError("a row takes at least one episode, one condition and one worker (0: one for every core)")
+        if not self.conditions:
+            raise FovealError(f"hrl.conditions is empty; choose some of {', '.join(CONDITIONS)}")
 
 
 @dataclass(frozen=True)

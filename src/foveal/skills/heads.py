@@ -74,6 +74,27 @@ class DepthHead(BaseFeaturesExtractor):
             return self.convolutions(seen.contiguous(memory_format=torch.channels_last)).float()
 
 
+class AlignedActorCritic(ActorCriticPolicy):
+    """Stable-Baselines3's, whose observations begin where a tensor of PyTorch's own would.
+
+    NumPy's arrays begin elsewhere, differently in every process, and matrix products round by it: a resumed training
+    would come to other weights.
+    """
+
+    def extract_features(self, obs: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
+        """Features for actor and critic; see Stable-Baselines3."""
+        return super().extract_features(aligned(obs), features_extractor)
+
+
+ALIGNMENT = 64
+"""Bytes: PyTorch's allocations on the CPU begin at multiples of it."""
+
+
+def aligned(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy of it that begins at a multiple of ``ALIGNMENT``."""
+    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
+
+
 def network_options(observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int) -> dict[str, Any]:
     """How ``ActorCriticPolicy`` looks at observations of this shape.
 
@@ -100,7 +121,7 @@ def network_options(observation_space: spaces.Box, action_space: spaces.Space[An
 
 def actor_critic(
     observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int, learning_rate: float
-) -> ActorCriticPolicy:
+) -> AlignedActorCritic:
     """The network alone, without PPO around it: for what comes from the disk."""
     options = network_options(observation_space, action_space, channels)
-    return ActorCriticPolicy(observation_space, action_space, lambda _: learning_rate, **options)
+    return AlignedActorCritic(observation_space, action_space, lambda _: learning_rate, **options)

@@ -11,16 +11,18 @@ Missing pixels read 0, unless they are repaired, as a camera's driver does.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Annotated
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
+from foveal.bounds import POSITIVE, SHARE, Bounded, at_least
 from foveal.skills.minari import MILLIMETRES
 
 
 @dataclass(frozen=True)
-class DepthNoise:
+class DepthNoise(Bounded, section="noise"):
     """A depth camera. The defaults are a RealSense D435's at its full width of 848 pixels, seen at this one's.
 
     Attributes:
@@ -37,15 +39,15 @@ class DepthNoise:
         repair: pass on what ``repaired`` makes of the frame.
     """
 
-    focal_baseline: float = 21.0
-    disparity: float = 0.15
-    window: float = 0.7
-    subpixel: float = 16.0
-    jump: float = 0.02
-    missing: float = 0.5
-    swapped: float = 0.25
-    holes: float = 3.0
-    hole: float = 2.0
+    focal_baseline: Annotated[float, POSITIVE] = 21.0
+    disparity: Annotated[float, at_least(0)] = 0.15
+    window: Annotated[float, at_least(0)] = 0.7
+    subpixel: Annotated[float, POSITIVE] = 16.0
+    jump: Annotated[float, at_least(0)] = 0.02
+    missing: Annotated[float, SHARE] = 0.5
+    swapped: Annotated[float, SHARE] = 0.25
+    holes: Annotated[float, at_least(0)] = 3.0
+    hole: Annotated[float, at_least(0)] = 2.0
     repair: bool = True
 
     def apply(self, depth: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:

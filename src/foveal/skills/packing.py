@@ -6,7 +6,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -39,9 +38,7 @@ class Packed:
 
     def unpack(self) -> Any:
         """The thing."""
-        return self.restore(
-            {name: torch.from_numpy(np.array(array)) for name, array in self.arrays.items()}, self.state
-        )
+        return self.restore({name: torch.tensor(array) for name, array in self.arrays.items()}, self.state)
 
 
 def pack(thing: HasState) -> Packed:

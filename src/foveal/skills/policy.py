@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,7 +16,7 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.errors import FovealError
 from foveal.networks.film import FilmResNet
-from foveal.networks.precision import convolution_dtype
+from foveal.networks.precision import convolution_dtype, portable_precision
 from foveal.skills.config import CloneConfig, as_dict, clone_config
 from foveal.skills.minari import MILLIMETRES
 from foveal.skills.view import View
@@ -147,7 +148,9 @@ class SkillPolicy:
         """
         held = dict(state["skills"])
         skill_set = SkillSet(held["task"], tuple(held["names"]), View(**held["view"]))
-        policy = cls(skill_set, clone_config("paper", state["config"]), state["seed"])
+        config = clone_config("paper", state["config"])
+        config = dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
+        policy = cls(skill_set, config, state["seed"])
         try:
             policy.network.load_state_dict(checkpoint.under("network/", tensors))
         except RuntimeError as error:

@@ -18,7 +18,7 @@ from foveal import checkpoint
 from foveal.progress import Interruption, Progress
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
-from foveal.skills.heads import network_options
+from foveal.skills.heads import AlignedActorCritic, network_options
 from foveal.skills.vector import GroupVector
 
 _RECENT = 50
@@ -133,7 +133,7 @@ def train(
 def _ppo(settings: GroupSettings, config: MasterConfig, arms: GroupVector) -> PPO:
     """Stable-Baselines3's, writing no log of its own."""
     model = PPO(
-        "MlpPolicy",
+        AlignedActorCritic,
         arms,
         learning_rate=config.learning_rate,
         n_steps=config.rollout,

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
+from foveal.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.skills.augmentation import TRANSFORMS, Policy
@@ -25,7 +26,7 @@ from foveal.skills.noise import DepthNoise
 
 
 @dataclass(frozen=True)
-class SearchOptions:
+class SearchOptions(Bounded, section="search"):
     """How long to search.
 
     Attributes:
@@ -37,16 +38,12 @@ class SearchOptions:
         seed: of everything random.
     """
 
-    population: int = 8
-    generations: int = 3
-    updates: int = 300
-    final: int = 1500
-    frames: int = 20
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if self.population < 5 or min(self.generations, self.updates, self.final, self.frames) < 1:
-            raise FovealError("a search takes a population of at least 5, and at least 1 of everything else")
+    population: Annotated[int, at_least(5)] = 8
+    generations: Annotated[int, at_least(1)] = 3
+    updates: Annotated[int, at_least(1)] = 300
+    final: Annotated[int, at_least(1)] = 1500
+    frames: Annotated[int, at_least(1)] = 20
+    seed: Annotated[int, at_least(0)] = 0
 
 
 @dataclass(frozen=True)

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Annotated, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.config import check_least
+from foveal.bounds import Bounded, at_least
 from foveal.errors import FovealError
 
 _TOP = 0.04  # of the picture: where a cut begins
 
 
 @dataclass(frozen=True)
-class View:
+class View(Bounded, section="view"):
     """A square cut from a rendered square, which the camera's aim stays in: the part where the arm works.
 
     The front camera sees the whole table, and a cube 5 pixels wide in 84. HRL-BC cuts 224 from 240 pixels, and there it
@@ -31,14 +31,16 @@ class View:
         FovealError: a frame does not fit into its picture.
     """
 
-    size: int = 84
-    render: int = 108
-    camera: int = 0
+    size: Annotated[int, at_least(0)] = 84
+    render: Annotated[int, at_least(0)] = 108
+    camera: Annotated[int, at_least(0)] = 0
 
     def __post_init__(self) -> None:
-        check_least(self, "view", 0, "size")
+        super().__post_init__()
         if self.render < self.size:
-            raise FovealError(f"frames of {self.size} pixels can't be cut from a picture of {self.render}")
+            raise FovealError(
+                f"view.render is {self.render}: frames of {self.size} pixels can't be cut from a picture of {self.render}"
+            )
 
     def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
         """(..., render, render) -> (..., size, size)."""

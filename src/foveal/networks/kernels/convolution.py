@@ -15,6 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.networks.kernels.weight_gradient import suits_products, weight_gradient
+from foveal.networks.precision import check_dtype
 
 _FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
 
@@ -51,7 +52,11 @@ def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *
 
     Returns:
         (B, C', H', W') in ``dtype``, in ``channels_last`` layout where the weights are.
+
+    Raises:
+        FovealError: convolutions can't run in ``dtype`` here.
     """
+    check_dtype(dtype, image.device)
     parameters = [tensor.to(dtype) for layer in layers for tensor in (layer.weight, layer.bias)]
     geometries = [_Geometry([layer.stride] * 2, [layer.padding] * 2, layer.relu) for layer in layers]
     return _Convolutions.apply(geometries, own_gradient, image, *parameters)  # type: ignore[no-untyped-call]

@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from foveal.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.skills.real.frame import TaskFrame
 from foveal.skills.real.limits import Limits, limited, turning_back
@@ -27,7 +28,7 @@ _TURNED = np.radians(10.0)  # radians off the orientation that is held, the same
 
 
 @dataclass(frozen=True)
-class RunSettings:
+class RunSettings(Bounded, section="arm"):
     """How a policy is run.
 
     Attributes:
@@ -41,15 +42,11 @@ class RunSettings:
         FovealError: no steps.
     """
 
-    steps: int = 600
+    steps: Annotated[int, at_least(1)] = 600
     dry_run: bool = False
     bare_flange: bool = False
     limits: Limits = field(default_factory=Limits)
     frame: TaskFrame = field(default_factory=TaskFrame)
-
-    def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise FovealError(f"steps is {self.steps}; a run takes at least one")
 
 
 class Step(NamedTuple):
