@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import signal
+import threading
 import time
 import warnings
 from pathlib import Path
@@ -252,6 +253,27 @@ def test_a_process_draws_the_same_blocks_in_order() -> None:
         block = ahead.take()
         assert np.array_equal(block.pixels, here.block(number).pixels)
         assert ahead.next == number + 1
+    ahead.close()
+
+
+def test_a_process_that_is_stopped_now_and_then_sends_every_byte_once() -> None:
+    """As Ctrl-Z and ``fg`` do, in the middle of a block that the pipe does not hold."""
+    ahead, here = Ahead("generated", 100, 5, first=0), open_source("generated", 100, 5)
+    ended = threading.Event()
+
+    def interrupt() -> None:
+        while not ended.wait(0.01):
+            ahead._process.send_signal(signal.SIGSTOP)
+            ahead._process.send_signal(signal.SIGCONT)
+
+    interrupting = threading.Thread(target=interrupt)
+    interrupting.start()
+    try:
+        blocks = [(time.sleep(0.02), ahead.take())[1] for _ in range(8)]
+    finally:
+        ended.set()
+        interrupting.join()
+    assert np.array_equal(blocks[-1].pixels, here.block(7).pixels)
     ahead.close()
 
 

@@ -14,7 +14,6 @@ import sys
 from collections import deque
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any, BinaryIO
 
 from foveal.errors import FovealError
 from foveal.pictures.block import Block
@@ -31,28 +30,30 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches everybody, and training ends in order
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)  # an update that runs on all cores comes first
-    out = sys.stdout.buffer
+    out = sys.stdout.fileno()
     with suppress(BrokenPipeError):
         try:
             _write_blocks(out, **json.loads(sys.argv[1]))
         except FovealError as error:
-            out.write(FAILURE + str(error).encode())
-            out.flush()
+            _write(out, FAILURE + str(error).encode())
     os._exit(0)  # at once, whatever the threads are at
 
 
-def _write_blocks(out: BinaryIO, *, name: str, side: int, seed: int, first: int, threads: int) -> None:
+def _write_blocks(out: int, *, name: str, side: int, seed: int, first: int, threads: int) -> None:
     source = open_source(name, side, seed)
     ahead: deque[Future[Block]] = deque()
     pool = ThreadPoolExecutor(threads)  # decoding and NumPy's large operations run without Python's lock
     for number in itertools.count(first):
         ahead.append(pool.submit(source.block, number))
         if len(ahead) == threads:
-            _write(out, ahead.popleft().result())
+            block = ahead.popleft().result()
+            _write(out, PICTURES)
+            _write(out, block.pixels.data)
+            _write(out, block.aspects.data)
 
 
-def _write(out: Any, block: Block) -> None:
-    out.write(PICTURES)
-    out.write(block.pixels.data)
-    out.write(block.aspects.data)
-    out.flush()
+def _write(out: int, content: bytes | memoryview) -> None:
+    """All of it, without Python's buffer, which writes some bytes twice when the process is stopped and goes on."""
+    rest = memoryview(content).cast("B")
+    while rest:
+        rest = rest[os.write(out, rest) :]
