@@ -260,7 +260,8 @@ def provenance(source: str | None, items: int | None, benchmark_items: int | Non
     """Where colours or videos come from, as tables and pages say it.
 
     Returns:
-        ``"DMC-GB"`` for the whole benchmark's own; ``"20 of 100"`` for so many of its items; ``"generated"``; or nothing.
+        ``"DMC-GB"`` for the whole benchmark's own, ``"20 of 100"`` for so many of its items, ``"generated"``, or
+        nothing.
     """
     if source != "dmc-gb":
         return source or ""

@@ -238,8 +238,8 @@ def _protocol(results: Results) -> str:
         )
     if partial:
         said += (
-            " “20 of 100” and the like say how many of the benchmark's colours or videos were at hand; returns on a part "
-            "of them are not comparable with published ones."
+            " “20 of 100” and the like say how many of the benchmark's colours or videos were at hand; returns on a "
+            "part of them are not comparable with published ones."
         )
     return said
 
