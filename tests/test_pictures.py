@@ -67,7 +67,7 @@ def test_a_crop_is_what_pillow_makes_of_the_box(
     side = 30
     picture = torch.randint(0, 256, (side, side, 3), generator=generator(seed)).to(torch.uint8)
     left, top = across * (1 - width), down * (1 - height)
-    box = tuple(min(side * edge, side) for edge in (left, top, left + width, top + height))
+    box = side * left, side * top, min(side * (left + width), side), min(side * (top + height), side)
     image = Image.fromarray(picture.numpy()).resize((size, size), Image.Resampling.BILINEAR, box=box)
     expected = torch.from_numpy(np.array(image)).permute(2, 0, 1).float()
     boxes = Boxes(*(torch.tensor([value]) for value in (left, top, width, height, flipped)))
@@ -269,11 +269,13 @@ def test_a_process_that_is_stopped_now_and_then_sends_every_byte_once() -> None:
     interrupting = threading.Thread(target=interrupt)
     interrupting.start()
     try:
-        blocks = [(time.sleep(0.02), ahead.take())[1] for _ in range(8)]
+        for _ in range(8):
+            time.sleep(0.02)
+            block = ahead.take()
     finally:
         ended.set()
         interrupting.join()
-    assert np.array_equal(blocks[-1].pixels, here.block(7).pixels)
+    assert np.array_equal(block.pixels, here.block(7).pixels)
     ahead.close()
 
 

@@ -73,7 +73,7 @@ class Ahead:
         self._end()
 
     def _fill(self, array: NDArray[Any]) -> bool:
-        memory = memoryview(array).cast("B")
+        memory = array.data.cast("B")
         return self._stream.readinto(memory) == len(memory)
 
 
