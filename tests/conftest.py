@@ -18,7 +18,7 @@ import torch
 from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("wires")
-from foveal.networks.precision import cpu_convolves_bfloat16
+from foveal.networks.precision import cpu_convolves_bfloat16  # noqa: E402
 from wires import Room  # noqa: E402 - after the line before
 
 torch.set_num_threads(1)

@@ -164,11 +164,11 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_preset(configured: Call
     }
     options = configured("--training.batch-size", "6", "--seed", "9", "--sac.encoder.projection", "5", file=file)
     assert (options.env, options.method, options.seed, options.steps) == (COUNTER, "svea", 9, 77)
-    assert (options.training.batch_size, options.training.n_step, options.training.overlay_count) == (6, 2, 16)
+    assert (options.training.batch_size, options.training.n_step, options.training.overlay_count) == (6, 2, 64)
     encoder = options.sac.encoder
     assert (options.sac.hidden, encoder.filters, encoder.projection, encoder.strides) == (24, 6, 5, (2, 2, 1))
     assert (options.run.evaluate_on, options.run.log_every) == (("train", "video_hard"), 3)
-    assert configured("--method", "none", "--preset", "paper", file=file).training.overlay_count == 2000
+    assert configured("--method", "none", "--preset", "paper", file=file).training.overlay_count == 20_000
 
 
 @pytest.mark.parametrize(

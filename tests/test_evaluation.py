@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -344,9 +345,28 @@ def test_the_bar_shows_name_and_time_left(made: Any, negative: str, capsys: pyte
 def test_notes_say_how_far_the_benchmark_is_there() -> None:
     episodes = (Episode(0, 1, 2.0, 3, False, "exact"),)
     whole = Condition("video_hard", "dmc-gb", "exact", episodes, 100, True)
-    part = Condition("video_hard", "dmc-gb", "exact", episodes, 20, False)
-    assert (whole.note, whole.label) == ("DMC-GB", "video_hard")
-    assert part.label == "video_hard (only 20 items of DMC-GB)"
+    part = Condition("video_hard", "dmc-gb", "exact", episodes, 20, False, 100)
+    assert (whole.note, whole.label, whole.comparable) == ("DMC-GB", "video_hard", True)
+    assert (part.note, part.label, part.comparable) == ("20 of 100", "video_hard (20 of 100)", False)
+    results = Results({}, {"name": "random"}, 1, (whole, replace(part, perturbation="video_easy")))
+    assert "video_easy (20 of 100)" in results.table()
+    told = results.as_dict()["perturbations"]["video_easy"]
+    assert (told["items"], told["benchmark_items"], told["comparable"]) == (20, 100, False)
+    assert Results.from_dict(results.as_dict())["video_easy"].note == "20 of 100"
+    older = replace(part, benchmark_items=None)  # a file of an earlier version
+    assert older.label == "video_hard (20 of DMC-GB's)" and not older.comparable
+
+
+def test_a_part_of_the_benchmarks_videos_is_said_to_be_one(test_data: Path) -> None:
+    folder = test_data / "dmcgb"
+    if not folder.is_dir():
+        pytest.skip("no test data of DMC-GB")
+    options = {"image_size": 36, "quality": "draft", "action_repeat": 250}
+    for name, whole in (("video_easy", 10), ("video_hard", 100)):
+        there = len(list((folder / name).glob("video*.mp4")))
+        condition = random_returns("dmc/walker-stand", name, 1, options=options, data=folder, progress=False)[name]
+        assert (condition.items, condition.benchmark_items) == (there, whole)
+        assert condition.label == (name if there == whole else f"{name} ({there} of {whole})")
 
 
 def test_policies_in_words() -> None:

@@ -236,7 +236,7 @@ def test_a_policy_that_only_acts_makes_no_pictures(method: str, learner: str, mo
         raise AssertionError("pictures were made")
 
     module = importlib.import_module("foveal.augmentations.overlay")  # the package's name means the function
-    monkeypatch.setattr(module, "pictures", refuse)
+    monkeypatch.setattr(module, "PictureBank", refuse)
     agent = agent_of(method, learner)
     agent.predict(observed(agent))
 
@@ -413,8 +413,7 @@ def test_svea_weighs_clean_and_overlaid_observations_against_the_same_target(cle
 
 
 def half_covered(bench: Bench, image: Tensor, generator: torch.Generator) -> Tensor:
-    bank = bench.method.augment.build().bank
-    chosen = bank.pictures[torch.randint(len(bank), (len(image),), generator=generator)].float()
+    chosen = bench.method.augment.build().bank.sample(len(image), generator)
     return 0.5 * image + 0.5 * chosen.repeat(1, 3, 1, 1)
 
 

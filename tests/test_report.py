@@ -30,7 +30,7 @@ from foveal.report.attention import _Thinned
 from foveal.report.demo import duration
 from foveal.report.explain import explain_page
 from foveal.report.panels import episodes
-from foveal.results import Condition, Episode, Results, machine, versions
+from foveal.results import Condition, Episode, Results, machine, provenance, versions
 from foveal.statistics import summary
 
 SIDE = 32
@@ -344,7 +344,8 @@ def an_attention(perturbation: str, source: str | None) -> Attention:
         for step in range(0, 30, 3)
     )
     episode = Episode(0, 42, 15.0, 30, False, "draft")
-    return Attention("dmc/room-sit", perturbation, source, episode, np.full(30, 0.5), moments, "guided_backprop", 0.95)
+    told = "dmc/room-sit", perturbation, source, episode, np.full(30, 0.5), moments, "guided_backprop", 0.95
+    return Attention(*told, note=provenance(source, 100, 100, True))
 
 
 def some_results(policy: dict[str, Any], means: dict[str, float], source: str = "generated") -> Results:
@@ -450,6 +451,21 @@ def test_a_demo_without_baseline_and_with_the_benchmarks_own_data(tmp_path: Path
     assert "plain SAC" not in text
     assert ">DMC-GB</span>" in text
     assert "not comparable" not in text
+
+
+def test_a_demo_on_a_part_of_the_benchmark_says_so_at_every_number(tmp_path: Path) -> None:
+    whole = some_results(SGQN, {"train": 1.0, "video_hard": 1.0}, "dmc-gb")
+    part = replace(whole.conditions[1], items=20, benchmark_items=100, complete=False)
+    results = replace(whole, conditions=(whole.conditions[0], part))
+    attentions = [replace(an_attention("video_hard", "dmc-gb"), note=part.note)]
+    path = a_demo(tmp_path, baseline=None, random=results, results=results, attentions=attentions)
+    text = " ".join("".join(Reader(path.read_text(encoding="utf-8")).text).split())
+    assert len(re.findall(r"video_hard ?20 of 100", text)) == 3  # return table, precision table and pictures
+    assert "returns on a part of them are not comparable with published ones" in text
+    assert ">DMC-GB</span>" not in path.read_text(encoding="utf-8")
+    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert told["results"]["perturbations"]["video_hard"]["comparable"] is False
+    assert told["attention"][0]["note"] == "20 of 100"
 
 
 def test_a_demo_never_mixes_environments(tmp_path: Path) -> None:

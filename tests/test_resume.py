@@ -184,9 +184,9 @@ def test_several_environments_and_a_memory_that_is_full(vector: bool, tmp_path: 
 
 def test_pictures_that_training_replaces_are_the_same_again(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
-    for index in range(6):
-        Image.new("RGB", (40, 40), (40 * index, 255 - 40 * index, 90)).save(tmp_path / "photos" / f"{index}.png")
-    pictures = {"overlays": str(tmp_path / "photos"), "overlay_count": 4, "overlay_refresh": 4.0}
+    for index in range(200):
+        Image.new("RGB", (9, 9), (index, 255 - index, 90)).save(tmp_path / "photos" / f"{index}.png")
+    pictures = {"overlays": str(tmp_path / "photos"), "overlay_count": 90, "overlay_refresh": 16.0}
     settings: dict[str, Any] = {"training": pictures}
     small_agent(SavedCounter, **settings).learn(40, run=tmp_path / "whole", checkpoint_every=5, progress=False)
     resumed(stopped(tmp_path / "run", 24, **settings))

@@ -463,9 +463,8 @@ def plain_decoder(decoder: Any, latent: Tensor, action: Tensor) -> Tensor:
 
 def plain_overlay(here: Case, image: Tensor, generator: torch.Generator) -> Tensor:
     """Half the observation, half one picture a sample, the same on its three frames."""
-    bank: Any = here.method.augment.build()
-    pictures = bank.bank.pictures
-    chosen = pictures[torch.randint(len(pictures), (len(image),), generator=generator)].float()
+    augmentation: Any = here.method.augment.build()
+    chosen = augmentation.bank.sample(len(image), generator)
     return 0.5 * image + 0.5 * chosen.repeat(1, image.shape[1] // 3, 1, 1)
 
 

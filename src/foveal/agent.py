@@ -105,7 +105,13 @@ class Agent:
         training = self.config.training
         size = self.config.environment.image_size
         return AugmentationOptions(
-            size, training.overlays, training.overlay_count, training.overlay_refresh, self.config.seed, self.device
+            size,
+            training.overlays,
+            training.overlay_count,
+            training.overlay_refresh,
+            self.config.seed,
+            self.device,
+            training.overlay_detail,
         )
 
     # --- what it is -----------------------------------------------------------------------------------------------

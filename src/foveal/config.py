@@ -59,8 +59,11 @@ class TrainingConfig(Bounded, section="training"):
         processes: step every environment in a process of its own, while updates run. Actions are then chosen before the
             updates that their step earns, not after, and a resumed run begins new episodes.
         overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
-        overlay_count: how many of them are kept in memory.
-        overlay_refresh: how many of those others of the folder replace, per update; generated ones stay.
+        overlay_count: how many of them are kept in memory; every sample is a new random crop of one. At 84 pixels,
+            20,000 take 0.9 GiB.
+        overlay_refresh: how many more are drawn per update: first until so many are kept, then to replace the oldest.
+        overlay_detail: side of the kept pictures over the image's, at least 1: crops of less than 1 / detail**2 of a
+            picture are blurrier than those of the file.
         precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
         device: "auto", "cpu", "cuda".
         replay_device: where frames are stored: "auto" (the device that trains, if they fit), "cpu" or "cuda".
@@ -77,8 +80,9 @@ class TrainingConfig(Bounded, section="training"):
     environments: Annotated[int, at_least(1)] = 1
     processes: bool = False
     overlays: Annotated[str, Anything("a folder of the user's, which is looked for when training begins")] = "generated"
-    overlay_count: Annotated[int, at_least(1)] = 2000
-    overlay_refresh: Annotated[float, at_least(0)] = 0.1
+    overlay_count: Annotated[int, at_least(1)] = 20_000
+    overlay_refresh: Annotated[float, at_least(0)] = 0.5
+    overlay_detail: Annotated[float, at_least(1)] = 1.5
     precision: Annotated[str, one_of(*PRECISIONS)] = "auto"
     device: Annotated[str, DEVICE] = "auto"
     replay_device: Annotated[str, one_of(*REPLAY_DEVICES)] = "auto"

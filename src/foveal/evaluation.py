@@ -274,6 +274,7 @@ def _condition(env: PixelEnv, act: Act, seed: int, perturbation: str, episodes: 
         episodes=tuple(done),
         items=info.perturbation_items,
         complete=info.perturbation_complete,
+        benchmark_items=info.perturbation_benchmark_items,
     )
 
 

@@ -29,7 +29,8 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
             "replay_capacity": 2000,
             "initial_random_steps": 40,
             "catch_up_updates": 4,
-            "overlay_count": 16,
+            "overlay_count": 64,
+            "overlay_refresh": 0.0,
         },
     },
 }

@@ -76,6 +76,7 @@ class Condition:
         quality: render quality.
         items: colours or videos that were at hand; None where there are none to count.
         complete: whether these are all that the benchmark has; None where there is no benchmark to compare with.
+        benchmark_items: how many the benchmark has.
     """
 
     perturbation: str
@@ -84,18 +85,22 @@ class Condition:
     episodes: tuple[Episode, ...]
     items: int | None = None
     complete: bool | None = None
+    benchmark_items: int | None = None
 
     @property
     def note(self) -> str:
-        """What a reader must know to compare: ``"generated"``, ``"20 items of DMC-GB"``, ``"DMC-GB"`` or nothing."""
-        if self.source == "dmc-gb":
-            return f"only {self.items} items of DMC-GB" if self.complete is False else "DMC-GB"
-        return self.source or ""
+        """What a reader must know to compare: see ``provenance``."""
+        return provenance(self.source, self.items, self.benchmark_items, self.complete)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published numbers may stand beside this one: the whole benchmark's own colours or videos."""
+        return self.note in ("", "DMC-GB")
 
     @property
     def label(self) -> str:
         """The name, with a mark where the perturbation is not the whole benchmark's own."""
-        return self.perturbation if self.note in ("", "DMC-GB") else f"{self.perturbation} ({self.note})"
+        return self.perturbation if self.comparable else f"{self.perturbation} ({self.note})"
 
     @property
     def returns(self) -> NDArray[np.float64]:
@@ -113,7 +118,9 @@ class Condition:
             "source": self.source,
             "quality": self.quality,
             "items": self.items,
+            "benchmark_items": self.benchmark_items,
             "complete": self.complete,
+            "comparable": self.comparable,
             "summary": dict(self.summary),
             "episodes": [episode.as_dict() for episode in self.episodes],
         }
@@ -122,7 +129,8 @@ class Condition:
     def from_dict(cls, perturbation: str, state: Mapping[str, Any]) -> Condition:
         """The inverse of ``as_dict``; the summary is computed again."""
         episodes = tuple(Episode.from_dict(episode) for episode in state["episodes"])
-        return cls(perturbation, state["source"], state["quality"], episodes, state.get("items"), state.get("complete"))
+        known = {name: state.get(name) for name in ("items", "complete", "benchmark_items")}
+        return cls(perturbation, state["source"], state["quality"], episodes, **known)
 
 
 @dataclass(frozen=True)
@@ -246,6 +254,20 @@ class Results:
             return cls.from_dict(state)
         except FovealError as error:
             raise FovealError(f"{path}: {error}") from error
+
+
+def provenance(source: str | None, items: int | None, benchmark_items: int | None, complete: bool | None) -> str:
+    """Where colours or videos come from, as tables and pages say it.
+
+    Returns:
+        ``"DMC-GB"`` for the whole benchmark's own, ``"20 of 100"`` for so many of its items, ``"generated"``, or
+        nothing.
+    """
+    if source != "dmc-gb":
+        return source or ""
+    if complete is False:
+        return f"{items} of {benchmark_items}" if benchmark_items else f"{items} of DMC-GB's"
+    return "DMC-GB"
 
 
 def describe_policy(policy: Mapping[str, Any]) -> str:

@@ -180,8 +180,9 @@ class Trainer:
             self.close()
 
     def close(self) -> None:
-        """Let go of the environments and the log."""
+        """Let go of the environments, the log, and what the method needs for training alone."""
         self.collector.close()
+        self.agent.method.close()
         if self.folder is not None:
             self.folder.close()
 

@@ -6,11 +6,11 @@ Weak ones keep the task's geometry nearly as it was (``random_shift``, ``random_
 
 from __future__ import annotations
 
+from foveal.augmentations.bank import PictureBank, pictures
 from foveal.augmentations.base import AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.augmentations.convolution import random_conv
 from foveal.augmentations.crop import center_crop, random_crop
 from foveal.augmentations.overlay import overlay
-from foveal.augmentations.pictures import PictureBank, pictures
 from foveal.augmentations.shift import random_shift
 
 __all__ = [

@@ -34,10 +34,11 @@ class AugmentationOptions:
     Attributes:
         image_size: side in pixels of the images that it will be called on.
         pictures: where overlay pictures come from: ``"generated"`` or a folder of photographs.
-        picture_count: how many pictures are kept in memory.
-        refresh: how many of them others of the same folder replace, per update.
+        picture_count: how many pictures are kept in memory, of which samples are crops.
+        refresh: how many more are drawn per update, until there are that many, and then replace the oldest.
         seed: of everything drawn while building. Draws of each call come from that call's generator.
         device: where the images will be.
+        detail: side of the kept pictures over ``image_size``.
     """
 
     image_size: int = 84
@@ -46,6 +47,7 @@ class AugmentationOptions:
     refresh: float = 0.0
     seed: int = 0
     device: torch.device | str = "cpu"
+    detail: float = 1.5
 
 
 class Augmentation(Protocol):

@@ -5,12 +5,13 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from foveal.augmentations.bank import PictureBank
 from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
-from foveal.augmentations.pictures import GENERATED, PictureBank, pictures
 from foveal.errors import FovealError
+from foveal.pictures import BLOCK
 
-AT_ONCE = 16
-"""Pictures that a bank replaces together."""
+AT_FIRST = 512
+"""Pictures that training begins with: a few seconds of drawing, while the first experience is gathered."""
 
 
 def overlay(
@@ -37,7 +38,8 @@ def overlay(
     if not 0.0 <= alpha <= 1.0:
         raise FovealError(f"alpha is the picture's weight and must lie in [0, 1], got {alpha}")
     stack = frames(images)  # (B, F, 3, H, W)
-    drawn = _draw(pictures, len(images), generator)
+    dtype = torch.bfloat16 if images.dtype == torch.bfloat16 else torch.float32
+    drawn = pictures if isinstance(pictures, Tensor) else _crops(pictures, len(images), generator, dtype)
     if drawn.shape != (len(images), 3, *images.shape[2:]):
         raise FovealError(
             f"pictures of shape {tuple(drawn.shape)} cannot be laid over images of shape {tuple(images.shape)}; "
@@ -46,24 +48,24 @@ def overlay(
     if drawn.device != images.device:
         raise FovealError(f"the pictures are on {drawn.device} and the images on {images.device}; move one of them")
     # Both pixel by pixel in memory, as convolutions like it; mixing layouts costs several times the arithmetic.
-    dtype = torch.bfloat16 if images.dtype == torch.bfloat16 else torch.float32
     pixels = images.to(dtype, memory_format=torch.channels_last)
     cover = drawn.to(dtype, memory_format=torch.channels_last)
     covers = torch.cat([cover] * stack.shape[1], dim=1)
     return torch.lerp(pixels, covers, alpha)
 
 
-def _draw(pictures: PictureBank | Tensor, count: int, generator: torch.Generator | None) -> Tensor:
-    if isinstance(pictures, Tensor):
-        return pictures
+def _crops(bank: PictureBank, count: int, generator: torch.Generator | None, dtype: torch.dtype) -> Tensor:
     if generator is None:
         raise FovealError("overlay() draws from a bank of pictures with a generator; pass one, or pass the pictures")
-    return pictures.sample(count, generator)
+    return bank.sample(count, generator, dtype)
 
 
 @AUGMENTATIONS.register("overlay")
 class Overlay:
     """``overlay`` with a bank of its own, under the name ``"overlay"``.
+
+    Training begins with a few pictures and others join them, then replace the oldest. How many have come is a function
+    of the number of the update alone, so a resumed run holds the same ones.
 
     Attributes:
         bank: the pictures.
@@ -73,17 +75,26 @@ class Overlay:
     alpha = 0.5
 
     def __init__(self, options: AugmentationOptions) -> None:
-        self.bank = pictures(options.pictures, options.image_size, options.picture_count, options.seed, options.device)
+        self.bank = PictureBank(
+            options.pictures,
+            options.image_size,
+            options.picture_count,
+            options.detail,
+            options.seed,
+            options.device,
+        )
         self.source: str | None = self.bank.source
-        self._refresh = 0.0 if options.pictures == GENERATED else options.refresh
+        self._refresh = options.refresh
+        self._begin = min(AT_FIRST, options.picture_count)
+        self.bank.prepare(self._begin)
 
     def refresh(self, update: int) -> None:
-        """Replace pictures of a folder by its others as training goes on, a few at once.
+        """Hold the pictures of this update; those that are not drawn yet are waited for."""
+        self.bank.hold(self._begin + int(self._refresh * update) // BLOCK * BLOCK)
 
-        Which pictures are held depends on the number of the update alone, so a resumed run holds the same ones.
-        """
-        fresh = int(self._refresh * update) // AT_ONCE * AT_ONCE
-        self.bank.hold(len(self.bank) + fresh)
+    def close(self) -> None:
+        """End the process that draws pictures; it starts again when it is needed."""
+        self.bank.close()
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return overlay(images, self.bank, generator, self.alpha)

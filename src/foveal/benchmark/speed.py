@@ -196,7 +196,7 @@ def _measure(report: SpeedReport, name: str) -> None:
     options = report.options
     subject = Subject(options.env, name, options.preset, options.settings)
     reference = _reference(subject) if options.reference and name in REFERENCED else None
-    contestants = [subject] if reference is None else [subject, reference]
+    contestants: list[Subject | Reference] = [subject] if reference is None else [subject, reference]
     for contestant in contestants:
         for _ in range(UNTIMED):  # an updater that records its updates has done so by then
             contestant.block()

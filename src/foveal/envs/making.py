@@ -168,6 +168,7 @@ def _assemble(
         perturbation=perturbation,
         perturbation_source=change.source if change else None,
         perturbation_items=change.items if change else None,
+        perturbation_benchmark_items=change.benchmark_items if change else None,
         perturbation_complete=change.complete if change else None,
         max_agent_steps=longest,
         camera=options.camera,

@@ -32,7 +32,8 @@ class EnvInfo:
         perturbation: name of the visual change, or None.
         perturbation_source: ``"dmc-gb"`` (the benchmark's files), ``"generated"``, or None.
         perturbation_items: colours or videos at hand, or None.
-        perturbation_complete: whether these are all that the benchmark has (None without a perturbation of DMC-GB's).
+        perturbation_benchmark_items: how many the benchmark has (None without a perturbation of DMC-GB's).
+        perturbation_complete: whether all of them are at hand.
         max_agent_steps: agent steps after which an episode is truncated, or None where nobody knows.
         camera: index of the camera.
     """
@@ -45,6 +46,7 @@ class EnvInfo:
     perturbation: str | None = None
     perturbation_source: str | None = None
     perturbation_items: int | None = None
+    perturbation_benchmark_items: int | None = None
     perturbation_complete: bool | None = None
     max_agent_steps: int | None = None
     camera: int = 0

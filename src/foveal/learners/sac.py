@@ -248,8 +248,8 @@ class SAC(Learner):
 def squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
     """Log density of tanh(raw), raw = mean + exp(log_std) * noise (Haarnoja et al. 2018, appendix C); (B, A) -> (B,).
 
-    log(1 - tanh(x)^2) is written as 2 (log 2 - x - softplus(-2x)), which stays exact where tanh saturates. DMC-GB's code
-    adds 1e-6 before it takes the logarithm, so the densities of saturated actions are others there.
+    log(1 - tanh(x)^2) is written as 2 (log 2 - x - softplus(-2x)), which stays exact where tanh saturates. DMC-GB's
+    code adds 1e-6 before it takes the logarithm, so the densities of saturated actions are others there.
     """
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
     squash = 2 * (math.log(2) - raw - F.softplus(-2 * raw))

@@ -118,6 +118,11 @@ class Method(nn.Module):
         if self.augment is not None:
             self.augment.build()
 
+    def close(self) -> None:
+        """Called when training ends: let go of what only training needs, until it goes on."""
+        if self.augment is not None:
+            self.augment.close()
+
     def begin_update(self, number: int) -> None:
         """Called before each update with its number, from 0."""
         if self.augment is not None:
@@ -183,6 +188,12 @@ class StrongAugmentation:
         refresh = getattr(self.build(), "refresh", None)
         if refresh is not None:
             refresh(number)
+
+    def close(self) -> None:
+        """Tell an augmentation that has processes or files of its own: one with a method ``close``."""
+        close = getattr(self._built, "close", None)
+        if close is not None:
+            close()
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, C, H, W) in [0, 255] -> the same, changed."""

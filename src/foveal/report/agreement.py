@@ -77,7 +77,7 @@ def comparison_table(episodes: Sequence[Sequence[Attention]]) -> Html:
 def _episode_name(attention: Attention) -> list[Child]:
     if attention.wording is GAME:
         return ["correlation"]
-    return [element("code", attention.perturbation), " ", mark(attention.source)]
+    return [element("code", attention.perturbation), " ", mark(attention.note)]
 
 
 def _correlation(one: Attention, other: Attention) -> Child:

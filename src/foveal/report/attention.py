@@ -17,7 +17,7 @@ from foveal.envs import PixelEnv
 from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, TRAIN, EnvLike, Plan, Policy, plan_for, rollout
 from foveal.report.pictures import Picture
-from foveal.results import Episode
+from foveal.results import Episode, provenance
 from foveal.saliency import CHANNELS, SALIENCY, SaliencyMap, ScalarFunction, quantile_mask
 
 DEFAULT_QUANTILE = 0.95
@@ -98,6 +98,7 @@ class Attention:
         saliency, quantile: how maps and masks were made; None where there are no masks.
         brightest: strength that gets the brightest colour in all pictures; None if each has its own.
         wording: what the numbers are called.
+        note: where colours or videos come from, as ``foveal.results.provenance`` says it.
     """
 
     environment: str
@@ -110,6 +111,7 @@ class Attention:
     quantile: float | None
     brightest: float | None = None
     wording: Wording = CRITIC
+    note: str = ""
 
     @property
     def precision(self) -> float | None:
@@ -143,6 +145,7 @@ class Attention:
         return {
             "perturbation": self.perturbation,
             "source": self.source,
+            "note": self.note,
             "saliency": self.saliency,
             "quantile": self.quantile,
             "mask_precision": self.precision,
@@ -248,6 +251,12 @@ class _Watcher:
                 environment=info.id,
                 perturbation=perturbation,
                 source=info.perturbation_source,
+                note=provenance(
+                    info.perturbation_source,
+                    info.perturbation_items,
+                    info.perturbation_benchmark_items,
+                    info.perturbation_complete,
+                ),
                 episode=episode,
                 rewards=np.array(rewards),
                 moments=tuple(self._see(shown, saliency)),

@@ -223,7 +223,8 @@ def _figures(results: Results, random: Results, training: Training, attentions: 
 
 
 def _protocol(results: Results) -> str:
-    generated = [c.perturbation for c in results.conditions if c.source == "generated"]
+    generated = any(c.source == "generated" for c in results.conditions)
+    partial = any(c.source == "dmc-gb" and not c.comparable for c in results.conditions)
     count = results.conditions[0].summary["n"]
     said = (
         f"Each number is the mean return of {count} episodes of the deterministic policy on seeds unseen in training, "
@@ -235,12 +236,17 @@ def _protocol(results: Results) -> str:
             " Colours and videos marked “generated” are foveal's own imitation of the DMControl Generalization "
             "Benchmark, and returns on them are not comparable with published ones."
         )
+    if partial:
+        said += (
+            " “20 of 100” and the like say how many of the benchmark's colours or videos were at hand; returns on a "
+            "part of them are not comparable with published ones."
+        )
     return said
 
 
 def _return_table(rows: Sequence[_Row]) -> Html:
     conditions = rows[0].results.conditions
-    head: list[Child] = ["mean return", *([element("code", c.perturbation), mark(c.source)] for c in conditions)]
+    head: list[Child] = ["mean return", *([element("code", c.perturbation), mark(c.note)] for c in conditions)]
     body = [[_policy_cell(row), *(_return_cell(row.condition(c.perturbation), c) for c in conditions)] for row in rows]
     qualities = sorted({c.quality for row in rows for c in row.results.conditions if c.quality})
     caption = f"Mean return, 95 % interval below it. Rendering: {', '.join(qualities)}."
@@ -257,9 +263,9 @@ def _return_cell(condition: Condition | None, asked: Condition) -> Child:
     if condition is None:
         return "not measured"
     told = condition.summary
-    differs = condition.source != asked.source
+    differs = condition.note != asked.note
     interval = f"{told['low']:.0f} to {told['high']:.0f}"
-    return [f"{told['mean']:.0f}", element("small", interval), mark(condition.source) if differs else None]
+    return [f"{told['mean']:.0f}", element("small", interval), mark(condition.note) if differs else None]
 
 
 def _return_chart(rows: Sequence[_Row]) -> Html:

@@ -84,7 +84,7 @@ def attention_panel(episode: Episode, stills: int, identifier: str) -> Html:
         element(
             "header",
             element("h3", element("code", first.environment if first.wording is GAME else first.perturbation)),
-            mark(first.source),
+            mark(first.note),
             element("p", _told(episode), class_="quiet"),
         ),
         strip(episode, min(stills, MOST_STILLS)),
@@ -93,11 +93,9 @@ def attention_panel(episode: Episode, stills: int, identifier: str) -> Html:
     )
 
 
-def mark(source: str | None) -> Html | None:
-    """A visible label that tells generated perturbations from the benchmark's own."""
-    if source is None:
-        return None
-    return element("span", {"dmc-gb": "DMC-GB", "generated": "generated"}.get(source, source), class_="note")
+def mark(note: str) -> Html | None:
+    """A visible label that tells the whole benchmark's own perturbations from a part of them and generated ones."""
+    return element("span", note, class_="note") if note else None
 
 
 def strip(episode: Episode, count: int) -> Html:
@@ -195,7 +193,7 @@ def precision_table(attentions: Sequence[Attention]) -> Html:
     head = ["", "return", "mask on the agent", "agent's share of the picture", "ratio"]
     rows: list[list[Child]] = [
         [
-            [element("code", a.perturbation), " ", mark(a.source)],
+            [element("code", a.perturbation), " ", mark(a.note)],
             f"{a.episode.total:.1f}",
             percent(a.precision),
             percent(a.share),

@@ -22,11 +22,13 @@ class Perturbation(ABC):
     Attributes:
         source: ``"dmc-gb"`` for the benchmark's own files, ``"generated"`` for imitations of them, else None.
         items: how many colours or videos there are to choose from, or None.
-        complete: whether these are as many as the benchmark has, or None.
+        benchmark_items: how many the benchmark has, or None.
+        complete: whether there are as many to choose from, or None.
     """
 
     source: str | None = None
     items: int | None = None
+    benchmark_items: int | None = None
     complete: bool | None = None
 
     def __init__(self, data: Path | None = None) -> None:

@@ -33,7 +33,7 @@ class ColorPerturbation(Perturbation):
         super().__init__(data)
         self.palette = generated_colors(self.spread) if data is None else read_colors(data / f"{self.name}.pt")
         self.source = "generated" if data is None else "dmc-gb"
-        self.items = len(self.palette)
+        self.items, self.benchmark_items = len(self.palette), BENCHMARK_COLORS
         self.complete = len(self.palette) >= BENCHMARK_COLORS
 
     def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

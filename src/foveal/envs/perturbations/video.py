@@ -48,6 +48,7 @@ class VideoPerturbation(Perturbation):
             folder = VideoFolder(data / self.name, size=1)
             folder.check()
             self.source, self.items = "dmc-gb", len(folder)
+        self.benchmark_items = self.benchmark_videos
         self.complete = self.items >= self.benchmark_videos
 
     def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

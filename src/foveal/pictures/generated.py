@@ -8,41 +8,31 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.augmentations.patterns import FAMILIES, Floats, noise, normal, uniform
-
-BLOCK = 64  # pictures that are made together
+from foveal.pictures.block import BLOCK, Block, empty_block
+from foveal.pictures.patterns import FAMILIES, Floats, noise, normal, uniform
 
 
 class GeneratedPictures:
-    """Random compositions of the families in ``patterns``, with random light, contrast and sharpness.
+    """Random compositions of the families in ``patterns``, with random light, contrast and sharpness; all are square.
 
     Args:
-        size: side of the pictures in pixels.
-        seed: picture ``i`` depends on the seed, the size and ``i`` alone.
+        side: of the pictures in pixels.
+        seed: a block depends on the seed, the side and its number alone.
     """
 
     name = "generated"
+    different: int | None = None
 
-    def __init__(self, size: int, seed: int) -> None:
-        self.size = size
+    def __init__(self, side: int, seed: int) -> None:
+        self.side = side
         self.seed = seed
-        self._latest: tuple[int, NDArray[np.uint8]] | None = None
 
-    def draw(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pictures of these indices: (n, 3, size, size)."""
-        pictures = np.empty((len(indices), 3, self.size, self.size), np.uint8)
-        blocks = indices // BLOCK
-        for block in np.unique(blocks).tolist():
-            mine = blocks == block
-            pictures[mine] = self._block(block)[indices[mine] % BLOCK]
-        return pictures
-
-    def _block(self, block: int) -> NDArray[np.uint8]:
-        """The latest block is kept: a bank that replaces pictures one by one asks for it again and again."""
-        if self._latest is None or self._latest[0] != block:
-            rng = np.random.default_rng([self.seed, block])
-            self._latest = block, _develop(rng, _compose(rng, BLOCK, self.size))
-        return self._latest[1]
+    def block(self, number: int) -> Block:
+        """Pictures ``BLOCK * number`` and on."""
+        rng = np.random.default_rng([self.seed, number])
+        block = empty_block(self.side)
+        block.pixels[:] = _develop(rng, _compose(rng, BLOCK, self.side)).transpose(0, 2, 1, 3)
+        return block
 
 
 def _layers(rng: np.random.Generator, n: int, size: int) -> Floats:

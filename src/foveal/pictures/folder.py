@@ -1,4 +1,4 @@
-"""Pictures out of a folder of photographs, decoded one by one as they are asked for."""
+"""Pictures out of a folder of photographs, decoded as they are asked for."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveal.errors import FovealError
+from foveal.pictures.block import BLOCK, Block, empty_block
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
 # What Pillow raises on a file that is no image, is cut short, or unpacks to an absurd size.
@@ -20,46 +21,44 @@ MOST_FAILURES = 1000
 
 
 class FolderPictures:
-    """Random crops of the images in a folder, in an order shuffled by the seed.
+    """The images in a folder, each whole and once before any comes again, in an order shuffled by the seed.
 
-    Only names are read up front, so a folder of millions of files costs seconds and no decoding. Each picture is a
-    window of 8 to 100 % of the image's area with an aspect of 3/4 to 4/3, resized to a square and mirrored half of
-    the time: what DMC-GB does to Places365 for its overlays.
+    Only names are read up front, so a folder of millions of files costs seconds and no decoding. Pictures are reduced
+    with a Lanczos filter: of the usual ones it leaves a crop that is resized once more closest to a crop of the file.
 
     Args:
         folder: searched at any depth for jpg, jpeg, png, webp and bmp files; hidden files are left out.
-        size: side of the pictures in pixels.
-        seed: of the order and the crops.
+        side: of the pictures in pixels. Images that are not square are squeezed, and their aspect is kept beside them.
+        seed: of the order.
 
     Raises:
         FovealError: the folder is missing or holds no such file; when drawing, that nothing can be decoded.
     """
 
-    def __init__(self, folder: Path, size: int, seed: int) -> None:
+    def __init__(self, folder: Path, side: int, seed: int) -> None:
         self.name = str(folder)
         self.folder = folder
-        self.size = size
-        self.seed = seed
+        self.side = side
         self.files = _image_files(folder)
+        self.different: int | None = len(self.files)
         self.order = np.random.default_rng(seed).permutation(len(self.files))
         self._unreadable: set[int] = set()
 
-    def draw(self, indices: NDArray[np.int64]) -> NDArray[np.uint8]:
-        """The pictures of these indices: (n, 3, size, size)."""
-        pictures = np.empty((len(indices), 3, self.size, self.size), np.uint8)
-        for row, index in enumerate(indices.tolist()):
-            pictures[row] = self._picture(index)
-        return pictures
+    def block(self, number: int) -> Block:
+        """Pictures ``BLOCK * number`` and on."""
+        block = empty_block(self.side)
+        for row in range(BLOCK):
+            block.pixels[row], block.aspects[row] = self._picture(BLOCK * number + row)
+        return block
 
-    def _picture(self, index: int) -> NDArray[np.uint8]:
+    def _picture(self, index: int) -> tuple[NDArray[np.uint8], float]:
         """Picture ``index``: of file ``index`` in the shuffled order, or of the next one that can be decoded."""
-        rng = np.random.default_rng([self.seed, index])
         for attempt in range(min(len(self.files), MOST_FAILURES)):
             file = int(self.order[(index + attempt) % len(self.files)])
             if file in self._unreadable:
                 continue
             try:
-                return _random_window(self.folder / self.files[file], self.size, rng)
+                return _reduced(self.folder / self.files[file], self.side)
             except UNREADABLE as error:
                 self._skip(file, error)
         raise FovealError(
@@ -97,22 +96,10 @@ def _image_files(folder: Path) -> list[str]:
     return files
 
 
-def _random_window(path: Path, size: int, rng: np.random.Generator) -> NDArray[np.uint8]:
-    """(3, size, size) out of one image file."""
+def _reduced(path: Path, side: int) -> tuple[NDArray[np.uint8], float]:
+    """One image file as (side, 3, side), and its aspect."""
     with Image.open(path) as image:
-        image.draft("RGB", (4 * size, 4 * size))  # lets the decoder of large JPEGs work at a fraction of their size
-        box = _random_box(image.width, image.height, rng)
-        window = image.convert("RGB").resize((size, size), Image.Resampling.BILINEAR, box=box)
-    pixels = np.asarray(window).transpose(2, 0, 1)  # (3, size, size)
-    return pixels[:, :, ::-1] if rng.random() < 0.5 else pixels
-
-
-def _random_box(width: int, height: int, rng: np.random.Generator) -> tuple[float, float, float, float]:
-    """Left, top, right, bottom of a window whose area and aspect are random, clipped to the image."""
-    area = width * height * rng.uniform(0.08, 1.0)
-    aspect = np.exp(rng.uniform(np.log(3 / 4), np.log(4 / 3)))
-    across = float(min(np.sqrt(area * aspect), width))
-    down = float(min(np.sqrt(area / aspect), height))
-    left, top = rng.uniform(0.0, width - across), rng.uniform(0.0, height - down)
-    # Sums of floats may end a hair outside of the image, which Pillow refuses.
-    return left, top, min(left + across, width), min(top + down, height)
+        aspect = image.width / image.height
+        image.draft("RGB", (2 * side, 2 * side))  # lets the decoder of large JPEGs work at a fraction of their size
+        small = image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
+    return np.asarray(small).transpose(0, 2, 1), aspect

@@ -1,0 +1,101 @@
+"""Random resized crops (torchvision's ``RandomResizedCrop`` and flip) of a whole batch at once, as matrix products.
+
+A crop that is resized with a triangle filter is linear in its rows and in its columns. So a crop is two small matrices,
+and a batch of them two batched products: without a loop over samples, and without a value that the host would have to
+know.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+SCALE = (0.08, 1.0)
+RATIO = (3 / 4, 4 / 3)
+TRIES = 10
+
+
+class Boxes(NamedTuple):
+    """Windows of pictures, in shares of their width and height: (n,) each.
+
+    Attributes:
+        left, top, width, height: of the window.
+        flipped: whether it is mirrored, ``bool``.
+    """
+
+    left: Tensor
+    top: Tensor
+    width: Tensor
+    height: Tensor
+    flipped: Tensor
+
+
+def random_boxes(aspects: Tensor, generator: torch.Generator) -> Boxes:
+    """One window for each picture: torchvision's distribution, but for positions that are not rounded to whole pixels.
+
+    The window's area is a share of the picture's that is uniform in ``SCALE``, its aspect log-uniform in ``RATIO``. One
+    that does not fit is drawn again, up to ten times; after that it is the largest one in the middle whose aspect is in
+    the range. Half of the windows are mirrored.
+
+    Args:
+        aspects: (n,) width over height of the pictures.
+        generator: on the same device.
+    """
+    area, shape = torch.rand(2, TRIES, len(aspects), generator=generator, device=aspects.device)
+    area = SCALE[0] + (SCALE[1] - SCALE[0]) * area
+    shape = torch.exp(math.log(RATIO[0]) + math.log(RATIO[1] / RATIO[0]) * shape) / aspects
+    widths, heights = (area * shape).sqrt(), (area / shape).sqrt()  # (tries, n)
+    fits = (widths <= 1) & (heights <= 1)
+    first = fits.byte().argmax(0, keepdim=True)  # the first that fits, or 0 where none does
+    never = ~fits.any(0)
+    width = torch.where(never, (RATIO[1] / aspects).clamp(max=1), widths.gather(0, first)[0])
+    height = torch.where(never, (aspects / RATIO[0]).clamp(max=1), heights.gather(0, first)[0])
+    across, down, mirror = torch.rand(3, len(aspects), generator=generator, device=aspects.device)
+    left = (1 - width) * across.masked_fill(never, 0.5)
+    top = (1 - height) * down.masked_fill(never, 0.5)
+    return Boxes(left, top, width, height, mirror < 0.5)
+
+
+def resized(pictures: Tensor, boxes: Boxes, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
+    """The windows at ``size`` pixels, as Pillow resizes a box: a triangle filter that widens as it reduces.
+
+    Args:
+        pictures: (n, side, 3, side) of any dtype: row, colour, column.
+        boxes: a window for each.
+        size: side of the result.
+        dtype: of the arithmetic and the result.
+
+    Returns:
+        (n, 3, size, size), in the pictures' range.
+    """
+    side = pictures.shape[1]
+    down = filters(boxes.top, boxes.height, side, size).to(dtype)  # (n, size, side)
+    # A mirrored window is one that runs from its right end to its left.
+    start = torch.where(boxes.flipped, boxes.left + boxes.width, boxes.left)
+    extent = torch.where(boxes.flipped, -boxes.width, boxes.width)
+    across = filters(start, extent, side, size).to(dtype)
+    rows = torch.bmm(down, pictures.to(dtype).flatten(2))  # (n, size, 3 * side)
+    columns = torch.bmm(rows.view(-1, 3 * size, side), across.mT)  # (n, size * 3, size)
+    return columns.view(-1, size, 3, size).transpose(1, 2)
+
+
+def filters(start: Tensor, extent: Tensor, side: int, size: int) -> Tensor:
+    """What each of ``size`` pixels of a window takes from each of ``side`` pixels of the picture along one axis.
+
+    Args:
+        start: (n,) where the window begins, in shares of the picture.
+        extent: (n,) how long it is; negative where it runs backwards.
+
+    Returns:
+        (n, size, side) ``float32``, whose rows sum to 1.
+    """
+    device = start.device
+    radius = (side / size * extent.abs()).clamp(min=1)[:, None]  # of the triangle, in pixels of the picture
+    place = start[:, None] + extent[:, None] * ((torch.arange(size, device=device) + 0.5) / size)
+    pixel = torch.arange(side, device=device) + 0.5
+    distance = (side * place / radius)[:, :, None] - (pixel / radius)[:, None, :]
+    weights = distance.abs_().neg_().add_(1.0).clamp_(min=0.0)
+    return weights.div_(weights.sum(2, keepdim=True))
