@@ -24,7 +24,7 @@ def environment_rates(env: str, image_size: int, budget: float) -> dict[str, flo
         image_size: side of the pictures, in pixels.
         budget: seconds for each quality.
     """
-    return {quality: _environment_rate(env, image_size, quality, budget) for quality in QUALITIES}
+    return {quality: environment_rate(env, image_size, quality, budget) for quality in QUALITIES}
 
 
 def environment_scaling(env: str, image_size: int, budget: float) -> dict[int, float]:
@@ -37,10 +37,19 @@ def environment_scaling(env: str, image_size: int, budget: float) -> dict[int, f
     """
     cores = os.cpu_count() or 1
     counts = [2**power for power in range(cores.bit_length() + 1) if 2**power <= 2 * cores]
-    return {count: _environment_rate(env, image_size, "fast", budget, count) for count in counts}
+    return {count: environment_rate(env, image_size, "fast", budget, count) for count in counts}
 
 
-def _environment_rate(env: str, image_size: int, quality: str, budget: float, processes: int = 0) -> float:
+def environment_rate(env: str, image_size: int, quality: str, budget: float, processes: int = 0) -> float:
+    """Agent steps a second under random actions.
+
+    Args:
+        env: id of the environment.
+        image_size: side of the pictures, in pixels.
+        quality: of rendering.
+        budget: seconds.
+        processes: environments that step together, each in a process of its own; 0 for one in this process.
+    """
     count = max(processes, 1)
     envs = make_vector(env, count, asynchronous=processes > 0, seed=0, image_size=image_size, quality=quality)
     random = np.random.default_rng(0)
