@@ -44,7 +44,7 @@ def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
     Raises:
         FovealError: as for ``Agent``.
     """
-    loop = {"initial_random_steps": RANDOM_STEPS, "catch_up_updates": 0, "replay_capacity": CAPACITY}
-    agent = Agent.from_config(replace(config, training=replace(config.training, **loop)))
+    loop = replace(config.training, initial_random_steps=RANDOM_STEPS, catch_up_updates=0, replay_capacity=CAPACITY)
+    agent = Agent.from_config(replace(config, training=loop))
     size, quality = agent.env_options["image_size"], config.environment.quality
     return Forecast(training_rate(agent, seconds), environment_rate(config.env, size, quality, RENDERED))
