@@ -23,8 +23,6 @@ from foveal.statistics import summary
 from foveal.training import RunOptions, Trainer
 
 TASK = "dmc/walker-stand"
-EPISODE = 1000
-"""Simulator steps of an episode."""
 CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
 
 
@@ -37,6 +35,7 @@ class Scale:
         evaluations: during training.
         validation_episodes: in each of these.
         episodes: under each condition, at the end.
+        episode: agent steps of one.
         moments: pictures in each player.
         environment: settings that differ from the preset's.
         measured: seconds of training from which the time that all of it will take is told; 0 to tell nothing.
@@ -46,20 +45,22 @@ class Scale:
     evaluations: int
     validation_episodes: int
     episodes: int
+    episode: int
     moments: int
     environment: dict[str, Any]
     measured: float
 
-    def rollouts(self) -> int:
-        """Episodes of all evaluations, those of the random policy and the one of each player included."""
-        return self.evaluations * self.validation_episodes + (len(CONDITIONS) + 1) * self.episodes + len(CONDITIONS)
+    def rollout_steps(self) -> int:
+        """Agent steps of all evaluations, of the random policy and of the players' episodes."""
+        at_the_end = (len(CONDITIONS) + 1) * self.episodes + len(CONDITIONS)
+        return self.episode * (self.evaluations * self.validation_episodes + at_the_end)
 
 
 SCALES = {
     # 36 pixels a side instead of 40: four fifths of the time.
-    "compact": Scale(26_000, 6, 2, 10, 60, {"image_size": 36}, 6.0),
+    "compact": Scale(26_000, 6, 2, 10, 250, 60, {"image_size": 36}, 6.0),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
-    "debug": Scale(120, 2, 1, 1, 10, {"action_repeat": 40}, 0.5),
+    "debug": Scale(120, 2, 1, 1, 25, 10, {"action_repeat": 40}, 0.5),
 }
 
 
@@ -128,9 +129,8 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
 
 def _say_how_long(agent: Agent, scale: Scale) -> None:
     """Measure this machine, and tell what it will take."""
-    episode = EPISODE // agent.env_options["action_repeat"]
     found = forecast(agent.config, scale.measured)
-    minutes = found.minutes(scale.steps, scale.rollouts() * episode)
+    minutes = found.minutes(scale.steps, scale.rollout_steps())
     print(
         f"about {minutes} minute{'s' * (minutes > 1)} on this machine: it trains {found.training:.0f} steps a second "
         f"and renders {found.rollout:.0f}",
