@@ -38,9 +38,14 @@ OTHERWISE = {
     "TaskFrame": "the same",
 }
 """Configurations without declared bounds, and why. Those in foveal.commands are checked by what they are handed to."""
-ALLOWED_ZEROS = set(
-    ["camera", "initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh", "discount", "gae_lambda", "quantile", "held_out", "follow", "missing", "swapped", "alpha_beta1", "shift", "consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity", "near", "relief", "early", "rollouts", "linger", "noise", "seed", "workers", "examples", "evaluate_every", "checkpoint_every", "disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max", "augmentation", "View.size"]
-)
+ALLOWED_ZEROS = {
+    *("camera", "seed", "workers", "examples", "View.size"),
+    *("initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh", "shift", "early", "linger"),
+    *("discount", "gae_lambda", "quantile", "held_out", "follow", "missing", "swapped", "alpha_beta1", "augmentation"),
+    *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
+    *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
+    *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
+}
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""
 ALLOWED_NEGATIVES = {"target_entropy", "log_std_min", "log_std_max"}
 """Settings in logarithms, which may be anything finite."""
