@@ -9,9 +9,13 @@ DOCS_STAMP := $(VENV)/.installed-docs
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# What makes oneDNN, PyTorch and MKL leave out all that came after AVX2, and the tests whose numbers depend on it.
+AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
+NUMERICAL := precision networks kernels attention atari_networks saliency methods sac sgqn updates oracle \
+  checkpoint resume skills_resume
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test lint types format docs check clean python egl
+.PHONY: help install demo test test-quick test-avx2 release check-release lint types format docs check clean python egl
 
 help: ## show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -23,6 +27,21 @@ demo: egl install ## train SGQN on pixels, stress it, and write a page about it 
 
 test: egl lint types ## run every check of the code: ruff, mypy, import rules, all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
+
+test-quick: egl install ## every part of the library in a minute or so: the tests that are not marked slow
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow" $(PYTEST_ARGS)
+
+test-avx2: egl install ## the numerical tests as on a processor without AVX-512, whatever this one is
+	@$(AVX2) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(NUMERICAL:%=tests/test_%.py) $(PYTEST_ARGS)
+
+release: install ## wheel and sdist in dist/, checked, ready for twine upload
+	@rm -rf dist
+	@$(BIN)/python -m build --quiet
+	@$(BIN)/python -m twine check --strict dist/*
+	@$(BIN)/python scripts/check_release.py
+
+check-release: egl release ## install that wheel into an empty environment, and run the README's code there
+	@$(BIN)/python scripts/check_release.py --install
 
 lint: install ## ruff: style, and formatting
 	@$(BIN)/ruff check .
