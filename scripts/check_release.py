@@ -34,7 +34,7 @@ SMALL = (
     ("action, _ =", 'obs, _ = foveal.envs.make("dmc/walker-walk", **agent.env_options).reset(seed=0)\naction, _ ='),
     ('agent.export("policy.onnx")', 'refused_for_its_extra(lambda: agent.export("policy.onnx"))'),
 )
-"""README's code on the preset `debug`: each is there exactly once. Without the extra, export must say what to install."""
+"""README's code on the preset `debug`: each is there once. Without the extra, export must say what to install."""
 BEFORE = """
 import foveal.envs
 
