@@ -175,8 +175,8 @@ IMAGE = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         ({"env": lambda: Plain(IMAGE, spaces.MultiDiscrete([2, 2]))}, "MultiDiscrete actions"),
         ({"env": 5}, "a builtins.int is no environment"),
         ({"training": {"device": "cuda"}}, "PyTorch sees no GPU"),
-        ({"training": {"device": "gpu"}}, "unknown device 'gpu': use 'auto', 'cpu' or 'cuda'"),
-        ({"training": {"precision": "float8"}}, "precision must be one of"),
+        ({"training": {"device": "gpu"}}, "training.device is 'gpu'; use 'auto', 'cpu' or 'cuda'"),
+        ({"training": {"precision": "float8"}}, "training.precision is 'float8'; choose one of auto, float32"),
     ],
 )
 def test_bad_settings(settings: dict[str, Any], message: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -597,5 +597,5 @@ def test_a_quantile_out_of_range_is_refused(quantile: float) -> None:
 
 
 def test_an_unknown_augmentation_is_refused_before_training() -> None:
-    with pytest.raises(FovealError, match=r"unknown augmentation 'overlai'.*'overlay'"):
+    with pytest.raises(FovealError, match=r"sgqn\.augmentation is 'overlai'; choose one of .*overlay"):
         case(config=replace(SMALL_METHOD, augmentation="overlai"))
