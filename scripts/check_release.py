@@ -31,10 +31,10 @@ SMALL = (
     ('learner="sac")', 'learner="sac", preset="debug")'),
     ("500_000", "60"),
     ("episodes=30", "episodes=1"),
-    ("action, _ =", 'obs, _ = foveal.envs.make("dmc/walker-walk", **agent.env_options).reset(seed=0)\naction, _ ='),
+    ("action, _ =", "obs, _ = foveal.envs.make(agent.env_id, **agent.env_options).reset(seed=0)\naction, _ ="),
     ('agent.export("policy.onnx")', 'refused_for_its_extra(lambda: agent.export("policy.onnx"))'),
 )
-"""README's code on the preset `debug`: each is there once. Without the extra, export must say what to install."""
+"""What makes README's code small; each is there exactly once. Without the extra, export must say what to install."""
 BEFORE = """
 import foveal.envs
 

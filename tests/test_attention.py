@@ -258,7 +258,7 @@ def test_without_attention_nothing_is_drawn_kept_or_saved() -> None:
 
 
 def test_unknown_attention_is_refused() -> None:
-    with pytest.raises(FovealError, match=r"unknown attention 'fsl': did you mean 'fls'\?"):
+    with pytest.raises(FovealError, match=r"encoder\.attention is 'fsl': did you mean 'fls'\?"):
         foveal.Agent(Counter, preset="debug", sac={"encoder": {"attention": "fsl"}})
 
 

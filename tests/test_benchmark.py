@@ -257,10 +257,10 @@ def test_columns() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"methods": ("sgnq",)}, "unknown method 'sgnq': .*sgqn"),
-        ({"methods": ("none",)}, "unknown method 'none'"),
-        ({"blocks": 0}, "must be positive"),
-        ({"seconds": 0.0}, "must be positive"),
+        ({"methods": ("sgnq",)}, "bench.methods is 'sgnq'; choose one of .*sgqn"),
+        ({"methods": ("none",)}, "bench.methods is 'none'"),
+        ({"blocks": 0}, "bench.blocks must be at least 1"),
+        ({"seconds": 0.0}, "bench.seconds must be above 0"),
         ({"reference": True, "preset": "compact"}, "use the preset paper"),
     ],
 )
@@ -287,7 +287,7 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ("line", "words"),
     [
         ("bench seped", "unknown benchmark 'seped'"),
-        ("bench speed --methods nothing", "unknown method 'nothing'"),
+        ("bench speed --methods nothing", "bench.methods is 'nothing'"),
         ("bench speed --svg a.svg", "add --growth"),
     ],
 )

@@ -437,7 +437,7 @@ def test_comparisons_that_can_not_be_made(game: Path) -> None:
         compare_gaze(trials_of(game), {"centre": bright})
     with pytest.raises(FovealError, match="no picture to compare on in t"):
         compare_gaze([plain_trial(range(1, 10))], {})
-    with pytest.raises(FovealError, match="at least one picture"):
+    with pytest.raises(FovealError, match="pictures must be at least 1, not 0"):
         GazeOptions(pictures=0)
 
 
@@ -643,7 +643,7 @@ def test_gradient_saliency_is_where_the_value_comes_from(game: Path, tmp_path: P
         (["runs/fls", "--saliency", "atention"], "unknown saliency 'atention': did you mean 'attention'"),
         (["runs/fls", "--game", "alien"], "runs/fls plays atari/breakout, and --game is alien"),
         (["runs/fls", "--out", "gaze.html"], "--out draws a PNG"),
-        (["runs/fls", "--frames", "0"], "at least one picture"),
+        (["runs/fls", "--frames", "0"], "pictures must be at least 1, not 0"),
     ],
 )
 def test_mistakes_cost_one_line(

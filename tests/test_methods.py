@@ -25,7 +25,6 @@ from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import METHODS, Context, Method, Setup
-from foveal.methods.base import check_fraction
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.none import NoMethod, NoneConfig
 from foveal.methods.soda import SODA, SODAConfig
@@ -261,12 +260,6 @@ def test_optimizers_do_not_share_names_or_forget_parameters(method: str) -> None
     held = {id(p) for o in optimizers.values() for group in o.param_groups for p in group["params"]}
     trainable = [*agent.learner.named_parameters(), *agent.method.named_parameters()]
     assert [name for name, p in trainable if p.requires_grad and id(p) not in held] == []
-
-
-@pytest.mark.parametrize("value", [-0.1, 1.0, float("nan")])
-def test_a_fraction_out_of_range_is_refused(value: float) -> None:
-    with pytest.raises(FovealError, match=r"m.share must be in \[0, 1\), not"):
-        check_fraction("m.share", value)
 
 
 # --- one method on SAC, without an environment ------------------------------------------------------------------------

@@ -160,7 +160,7 @@ def test_convolutions_may_start_orthogonal_over_whole_kernels() -> None:
 
 
 def test_an_unknown_initialization_is_refused() -> None:
-    with pytest.raises(FovealError, match=r"unknown initialization 'ortogonal': did you mean 'orthogonal'"):
+    with pytest.raises(FovealError, match=r"encoder\.initialization is 'ortogonal': did you mean 'orthogonal'"):
         ConvEncoder((3, 24, 24), replace(SMALL, initialization="ortogonal"), torch.float32)
 
 

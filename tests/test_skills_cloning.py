@@ -176,7 +176,7 @@ def test_skills_that_nobody_showed_are_refused(tmp_path):
         ({"horizons": (10, 1)}, "begin with 1"),
         ({"near": 3.0}, "below far"),
         ({"widths": (8,)}, "as many entries"),
-        ({"pooling": "max"}, "choose one of average, points"),
+        ({"pooling": "max"}, "choose one of: average, points"),
         ({"epoch": 3}, "did you mean 'epochs'"),
     ],
 )

@@ -83,8 +83,8 @@ def test_two_processes_collect_what_one_does(demos, tmp_path):
     ("changes", "message"),
     [
         ({"episodes": 0}, "episodes must be at least 1"),
-        ({"order": "scrip"}, "did you mean 'script'"),
-        ({"follow": 1.5}, "above 1"),
+        ({"order": "scrip"}, "demos.order is 'scrip': did you mean 'script'"),
+        ({"follow": 1.5}, r"demos.follow must be in \[0, 1\], not 1.5"),
         ({"size": 90, "render": 84}, "can't be cut"),
         ({"linger": -1}, "linger"),
     ],

@@ -284,8 +284,8 @@ def test_unfinished_demonstrations_are_not_learned_from(tmp_path):
     ("arguments", "message"),
     [
         (["hrl", "ur5e/bwol"], "did you mean 'ur5e/bowl'"),
-        (["hrl", "bowl", "--row", "hrl_bc"], "did you mean 'hrl-bc'"),
-        (["hrl", "bowl", "--on", "far_start"], "did you mean 'far_starts'"),
+        (["hrl", "bowl", "--row", "hrl_bc"], "hrl.row is 'hrl_bc': did you mean 'hrl-bc'"),
+        (["hrl", "bowl", "--on", "far_start"], "hrl.conditions is 'far_start': did you mean 'far_starts'"),
         (["demos"], "choose one of: collect"),
         (["skills", "trian", "x"], "did you mean 'train'"),
         (["skills", "train", "nowhere"], "holds no demonstrations"),

@@ -11,6 +11,7 @@ from torch import nn
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 pytest.importorskip("stable_baselines3", reason="needs the extra 'atari'")
 
+from foveal.atari import training as atari_training
 from foveal.atari import training as loop
 from foveal.atari.agent import AtariAgent
 from foveal.atari.config import PRESETS, AtariConfig, HardwareConfig, PPOConfig, configure
@@ -226,6 +227,12 @@ def log_every(room: Room, value: int) -> list[int]:
     return [step for (_, step, _, _), _ in calls]
 
 
+def adapt_threads(room: Room, value: bool) -> list[bool]:
+    calls = room.watch(atari_training, "Threads")
+    run(room, adapt_threads=value)
+    return [named["adapt"] for _, named in calls]
+
+
 RUN = {
     "evaluate_every": Wire(
         0,
@@ -241,6 +248,7 @@ RUN = {
         0, 32, observe=lambda room, n: run(room, checkpoint_every=n), expected=lambda n: [64, 96] if n else [96]
     ),
     "log_every": Wire(1, 2, observe=log_every, expected=lambda n: list(range(32 * n, 97, 32 * n))),
+    "adapt_threads": Wire(True, False, observe=adapt_threads, expected=lambda v: [v]),
 }
 
 

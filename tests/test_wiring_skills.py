@@ -408,7 +408,7 @@ DEMOS = {
     "render": Wire(36, 50, observe=lambda room, n: demonstrated(room, render=n)[1]["size"]),
     "camera": Wire(0, 1, observe=lambda room, n: demonstrated(room, camera=n)[1]["camera"]),
     "randomization": Wire(
-        "training", "other", observe=lambda room, n: demonstrated(room, randomization=n)[1]["randomization"]
+        "training", "none", observe=lambda room, n: demonstrated(room, randomization=n)[1]["randomization"]
     ),
     "seed": Wire(
         0,

@@ -21,6 +21,7 @@ from foveal.envs import make
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS
+from foveal.pictures import BLOCK
 from foveal.presets import PRESETS
 from foveal.runs import RunFolder
 from foveal.training import RunOptions, Trainer
@@ -126,24 +127,35 @@ def overlays(room: Room, value: str) -> tuple[int, ...]:
     if value != "generated":
         value = grey(room.folder / "grey", [40, 80, 120])
     seen = overlaid(small_agent(method="svea", training={"overlays": value}))
-    return tuple(int(level) for level in seen.unique()[:4]) if value != "generated" else (int(len(seen.unique()) > 50),)
+    return (
+        tuple(int(level) for level in seen.round().unique()[:4])
+        if value != "generated"
+        else (int(len(seen.unique()) > 50),)
+    )
 
 
 def overlay_count(room: Room, value: int) -> int:
-    """Different pictures among many draws."""
-    agent = small_agent(method="svea", training={"overlay_count": value})
-    return len({picture.numpy().tobytes() for _ in range(4) for picture in overlaid(agent)})
+    """Pictures that the bank has room for."""
+    return len(bank(overlay_count=value))
 
 
 def overlay_refresh(room: Room, value: float) -> int:
-    """Pictures of a folder that were replaced before update 40."""
-    folder = grey(room.folder / "grey", list(range(1, 121)))
-    training = {"overlays": folder, "overlay_count": 8, "overlay_refresh": value}
-    agent = small_agent(method="svea", training=training)
+    """Pictures that were drawn before update 2 * BLOCK, whole blocks of them."""
+    agent = small_agent(method="svea", training={"overlay_count": BLOCK, "overlay_refresh": value})
     agent.method.get_ready()
-    draws = room.watch(agent.method.augment.build().bank.sequence, "draw")  # type: ignore[union-attr]
-    agent.method.begin_update(40)
-    return sum(len(indices) for (indices,), _ in draws)
+    agent.method.begin_update(2 * BLOCK)
+    agent.method.close()
+    return agent.method.augment.build().bank.drawn  # type: ignore[union-attr]
+
+
+def overlay_detail(room: Room, value: float) -> int:
+    """Side of the pictures that the bank keeps, of observations of 20 pixels."""
+    return bank(overlay_detail=value).pictures.shape[1]
+
+
+def bank(**training: Any) -> Any:
+    agent = small_agent(method="svea", environment={"image_size": 20}, training=training)
+    return agent.method.augment.build().bank  # type: ignore[union-attr]
 
 
 def precision(room: Room, value: str) -> bool:
@@ -200,7 +212,8 @@ TRAINING = {
         "generated", "folder", observe=overlays, expected=lambda v: (1,) if v == "generated" else (40, 80, 120)
     ),
     "overlay_count": Wire(5, 16, observe=overlay_count),
-    "overlay_refresh": Wire(0.0, 0.5, 1.0, observe=overlay_refresh, expected=lambda r: min(8, int(40 * r) // 16 * 16)),
+    "overlay_refresh": Wire(0.0, 0.5, 1.0, observe=overlay_refresh, expected=lambda r: BLOCK + int(2 * r) * BLOCK),
+    "overlay_detail": Wire(1.0, 1.5, observe=overlay_detail, expected=lambda detail: int(20 * detail)),
     "precision": Wire("float32", "bfloat16", observe=precision, expected=lambda v: v == "bfloat16"),
     "device": Wire(
         "cpu", "cuda", observe=device, expected=lambda v: v if torch.cuda.is_available() or v == "cpu" else "refused"
@@ -333,6 +346,13 @@ def log_every(room: Room, value: int) -> list[int]:
     return [update for (_, _, update, _), _ in calls]
 
 
+def adapt_threads(room: Room, value: bool) -> list[bool]:
+    """What whoever keeps the number of threads is asked for."""
+    calls = room.watch(loop, "Threads")
+    learned_in(room, adapt_threads=value)
+    return [named["adapt"] for _, named in calls]
+
+
 def learned_in(room: Room, **options: Any) -> Path:
     run = room.folder / "run"
     small_agent(method="none").learn(21, run, progress=False, **{"evaluate_every": 0, **options})
@@ -376,6 +396,7 @@ RUN = {
         expected=lambda n: [n * (20 // n), 21] if n else [21],  # the last two are kept
     ),
     "log_every": Wire(4, 5, observe=log_every, expected=lambda n: [*range(n, 13, n), *([12] if 12 % n else [])]),
+    "adapt_threads": Wire(True, False, observe=adapt_threads, expected=lambda v: [v]),
 }
 
 

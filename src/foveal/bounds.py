@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from foveal.errors import FovealError
-from foveal.registry import Registry
+from foveal.registry import Registry, nearest
 
 
 @dataclass(frozen=True)
@@ -176,6 +176,6 @@ def _check(value: Any, bounds: tuple[Bound, ...], name: str) -> None:
 def _check_text(value: str, bounds: tuple[Bound, ...], name: str) -> None:
     for bound in bounds:
         if isinstance(bound, Names) and value not in (known := list(bound.known())):
-            raise FovealError(f"{name} is {value!r}; choose one of {', '.join(known)}")
+            raise FovealError(f"{name} is {value!r}: {nearest(value, known)}")
         if isinstance(bound, Matching) and re.fullmatch(bound.pattern, value) is None:
             raise FovealError(f"{name} is {value!r}; use {bound.words}")

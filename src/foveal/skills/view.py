@@ -39,7 +39,7 @@ class View(Bounded, section="view"):
         super().__post_init__()
         if self.render < self.size:
             raise FovealError(
-                f"view.render is {self.render}: frames of {self.size} pixels can't be cut from a picture that small"
+                f"view.render is {self.render}, and frames of {self.size} pixels can't be cut from such a picture"
             )
 
     def cut(self, picture: NDArray[Any]) -> NDArray[Any]:
