@@ -257,7 +257,7 @@ def test_columns() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"methods": ("sgnq",)}, "bench.methods is 'sgnq'; choose one of .*sgqn"),
+        ({"methods": ("sgnq",)}, "bench.methods is 'sgnq': did you mean 'sgqn'"),
         ({"methods": ("none",)}, "bench.methods is 'none'"),
         ({"blocks": 0}, "bench.blocks must be at least 1"),
         ({"seconds": 0.0}, "bench.seconds must be above 0"),

@@ -302,7 +302,7 @@ MISTAKES = [
     (f"train {COUNTER} --seed -1", "seed must be a whole number of at least 0, not -1"),
     (f"train {COUNTER} --training.batch-size 0", "training.batch_size must be at least 1, not 0"),
     (f"train {COUNTER} --training.device cuda", "device 'cuda' was asked for and PyTorch sees no GPU"),
-    (f"train {COUNTER} --environment.quality best", "quality is 'best': choose one of: draft, exact, fast"),
+    (f"train {COUNTER} --environment.quality ugly", "quality is 'ugly': choose one of: draft, exact, fast"),
     (f"train {COUNTER} --import no_such_module", "--import no_such_module: No module named 'no_such_module'"),
     (f"train {COUNTER} --import broken_plugin", "--import broken_plugin: No module named 'a_module_that_is_not"),
     ("train --config missing.yaml", "can't read the configuration missing.yaml: No such file or directory"),
