@@ -51,8 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if name not in COMMANDS:
         return _fail(f"unknown command {name!r}: {nearest(name, COMMANDS)}")
     let_idle_threads_sleep()
-    if name != "bench":  # which times others' ways of training too, as they would run
-        keep_freed_memory()
+    keep_freed_memory()
     try:
         # Imported when called, so that `foveal --help` does not wait for PyTorch.
         importlib.import_module(f"foveal.commands.{name}").main(rest)
