@@ -450,7 +450,7 @@ def test_train_resume_evaluate(
         ("train atari/breakout --ppo.epochs 0", "ppo.epochs must be at least 1, not 0"),
         ("train atari/breakout --steps 0", "--steps must be at least 1, not 0"),
         ("train atari/breakout --seed -1", "seed must be a whole number of at least 0, not -1"),
-        ("train atari/breakout --training.precision half", "training.precision is 'half'; choose one of auto"),
+        ("train atari/breakout --training.precision half", "training.precision is 'half': choose one of: auto"),
         ("train atari/breakout --config method.yaml", "unknown section 'method'"),
         ("evaluate AGENT --on color_hard", "scores of atari/breakout are taken on 'train' alone"),
         ("explain AGENT --on color_hard", "atari/breakout is explained on 'train' alone"),
