@@ -170,3 +170,31 @@ def test_wrong_arrows_and_homeless_modules_are_caught(tmp_path: Path) -> None:
     assert not unseen, f"{unseen} were not caught:\n{result.stdout}"
     assert "foveal.utils" in result.stdout
     assert " 0 kept" in result.stdout, result.stdout
+
+
+# ------------------------------------------------------------------------------------------------------ quick tests
+
+COMMANDS = "from foveal.cli import main"
+"""The room ``commands`` is reached through the command line."""
+
+
+def quick_tests_import() -> str:
+    """The imports of every test file in which some test is not marked slow."""
+    texts = []
+    for path in sorted((ROOT / "tests").glob("test_*.py")):
+        source = path.read_text(encoding="utf-8")
+        tests = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
+        slow = [test for test in tests if any("mark.slow" in ast.unparse(d) for d in test.decorator_list)]
+        if len(slow) < len(tests) and "pytestmark = pytest.mark.slow" not in source:
+            texts += [line for line in source.splitlines() if re.match(r" *(from|import) foveal", line)]
+    return "\n".join(texts)
+
+
+def test_quick_tests_enter_every_room() -> None:
+    imports = quick_tests_import()
+    rooms = sorted(path.parent.name for path in (ROOT / "src" / "foveal").glob("*/__init__.py"))
+    assert {"atari", "skills", "envs", "methods"} <= set(rooms)
+    unseen = [
+        room for room in rooms if not re.search(rf"from foveal\.{room}\b|from foveal import .*\b{room}\b", imports)
+    ]
+    assert unseen in ([], ["commands"]) and COMMANDS in imports, f"no quick test enters {unseen}"
