@@ -54,6 +54,7 @@ def act_randomly(ppo: Any, random: np.random.Generator) -> None:
     ppo.policy.forward = forward
 
 
+@pytest.mark.slow
 def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our policy and rollout memory in SB3's PPO, against SB3's own: same games, same minibatches, same weights."""
     agent = small(ppo={"environments": 4, "rollout": 64, "minibatches": 2, "epochs": 2, "learning_rate": 1e-3})
@@ -237,6 +238,7 @@ def test_a_network_without_attention_says_so(frames: Any) -> None:
 # --- scores -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scores_are_of_whole_games(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "SIDE_BY_SIDE", 2)
     results = small().scores(3, seed=5, progress=False)
@@ -277,6 +279,7 @@ def test_bad_evaluations(options: dict[str, Any], message: str) -> None:
 # --- on disk ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_save_and_load(tmp_path: Path, frames: Any) -> None:
     agent = small(seed=2).learn(STEPS, progress=False)
     agent.save(tmp_path / "agent")
@@ -320,6 +323,7 @@ class StopAfter(AtariCallback):
         return self.left > 0
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     whole = small(seed=3)
     whole.learn(16 * STEPS, tmp_path / "whole", progress=False)
@@ -408,6 +412,7 @@ def test_evaluations_leave_training_as_it_was(tmp_path: Path) -> None:
 TRAIN = "train --preset debug atari/Breakout --encoder nature"
 
 
+@pytest.mark.slow
 def test_train_resume_evaluate(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

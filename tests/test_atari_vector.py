@@ -145,6 +145,7 @@ def play(ours: AtariVecEnv, theirs: VecFrameStack, steps: int, seed: int) -> dic
         ("freeway", 40, set()),
     ],
 )
+@pytest.mark.slow
 def test_every_step_is_that_of_the_wrappers(
     game: str, steps: int, seen: set[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -232,6 +233,7 @@ def steps_of(env: AtariVecEnv, count: int, seed: int) -> list[Any]:
 
 
 @pytest.mark.parametrize("reseed_after", [150, 100_000])
+@pytest.mark.slow
 def test_games_go_on_where_they_were(reseed_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator, "RESEED_AFTER", reseed_after)
     env = AtariVecEnv("atari/breakout", 2, seed=7)

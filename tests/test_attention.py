@@ -367,6 +367,7 @@ def test_agents_without_attention_say_so() -> None:
         small_agent(sac=SMALL_FLS).attention(frames(1, 20))
 
 
+@pytest.mark.slow
 def test_the_policy_is_exported_without_its_map(tmp_path: Path) -> None:
     agent = small_agent(sac=SMALL_FLS, training={"precision": "float32"})
     agent.attention(frames(1))  # a map is there when the policy is copied

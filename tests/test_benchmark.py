@@ -150,6 +150,7 @@ def test_growth_measures_each_size() -> None:
     assert all(point.updates_per_second > 0 and point.sample_milliseconds > 0 for point in points)
 
 
+@pytest.mark.slow
 def test_rates_of_environment_and_training() -> None:
     rates = environment_rates("dmc/cartpole-swingup", 24, budget=0.2)
     assert rates.keys() == {"exact", "fast", "draft"} and min(rates.values()) > 0
@@ -269,6 +270,7 @@ def test_bad_options(settings: dict[str, Any], message: str) -> None:
         SpeedOptions(**settings)
 
 
+@pytest.mark.slow
 def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "speed.json"
     options = "--preset debug --methods sac,sgqn --seconds 0.3 --blocks 2 --precision float32 --json"

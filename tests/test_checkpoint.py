@@ -563,6 +563,7 @@ print(most)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_goes_on_from_a_good_checkpoint(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-W", "ignore::DeprecationWarning", "-c", KILLED, str(tmp_path)],

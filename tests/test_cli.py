@@ -71,6 +71,7 @@ def train(*arguments: str) -> int:
 # --- end to end -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_train_evaluate_explain(tmp_path: Path) -> None:
     options = "--preset debug --steps 60 --environment.action-repeat 40 --evaluate-every 30 --evaluate-episodes 1"
     done = foveal_command("train", "dmc/cartpole-swingup", *options.split(), "--out", "run", folder=tmp_path)
@@ -98,6 +99,7 @@ def test_train_evaluate_explain(tmp_path: Path) -> None:
     assert found["images"] and min(found["images"]) > 0
 
 
+@pytest.mark.slow
 def test_a_run_is_repeated_from_its_configuration(here: Path) -> None:
     assert train("--method", "soda", "--seed", "3", "--steps", "30", "--sac.hidden", "24", "--out", "one") == 0
     assert main(["train", "--config", "one/config.yaml", "--out", "two"]) == 0
@@ -465,6 +467,7 @@ class Loud(SVEA):
 '''
 
 
+@pytest.mark.slow
 def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "my_plugin.py").write_text(PLUGIN)
     tests = Path(__file__).parent

@@ -16,6 +16,7 @@ from foveal.runs import read_records
 from shell import foveal_command
 
 
+@pytest.mark.slow
 def test_trains_evaluates_explains_and_names_its_page_last(tmp_path: Path) -> None:
     done = foveal_command("demo", "--preset", "debug", folder=tmp_path)
     assert done.returncode == 0, done.stderr

@@ -73,6 +73,7 @@ def flags() -> Callable[[str, str], set[str]]:
 
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
+@pytest.mark.slow
 def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
     command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in TWO_WORDS else words
     method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"

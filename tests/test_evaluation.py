@@ -318,6 +318,7 @@ def test_bad_data_are_found_before_the_first_rollout(tmp_path: Path) -> None:
         evaluate(Never(), ["train", "color_hard"], data=tmp_path, progress=False)
 
 
+@pytest.mark.slow
 def test_a_real_environment_under_generated_perturbations() -> None:
     options = {"image_size": 24, "frame_stack": 1, "action_repeat": 100, "quality": "draft", "camera": 0}
     on = ["train", "color_hard", "video_easy"]
@@ -357,6 +358,7 @@ def test_notes_say_how_far_the_benchmark_is_there() -> None:
     assert older.label == "video_hard (20 of DMC-GB's)" and not older.comparable
 
 
+@pytest.mark.slow
 def test_a_part_of_the_benchmarks_videos_is_said_to_be_one(test_data: Path) -> None:
     folder = test_data / "dmcgb"
     if not folder.is_dir():

@@ -73,6 +73,7 @@ def test_the_screen_is_that_of_the_same_game(played: Recording) -> None:
     assert lives >= 5  # all of the game, not its first life
 
 
+@pytest.mark.slow
 def test_points_sum_to_the_true_score() -> None:
     """In Ms. Pac-Man points are tens, which training would clip to 1."""
     recording = record(small("nature", "ms_pacman"), progress=False)
@@ -175,6 +176,7 @@ def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: R
     assert found["images"].count(160) == 9 and min(found["images"]) == 160
 
 
+@pytest.mark.slow
 def test_a_film_shows_every_step(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
     film_game(tmp_path / "game.mp4", agent, played, ["attention", "gradient"])
     with av.open(str(tmp_path / "game.mp4")) as container:
@@ -189,6 +191,7 @@ def test_a_film_shows_every_step(agent: AtariAgent, played: Recording, tmp_path:
         assert not np.allclose(own, gradient, atol=20)
 
 
+@pytest.mark.slow
 def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played: Recording) -> None:
     """With no weights in the module attention is even; with a weight on what is bright it is not."""
     told = []
@@ -211,6 +214,7 @@ def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played:
         small("nature").even_attention()
 
 
+@pytest.mark.slow
 def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     small("nature").save("agent", policy_only=True)

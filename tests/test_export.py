@@ -26,6 +26,7 @@ def run(path: Path, **inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     return actions
 
 
+@pytest.mark.slow
 def test_actions_equal_those_of_the_agent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     agent = small_agent(method="soda", training=FLOAT32).learn(20, progress=False)  # SODA crops what the policy sees
     capfd.readouterr()
@@ -42,6 +43,7 @@ def test_actions_equal_those_of_the_agent(tmp_path: Path, capfd: pytest.CaptureF
         np.testing.assert_allclose(run(path, image=image), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_vectors_beside_the_image(tmp_path: Path) -> None:
     agent = small_agent(lambda: Counter(vector=True), training=FLOAT32)
     path = agent.export(tmp_path / "policy.onnx")

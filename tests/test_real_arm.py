@@ -327,6 +327,7 @@ def test_a_protective_stop_ends_the_run_and_waits_for_a_person(arm: StandIn) -> 
     assert arm.record()["runtime"] == STOPPED
 
 
+@pytest.mark.slow
 def test_the_controller_stops_the_arm_itself_while_a_policy_hangs(arm: StandIn) -> None:
     woke = []
 
@@ -344,6 +345,7 @@ def test_the_controller_stops_the_arm_itself_while_a_policy_hangs(arm: StandIn) 
 
 
 @pytest.mark.parametrize("lost", ["hang_up", "mute"])
+@pytest.mark.slow
 def test_a_lost_connection_stops_the_arm_for_good(arm: StandIn, lost: str) -> None:
     happens = arm.hang_up if lost == "hang_up" else lambda: arm.set(mute=True)
 

@@ -103,6 +103,7 @@ def evaluations(run: Path) -> list[tuple[int, str, list[float]]]:
         ),
     ],
 )
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     module: str, function: str, condition: str, settings: list[str], tmp_path: Path
 ) -> None:
@@ -182,6 +183,7 @@ def test_several_environments_and_a_memory_that_is_full(vector: bool, tmp_path: 
     assert_alike(tmp_path / "run", tmp_path / "whole", 40)
 
 
+@pytest.mark.slow
 def test_pictures_that_training_replaces_are_the_same_again(tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     for index in range(200):
@@ -193,6 +195,7 @@ def test_pictures_that_training_replaces_are_the_same_again(tmp_path: Path) -> N
     assert_alike(tmp_path / "run", tmp_path / "whole", 40)
 
 
+@pytest.mark.slow
 def test_generators_that_belong_to_nobody_come_back(tmp_path: Path) -> None:
     held = checkpoint.global_random_state()
     whole = small_agent(Careless).learn(40, progress=False)
@@ -201,6 +204,7 @@ def test_generators_that_belong_to_nobody_come_back(tmp_path: Path) -> None:
     assert differing(weights(whole), weights(resumed(tmp_path / "run", Careless))) == []
 
 
+@pytest.mark.slow
 def test_a_run_may_be_resumed_again_and_made_longer(tmp_path: Path) -> None:
     small_agent().learn(50, run=tmp_path / "whole", checkpoint_every=5, progress=False)
     run = stopped(tmp_path / "run", 12)

@@ -126,6 +126,7 @@ def told_by_depth(folder, episodes=6, steps=40):
     return open_demos(folder)
 
 
+@pytest.mark.slow
 def test_cloning_tells_skills_and_pictures_apart(tmp_path):
     config = clone_config(
         "debug", {"rollouts": 0, "epochs": 14, "horizons": (1,), "held_out": 0.2, "learning_rate": 3e-3}
@@ -156,6 +157,7 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("task", TASKS)
+@pytest.mark.slow
 def test_the_debug_preset_shows_every_skill(tmp_path, task):
     demos = collect(task, tmp_path / "demos", demo_options("debug"))
     cloned = clone(demos.folder, clone_config("debug", {"rollouts": 0}))
@@ -339,6 +341,7 @@ def seen_cube(count, random):
     return Scenes(depth, places + np.array([0.49, 0.0], np.float32))
 
 
+@pytest.mark.slow
 def test_locators_learn_and_noise_confuses_them():
     random = np.random.default_rng(0)
     training, testing = seen_cube(400, random), seen_cube(100, random)

@@ -72,6 +72,7 @@ def test_failures_are_kept_and_skills_come_in_any_order():
     assert shown.truncated == (len(shown) == 600) == (not shown.terminated)
 
 
+@pytest.mark.slow
 def test_two_processes_collect_what_one_does(demos, tmp_path):
     again = collect("pick", tmp_path / "again", OPTIONS, workers=2)
     for one, other in zip(demos, again, strict=True):

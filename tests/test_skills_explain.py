@@ -134,6 +134,7 @@ def test_every_pixel_is_somebodys_or_nobodys() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_skills_follow_the_script_and_one_alone_is_seen_where_its_turn_is() -> None:
     policy = small_policy()
     recording = record(policy, every=30)
@@ -197,6 +198,7 @@ def test_shares_are_means_over_pictures(monkeypatch: pytest.MonkeyPatch) -> None
 # --- pages ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_page_and_a_film_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = lived_in(small_policy()).save(tmp_path / "skills")
     page, film = tmp_path / "x.html", tmp_path / "x.mp4"

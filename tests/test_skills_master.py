@@ -82,6 +82,7 @@ def test_masters_see_the_features_of_every_skill():
     group.close()
 
 
+@pytest.mark.slow
 def test_processes_give_what_one_process_gives():
     rows = []
     for workers in (1, 2):
@@ -142,6 +143,7 @@ class _Lamps:
         pass
 
 
+@pytest.mark.slow
 def test_ppo_learns_through_the_published_head():
     before = torch.get_rng_state()
     trained = train(Lamps(), master_config("paper", {"channels": 8}), seed=0, actions=1600)
@@ -172,6 +174,7 @@ def test_published_setup():
         master_config("paper", {"minibatches": 7})
 
 
+@pytest.mark.slow
 def test_masters_survive_the_disk(tmp_path):
     policy = small_policy()
     master = Master("pick", policy, master_config("debug"), seed=1).learn()
@@ -228,6 +231,7 @@ def test_decisions_are_drawn_as_likely_as_the_policy_says():
 # --- films ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_film_shows_the_episode_that_was_played(tmp_path):
     settings, plan = ArmSettings("pick", View(36, 36)), InOrder(script("pick"))
     (outcome,) = play(settings, plan, None, [EVALUATION])
@@ -245,6 +249,7 @@ def test_a_film_shows_the_episode_that_was_played(tmp_path):
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_rows_of_every_method_from_one_command(tmp_path, capsys):
     places = [
         f"--work={tmp_path / 'work'}",
@@ -300,6 +305,7 @@ def test_mistakes_get_one_line(arguments, message, capsys, tmp_path, monkeypatch
     assert message in said and said.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_commands_from_demonstrations_to_a_master(tmp_path, capsys):
     demos, skills, master = (str(tmp_path / name) for name in ("demos", "skills", "master"))
     common = ["--preset", "debug", "--workers", "1"]

@@ -56,6 +56,7 @@ def forget(run: Path, steps: int) -> None:
 
 
 @pytest.mark.parametrize(("cloned", "workers"), [(False, 1), (False, 2), (True, 1)])
+@pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned: bool, workers: int) -> None:
     def new() -> Master:
         return Master("pick", small_policy() if cloned else None, config(), seed=3)
@@ -171,6 +172,7 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     assert same(Master.load(out), Master.load(whole)) and not unfinished(out).exists()
 
 
+@pytest.mark.slow
 def test_processes_of_arms_leave_ctrl_c_to_their_parent() -> None:
     arms = GroupVector(Deciding(ArmSettings("pick", View(size=0)), 5, seed=0), 2, workers=2)
     arms.reset()

@@ -30,6 +30,7 @@ def learn(agent: foveal.Agent, steps: int = 30, **options: Any) -> foveal.Agent:
 # --- the same again ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_weights() -> None:
     one, same, other = (learn(small_agent(seed=seed), 59) for seed in (5, 5, 6))
     assert one.updates == 50
@@ -351,6 +352,7 @@ def test_options_are_what_the_folder_says(tmp_path: Path) -> None:
 # --- environments in processes ----------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"training": {"environments": 2, "processes": True}}
     one, other = (small_agent(SavedCounter, seed=3, **settings) for _ in range(2))

@@ -283,6 +283,7 @@ def test_breakfast_is_everything_in_the_bowl() -> None:
 
 
 @pytest.mark.parametrize(("task", "episodes"), [("pick", 5), ("bowl", 20), ("tower", 4), ("breakfast", 3)])
+@pytest.mark.slow
 def test_the_script_solves_the_task_from_random_scenes(task: str, episodes: int) -> None:
     env = blind(task)
     for seed in range(1000, 1000 + episodes):

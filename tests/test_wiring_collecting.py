@@ -93,6 +93,7 @@ def test_transitions_are_what_happened_in_their_environment(count: int) -> None:
 
 
 @pytest.mark.parametrize("processes", [False, True])
+@pytest.mark.slow
 def test_actions_are_kept_beside_the_reward_that_they_earned(processes: bool) -> None:
     training = {"environments": 2, "processes": processes}
     batch = sampled(train(small_agent(Echo, method="none", training=training)))
