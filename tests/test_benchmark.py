@@ -19,6 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 import foveal
 from foveal.benchmark import RenderingSpeed, SpeedOptions, SpeedReport, growth, measure_rendering, reference, updates
 from foveal.benchmark.growth import GrowthPoint
+from foveal.benchmark.peaks import LIMITS, instruction_set
 from foveal.benchmark.plots import growth_plot
 from foveal.benchmark.rates import environment_rates, environment_scaling, training_rate
 from foveal.benchmark.rendering import rendering_table
@@ -211,6 +212,7 @@ def report(**changes: Any) -> SpeedReport:
         "options": SpeedOptions(methods=("sgqn",), reference=True),
         "device": "cpu",
         "dtype": "bfloat16",
+        "instructions": "AVX512-BF16",
         "peaks": {"matmul_float32": 170.0},
         "updates": {"sgqn": speed},
         "reference": {"sgqn": 3.0},
@@ -235,6 +237,31 @@ def test_the_table_tells_everything() -> None:
     text = str(report())
     for expected in ("500.0", "3000", "6.0x", "400", "critic", "300.0", "21.3 kB", "pass", "walker-walk", "paper"):
         assert expected in text, expected
+
+
+@pytest.mark.parametrize(
+    ("capable", "limits", "words"),
+    [
+        ({"avx2": True, "avx512_f": True, "avx512_bf16": True}, {}, "AVX512-BF16"),
+        ({"avx2": True}, {}, "AVX2"),
+        (
+            {"avx2": True, "avx512_f": True},
+            {"ONEDNN_MAX_CPU_ISA": "AVX2"},
+            "AVX512, limited by ONEDNN_MAX_CPU_ISA=AVX2",
+        ),
+        ({}, {}, "none known"),
+    ],
+)
+def test_the_instruction_set_is_named(
+    capable: dict[str, bool], limits: dict[str, str], words: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: capable)
+    for name in LIMITS:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in limits.items():
+        monkeypatch.setenv(name, value)
+    assert instruction_set() == words
+    assert words in str(report(instructions=words))
 
 
 def test_growth_is_drawn(tmp_path: Path) -> None:

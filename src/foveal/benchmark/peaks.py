@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import torch
 import torch.nn.functional as F
 
@@ -11,6 +13,20 @@ SIZE = {"cpu": 1024, "cuda": 8192}
 """Side of the square matrices."""
 BATCH = {"cpu": 128, "cuda": 1024}
 """Images in the convolution, which is one of the published encoder's: 32 to 32 channels on 41x41 pixels."""
+
+
+INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX512", "avx2": "AVX2"}
+"""PyTorch's names of what a processor may have, the best first, and everybody's."""
+LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
+"""Variables that keep oneDNN, PyTorch and MKL from using all of it."""
+
+
+def instruction_set() -> str:
+    """The best instructions that the processor has for this, and what the libraries are kept to."""
+    capable = torch.cpu.get_capabilities()
+    best = next((name for key, name in INSTRUCTIONS.items() if capable.get(key)), "none known")
+    limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
+    return f"{best}, limited by {', '.join(limits)}" if limits else best
 
 
 def peaks(device: torch.device) -> dict[str, float]:

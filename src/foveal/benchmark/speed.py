@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from foveal.agent import Agent
 from foveal.benchmark.growth import GrowthPoint, growth
-from foveal.benchmark.peaks import peaks
+from foveal.benchmark.peaks import instruction_set, peaks
 from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
 from foveal.benchmark.reference import METHODS as REFERENCED
 from foveal.benchmark.reference import Reference, Shape, published
@@ -92,6 +92,7 @@ class SpeedReport:
         options: what was asked for.
         device: that trained.
         dtype: that convolutions computed in, "bfloat16" or "float32".
+        instructions: see ``foveal.benchmark.peaks.instruction_set``.
         peaks: see ``foveal.benchmark.peaks``.
         updates: by method.
         reference: median seconds of the published order, by method.
@@ -104,6 +105,7 @@ class SpeedReport:
     options: SpeedOptions
     device: str
     dtype: str
+    instructions: str
     peaks: dict[str, float]
     updates: dict[str, UpdateSpeed] = field(default_factory=dict)
     reference: dict[str, float] = field(default_factory=dict)
@@ -147,6 +149,7 @@ class SpeedReport:
             "settings": self.options.settings,
             "device": self.device,
             "dtype": self.dtype,
+            "instructions": self.instructions,
             "threads": torch.get_num_threads(),
             "peaks_gflop_per_second": self.peaks,
             "updates": {name: speed.as_dict() for name, speed in self.updates.items()},
@@ -179,7 +182,7 @@ def measure_speed(options: SpeedOptions) -> SpeedReport:
         published()  # what is missing shall be said before any work
     first = _trainee(options, options.chosen[0])
     dtype = str(first.learner.dtype).removeprefix("torch.")
-    report = SpeedReport(options, first.device.type, dtype, peaks(first.device))
+    report = SpeedReport(options, first.device.type, dtype, instruction_set(), peaks(first.device))
     size = first.config.environment.image_size
     report.environment = environment_rates(options.env, size, options.seconds / 3)
     if options.growth:

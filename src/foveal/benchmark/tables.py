@@ -55,6 +55,7 @@ def _machine(report: SpeedReport) -> str:
     stored = next((speed.bytes_per_transition for speed in report.updates.values()), 0.0)
     return "\n".join(
         [
+            f"convolutions in {report.dtype}; instruction set of the processor: {report.instructions}",
             f"peaks, GFLOP/s: {', '.join(speeds)}",
             f"environment steps/s by rendering: {', '.join(rates)}",
             f"peak memory: {memory / 1e9:.2f} GB; a stored transition takes {stored / 1e3:.1f} kB",

@@ -167,6 +167,10 @@ def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = 
     )
 
 
+_IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm}
+"""What the registry knows under another name."""
+
+
 class _Arithmetic(TorchDispatchMode):
     """Counts as PyTorch's FlopCounterMode does, which also hooks modules and so can't watch a saliency pass."""
 
@@ -176,7 +180,7 @@ class _Arithmetic(TorchDispatchMode):
         out = func(*args, **(kwargs or {}))
         if func.name() == "mkldnn::_convolution_pointwise":  # a convolution and a ReLU in one, unknown to the registry
             self.operations += conv_flop_count(list(args[0].shape), list(args[1].shape), list(out.shape))
-        elif count := flop_registry.get(func.overloadpacket):
+        elif count := flop_registry.get(_IN_PLACE.get(func.overloadpacket, func.overloadpacket)):
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out
 
