@@ -10,7 +10,6 @@ import torch
 import torch.nn.functional as F
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
 from torch import Tensor
 
 from foveal.augmentations import (
@@ -26,6 +25,7 @@ from foveal.augmentations import (
     random_shift,
 )
 from foveal.errors import FovealError
+from photos import photos
 
 small = st.integers(1, 4)
 
@@ -41,16 +41,6 @@ def images(batch: int = 5, frames: int = 3, height: int = 16, width: int = 16, s
 @pytest.fixture(scope="module")
 def bank() -> PictureBank:
     return pictures("generated", size=16, count=40, seed=3)
-
-
-def photos(folder: Path, count: int, width: int = 40, height: int = 30) -> Path:
-    """A folder of images, in subfolders and several formats, each of one colour of its own: (i, 255 - i, 7)."""
-    for i in range(count):
-        parent = folder / f"class_{i % 3}" / "deep"
-        parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.broadcast_to(np.array([i, 255 - i, 7], np.uint8), (height, width, 3))
-        Image.fromarray(pixels).save(parent / f"{i}.{('png', 'bmp', 'PNG')[i % 3]}")
-    return folder
 
 
 # --- crops and shifts -------------------------------------------------------------------------------------------------

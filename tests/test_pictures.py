@@ -25,20 +25,11 @@ from foveal.augmentations.resized_crop import Boxes, filters, random_boxes, resi
 from foveal.errors import FovealError
 from foveal.pictures import BLOCK, Ahead, open_source
 from foveal.pictures.patterns import FAMILIES, Family
+from photos import photos
 
 
 def generator(seed: int = 0) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
-
-
-def photos(folder: Path, count: int, width: int = 40, height: int = 30) -> Path:
-    """A folder of images, in subfolders and several formats, each of one colour of its own: (i, 255 - i, 7)."""
-    for i in range(count):
-        parent = folder / f"class_{i % 3}" / "deep"
-        parent.mkdir(parents=True, exist_ok=True)
-        pixels = np.broadcast_to(np.array([i, 255 - i, 7], np.uint8), (height, width, 3))
-        Image.fromarray(pixels).save(parent / f"{i}.{('png', 'bmp', 'PNG')[i % 3]}")
-    return folder
 
 
 def drawn_pictures(source: str | Path, side: int, seed: int, count: int) -> Tensor:
