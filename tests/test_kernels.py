@@ -47,13 +47,13 @@ def image_of(dtype: torch.dtype = torch.float32) -> Tensor:
 def by_products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     """Weights' gradients as matrix products, whatever the processor and the size; notes the shapes of the weights."""
     shapes: list[tuple[int, ...]] = []
-    original = weight_kernel.weight_gradient
+    original = weight_kernel.parameter_gradients
 
-    def noting(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> Tensor:
+    def noting(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> tuple[Tensor, Tensor]:
         shapes.append(tuple(weight.shape))
         return original(gradient, image, weight, padding)
 
-    monkeypatch.setattr(convolution_kernel, "weight_gradient", noting)
+    monkeypatch.setattr(convolution_kernel, "parameter_gradients", noting)
     monkeypatch.setattr(weight_kernel, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
     return shapes
@@ -187,17 +187,18 @@ def test_the_bfloat16_encoder_is_the_float32_encoder_up_to_rounding() -> None:
 
 @pytest.mark.parametrize("padding", [(0, 0), (1, 1), (2, 1)])
 @pytest.mark.parametrize(("kernel", "kept"), [((3, 3), 2**20), ((2, 3), 700), ((1, 1), 1), ((5, 2), 3000)])
-def test_products_give_the_gradient_of_the_weights(
+def test_products_give_the_gradients_of_weights_and_bias(
     kernel: tuple[int, int], kept: int, padding: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(weight_kernel, "KEPT", kept)  # from all images at once to one at a time
     generator = torch.Generator().manual_seed(0)
     image = torch.randn(5, 4, 9, 7, generator=generator, dtype=torch.float64)
     weight = torch.randn(6, 4, *kernel, generator=generator, dtype=torch.float64).requires_grad_()
-    out = F.conv2d(image, weight, padding=padding)
+    bias = torch.zeros(6, dtype=torch.float64, requires_grad=True)
+    out = F.conv2d(image, weight, bias, padding=padding)
     gradient = torch.randn(out.shape, generator=generator, dtype=torch.float64)
-    (wanted,) = torch.autograd.grad(out, weight, gradient)
-    torch.testing.assert_close(weight_kernel.weight_gradient(gradient, image, weight, list(padding)), wanted)
+    wanted = torch.autograd.grad(out, (weight, bias), gradient)
+    torch.testing.assert_close(weight_kernel.parameter_gradients(gradient, image, weight, list(padding)), wanted)
 
 
 def test_products_serve_every_layer_of_stride_one(by_products: list[tuple[int, ...]]) -> None:

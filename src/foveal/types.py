@@ -27,7 +27,8 @@ class Observation(NamedTuple):
 
         bfloat16 holds every ``uint8`` exactly.
         """
-        return self._replace(image=self.image.to(dtype, memory_format=torch.channels_last))
+        # Bytes are laid out first: to convert them on the way is several times slower.
+        return self._replace(image=self.image.contiguous(memory_format=torch.channels_last).to(dtype))
 
     def to(self, device: torch.device | str) -> Observation:
         """The same observation on another device."""

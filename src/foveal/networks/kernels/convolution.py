@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.networks.kernels.weight_gradient import suits_products, weight_gradient
+from foveal.networks.kernels.weight_gradient import parameter_gradients, suits_products
 from foveal.networks.precision import check_dtype
 
 _FUSED = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_convolution_pointwise")
@@ -145,11 +145,10 @@ def _gradients(
         return None, None, None
     if gradient.dtype != torch.float32:
         return _all_gradients(gradient, image, weight, geometry, wanted)
-    of_input, of_weight, of_bias = wanted  # one call for all three is slower than the best way for each
+    # One call for all three is slower than the best way for each.
     return (
-        _input_gradient(gradient, image, weight, geometry) if of_input else None,
-        _weight_gradient(gradient, image, weight, geometry) if of_weight else None,
-        gradient.sum((0, 2, 3)) if of_bias else None,
+        _input_gradient(gradient, image, weight, geometry) if wanted[0] else None,
+        *_parameter_gradients(gradient, image, weight, geometry, wanted[1:]),
     )
 
 
@@ -168,10 +167,17 @@ def _input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, geometry: _
     return _all_gradients(gradient, image, weight, geometry, [True, False, False])[0]
 
 
-def _weight_gradient(gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry) -> Tensor | None:
-    if suits_products(image, weight, geometry.stride):
-        return weight_gradient(gradient, image, weight, geometry.padding)
-    return _all_gradients(gradient, image, weight, geometry, [False, True, False])[1]
+def _parameter_gradients(
+    gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
+) -> tuple[Tensor | None, Tensor | None]:
+    """Of a convolution's weight and bias."""
+    of_weight, of_bias = wanted
+    if of_weight and suits_products(image, weight, geometry.stride):
+        return parameter_gradients(gradient, image, weight, geometry.padding)
+    return (
+        _all_gradients(gradient, image, weight, geometry, [False, True, False])[1] if of_weight else None,
+        gradient.sum((0, 2, 3)) if of_bias else None,
+    )
 
 
 def _turns(gradient: Tensor, geometry: _Geometry) -> bool:
