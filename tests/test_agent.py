@@ -277,6 +277,7 @@ def test_a_second_call_of_learn_goes_on_with_the_same_memory() -> None:
     assert len(set(begun)) == 3  # other episodes than the first ones
 
 
+@pytest.mark.slow
 def test_a_loaded_agent_collects_before_it_updates(tmp_path: Path) -> None:
     agent = small_agent().learn(30, progress=False)
     agent.save(tmp_path / "agent")

@@ -102,6 +102,7 @@ def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) 
         assert not torch.allclose(weight, start[name], rtol=1e-3, atol=2e-5), name
 
 
+@pytest.mark.slow
 def test_the_rollout_memory_holds_what_happened() -> None:
     agent = small(ppo={"environments": 2, "rollout": 8, "minibatches": 2})
     env = AtariVecEnv("atari/breakout", 2, seed=0)
@@ -121,6 +122,7 @@ def test_the_rollout_memory_holds_what_happened() -> None:
         torch.testing.assert_close(log_probabilities, part.old_log_prob, rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_rates_decay_to_zero() -> None:
     seen = []
 
@@ -137,11 +139,13 @@ def test_rates_decay_to_zero() -> None:
     np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (1, 0.2)])
 
 
+@pytest.mark.slow
 def test_the_bar_ends_where_training_does(capsys: pytest.CaptureFixture[str]) -> None:
     small().learn(40, progress=True)
     assert "100%" in (shown := capsys.readouterr().err) and f"{2 * STEPS}/{2 * STEPS}" in shown
 
 
+@pytest.mark.slow
 def test_a_game_that_is_cut_off_counts_what_was_still_to_come() -> None:
     """At the time limit Stable-Baselines3 adds the discounted value of the last observation to the reward."""
     agent = small(ppo={"environments": 1, "rollout": 64, "minibatches": 2, "life_loss": False})
@@ -193,6 +197,7 @@ def frames() -> Any:
     return env.observation
 
 
+@pytest.mark.slow
 def test_predict(frames: Any) -> None:
     agent = small()
     actions, state = agent.predict(frames, deterministic=True)
@@ -205,6 +210,7 @@ def test_predict(frames: Any) -> None:
 
 
 @pytest.mark.parametrize("wrong", [np.zeros((4, 84, 84)), np.zeros((84, 84, 4), np.uint8), np.zeros((4, 84), np.uint8)])
+@pytest.mark.slow
 def test_predict_refuses_other_frames(wrong: Any) -> None:
     with pytest.raises(FovealError, match=r"expected uint8 frames of shape \(4, 84, 84\)"):
         small().predict(wrong)
@@ -257,6 +263,7 @@ def test_scores_are_of_whole_games(monkeypatch: pytest.MonkeyPatch) -> None:
     assert results["train"].returns.tolist() == [*scores[0][:2], scores[1][0]]
 
 
+@pytest.mark.slow
 def test_scores_of_chance() -> None:
     results = random_scores("atari/Breakout", 2, seed=1, progress=False)
     assert len(results["train"].returns) == 2 and results.policy == {"name": "random"}
@@ -350,6 +357,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     assert episodes == read_records(tmp_path / "cut" / "episodes.jsonl") and len(episodes) >= 2
 
 
+@pytest.mark.slow
 def test_games_that_can_not_be_brought_back_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -366,6 +374,7 @@ def test_games_that_can_not_be_brought_back_start_again(
     assert trainer.agent.steps == 3 * STEPS
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
     class Press(AtariCallback):
         def on_update(self, trainer: AtariTrainer) -> None:
@@ -388,6 +397,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
         trainer.agent.learn(0)
 
 
+@pytest.mark.slow
 def test_weights_that_break_are_never_saved(tmp_path: Path) -> None:
     agent = small(ppo={"learning_rate": 1e30})
     with pytest.raises(
@@ -397,6 +407,7 @@ def test_weights_that_break_are_never_saved(tmp_path: Path) -> None:
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
+@pytest.mark.slow
 def test_evaluations_leave_training_as_it_was(tmp_path: Path) -> None:
     watched = small().learn(2 * STEPS, tmp_path / "run", progress=False, evaluate_every=STEPS, evaluate_episodes=1)
     alone = small().learn(2 * STEPS, progress=False)

@@ -183,6 +183,7 @@ def test_the_map_of_the_last_forward_pass_can_be_read(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["nature", "sparse-fls", "sparse-fls-x3", "dense-fls", "daqn", "rs-ppo"])
+@pytest.mark.slow
 def test_half_precision_is_of_the_convolutions_alone(name: str) -> None:
     full, half, image = network(name), network(name, dtype=torch.bfloat16), pictures(4)
     types: dict[str, torch.dtype] = {}

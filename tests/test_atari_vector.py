@@ -168,6 +168,7 @@ def test_colours_of_two_frames_are_mixed_in_another_order(monkeypatch: pytest.Mo
 # --- scores, lives, limits --------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_scores_are_true_while_rewards_are_clipped() -> None:
     clipped, whole = (AtariVecEnv("atari/ms_pacman", 1, seed=2, clip_rewards=clip) for clip in (True, False))
     clipped.reset(), whole.reset()
@@ -183,6 +184,7 @@ def test_scores_are_true_while_rewards_are_clipped() -> None:
     assert score == sums[1] > 10 * sums[0] - 1 > 0  # a pellet is worth 10; nothing is scored while a life begins
 
 
+@pytest.mark.slow
 def test_a_life_ends_an_episode_only_if_asked() -> None:
     ended = {}
     for life_loss in (True, False):
@@ -249,6 +251,7 @@ def test_games_go_on_where_they_were(reseed_after: int, monkeypatch: pytest.Monk
     assert steps_of(other, 220, seed=1) == wanted
 
 
+@pytest.mark.slow
 def test_games_that_can_not_be_played_again_start_again() -> None:
     env = AtariVecEnv("atari/breakout", 2, seed=7)
     env.reset()

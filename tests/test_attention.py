@@ -427,6 +427,7 @@ def configured(*arguments: str) -> Any:
     return _config(_parse(words, *_names(words)))
 
 
+@pytest.mark.slow
 def test_the_encoder_by_one_word() -> None:
     assert configured().learner_config.encoder.attention == "none"
     assert configured("--encoder", "fls") == configured("--sac.encoder.attention", "fls")
@@ -441,6 +442,7 @@ def test_unknown_encoders_are_refused(capsys: pytest.CaptureFixture[str]) -> Non
     assert "unknown encoder 'plane': did you mean 'plain'?" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_train_and_explain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     options = "--preset debug --encoder fls --steps 20 --training.initial-random-steps 8 --evaluate-every 0 --out run"

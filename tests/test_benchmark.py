@@ -110,6 +110,7 @@ def test_arithmetic_is_counted_in_both_directions() -> None:
 
 
 @pytest.mark.parametrize("method", ["sac", "svea", "sgqn", "soda"])
+@pytest.mark.slow
 def test_every_part_of_an_update_is_timed(method: str) -> None:
     subject = Subject(COUNTER, method, "debug", {})
     times = [subject.time() for _ in range(3)]
@@ -143,6 +144,7 @@ def test_noise_fills_a_memory_of_the_agents_shapes() -> None:
         agent.updater.update(replay.sample(8), replay.sample)
 
 
+@pytest.mark.slow
 def test_growth_measures_each_size() -> None:
     subject = Subject(COUNTER, "sac", "debug", {})
     points = growth.growth(subject, sizes=(300, 900))
@@ -331,6 +333,7 @@ def test_mistakes(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> 
 
 
 @pytest.mark.parametrize("task", ["finger-spin", "reacher-easy"])  # both write into the model at a reset
+@pytest.mark.slow
 def test_exact_pictures_are_dm_controls_own(task: str) -> None:
     (speed,) = measure_rendering([task], image_size=32, pictures=3)
     assert speed.psnr["exact"] is None
@@ -351,6 +354,7 @@ def test_a_quality_must_be_fast_and_near() -> None:
         assert rendering_table([changed]).count("falls short") == 2
 
 
+@pytest.mark.slow
 def test_rendering_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "rendering.json"
     line = ["bench", "rendering", "--tasks", "cartpole-swingup", "--image-size", "24", "--pictures", "2", "--json"]

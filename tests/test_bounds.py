@@ -213,6 +213,7 @@ def test_a_plug_in_may_declare_bounds() -> None:
             Own(**changes)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_a_plug_in_without_bounds_works(monkeypatch: pytest.MonkeyPatch) -> None:
     @dataclass(frozen=True)
     class Loose:

@@ -101,6 +101,7 @@ def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUp
 
 
 @pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+@pytest.mark.slow
 def test_recorded_updates_are_the_same_updates(method: str) -> None:
     plain, other = agent_of(method), agent_of(method)
     replayer = in_its_place(other, Replayer)
@@ -116,6 +117,7 @@ def test_recorded_updates_are_the_same_updates(method: str) -> None:
 
 @pytest.mark.parametrize("method", ["none", "sgqn"])
 @pytest.mark.parametrize("place", [0, 1])
+@pytest.mark.slow
 def test_where_a_recording_fails_updates_go_on_as_they_are(
     method: str, place: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

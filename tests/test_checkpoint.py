@@ -204,6 +204,7 @@ def test_every_altered_or_shortened_file_is_noticed(tmp_path: Path) -> None:
         load(folder)
 
 
+@pytest.mark.slow
 def test_every_bit_of_the_manifest_counts(tmp_path: Path) -> None:
     folder = save(tmp_path / "c", {}, {})
     good = (folder / "manifest.json").read_bytes()

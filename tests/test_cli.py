@@ -118,6 +118,7 @@ def agent_part(held: checkpoint.Checkpoint) -> dict[str, torch.Tensor]:
     return {name: tensor for name, tensor in held.tensors.items() if not name.startswith("run/")}
 
 
+@pytest.mark.slow
 def test_resuming_from_the_command_line(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", INTERRUPTED, "--preset", "debug", "--steps", "20", "--out", "run"]) == 130
     assert "to go on: foveal train --resume run" in capsys.readouterr().out
@@ -488,6 +489,7 @@ def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.Captur
     assert "unknown method 'loud-svea'" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_plugins_of_installed_packages(tmp_path: Path) -> None:
     (tmp_path / "quietly.py").write_text(
         "from foveal.methods.svea import SVEA\n\n\nclass Quiet(SVEA):\n    quiet = True\n\n\n"

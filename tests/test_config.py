@@ -141,6 +141,7 @@ class Everything:
     maybe=st.none() | st.integers(),
     filters=st.integers(1, 99),
 )
+@pytest.mark.slow
 def test_right_values_arrive_with_the_right_types(filters: int, **values: Any) -> None:
     given_as_json = {**values, "pair": list(values["pair"]), "nested": {"filters": filters}}
     made = changed(Everything(), given_as_json, "everything")

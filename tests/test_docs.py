@@ -135,6 +135,7 @@ def run_python(folder: Path, program: str) -> str:
 
 
 @pytest.mark.parametrize("with_entry_points", [False, True], ids=["imported", "entry points"])
+@pytest.mark.slow
 def test_what_extending_shows_is_found_by_name(tmp_path: Path, with_entry_points: bool) -> None:
     write_plugin(tmp_path, with_entry_points=with_entry_points)
     program = CHECK_PLUGIN if with_entry_points else f"import plugin\n{CHECK_PLUGIN}"
@@ -142,6 +143,7 @@ def test_what_extending_shows_is_found_by_name(tmp_path: Path, with_entry_points
     assert "found all" in run_python(tmp_path, program)
 
 
+@pytest.mark.slow
 def test_an_uninstalled_plugin_is_unknown(tmp_path: Path) -> None:
     write_plugin(tmp_path, with_entry_points=False)
 

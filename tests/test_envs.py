@@ -63,6 +63,7 @@ def test_defaults_are_the_benchmarks() -> None:
     assert ACTION_REPEAT == {"finger": 2, "cartpole": 8}
 
 
+@pytest.mark.slow
 def test_frames_and_rewards_are_dm_controls_own() -> None:
     """The oracle is a plain dm_control loop, seeded as the task is."""
     from dm_control import suite
@@ -95,6 +96,7 @@ def test_actions_are_scaled_to_the_actuators_limits() -> None:
 
 
 @pytest.mark.parametrize(("repeat", "steps"), [(None, 125), (300, 4), (1000, 1), (2000, 1)])
+@pytest.mark.slow
 def test_an_episode_is_truncated_after_1000_control_steps(repeat: int | None, steps: int) -> None:
     env = small(action_repeat=repeat, image_size=8, seed=0)
     assert env.spec_info.max_agent_steps == steps
@@ -129,6 +131,7 @@ def test_one_picture_an_agent_step(monkeypatch: pytest.MonkeyPatch) -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_episodes() -> None:
     one, two, other = small(seed=1), small(seed=2), small(seed=1)
     first = episode(one, 3)
@@ -154,6 +157,7 @@ def test_frames_are_stacked_oldest_first() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_quality_changes_the_renderer_and_nothing_else() -> None:
     pictures, rewards = {}, {}
     for quality, shadows, samples in [("exact", 2048, 4), ("fast", 512, 4), ("draft", 512, 0)]:
@@ -199,6 +203,7 @@ def test_targets_and_walls_are_not_the_agent() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_gymnasium_makes_and_checks_them() -> None:
     env = gymnasium.make("foveal/dmc-cartpole-swingup-v0", image_size=32, quality="draft")
     check_env(env.unwrapped)
@@ -215,6 +220,7 @@ def test_gymnasium_makes_and_checks_them() -> None:
 
 
 @pytest.mark.parametrize("domain", sorted(TASKS))
+@pytest.mark.slow
 def test_every_domain_renders(domain: str) -> None:
     task = TASKS[domain].split()[-1]
     env = small(f"dmc/{domain}-{task}", image_size=16, action_repeat=1, seed=0)

@@ -248,6 +248,7 @@ def test_vectors_of_several_callables_and_of_mistakes() -> None:
             make_vector(source, n)
 
 
+@pytest.mark.slow
 def test_processes_of_their_own() -> None:
     env = make_vector("dmc/cartpole-swingup", 1, asynchronous=True, image_size=8, quality="draft", seed=4)
     alone = make("dmc/cartpole-swingup", image_size=8, quality="draft", seed=4)

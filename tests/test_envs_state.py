@@ -75,6 +75,7 @@ def through_a_file(value: Any) -> Any:
         "fish-swim",
     ],
 )
+@pytest.mark.slow
 def test_a_run_goes_on_bit_for_bit(name: str) -> None:
     common = name in ("cartpole-swingup", "reacher-easy", "ball_in_cup-catch", "finger-turn_easy", "walker-walk")
     after = AFTER if common else 6
@@ -132,6 +133,7 @@ def test_nothing_in_the_state_is_idle(name: str, forget: Callable[[PixelEnv], No
     env.close()
 
 
+@pytest.mark.slow
 def test_observations_of_sensors_are_carried_over() -> None:
     """Acceleration sensors are computed with the step before, so that the integration state does not hold them."""
     env, fresh = cheap("quadruped-walk", seed=0), cheap("quadruped-walk", seed=1)
@@ -145,6 +147,7 @@ def test_observations_of_sensors_are_carried_over() -> None:
     fresh.close()
 
 
+@pytest.mark.slow
 def test_before_the_first_reset_and_after_the_last_step() -> None:
     env, fresh = cheap("cartpole-swingup", seed=5, action_repeat=500), cheap("cartpole-swingup", action_repeat=500)
     fresh.set_state(through_a_file(env.get_state()))
@@ -229,6 +232,7 @@ def test_one_that_cant_be_saved_says_so() -> None:
         wrapped.get_state()
 
 
+@pytest.mark.slow
 def test_every_environment_of_a_vector_is_saved_with_its_pending_reset() -> None:
     options: dict[str, Any] = {"image_size": 16, "quality": "draft", "action_repeat": 250, "seed": 0}
     one, two = (make_vector("dmc/point_mass-easy", 2, **options) for _ in range(2))

@@ -48,6 +48,7 @@ def played(agent: AtariAgent) -> Recording:
 # --- the game ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_what_is_played_again_is_what_the_agent_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, seen = small("nature"), []
     plain = AtariAgent.predict
@@ -63,6 +64,7 @@ def test_what_is_played_again_is_what_the_agent_saw(monkeypatch: pytest.MonkeyPa
     np.testing.assert_array_equal(np.stack(list(recording.observations())), np.stack(seen))
 
 
+@pytest.mark.slow
 def test_the_screen_is_that_of_the_same_game(played: Recording) -> None:
     """Grey and shrunk by our own code, every screen is the newest picture of the observation."""
     lives = 0
@@ -102,6 +104,7 @@ def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, play
 # --- what is looked at ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_maps_are_the_agents_own(agent: AtariAgent, played: Recording) -> None:
     own, gradient = look_at_game(agent, played, moments=20)
     assert (own.saliency, gradient.saliency) == ("attention", "gradient")
@@ -133,6 +136,7 @@ def test_a_recording_has_one_scale() -> None:
     assert brightest("attention", 0 * strengths) == 1.0
 
 
+@pytest.mark.slow
 def test_networks_without_attention_are_explained_by_gradients_alone() -> None:
     agent = small("nature")
     assert not agent.has_attention and small().has_attention and small("daqn").has_attention
@@ -152,6 +156,7 @@ def text_of(page: str) -> str:
     return " ".join(re.sub(r"<[^>]*>", " ", page).split())
 
 
+@pytest.mark.slow
 def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
     points = np.arange(played.episode.length, dtype=float)
     scored = dataclasses.replace(

@@ -66,6 +66,7 @@ def test_exporting_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
     assert all(parameter.requires_grad for parameter in agent.learner.critic_parameters())
 
 
+@pytest.mark.slow
 def test_a_policy_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.onnx").write_text("an older one")
 
@@ -97,6 +98,7 @@ def test_the_extra_is_named_where_it_is_missing(missing: str, tmp_path: Path, mo
         small_agent(SavedCounter).export(tmp_path / "policy.onnx")
 
 
+@pytest.mark.slow
 def test_a_place_that_cant_be_written(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(FovealError, match=r"can't write .*policy.onnx: .*(exists|directory)"):

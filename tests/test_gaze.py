@@ -330,6 +330,7 @@ def trials_of(game: Path) -> list[Trial]:
     return [files.read() for files in find_trials(game)]
 
 
+@pytest.mark.slow
 def test_a_map_that_knows_beats_one_that_does_not(game: Path) -> None:
     looks = {"bright": bright, "flat": lambda obs: np.ones((len(obs), SIDE, SIDE))}
 
@@ -520,6 +521,7 @@ def test_summaries_that_lack_something(tmp_path: Path) -> None:
         read_summary(tmp_path, "ms_pacman")
 
 
+@pytest.mark.slow
 def test_people_look_at_what_moves_in_ms_pacman(test_data: Path) -> None:
     folder = test_data / "atari_head_sample"
     if not folder.is_dir():
@@ -578,6 +580,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, 
 
 
 @pytest.mark.usefixtures("agents")
+@pytest.mark.slow
 def test_the_command(game: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     wanted = ["--saliency", "attention", "gradient", "--frames", "20"]
     files = ["--json", str(tmp_path / "gaze.json"), "--out", str(tmp_path / "gaze.png")]

@@ -138,6 +138,7 @@ def assert_same_state(first: foveal.Agent, second: foveal.Agent) -> None:
 
 
 @pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.slow
 def test_the_same_seed_gives_identical_weights_after_fifty_updates(method: str, learner: str) -> None:
     first, second, other = (agent_of(method, learner, seed=seed) for seed in (3, 3, 4))
     metrics = train(first, 50)

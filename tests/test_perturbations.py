@@ -72,6 +72,7 @@ def test_the_suites_own_textures_are_compiled_alike() -> None:
 
 
 @pytest.mark.parametrize("domain", ["walker", "cartpole"])
+@pytest.mark.slow
 def test_repainting_gives_the_pictures_of_a_model_loaded_anew(domain: str) -> None:
     sky, one, two, body = [0.9, 0.1, 0.3], [0.2, 0.7, 0.1], [0.3, 0.8, 0.2], [0.1, 0.2, 0.9]
     loaded = by_the_benchmarks_way(
@@ -109,6 +110,7 @@ def test_video_environments_are_painted_green_as_the_benchmark_paints_them() -> 
         loaded.free()
 
 
+@pytest.mark.slow
 def test_one_draw_an_episode_in_the_benchmarks_order() -> None:
     """``RandomState(seed).randint(100)`` at each reset, and the colours go where the benchmark puts them."""
     env = cheap("cartpole-swingup", perturbation="color_hard", seed=11)
@@ -129,6 +131,7 @@ def test_one_draw_an_episode_in_the_benchmarks_order() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_colours_change_the_picture_and_not_the_simulation() -> None:
     plain, coloured = (cheap("walker-walk", perturbation=name, seed=1) for name in (None, "color_hard"))
     assert not np.array_equal(plain.reset()[0], coloured.reset()[0])
@@ -143,6 +146,7 @@ def test_colours_change_the_picture_and_not_the_simulation() -> None:
 
 
 @pytest.mark.parametrize("perturbation", ["color_easy", "video_hard"])
+@pytest.mark.slow
 def test_a_perturbed_run_goes_on_bit_for_bit(perturbation: str) -> None:
     env = cheap("cartpole-swingup", perturbation=perturbation, seed=1, action_repeat=40)
     fresh = cheap("cartpole-swingup", perturbation=perturbation, seed=2, action_repeat=40)
@@ -291,6 +295,7 @@ class Darker(gymnasium.ObservationWrapper[Any, Any, Any]):
         pass
 
 
+@pytest.mark.slow
 def test_a_perturbation_of_ones_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class Night(Perturbation):
         def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:

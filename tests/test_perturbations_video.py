@@ -61,6 +61,7 @@ def red(observation: np.ndarray) -> list[int]:
     return [int(observation[3 * frame, 1, 1]) for frame in range(3)]
 
 
+@pytest.mark.slow
 def test_videos_in_order_from_the_second_one_a_frame_a_step(flat_videos: Path) -> None:
     env = cheap("video_easy", data=flat_videos)
     files = [VideoFolder(flat_videos / "video_easy", SIZE).frames(i)[:, 0, 1, 1].astype(int).tolist() for i in range(3)]
@@ -77,6 +78,7 @@ def test_videos_in_order_from_the_second_one_a_frame_a_step(flat_videos: Path) -
     env.close()
 
 
+@pytest.mark.slow
 def test_the_background_lies_exactly_where_the_key_is() -> None:
     env = cheap("video_hard", quality="exact", image_size=48)
     env.reset()
@@ -98,6 +100,7 @@ def _crc(name: str) -> int:
     return zlib.crc32(name.encode())
 
 
+@pytest.mark.slow
 def test_easy_keeps_the_floor_and_hard_does_not() -> None:
     plain, easy, hard = (cheap(name).reset()[0][-3:] for name in (None, "video_easy", "video_hard"))
     floor = np.s_[:, SIZE - 6 :, :]
@@ -132,6 +135,7 @@ def _bilinear(frame: np.ndarray, size: int, row: int, column: int) -> np.ndarray
     return np.einsum("i,j,ijc->c", [1 - fy, fy], [1 - fx, fx], block)
 
 
+@pytest.mark.slow
 def test_the_benchmarks_folder(dmcgb: Path) -> None:
     env = cheap("video_easy", data=dmcgb)
     assert env.spec_info.perturbation_source == "dmc-gb"
@@ -184,6 +188,7 @@ def test_a_folder_without_videos_is_named(missing: str, tmp_path: Path) -> None:
         cheap("video_hard", data=tmp_path)
 
 
+@pytest.mark.slow
 def test_generated_videos_are_many_and_always_the_same() -> None:
     easy, hard = GeneratedVideos("video_easy", 10, SIZE), GeneratedVideos("video_hard", 100, SIZE)
     assert (len(easy), len(hard)) == (10, 100)

@@ -157,6 +157,7 @@ def test_pictures_are_drawn_uniformly_with_replacement(tmp_path: Path) -> None:
     assert 60 < int(counts.min()) <= int(counts.max()) < 145  # 100 expected, standard deviation 10
 
 
+@pytest.mark.slow
 def test_hold_brings_the_next_pictures_into_the_oldest_places_of_the_same_tensor() -> None:
     all_of_them = drawn_pictures("generated", 24, 3, 200)
     bank = PictureBank("generated", 16, 80, seed=3)
@@ -183,6 +184,7 @@ def test_samples_are_of_the_pictures_that_have_come(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("source", ["generated", "folder"])
+@pytest.mark.slow
 def test_what_a_bank_holds_depends_on_how_many_it_has_drawn_alone(source: str, tmp_path: Path) -> None:
     origin = photos(tmp_path, 160, 9, 8) if source == "folder" else source
     bank, other = PictureBank(origin, 16, 70, seed=1), PictureBank(origin, 16, 70, seed=1)
@@ -196,6 +198,7 @@ def test_what_a_bank_holds_depends_on_how_many_it_has_drawn_alone(source: str, t
     other.close()
 
 
+@pytest.mark.slow
 def test_more_pictures_join_and_then_replace_the_oldest_as_training_goes_on() -> None:
     options = AugmentationOptions(image_size=16, picture_count=700, refresh=0.5, seed=3)
     augmentation: Any = AUGMENTATIONS.get("overlay")(options)
@@ -238,6 +241,7 @@ def test_a_bank_on_a_gpu_holds_and_crops_the_same_pictures() -> None:
 # --- the process that draws ahead -------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_process_draws_the_same_blocks_in_order() -> None:
     ahead, here = Ahead("generated", 24, 5, first=2), open_source("generated", 24, 5)
     for number in range(2, 12):

@@ -42,6 +42,7 @@ def test_its_target_networks_are_the_networks_that_they_follow(agent: foveal.Age
         assert torch.equal(weights[name], weights[name.removeprefix("target_")])
 
 
+@pytest.mark.slow
 def test_it_can_be_trained_further(agent: foveal.Agent, tmp_path: Path) -> None:
     policy = foveal.load(agent.save(tmp_path / "policy", policy_only=True))
     policy.learn(44, progress=False, evaluate_every=0)

@@ -221,6 +221,7 @@ def assert_ended(record: dict[str, Any]) -> None:
     assert record["runtime"] == STOPPED and record["twist"] == [0.0] * 6
 
 
+@pytest.mark.slow
 def test_a_run_keeps_its_limits_on_the_wire_and_ends_standing(arm: StandIn) -> None:
     arm.reset(position=[-0.62, 0.0, 0.1])  # 6 cm from the far wall
 
@@ -259,6 +260,7 @@ def test_the_check_on_the_wire_sees_what_it_forbids(wrong: str) -> None:
         check_limits(record, LIMITS)
 
 
+@pytest.mark.slow
 def test_a_dry_run_sends_nothing_but_its_wish_to_read(arm: StandIn) -> None:
     steps = []
 
@@ -295,6 +297,7 @@ def fail() -> None:
     [(fail, ZeroDivisionError), (lambda: signal.raise_signal(signal.SIGINT), KeyboardInterrupt)],
     ids=["an exception", "Ctrl-C"],
 )
+@pytest.mark.slow
 def test_whatever_is_raised_the_arm_is_stopped(arm: StandIn, happens: Any, raised: Any) -> None:
     with pytest.raises(raised):
         run(Interruption(happens), arm.host, SETTINGS)
@@ -305,6 +308,7 @@ def test_whatever_is_raised_the_arm_is_stopped(arm: StandIn, happens: Any, raise
     assert [c for c in commands(record) if c != CLEAR][-2:] == [SPEED_STOP, STOP_SCRIPT]
 
 
+@pytest.mark.slow
 def test_a_protective_stop_ends_the_run_and_waits_for_a_person(arm: StandIn) -> None:
     with pytest.raises(ArmStopped, match=r"protective stop, at step [34]; .* foveal arm unlock --host 127"):
         run(Interruption(arm.protective_stop), arm.host, SETTINGS)
@@ -362,6 +366,7 @@ def test_a_lost_connection_stops_the_arm_for_good(arm: StandIn, lost: str) -> No
     assert len(arm.record()["log"]) == arrived  # and nothing after it
 
 
+@pytest.mark.slow
 def test_if_the_connection_that_moves_it_dies_the_arm_is_stopped(arm: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     started: list[Any] = []
     popen = subprocess.Popen
@@ -386,6 +391,7 @@ def test_where_orders_end_the_arm_is_stopped(arm: StandIn) -> None:
     assert [c for c in commands(arm.record()) if c != CLEAR][-2:] == [SPEED_STOP, STOP_SCRIPT]
 
 
+@pytest.mark.slow
 def test_a_tool_that_turns_is_turned_back_and_stopped_if_it_turns_far(arm: StandIn) -> None:
     turns = iter([[0.0, 0.0, 0.0], [0.0, 0.0, 0.05], [0.0, 0.3, 0.0]])
     wait = iter(range(100))
@@ -418,6 +424,7 @@ def test_a_tool_that_turns_is_turned_back_and_stopped_if_it_turns_far(arm: Stand
     ],
     ids=["outside", "power", "busy", "flange", "local"],
 )
+@pytest.mark.slow
 def test_an_arm_that_is_not_ready_is_not_moved(arm: StandIn, changes: dict[str, Any], message: str) -> None:
     arm.reset(**changes)
 
@@ -490,6 +497,7 @@ def ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_foveal_arm_run_moves_tool_and_gripper(arm: StandIn, ours: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--camera",
@@ -521,6 +529,7 @@ def test_foveal_arm_run_moves_tool_and_gripper(arm: StandIn, ours: Path, capsys:
     assert sys.modules["ours"].Lens.closed == 1
 
 
+@pytest.mark.slow
 def test_foveal_arm_run_dry(arm: StandIn, ours: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--camera", "ours:Lens", "--gripper", "tool-output:1", "--steps", "3", "--dry-run"]
 

@@ -59,6 +59,7 @@ def test_skills_follow_the_script_on_repaired_depth(folders: Path) -> None:
         assert policy.skill == skill
 
 
+@pytest.mark.slow
 def test_a_master_chooses_once_for_each_skill(folders: Path) -> None:
     policies = [ClonedPolicy(folders / "master", seed) for seed in (0, 0, 1)]
     chosen: list[list[int]] = [[], [], []]
@@ -96,6 +97,7 @@ def test_what_can_move_no_arm(folders: Path, name: str, message: str) -> None:
         load_policy(str(folders / "nowhere"))
 
 
+@pytest.mark.slow
 def test_foveal_arm_run_takes_a_folder(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

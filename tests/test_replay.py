@@ -150,6 +150,7 @@ def drive(driver: Driver, steps: list[tuple[int, str]]) -> None:
 @example([(0, "begin")] * 20 + [(0, "step")] * 3, 2, 2, 1, 2, False)  # empty episodes
 # An episode ends on a slot behind which an overwritten episode's rows have just the steps that would come next.
 @example([(0, "step")] * 10 + [(0, "begin"), (0, "step"), (0, "terminated")], 1, 3, 1, 6, False)
+@pytest.mark.slow
 def test_samples_are_exactly_the_transitions_of_the_oracle(
     steps: list[tuple[int, str]], stack: int, n_step: int, streams: int, spare: int, vector: bool
 ) -> None:
@@ -161,6 +162,7 @@ def test_samples_are_exactly_the_transitions_of_the_oracle(
 
 @settings(max_examples=60, deadline=None)
 @given(STEPS, STEPS, st.integers(1, 3), st.integers(1, 3), st.integers(1, 2), st.integers(0, 30), st.integers(1, 20))
+@pytest.mark.slow
 def test_a_restored_buffer_goes_on_bit_for_bit(
     before: list[tuple[int, str]],
     after: list[tuple[int, str]],

@@ -495,6 +495,7 @@ def test_a_comparison_tells_shares_and_agreement(compared: Path) -> None:
     assert len([a for a in read.all("img") if a["alt"]]) == 5 * 3
 
 
+@pytest.mark.slow
 def test_a_film_has_every_step_and_the_page_as_many_as_asked_for(tmp_path: Path) -> None:
     page = explain(Square(), "train", tmp_path / "x.html", moments=6, video=tmp_path / "x.mp4", progress=False)
     steps = json.loads(re.findall(r'"steps":(\[[^]]*\])', page.read_text(encoding="utf-8"))[0])
@@ -557,6 +558,7 @@ def test_durations_in_words() -> None:
 # --- in a browser -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
     found, console = visit(any_page.read_text(encoding="utf-8"), tmp_path)
     assert console == []
@@ -581,6 +583,7 @@ def test_the_demo_page_fits_a_narrow_screen(tmp_path: Path) -> None:
     assert found["wide"] <= 0
 
 
+@pytest.mark.slow
 def test_the_browser_check_can_fail(demo: Path, tmp_path: Path) -> None:
     source = demo.read_text(encoding="utf-8").replace("data:image/png;base64,", "https://example.invalid/", 1)
     found, console = visit(source, tmp_path)

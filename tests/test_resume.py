@@ -120,6 +120,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(
     assert sum(path.name.startswith("events") for path in (killed / "tensorboard").iterdir()) == 2
 
 
+@pytest.mark.slow
 def test_the_comparison_of_runs_can_fail(tmp_path: Path) -> None:
     for name, seed in (("one", 1), ("other", 2)):
         small_agent(seed=seed).learn(30, run=tmp_path / name, progress=False)
@@ -169,12 +170,14 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 # While actions are random; right before the checkpoint of an episode's end; right after it.
 @pytest.mark.parametrize("step", [7, 17, 19])
+@pytest.mark.slow
 def test_stopped_anywhere(step: int, whole: Path, tmp_path: Path) -> None:
     resumed(stopped(tmp_path / "run", step, **OFTEN))
     assert_alike(tmp_path / "run", whole, 40)
 
 
 @pytest.mark.parametrize("vector", [False, True])
+@pytest.mark.slow
 def test_several_environments_and_a_memory_that_is_full(vector: bool, tmp_path: Path) -> None:
     env = lambda: SavedCounter(vector=vector)  # noqa: E731
     settings = {"training": {"environments": 2, "n_step": 3, "replay_capacity": 30}}  # the ring wraps around
@@ -278,6 +281,7 @@ def lose_manifest(run: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, flip_replay, lose_manifest])
+@pytest.mark.slow
 def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     damage: Any, run: Path, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -329,6 +333,7 @@ def test_a_run_of_another_environment_is_refused(run: Path) -> None:
         Trainer.resume(run, env="dmc/cartpole-swingup")
 
 
+@pytest.mark.slow
 def test_what_was_logged_after_the_checkpoint_is_forgotten(run: Path) -> None:
     with (run / "episodes.jsonl").open("a") as file:
         file.write(json.dumps({"step": 21, "environment": 0, "return": -1.0}) + '\n{"step": 22, "env')

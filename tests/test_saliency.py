@@ -111,6 +111,7 @@ def assert_same_map(ours: Tensor, theirs: Tensor) -> None:
 
 
 @pytest.mark.parametrize("head", [0, 1])
+@pytest.mark.slow
 def test_guided_backprop_of_the_papers_critic_equals_captum(critic: Critic, head: int) -> None:
     obs, action = observations(), torch.rand(3, 2)
     theirs = captum_map(copy.deepcopy(critic), obs, head, action)

@@ -160,6 +160,7 @@ def test_shuffled_auc_takes_where_people_look_anyway_out_of_the_score() -> None:
 
 @given(maps, counts, counts, st.floats(0.5, 100), st.floats(0, 3))
 @settings(max_examples=80)
+@pytest.mark.slow
 def test_scores_do_not_depend_on_the_scale_of_the_map(
     saliency: Map, fixations: Map, others: Map, factor: float, shift: float
 ) -> None:
@@ -175,6 +176,7 @@ def test_scores_do_not_depend_on_the_scale_of_the_map(
 
 @given(maps, counts, counts)
 @settings(max_examples=80)
+@pytest.mark.slow
 def test_bounds_and_mirror_images(saliency: Map, fixations: Map, others: Map) -> None:
     density = fixation_density(fixations, sigma=1)
     assert not kl_divergence(saliency, density) < -1e-9
@@ -188,6 +190,7 @@ def test_bounds_and_mirror_images(saliency: Map, fixations: Map, others: Map) ->
 
 @given(maps, counts, st.randoms(use_true_random=False))
 @settings(max_examples=50)
+@pytest.mark.slow
 def test_moving_map_and_fixations_alike_changes_nothing(saliency: Map, fixations: Map, random: object) -> None:
     order = np.random.default_rng(random.randrange(1000)).permutation(PIXELS)  # type: ignore[attr-defined]
     moved, looked = (x.ravel()[order].reshape(SHAPE) for x in (saliency, fixations))

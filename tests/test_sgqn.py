@@ -247,6 +247,7 @@ def test_the_critic_loss_and_its_gradient_equal_the_papers(learner_config: SACCo
     assert distance(learned_gradients(here.learner), critic_gradients(critic, plain)) < 1e-3
 
 
+@pytest.mark.slow
 def test_the_critic_loss_of_the_papers_network_equals_the_papers() -> None:
     here = case(SACConfig(), SGQNConfig(quantile=0.95), size=84, batch=2, shake=0.02)
     critic = Critic(here.learner)
@@ -473,6 +474,7 @@ def plain_overlay(here: Case, image: Tensor, generator: torch.Generator) -> Tens
     [(SMALL, SMALL_METHOD, 24, 4), (SACConfig(), SGQNConfig(quantile=0.95), 84, 2)],
     ids=["small", "paper"],
 )
+@pytest.mark.slow
 def test_the_attribution_loss_equals_the_papers(
     learner_config: SACConfig, config: SGQNConfig, size: int, batch: int
 ) -> None:

@@ -190,6 +190,7 @@ def test_bad_settings_are_refused(changes, message):
 # --- arms -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_experts_in_order_solve_the_task_and_others_do_not():
     arms = ArmSettings("pick", View(size=0))
     good = play(arms, InOrder(script("pick")), None, [1, 2, 3])

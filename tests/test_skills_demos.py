@@ -62,6 +62,7 @@ def test_a_script_that_is_followed_solves_the_task_despite_noise(demos):
         assert not np.array_equal(one.actions, one.advice)
 
 
+@pytest.mark.slow
 def test_failures_are_kept_and_skills_come_in_any_order():
     env = make_arm("bowl", size=8)
     shown = demonstrate(env, DemoOptions(size=8, render=8), seed=1)

@@ -167,6 +167,7 @@ def test_masters_choose_in_their_own_episodes() -> None:
 # --- numbers --------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(monkeypatch: pytest.MonkeyPatch) -> None:
     plain = SALIENCY.get
     monkeypatch.setattr(

@@ -213,6 +213,7 @@ def test_chance_is_fair_and_repeatable():
 # --- decisions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_decisions_are_drawn_as_likely_as_the_policy_says():
     master = Master("pick", None, master_config("debug"))
     arms = Arms(ArmSettings("pick", View(size=0)), 2)

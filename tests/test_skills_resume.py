@@ -74,6 +74,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned:
     assert torch.equal(before, torch.get_rng_state())
 
 
+@pytest.mark.slow
 def test_learning_from_scratch_goes_on_too(tmp_path: Path) -> None:
     def new() -> FlatPolicy:
         return FlatPolicy("pick", View(36, 36), master_config("debug", {"decisions": 12}), seed=3)
@@ -123,6 +124,7 @@ def test_decisions_do_not_depend_on_where_observations_begin(what: str) -> None:
     assert len(found) == 1 and beginnings and not any(beginnings)
 
 
+@pytest.mark.slow
 def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:
     whole = Master("pick", None, config()).learn(run=tmp_path / "run")
     tensors = tmp_path / "run" / "checkpoints" / "000000012" / "tensors.safetensors"
@@ -146,6 +148,7 @@ def test_arms_and_what_their_cameras_add_are_saved() -> None:
     group.close(), other.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -209,6 +212,7 @@ class Stopped(Exception):
     pass
 
 
+@pytest.mark.slow
 def test_cloning_goes_on_after_its_last_whole_epoch(demos: Path, tmp_path: Path) -> None:
     changes = {"epochs": 3, "rollouts": 0, "decay": True, "augmentation": (("scale", 0.5, 0.5),)}
     config, run = clone_config("debug", {**changes, "precision": "float32"}), tmp_path / "run"

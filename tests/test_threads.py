@@ -145,6 +145,7 @@ class Count(Callback):
 
 @pytest.mark.usefixtures("two_threads")
 @pytest.mark.parametrize(("adapt", "wanted"), [(True, {1}), (False, {2})])
+@pytest.mark.slow
 def test_training_adapts_and_leaves_threads_as_they_were(
     adapt: bool, wanted: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,6 +39,7 @@ def test_the_same_seed_gives_the_same_weights() -> None:
 
 
 @pytest.mark.parametrize("env", [SavedCounter, Careless])
+@pytest.mark.slow
 def test_evaluating_does_not_change_what_is_learnt(env: type[Counter]) -> None:
     torch.manual_seed(0)
     seen = []
@@ -53,11 +54,13 @@ def test_evaluating_does_not_change_what_is_learnt(env: type[Counter]) -> None:
 GLOBAL = foveal.checkpoint.global_random_state()
 
 
+@pytest.mark.slow
 def test_what_is_learnt_does_not_depend_on_whether_it_is_kept(tmp_path: Path) -> None:
     kept = learn(small_agent(), run=tmp_path / "run", checkpoint_every=7)
     assert differing(weights(learn(small_agent())), weights(kept)) == []
 
 
+@pytest.mark.slow
 def test_updates_come_as_often_as_asked() -> None:
     settings = {"initial_random_steps": 10, "catch_up_updates": 5, "updates_per_step": 0.5}
     agent = learn(small_agent(training=settings), 20)
@@ -115,6 +118,7 @@ def test_callbacks_hear_of_everything_and_may_stop(tmp_path: Path) -> None:
     assert first.seen.count("step") == 22 + resets
 
 
+@pytest.mark.slow
 def test_the_best_agent_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     returns = iter([3.0, 8.0, 5.0])
     monkeypatch.setattr("foveal.evaluation.rollout", fake_rollout(lambda: next(returns)))
@@ -144,6 +148,7 @@ class CtrlC(foveal.Callback):
                 signal.raise_signal(signal.SIGINT)
 
 
+@pytest.mark.slow
 def test_ctrl_c_saves_a_checkpoint_to_go_on_from(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(KeyboardInterrupt):
         learn(small_agent(), run=tmp_path / "run", callbacks=[CtrlC(14)])
@@ -191,6 +196,7 @@ def test_a_trainer_trains_once() -> None:
 
 
 @pytest.mark.parametrize("reward", [float("nan"), float("inf")])
+@pytest.mark.slow
 def test_a_reward_that_is_not_finite_stops_training(reward: float, tmp_path: Path) -> None:
     env = lambda: SavedCounter(rewards=lambda step: reward if step == 17 else 1.0)  # noqa: E731
     with pytest.raises(FovealError, match=rf"agent step 17: the environment gave reward {reward}.*000000012"):
@@ -248,6 +254,7 @@ def test_broken_weights_are_never_kept_as_the_best(tmp_path: Path) -> None:
 # --- the run's folder -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_tensorboard_has_losses_and_returns(tmp_path: Path) -> None:
     agent = small_agent()
     learn(agent, run=tmp_path / "run", log_every=7, evaluate_every=10, evaluate_episodes=1)
@@ -263,6 +270,7 @@ def test_tensorboard_has_losses_and_returns(tmp_path: Path) -> None:
     assert [event.step for event in told.Scalars("return/evaluation/train")] == [10, 20, 30]
 
 
+@pytest.mark.slow
 def test_every_return_is_in_the_folder(tmp_path: Path) -> None:
     agent = small_agent(training={"environments": 2})
     learn(agent, 40, run=tmp_path / "run", evaluate_every=15, evaluate_episodes=3)
@@ -321,6 +329,7 @@ def full(*_: Any, **__: Any) -> Any:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
+@pytest.mark.slow
 def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Fill(foveal.Callback):
         def on_checkpoint(self, trainer: Trainer, folder: Path) -> None:

@@ -305,6 +305,7 @@ def test_no_skill_may_be_left_out_of_bowls_script() -> None:
 
 
 @pytest.mark.parametrize("task", list(TASKS))
+@pytest.mark.slow
 def test_skills_in_any_order_end_and_hold_still(task: str) -> None:
     env = blind(task)
     random = np.random.default_rng(0)
@@ -423,6 +424,7 @@ def test_a_table_without_room_is_refused() -> None:
 
 
 @pytest.mark.parametrize("task", ["pick", "breakfast"])
+@pytest.mark.slow
 def test_gymnasiums_checker_is_content(task: str) -> None:
     env = gymnasium.make(f"foveal/ur5e-{task}-depth-v0", size=24, rgb=True, render_mode="rgb_array")
     check_env(env.unwrapped)
@@ -507,6 +509,7 @@ def test_the_mask_is_the_arms_pixels() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_cameras_and_light_change_with_the_episode_and_pictures_with_them() -> None:
     env = make_arm(
         "pick", size=32, depth=False, rgb=True, randomization=replace(RANDOMIZATIONS["none"], light=(0.4, 1.2))
@@ -573,6 +576,7 @@ def test_a_repeated_action_is_that_action_several_times() -> None:
 
 
 @pytest.mark.parametrize("task", ["bowl", "breakfast"])
+@pytest.mark.slow
 def test_a_saved_episode_goes_on_bit_for_bit(task: str) -> None:
     """Through JSON and tensors, into another environment, in the middle of a grasp; the next episode is the same."""
     env = foveal.envs.make(f"ur5e/{task}", image_size=16, quality="draft", seed=0)

@@ -115,6 +115,7 @@ def test_no_setting_of_ppo_is_forgotten() -> None:
 
 
 @cases(PPO_WIRES)
+@pytest.mark.slow
 def test_settings_of_ppo_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
@@ -188,6 +189,7 @@ def test_no_other_setting_is_forgotten() -> None:
 
 
 @cases({**HARDWARE, **WHOLE})
+@pytest.mark.slow
 def test_other_settings_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
@@ -257,5 +259,6 @@ def test_no_setting_of_the_run_is_forgotten() -> None:
 
 
 @cases(RUN)
+@pytest.mark.slow
 def test_settings_of_the_run_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)

@@ -240,6 +240,7 @@ def test_no_setting_of_cloning_is_forgotten() -> None:
 
 
 @cases(CLONE)
+@pytest.mark.slow
 def test_settings_of_cloning_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 

@@ -228,6 +228,7 @@ def test_no_setting_of_the_loop_is_forgotten() -> None:
 
 
 @cases(TRAINING)
+@pytest.mark.slow
 def test_settings_of_the_loop_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
@@ -297,6 +298,7 @@ def test_no_setting_of_the_environment_is_forgotten() -> None:
 
 
 @cases(ENVIRONMENT)
+@pytest.mark.slow
 def test_settings_of_the_environment_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
@@ -405,6 +407,7 @@ def test_no_setting_of_the_run_is_forgotten() -> None:
 
 
 @cases(RUN)
+@pytest.mark.slow
 def test_settings_of_the_run_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 

@@ -55,7 +55,9 @@ Wires = Mapping[str, Wire]
 def cases(wires: Wires) -> Any:
     """One test for every value of every setting: decorates ``test(room, wire, value)``."""
     parameters = [
-        pytest.param(wire, value, id=f"{name}={value}"[:60]) for name, wire in wires.items() for value in wire.values
+        pytest.param(wire, value, id=f"{name}={value}"[:60], marks=[pytest.mark.bfloat16] * (value == "bfloat16"))
+        for name, wire in wires.items()
+        for value in wire.values
     ]
     return pytest.mark.parametrize(("wire", "value"), parameters)
 

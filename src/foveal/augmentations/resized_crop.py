@@ -97,5 +97,5 @@ def filters(start: Tensor, extent: Tensor, side: int, size: int) -> Tensor:
     place = start[:, None] + extent[:, None] * ((torch.arange(size, device=device) + 0.5) / size)
     pixel = torch.arange(side, device=device) + 0.5
     distance = (side * place / radius)[:, :, None] - (pixel / radius)[:, None, :]
-    weights = distance.abs_().neg_().add_(1.0).clamp_(min=0.0)
+    weights = torch.rsub(distance.abs_(), 1.0).relu_()
     return weights.div_(weights.sum(2, keepdim=True))
