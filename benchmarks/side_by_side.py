@@ -24,7 +24,7 @@ from foveal.allocation import keep_freed_memory
 from foveal.cli import let_idle_threads_sleep
 from foveal.results import machine, now, versions, write_json
 from foveal.threads import PERIOD
-from foveal.training import Callback, RunOptions, Trainer
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 
 UNTIMED = 8
 """Updates that set things up."""
@@ -61,7 +61,7 @@ def train(env: str, method: str, preset: str, precision: str, *, adapt: bool) ->
     loop = {"initial_random_steps": 40, "catch_up_updates": 0, "replay_capacity": 20_000, "precision": precision}
     agent = foveal.Agent(env, method=method, preset=preset, training=loop)
     options = RunOptions(evaluate_every=0, adapt_threads=adapt)
-    Trainer(agent, options, callbacks=[Watch()], progress=False).train(1_000_000)
+    Trainer(ReplayWork(agent), options, callbacks=[Watch()], progress=False).train(1_000_000)
 
 
 class Training:

@@ -29,7 +29,7 @@ from foveal.atari.vector import AtariVecEnv
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.results import Results
-from foveal.runs import read_records
+from foveal.training.run_folder import read_records
 from small_env import differing
 
 STEPS = 32  # of one update in the debug preset

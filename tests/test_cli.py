@@ -31,8 +31,8 @@ from foveal.methods.sgqn import SGQNConfig
 from foveal.methods.svea import SVEAConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.results import Results
-from foveal.runs import read_records
 from foveal.training import RunOptions
+from foveal.training.run_folder import read_records
 from shell import foveal_command
 from small_env import SavedCounter, differing
 

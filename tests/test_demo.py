@@ -12,7 +12,7 @@ from foveal.cli import main
 from foveal.commands import demo
 from foveal.commands.demo import CONDITIONS, DemoOptions
 from foveal.results import Results
-from foveal.runs import read_records
+from foveal.training.run_folder import read_records
 from shell import foveal_command
 
 

@@ -20,8 +20,8 @@ import foveal
 from foveal import FovealError, checkpoint
 from foveal.cli import main
 from foveal.results import Results
-from foveal.runs import read_records
 from foveal.training import Trainer
+from foveal.training.run_folder import read_records
 from small_env import Careless, Counter, SavedCounter, differing, small_agent, weights
 
 # 25 agent steps are an episode, so that steps 30 and 60 are in the middle of one, and an episode ends between them.
@@ -152,7 +152,7 @@ def stopped(run: Path, step: int, env: Any = SavedCounter, **options: Any) -> Pa
 
 
 def resumed(run: Path, env: Any = SavedCounter, steps: int | None = None) -> foveal.Agent:
-    trainer = Trainer.resume(run, env=env, progress=False)
+    trainer = foveal.resume(run, env=env, progress=False)
     trainer.train(steps)
     return trainer.agent
 
@@ -212,7 +212,7 @@ def test_a_run_may_be_resumed_again_and_made_longer(tmp_path: Path) -> None:
     small_agent().learn(50, run=tmp_path / "whole", checkpoint_every=5, progress=False)
     run = stopped(tmp_path / "run", 12)
     for step in (17, 28):
-        trainer = Trainer.resume(run, env=SavedCounter, callbacks=[Stop(step)], progress=False)
+        trainer = foveal.resume(run, env=SavedCounter, callbacks=[Stop(step)], progress=False)
         with pytest.raises(ConnectionAbortedError):
             trainer.train()
     assert resumed(run).steps == 40
@@ -286,7 +286,7 @@ def test_a_damaged_checkpoint_is_told_and_the_one_before_it_used(
     damage: Any, run: Path, whole: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     damage(run)
-    trainer = Trainer.resume(run, env=SavedCounter, progress=False)
+    trainer = foveal.resume(run, env=SavedCounter, progress=False)
     assert trainer.agent.steps == 15
     assert "000000020" in caplog.text and "trying the one before it" in caplog.text
     trainer.train()
@@ -306,31 +306,31 @@ def test_no_good_checkpoint_is_left(run: Path) -> None:
     truncate(run)
     shutil.rmtree(run / "checkpoints" / "000000015")
     with pytest.raises(FovealError, match=r"no checkpoint in .* is undamaged.*tensors.safetensors has \d+ bytes"):
-        Trainer.resume(run, env=SavedCounter)
+        foveal.resume(run, env=SavedCounter)
 
 
 def test_a_foreign_checkpoint_is_refused_and_the_one_before_it_stays_usable(run: Path) -> None:
     shutil.rmtree(newest(run))
     checkpoint.save(newest(run), {}, {}, kind="another.program")
     with pytest.raises(FovealError, match=r"000000020 is a checkpoint of 'another\.program'"):
-        Trainer.resume(run, env=SavedCounter)
+        foveal.resume(run, env=SavedCounter)
     assert foveal.load(run / "checkpoints" / "000000015").steps == 15
     shutil.rmtree(newest(run))
-    assert Trainer.resume(run, env=SavedCounter, progress=False).agent.steps == 15
+    assert foveal.resume(run, env=SavedCounter, progress=False).agent.steps == 15
 
 
 def test_an_agent_alone_is_no_run_to_resume(tmp_path: Path, run: Path) -> None:
     small_agent().save(tmp_path / "agent")
     with pytest.raises(FovealError, match=r"agent is no run folder: it has no config.yaml"):
-        Trainer.resume(tmp_path / "agent")
+        foveal.resume(tmp_path / "agent")
     shutil.rmtree(run / "checkpoints")
     with pytest.raises(FovealError, match=r"has no checkpoint to resume from"):
-        Trainer.resume(run)
+        foveal.resume(run)
 
 
 def test_a_run_of_another_environment_is_refused(run: Path) -> None:
     with pytest.raises(FovealError, match=r"this state is of SavedCounter, and this environment is dmc/"):
-        Trainer.resume(run, env="dmc/cartpole-swingup")
+        foveal.resume(run, env="dmc/cartpole-swingup")
 
 
 @pytest.mark.slow

@@ -13,7 +13,7 @@ import torch
 from foveal import threads
 from foveal.commands import options
 from foveal.threads import GLANCE, PERIOD, Reading, Threads, busy, read, taken, wanted_threads
-from foveal.training import Callback, RunOptions, Trainer
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 from small_env import small_agent
 
 STAT = """cpu  999 999 999 999 999 999 999 999 0 0
@@ -150,9 +150,9 @@ def test_training_adapts_and_leaves_threads_as_they_were(
     adapt: bool, wanted: set[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     machine, count = Machine(*[1.0] * 100), Count()
-    monkeypatch.setattr("foveal.training.Threads", lambda adapt: Threads(adapt=adapt, read=machine))
+    monkeypatch.setattr("foveal.training.trainer.Threads", lambda adapt: Threads(adapt=adapt, read=machine))
     run = RunOptions(evaluate_every=0, adapt_threads=adapt)
-    Trainer(small_agent(), run, callbacks=[count], progress=False).train(20)
+    Trainer(ReplayWork(small_agent()), run, callbacks=[count], progress=False).train(20)
     assert count.seen == wanted
     assert torch.get_num_threads() == 2
 

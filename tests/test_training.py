@@ -18,8 +18,8 @@ import foveal
 from foveal import FovealError
 from foveal.checkpoint import files
 from foveal.results import Results
-from foveal.runs import read_records
-from foveal.training import RunOptions, Trainer
+from foveal.training import ReplayWork, RunOptions, Trainer
+from foveal.training.run_folder import read_records
 from small_env import LENGTH, Careless, Counter, SavedCounter, differing, small_agent, weights
 
 
@@ -154,7 +154,7 @@ def test_ctrl_c_saves_a_checkpoint_to_go_on_from(tmp_path: Path, capsys: pytest.
         learn(small_agent(), run=tmp_path / "run", callbacks=[CtrlC(14)])
     assert "stopping after this step" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
-    trainer = Trainer.resume(tmp_path / "run", env=SavedCounter, progress=False)
+    trainer = foveal.resume(tmp_path / "run", env=SavedCounter, progress=False)
     assert (trainer.agent.steps, trainer.target) == (14, 30)
     trainer.train()
     assert differing(weights(learn(small_agent())), weights(trainer.agent)) == []
@@ -186,7 +186,7 @@ def test_training_in_another_thread_leaves_signals_alone() -> None:
 
 
 def test_a_trainer_trains_once() -> None:
-    trainer = Trainer(small_agent(), progress=False)
+    trainer = Trainer(ReplayWork(small_agent()), progress=False)
     trainer.train(5)
     with pytest.raises(FovealError, match=r"has trained already.*agent\.learn"):
         trainer.train(5)
@@ -339,7 +339,7 @@ def test_a_full_disk_leaves_the_previous_checkpoint(tmp_path: Path, monkeypatch:
         learn(small_agent(), run=tmp_path / "run", callbacks=[Fill()], checkpoint_every=10)
     monkeypatch.undo()
     assert sorted(path.name for path in (tmp_path / "run" / "checkpoints").iterdir()) == ["000000010"]
-    trainer = Trainer.resume(tmp_path / "run", env=SavedCounter, progress=False)
+    trainer = foveal.resume(tmp_path / "run", env=SavedCounter, progress=False)
     trainer.train()
     assert differing(weights(learn(small_agent())), weights(trainer.agent)) == []
 
@@ -376,7 +376,7 @@ def test_environments_in_processes_of_their_own(tmp_path: Path) -> None:
     batch = one.replay.sample(200)
     newest, first = batch.obs.image[:, -1, -1, -1].int(), batch.next_obs.image[:, -1, -1, -1].int()
     assert ((first - newest) == 1).all()  # each picture counts those before it, so none is missing or doubled
-    resumed = Trainer.resume(tmp_path / "run", env=SavedCounter, progress=False)
+    resumed = foveal.resume(tmp_path / "run", env=SavedCounter, progress=False)
     resumed.train(20)
     assert resumed.agent.steps == 80
 

@@ -18,7 +18,7 @@ from foveal.atari.config import PRESETS, AtariConfig, HardwareConfig, PPOConfig,
 from foveal.atari.training import AtariCallback, AtariRunOptions, AtariTrainer
 from foveal.errors import FovealError
 from foveal.results import Results
-from foveal.runs import RunFolder
+from foveal.training.run_folder import RunFolder
 from wires import Room, Wire, assert_complete, cases
 
 BREAKOUT = "atari/breakout"

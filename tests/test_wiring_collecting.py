@@ -9,10 +9,9 @@ import pytest
 import torch
 
 import foveal
-from foveal import collecting
 from foveal.checkpoint import global_random_state
 from foveal.evaluation import SEED_OFFSET
-from foveal.training import VALIDATION_SEED_OFFSET, Trainer
+from foveal.training import VALIDATION_SEED_OFFSET, Trainer, collecting
 from foveal.types import Batch
 from small_env import LENGTH, SavedCounter, small_agent
 from wires import Room

@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 import foveal
-from foveal import training as loop
+from foveal.training import replay_work, trainer
 from foveal.agent import Agent
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.envs import make
@@ -23,8 +23,8 @@ from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.pictures import BLOCK
 from foveal.presets import PRESETS
-from foveal.runs import RunFolder
 from foveal.training import RunOptions, Trainer
+from foveal.training.run_folder import RunFolder
 from foveal.types import Batch
 from small_env import LENGTH, Counter, SavedCounter, small_agent
 from wires import Room, Wire, assert_complete, cases
@@ -177,9 +177,9 @@ def device(room: Room, value: str) -> str:
 
 def replay_device(room: Room, value: str) -> str:
     made: list[str] = []
-    real = foveal.collecting.ReplayBuffer
+    real = foveal.training.collecting.ReplayBuffer
     room.patch.setattr(
-        foveal.collecting,
+        foveal.training.collecting,
         "ReplayBuffer",
         lambda *a, **k: (made.append(k["device"]), real(*a, **{**k, "device": "cpu"}))[1],
     )
@@ -336,8 +336,8 @@ def data(room: Room, value: str | None) -> list[Any]:
         seen.append(data)
         return SimpleNamespace(rehearse=lambda: None, conditions=[SimpleNamespace(summary={"mean": 0.0})])
 
-    room.patch.setattr(loop, "plan_for", noted)
-    room.patch.setattr(loop, "evaluate", noted)
+    room.patch.setattr(replay_work, "plan_for", noted)
+    room.patch.setattr(replay_work, "evaluate", noted)
     evaluations(4, data=value)
     return seen
 
@@ -350,7 +350,7 @@ def log_every(room: Room, value: int) -> list[int]:
 
 def adapt_threads(room: Room, value: bool) -> list[bool]:
     """What whoever keeps the number of threads is asked for."""
-    calls = room.watch(loop, "Threads")
+    calls = room.watch(trainer, "Threads")
     learned_in(room, adapt_threads=value)
     return [named["adapt"] for _, named in calls]
 

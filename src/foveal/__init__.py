@@ -9,13 +9,13 @@ if TYPE_CHECKING:
     from foveal.agent import Agent
     from foveal.errors import FovealError
     from foveal.evaluation import evaluate, random_returns
-    from foveal.loading import load
+    from foveal.loading import load, resume
     from foveal.report.explain import explain
     from foveal.results import Results
     from foveal.training import Callback
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Callback", "FovealError", "Results", "evaluate", "explain", "load", "random_returns"]
+__all__ = ["Agent", "Callback", "FovealError", "Results", "evaluate", "explain", "load", "random_returns", "resume"]
 
 _HOMES = {
     "Agent": "agent",
@@ -26,6 +26,7 @@ _HOMES = {
     "explain": "report",
     "load": "loading",
     "random_returns": "evaluation",
+    "resume": "loading",
 }
 
 

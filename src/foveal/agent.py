@@ -173,9 +173,10 @@ class Agent:
             FovealError: the folder exists, or training had to stop: a reward or a loss that is not finite.
             KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
         """
-        from foveal.training import RunOptions, Trainer
+        from foveal.training import ReplayWork, RunOptions, Trainer
 
-        trainer = Trainer(self, RunOptions.from_settings(options), run=run, callbacks=callbacks, progress=progress)
+        run_options = RunOptions.from_settings(options)
+        trainer = Trainer(ReplayWork(self), run_options, run=run, callbacks=callbacks, progress=progress)
         trainer.train(steps)
         return self
 

@@ -1,7 +1,8 @@
-"""``load``: agents back from the disk."""
+"""Agents back from the disk, to act (``load``) or to train on (``resume``)."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -10,7 +11,8 @@ from foveal.agent import KIND, Agent, restore
 from foveal.atari import agent as atari
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
-from foveal.runs import CONFIG
+from foveal.training import Callback, ReplayWork, Trainer
+from foveal.training.run_folder import CONFIG, RunFolder
 
 PRETRAINED = "pretrained:"
 
@@ -32,6 +34,27 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
     kind = kind_of(folder)
     held = _read(folder, kind)
     return atari.restore(held, device) if kind == atari.KIND else restore(held, env, device)
+
+
+def resume(
+    run: str | Path, env: EnvLike | None = None, *, callbacks: Sequence[Callback] = (), progress: bool = True
+) -> Trainer:
+    """The training of a run folder as it was at its last good checkpoint; ``train()`` goes on with it.
+
+    Args:
+        run: the folder of a run that was stopped or killed.
+        env: the environment, where it was the user's own and has no id.
+        callbacks: hooks, as for ``Agent.learn``.
+        progress: show a bar.
+
+    Raises:
+        FovealError: no such run, it has no checkpoint yet, or all of them are damaged.
+    """
+    folder = RunFolder.open(Path(run), KIND)
+    held = folder.store.latest()
+    if held is None:
+        raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
+    return Trainer.resumed(ReplayWork(restore(held, env)), folder, held, callbacks=callbacks, progress=progress)
 
 
 def kind_of(path: str | Path) -> str:

@@ -74,7 +74,7 @@ class Progress:
         """Keep the clock going while many updates follow one step."""
         self._bar.update(0)
 
-    def told(self, **numbers: float) -> None:
+    def show(self, **numbers: float) -> None:
         """Show a return or another number beside the bar."""
         self._facts |= {name: f"{value:.4g}" for name, value in numbers.items()}
         self._bar.set_postfix(self._facts, refresh=False)

@@ -25,9 +25,9 @@ from foveal.config import changed
 from foveal.errors import FovealError
 from foveal.progress import Interruption, Progress
 from foveal.results import Results
-from foveal.runs import RunFolder, refuse_existing
 from foveal.threads import Threads
 from foveal.training import VALIDATION_SEED_OFFSET
+from foveal.training.run_folder import RunFolder, refuse_existing
 
 
 @dataclass(frozen=True)
@@ -158,7 +158,7 @@ class AtariTrainer:
                 wanted = True
                 while wanted and self.agent.steps < self.target and not stop.asked:
                     if (count := threads.adapt()) is not None:
-                        self.bar.told(threads=count)
+                        self.bar.show(threads=count)
                     self._iterate()
                     answers = [callback.on_update(self) for callback in self.callbacks]
                     wanted = all(answer is None or answer for answer in answers)
@@ -214,7 +214,7 @@ class AtariTrainer:
 
     def finished(self, index: int, score: float) -> None:
         """Note the true score of a game."""
-        self.bar.told(train=score)
+        self.bar.show(train=score)
         if self.folder is not None:
             self.folder.log_episode(self.ppo.num_timesteps, index, score)
 
@@ -242,7 +242,7 @@ class AtariTrainer:
         results = evaluate(self.agent, self.options.evaluate_episodes, seed, progress=False)
         self.agent.acting.set_state(acting)
         mean = results.conditions[0].summary["mean"]
-        self.bar.told(test=mean)
+        self.bar.show(test=mean)
         improved, self.best_score = mean > self.best_score, max(mean, self.best_score)
         if self.folder is not None:
             self.folder.log_evaluation(self.agent.steps, results)

@@ -11,7 +11,7 @@ from foveal.agent import Agent
 from foveal.benchmark.stopwatch import wait_for
 from foveal.envs import make_vector
 from foveal.envs.family import QUALITIES
-from foveal.training import Callback, RunOptions, Trainer
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 
 RANDOM_STEPS = 40
 
@@ -95,6 +95,7 @@ class _Watch(Callback):
 def training_rate(agent: Agent, budget: float) -> float:
     """Agent steps a second of a running training, updates included."""
     watch = _Watch(budget)
-    trainer = Trainer(agent, RunOptions(evaluate_every=0, adapt_threads=False), callbacks=[watch], progress=False)
+    options = RunOptions(evaluate_every=0, adapt_threads=False)
+    trainer = Trainer(ReplayWork(agent), options, callbacks=[watch], progress=False)
     trainer.train(1_000_000)
     return watch.rate

@@ -18,9 +18,9 @@ from torch.utils.flop_counter import conv_flop_count, flop_registry
 
 from foveal.agent import Agent
 from foveal.benchmark.stopwatch import Now, PhaseClock, seconds
-from foveal.collecting import new_replay
 from foveal.phases import phase, timed_by
 from foveal.replay import ReplayBuffer
+from foveal.training.collecting import new_replay
 from foveal.types import Batch
 
 PERIOD = 2

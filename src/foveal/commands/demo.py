@@ -18,9 +18,9 @@ from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, TRAIN, evaluate, plan_for, random_returns
 from foveal.report import Curve, Training, demo_page, look
 from foveal.results import Results, machine
-from foveal.runs import EPISODES, EVALUATIONS, read_records, refuse_existing
 from foveal.statistics import summary
-from foveal.training import RunOptions, Trainer
+from foveal.training import ReplayWork, RunOptions, Trainer
+from foveal.training.run_folder import EPISODES, EVALUATIONS, read_records, refuse_existing
 
 TASK = "dmc/walker-stand"
 CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
@@ -150,7 +150,7 @@ def _train(agent: Agent, options: DemoOptions, scale: Scale, folder: Path) -> Tr
         evaluate_episodes=scale.validation_episodes,
         checkpoint_every=steps // 4,
     )
-    trainer = Trainer(agent, run, run=folder)
+    trainer = Trainer(ReplayWork(agent), run, run=folder)
     start = time.monotonic()
     trainer.train(steps)
     seconds = time.monotonic() - start

@@ -17,11 +17,11 @@ from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
-from foveal.loading import kind_of
+from foveal.loading import kind_of, resume
 from foveal.networks.encoders import EncoderConfig
 from foveal.presets import STEPS
 from foveal.registry import nearest
-from foveal.training import RunOptions, Trainer
+from foveal.training import ReplayWork, RunOptions, Trainer
 
 DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0}
 ENCODERS = {"plain": "none", "fls": "fls"}
@@ -62,7 +62,7 @@ def _resume(run: Path, others: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"foveal train --resume {run}", allow_abbrev=False)
     parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
     extra = parser.parse_args(others)
-    trainer = train_atari.resume(run) if kind_of(run) == atari.KIND else Trainer.resume(run)
+    trainer = train_atari.resume(run) if kind_of(run) == atari.KIND else resume(run)
     done = trainer.agent.steps
     if extra.steps is not None and extra.steps <= done:
         raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")
@@ -141,7 +141,7 @@ def _start(options: Any) -> None:
     from foveal.agent import Agent
 
     agent = Agent.from_config(config)
-    trainer = Trainer(agent, options.run, run=run)
+    trainer = Trainer(ReplayWork(agent), options.run, run=run)
     print(f"training {config.method} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
     print(f"done: {run}\nnext: foveal evaluate {run} --on train color_hard, or foveal explain {run}")

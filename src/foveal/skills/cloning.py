@@ -117,7 +117,7 @@ def clone(
             epoch = trainer.epoch(number, bar)
             if config.rollouts and (config.epochs - number) % config.rollouts_every == 0:
                 epoch = Epoch(number, epoch.loss, epoch.held_out, _tried(policy, config.rollouts, crew))
-                bar.told(success=epoch.success or 0.0)
+                bar.show(success=epoch.success or 0.0)
             found.epochs.append(epoch)
             if told is not None:
                 told(epoch)
@@ -203,7 +203,7 @@ class _Trainer:
         loss_now = sums / self.batches
         if not math.isfinite(loss_now):
             raise FovealError(f"the loss of epoch {number} is not finite: lower the learning rate")
-        bar.told(loss=loss_now)
+        bar.show(loss=loss_now)
         return Epoch(number, loss_now, self._held_out())
 
     def _held_out(self) -> float:

@@ -132,7 +132,7 @@ def collect(
         for number, episode in enumerate(crew.map(_job, jobs)):
             writer.add(episode)
             solved += episode.terminated
-            bar.told(solved=solved)
+            bar.show(solved=solved)
             bar.advance(number + 1)
     return open_demos(folder)
 

@@ -212,7 +212,7 @@ class _Curve(BaseCallback):
     def _on_rollout_end(self) -> None:
         share = float(np.mean(self._recent)) if self._recent else 0.0
         self.points.append(Point(self.num_timesteps, self._steps, self._episodes, share))
-        self._bar.told(success=share)
+        self._bar.show(success=share)
 
 
 @contextmanager

@@ -90,7 +90,7 @@ def search(
             missed = error(train_locator(learning, policy, updates=options.updates, seed=options.seed), choosing)
             tried.append((missed, policy))
             bar.advance(len(tried))
-            bar.told(centimetres=min(missed for missed, _ in tried))
+            bar.show(centimetres=min(missed for missed, _ in tried))
             return missed
 
         _evolve(merit, options)

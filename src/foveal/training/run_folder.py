@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import yaml
 
-from foveal.agent import KIND
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
 from foveal.results import Results, write_text
@@ -36,14 +35,14 @@ class RunFolder:
     ``best/`` the agent.
     """
 
-    def __init__(self, path: Path, kind: str = KIND) -> None:
+    def __init__(self, path: Path, kind: str) -> None:
         self.path = path
         self.store = CheckpointStore(path, kind=kind)
         self._writer: SummaryWriter | None = None
         self._purge_step: int | None = None
 
     @classmethod
-    def create(cls, path: Path, kind: str = KIND) -> RunFolder:
+    def create(cls, path: Path, kind: str) -> RunFolder:
         """A new folder.
 
         Raises:
@@ -57,7 +56,7 @@ class RunFolder:
         return cls(path, kind)
 
     @classmethod
-    def open(cls, path: Path, kind: str = KIND) -> RunFolder:
+    def open(cls, path: Path, kind: str) -> RunFolder:
         """The folder of a run that exists.
 
         Raises:

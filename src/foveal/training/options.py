@@ -1,0 +1,48 @@
+"""What happens beside learning: how often to evaluate, to save and to log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+from foveal.bounds import Anything, Bounded, at_least
+from foveal.config import changed
+
+VALIDATION_SEED_OFFSET = 1042
+"""Evaluations during training choose the best checkpoint, so they must not see the final evaluation's episodes."""
+
+
+@dataclass(frozen=True)
+class RunOptions(Bounded, section="run"):
+    """What happens beside learning.
+
+    Attributes:
+        evaluate_every: agent steps between evaluations, 0 for none. None either where the environment was given as an
+            object and not as an id or a callable: the evaluation would cut the running episode short.
+        evaluate_episodes: episodes per evaluation and perturbation.
+        evaluate_on: "train" and names of perturbations.
+        data: folder of DMC-GB's colours and videos for these; generated ones without it.
+        checkpoint_every: agent steps between checkpoints, 0 for one at the end alone. With a run folder.
+        log_every: updates between readings of the losses.
+        adapt_threads: train with fewer threads while other programs keep cores busy, on a CPU. Where OMP_NUM_THREADS is
+            set, that many are taken. Rounding depends on their number.
+
+    Raises:
+        FovealError: a number is out of range.
+    """
+
+    evaluate_every: Annotated[int, at_least(0)] = 10_000
+    evaluate_episodes: Annotated[int, at_least(1)] = 5
+    evaluate_on: Annotated[tuple[str, ...], Anything("rehearsed before training begins")] = ("train",)
+    data: Annotated[str | None, Anything("the rehearsal opens it")] = None
+    checkpoint_every: Annotated[int, at_least(0)] = 10_000
+    log_every: Annotated[int, at_least(1)] = 100
+    adapt_threads: bool = True
+
+    @classmethod
+    def from_settings(cls, settings: Mapping[str, Any]) -> RunOptions:
+        """Defaults with some changed; unknown ones raise FovealError."""
+        as_text = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
+        return changed(cls(), as_text, "run")

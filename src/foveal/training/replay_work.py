@@ -1,0 +1,153 @@
+"""Learning from replay: step the environments, remember, and take the updates that the steps have earned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.agent import KIND, Agent
+from foveal.evaluation import evaluate, plan_for
+from foveal.results import Results
+from foveal.training.collecting import Collector
+from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
+from foveal.training.work import Episode
+from foveal.types import Batch
+
+
+class ReplayWork:
+    """What a value learner's training does; see ``foveal.training.Work``.
+
+    Args:
+        agent: what learns; its replay and its step and update counters go on from where they are.
+
+    Raises:
+        FovealError: its environments can't be made.
+    """
+
+    kind = KIND
+
+    def __init__(self, agent: Agent) -> None:
+        self.agent = agent
+        self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET
+        agent.method.get_ready()
+        self.latest: dict[str, Tensor] = {}
+        self.owed_updates = 0.0
+        self.collector = Collector(agent)
+        self._before = agent.steps
+
+    @property
+    def steps(self) -> int:
+        """Agent steps so far."""
+        return self.agent.steps
+
+    @property
+    def updates(self) -> int:
+        """Gradient updates taken."""
+        return self.agent.updates
+
+    @property
+    def closed(self) -> bool:
+        """Whether ``close`` was called."""
+        return self.collector.closed
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Not with an environment that was given as an object: it is in the middle of an episode."""
+        return not isinstance(self.agent.env, gymnasium.Env)
+
+    def end(self, target: int) -> int:
+        """It can stop after any step."""
+        return target
+
+    def rehearse(self, options: RunOptions) -> None:
+        """Open what the evaluations need, and let go of it."""
+        names, seed = list(options.evaluate_on), self.evaluation_seed
+        plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
+
+    def begin(self, target: int) -> None:
+        """Start an episode everywhere, unless one was restored and is running."""
+        self.collector.begin()
+
+    def collect(self) -> Sequence[Episode]:
+        """One step of every environment."""
+        self._before = self.agent.steps
+        self.collector.step(random=self._before < self.agent.config.training.initial_random_steps)
+        return [Episode(*episode) for episode in self.collector.episodes]
+
+    def learn(self, after_update: Callable[[], None]) -> None:
+        """The updates that the latest agent steps have earned, each from a batch of its own."""
+        agent, training = self.agent, self.agent.config.training
+        if agent.steps < agent.learning_starts or agent.steps == self._before:
+            return
+        self.owed_updates += (agent.steps - self._before) * training.updates_per_step
+        if self._before < agent.learning_starts <= training.initial_random_steps:
+            self.owed_updates += training.catch_up_updates
+        while self.owed_updates >= 1 and len(self.collector.replay) > 0:
+            self.owed_updates -= 1
+            self.latest |= agent.updater.update(self._sample(training.batch_size), self._sample)
+            after_update()
+
+    def _sample(self, size: int) -> Batch:
+        return self.collector.replay.sample(size).to(self.agent.device)
+
+    def metrics(self) -> dict[str, float]:
+        """Waits for the device: the loop calls it only every so often."""
+        return {name: float(value) for name, value in self.latest.items()}
+
+    def evaluate(self, options: RunOptions) -> Results:
+        """The deterministic policy, on seeds that no final evaluation uses."""
+        with _global_randomness_kept():
+            return evaluate(
+                self.agent,
+                list(options.evaluate_on),
+                options.evaluate_episodes,
+                seed=self.evaluation_seed,
+                data=options.data,
+                env=None if isinstance(self.agent.env, str) else self.agent.env,
+                progress=False,
+            )
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, optimizers, generators and counters."""
+        return self.agent.state()
+
+    def run_state(self) -> dict[str, Any]:
+        """Replay's counters, the running episodes, and what is owed."""
+        return {
+            "collector": self.collector.state(),
+            "owed_updates": self.owed_updates,
+            "metrics": self.latest,
+            "global_random": checkpoint.global_random_state(),
+        }
+
+    def segments(self) -> Any:
+        """The frames of replay."""
+        return self.collector.replay.segments()
+
+    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
+        """Undo of ``run_state``; says so where the running episode could not be saved."""
+        self.owed_updates = state["owed_updates"]
+        self.latest = state["metrics"]
+        checkpoint.load_global_random_state(*state["global_random"])
+        if not self.collector.load_state(state["collector"], held.segments):
+            print("this environment can't be saved: the episode that was running starts again")
+
+    def close(self) -> None:
+        """Let go of the environments, and of what the method needs for training alone."""
+        self.collector.close()
+        self.agent.method.close()
+
+
+@contextmanager
+def _global_randomness_kept() -> Iterator[None]:
+    """Environments of the user's own may draw from the generators that belong to nobody; training must not notice."""
+    held = checkpoint.global_random_state()
+    try:
+        yield
+    finally:
+        checkpoint.load_global_random_state(*held)
