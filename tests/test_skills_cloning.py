@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+import foveal
 from small_skills import episode, small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
@@ -27,7 +28,7 @@ from foveal.skills.demos import collect, demo_options
 from foveal.skills.localisation import Scenes, error, train_locator
 from foveal.skills.minari import DemoWriter, open_demos
 from foveal.skills.noise import DepthNoise, repaired
-from foveal.skills.policy import depth_input, load_skills
+from foveal.skills.policy import SkillPolicy, depth_input
 from foveal.skills.rollouts import InOrder, play
 from foveal.skills.search import SearchOptions, policy_at, search
 from foveal.skills.success import SuccessRate
@@ -86,7 +87,8 @@ def test_saved_skills_act_alike(tmp_path):
     policy = small_policy(3)
     policy.mean, policy.spread = torch.tensor([0.1, 0.2, 0.3]), torch.tensor([1.0, 2.0, 3.0])
     frames = np.random.default_rng(0).integers(500, 2000, (4, 3, 32, 32)).astype(np.uint16)
-    again = load_skills(policy.save(tmp_path / "skills"))
+    again = foveal.load(policy.save(tmp_path / "skills"))
+    assert isinstance(again, SkillPolicy)
     np.testing.assert_array_equal(policy.act(frames, [0, 1, 2, 1]), again.act(frames, [0, 1, 2, 1]))
     assert again.skill_set == policy.skill_set and again.config == policy.config
     features = policy.features(frames)

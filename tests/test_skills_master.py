@@ -11,6 +11,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
+import foveal
 from small_skills import small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
@@ -179,7 +180,8 @@ def test_masters_survive_the_disk(tmp_path):
     policy = small_policy()
     master = Master("pick", policy, master_config("debug"), seed=1).learn()
     assert [point["actions"] for point in master.curve] == [4, 8]
-    again = Master.load(master.save(tmp_path / "master"))
+    again = foveal.load(master.save(tmp_path / "master"))
+    assert isinstance(again, Master)
     outcomes = [play(for_policy(one.skills), pack(one), one.skills, [1], skill_steps=100) for one in (master, again)]
     assert outcomes[0] == outcomes[1] and len(outcomes[0][0].chosen) == 2
     assert again.curve == master.curve
@@ -189,10 +191,14 @@ def test_masters_survive_the_disk(tmp_path):
         Master.load(policy.save(tmp_path / "skills"))
 
 
-def test_learning_from_scratch_sees_depth_and_every_step():
+def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
     policy = FlatPolicy("pick", View(36, 36), master_config("debug"), seed=0)
     policy.learn()
     assert policy.curve[-1]["steps"] == 8
+    again = foveal.load(policy.save(tmp_path / "flat"))
+    assert isinstance(again, FlatPolicy) and again.curve == policy.curve
+    with pytest.raises(FovealError, match="leave env and device out"):
+        foveal.load(tmp_path / "flat", device="cuda")
     frames = np.random.default_rng(0).integers(500, 2000, (2, 3, 36, 36)).astype(np.uint16)
     again = pack(policy).unpack()
     np.testing.assert_array_equal(policy.act(frames, np.zeros(2)), again.act(frames, np.zeros(2)))

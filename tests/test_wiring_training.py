@@ -14,7 +14,6 @@ import torch
 from PIL import Image
 
 import foveal
-from foveal.training import replay_work, trainer
 from foveal.agent import Agent
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.envs import make
@@ -23,7 +22,7 @@ from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.pictures import BLOCK
 from foveal.presets import PRESETS
-from foveal.training import RunOptions, Trainer
+from foveal.training import RunOptions, Trainer, replay_work, trainer
 from foveal.training.run_folder import RunFolder
 from foveal.types import Batch
 from small_env import LENGTH, Counter, SavedCounter, small_agent

@@ -9,31 +9,57 @@ from pathlib import Path
 from foveal import checkpoint
 from foveal.agent import KIND, Agent, restore
 from foveal.atari import agent as atari
+from foveal.checkpoint import Checkpoint
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
+from foveal.skills import policy as cloned
+from foveal.skills.flat import FlatPolicy
+from foveal.skills.master import Master
+from foveal.skills.policy import SkillPolicy
 from foveal.training import Callback, ReplayWork, Trainer
 from foveal.training.run_folder import CONFIG, RunFolder
 
 PRETRAINED = "pretrained:"
 
+Loaded = Agent | atari.AtariAgent | SkillPolicy | Master | FlatPolicy
+"""What a folder may hold."""
 
-def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Agent | atari.AtariAgent:
-    """An agent from ``agent.save``'s folder, a run's folder (its last good checkpoint), or ``"pretrained:NAME"``.
+_OF_THE_ARM: dict[str, type[SkillPolicy] | type[Master] | type[FlatPolicy]] = {
+    cloned.KIND: SkillPolicy,
+    Master.kind: Master,
+    FlatPolicy.kind: FlatPolicy,
+}
 
-    What it is, an ``Agent`` or an ``AtariAgent``, the folder says.
+
+def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Loaded:
+    """A policy of any kind from the folder that its ``save`` wrote, from a run's folder, or ``"pretrained:NAME"``.
+
+    What it is, the folder says: a value learner's ``Agent``, an ``AtariAgent``, cloned skills, or a policy of the arm
+    that chooses among skills (``Master``) or knows none (``FlatPolicy``).
 
     Args:
-        path: the folder, or the name of a policy that ships with foveal.
+        path: the folder (of a run: its last good checkpoint), or the name of a policy that ships with foveal.
         env: the environment, where it was the user's own and has no id.
-        device: where to put it, by default as its configuration says.
+        device: where to put it, by default as its configuration says. Policies of the arm run on the CPU.
 
     Raises:
-        FovealError: no such folder or policy, a damaged or foreign one, or one that this version can't read.
+        FovealError: no such folder or policy, a damaged or foreign one, or one that this version can't read; an
+            environment or a device for a policy that takes none.
     """
     folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
     kind = kind_of(folder)
     held = _read(folder, kind)
-    return atari.restore(held, device) if kind == atari.KIND else restore(held, env, device)
+    if kind == atari.KIND:
+        return atari.restore(held, device)
+    if kind in _OF_THE_ARM:
+        return _of_the_arm(held, kind, env, device)
+    return restore(held, env, device)
+
+
+def _of_the_arm(held: Checkpoint, kind: str, env: EnvLike | None, device: str | None) -> Loaded:
+    if env is not None or device not in (None, "auto", "cpu"):
+        raise FovealError("policies of the arm run in its own simulator, on the CPU: leave env and device out")
+    return _OF_THE_ARM[kind].from_state(held.tensors, held.state)
 
 
 def resume(
@@ -65,7 +91,7 @@ def kind_of(path: str | Path) -> str:
 
 
 def _read(folder: Path, kind: str) -> checkpoint.Checkpoint:
-    kind = kind if kind in (KIND, atari.KIND) else KIND
+    kind = kind if kind in (KIND, atari.KIND, *_OF_THE_ARM) else KIND
     store = checkpoint.CheckpointStore(folder, kind=kind)
     if not store.folder.is_dir() and not (folder / CONFIG).is_file():
         return checkpoint.load(folder, kind=kind)

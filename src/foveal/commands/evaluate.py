@@ -9,9 +9,11 @@ from typing import Annotated
 
 import tyro
 
+from foveal.agent import Agent
 from foveal.atari.agent import AtariAgent
 from foveal.atari.evaluation import random_scores
 from foveal.commands.plugins import import_plugins
+from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
 from foveal.loading import load
 from foveal.report.explain import check_writable
@@ -54,6 +56,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.out is not None:
         check_writable(options.out)
     agent = load(options.agent, device=options.device)
+    if not isinstance(agent, Agent | AtariAgent):
+        raise FovealError(f"{options.agent} is a policy of the arm: foveal hrl evaluates it")
     data, quality, episodes = options.data, options.quality, options.episodes
     on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
     results = evaluate(agent, on, episodes, options.seed, data, quality)

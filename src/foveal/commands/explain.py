@@ -9,15 +9,15 @@ from typing import Annotated
 
 import tyro
 
-from foveal.agent import Agent
 from foveal.atari.agent import AtariAgent
 from foveal.commands.plugins import import_plugins
+from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
-from foveal.loading import kind_of, load
+from foveal.loading import load
 from foveal.report import explain
-from foveal.skills import policy
+from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import Master
-from foveal.skills.policy import SkillPolicy, load_skills
+from foveal.skills.policy import SkillPolicy
 
 EVERYWHERE = (TRAIN, "color_hard", "video_hard")
 
@@ -64,7 +64,9 @@ class ExplainOptions:
 def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
-    agent = _load(options.agent, options.device)
+    agent = load(options.agent, device=options.device)
+    if isinstance(agent, FlatPolicy):
+        raise FovealError("maps are of cloned skills and of masters over them; this policy of the arm has no skills")
     alone = isinstance(agent, AtariAgent | SkillPolicy | Master) and options.on == EVERYWHERE
     page = explain(
         agent,
@@ -83,11 +85,3 @@ def main(arguments: Sequence[str]) -> None:
     if options.video is not None:
         print(f"wrote {options.video}")
     print(page)
-
-
-def _load(path: str, device: str | None) -> Agent | AtariAgent | SkillPolicy | Master:
-    """Whatever the folder holds; skills run on the CPU."""
-    kind = kind_of(path)
-    if kind == policy.KIND:
-        return load_skills(path)
-    return Master.load(path) if kind == Master.kind else load(path, device=device)
