@@ -22,13 +22,13 @@ from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
-from foveal.skills.cloning import Epoch, clone
+from foveal.skills.cloning import CloningWork, Epoch, clone
 from foveal.skills.config import MasterConfig, clone_config, master_config
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding
 from foveal.skills.master import Master
 from foveal.skills.noise import DepthNoise
-from foveal.skills.unfinished import CLONING, unfinished
+from foveal.skills.unfinished import unfinished
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
 
@@ -213,7 +213,7 @@ class Stopped(Exception):
 
 
 @pytest.mark.slow
-def test_cloning_goes_on_after_its_last_whole_epoch(demos: Path, tmp_path: Path) -> None:
+def test_cloning_goes_on_after_a_kill_and_after_ctrl_c(demos: Path, tmp_path: Path) -> None:
     changes = {"epochs": 3, "rollouts": 0, "decay": True, "augmentation": (("scale", 0.5, 0.5),)}
     config, run = clone_config("debug", {**changes, "precision": "float32"}), tmp_path / "run"
 
@@ -224,7 +224,8 @@ def test_cloning_goes_on_after_its_last_whole_epoch(demos: Path, tmp_path: Path)
     whole = clone(demos, config, seed=1)
     with pytest.raises(Stopped):
         clone(demos, config, seed=1, run=run, told=after)
-    assert CheckpointStore(run, kind=CLONING).steps() == [1, 2]
+    steps = CheckpointStore(run, kind=CloningWork.kind).steps()
+    assert len(steps) == 2 and steps[1] == 2 * steps[0]  # after every epoch
     seen: list[Epoch] = []
     resumed = clone(demos, config, seed=1, run=run, told=seen.append)
     assert [epoch.number for epoch in seen] == [3] and resumed.epochs == whole.epochs and resumed.best == whole.best
@@ -233,6 +234,27 @@ def test_cloning_goes_on_after_its_last_whole_epoch(demos: Path, tmp_path: Path)
     for options, message in (({"seed": 2}, "with other .*seed"), ({"flat": True, "seed": 1}, "with other flat")):
         with pytest.raises(FovealError, match=message):
             clone(demos, config, run=run, **options)
+
+
+@pytest.mark.slow
+def test_ctrl_c_stops_cloning_after_a_batch(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = clone_config("debug", {"epochs": 2, "rollouts": 0, "precision": "float32"})
+    whole, learn = clone(demos, config), CloningWork.learn
+
+    def interrupted(work: CloningWork, after_update: Any) -> None:
+        learn(work, after_update)
+        if work.steps == 2:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(CloningWork, "learn", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            clone(demos, config, run=tmp_path / "run")
+    assert CheckpointStore(tmp_path / "run", kind=CloningWork.kind).steps()[-1] == 2
+    resumed = clone(demos, config, run=tmp_path / "run")
+    assert resumed.epochs == whole.epochs
+    for name, value in whole.policy.network.state_dict().items():
+        assert torch.equal(value, resumed.policy.network.state_dict()[name]), name
 
 
 def test_the_command_goes_on_with_cloning(

@@ -20,7 +20,7 @@ pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
 from foveal.envs.ur5e.experts import script, skills
 from foveal.networks.film import Relief, SpatialPoints
 from foveal.skills import cloning, demos
-from foveal.skills.cloning import clone
+from foveal.skills.cloning import CloningWork, clone
 from foveal.skills.config import (
     CLONE_PRESETS,
     MASTER_PRESETS,
@@ -37,6 +37,7 @@ from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.ppo import _ppo
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
+from foveal.skills.workers import Workers
 
 SIDE = 32
 
@@ -70,14 +71,20 @@ def policy(**changes: Any) -> SkillPolicy:
 
 def trainer(**changes: Any) -> Any:
     settings = config(**changes)
-    return cloning._Trainer(policy(**changes), sampled([shown(0), shown(1)], settings), None, 0)
+    with Workers(1) as crew:
+        return CloningWork(policy(**changes), sampled([shown(0), shown(1)], settings), None, crew)
+
+
+def learn_an_epoch(made: CloningWork) -> None:
+    for _ in range(made.batches):
+        made.learn(lambda: None)
 
 
 def pictures(room: Room, made: Any) -> list[torch.Tensor]:
     """What the network is shown in one epoch."""
     seen: list[torch.Tensor] = []
-    made.policy.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
-    made.epoch(1, cloning.Progress(0, 1, visible=False))
+    made.agent.network.register_forward_pre_hook(lambda _, given: seen.append(given[0]))
+    learn_an_epoch(made)
     return seen
 
 
@@ -142,16 +149,16 @@ def computed_in(network: Any) -> torch.dtype:
 
 def first_step(room: Room, value: float) -> Any:
     made = trainer(learning_rate=value, batch_size=80)
-    before = torch.cat([p.detach().flatten().clone() for p in made.policy.network.parameters()])
-    made.epoch(1, cloning.Progress(0, 1, visible=False))
-    after = torch.cat([p.detach().flatten() for p in made.policy.network.parameters()])
+    before = torch.cat([p.detach().flatten().clone() for p in made.agent.network.parameters()])
+    learn_an_epoch(made)
+    after = torch.cat([p.detach().flatten() for p in made.agent.network.parameters()])
     return pytest.approx(float((after - before).abs().max()), rel=1e-3)
 
 
 def decay(room: Room, value: bool) -> Any:
     """The rate of the last of five batches, as a share of the first's."""
     made = trainer(decay=value, batch_size=16)
-    made.epoch(1, cloning.Progress(0, 1, visible=False))
+    learn_an_epoch(made)
     return pytest.approx(made.optimizer.param_groups[0]["lr"] / made.config.learning_rate)
 
 
@@ -178,9 +185,9 @@ def tried(room: Room, **changes: Any) -> list[tuple[int, int]]:
 def augmented(room: Room, value: Any) -> bool:
     """Whether what the network learns from differs from the picture as it is."""
     made = trainer(augmentation=value, batch_size=80)
-    plain = room.watch(made.policy, "input")
+    plain = room.watch(made.agent, "input")
     (image,) = pictures(room, made)
-    return not torch.equal(image, made.policy.input(*plain[0][0]))
+    return not torch.equal(image, made.agent.input(*plain[0][0]))
 
 
 NEAR, FAR = seen_as("near", -1.0), seen_as("far", 1.0)

@@ -150,7 +150,7 @@ class AtariTrainer:
         if self.run is not None and self.folder is None:
             self.folder = RunFolder.create(self.run, KIND)
         if self.folder is not None:
-            self.folder.write_config(self.agent.config, self.options, self.target)
+            self.folder.write_config(self.agent.config.as_dict(), self.options, self.target)
         threads = Threads(adapt=self.options.adapt_threads and self.agent.device.type == "cpu")
         try:
             with Progress(self.agent.steps, self._end(), visible=self.progress) as self.bar, Interruption() as stop:

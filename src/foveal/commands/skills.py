@@ -85,7 +85,7 @@ def _train(arguments: Sequence[str]) -> None:
         )
     except KeyboardInterrupt:
         if run.is_dir():
-            print("to go on after the last whole epoch: the same command with --resume")
+            print("to go on: the same command with --resume")
         raise
     cloned.save(out)
     shutil.rmtree(run, ignore_errors=True)

@@ -15,9 +15,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
 from foveal.networks.precision import convolution_dtype
-from foveal.progress import Progress
+from foveal.results import Results
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
 from foveal.skills.augmentation import Augmentation
@@ -26,9 +27,11 @@ from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import play, scripted
-from foveal.skills.unfinished import CloningRun
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
+from foveal.training import Episode as TrainingEpisode
+from foveal.training import RunOptions, Trainer
+from foveal.training.run_folder import CONFIG, RunFolder
 
 
 @dataclass(frozen=True)
@@ -87,50 +90,39 @@ def clone(
         flat: clone the whole task as one skill.
         workers: processes for rollouts.
         progress: show a bar.
-        told: of every epoch.
-        run: folder for a checkpoint after every epoch. What a run with the same arguments has left there is gone on
-            with, to the same weights as in one piece.
+        told: called with every epoch.
+        run: folder for a checkpoint after every epoch and after Ctrl-C. Cloning that was stopped there, with the same
+            arguments, goes on, to the same weights as in one piece.
 
     Raises:
         FovealError: the folder holds no demonstrations, or none of some skill; the run had other arguments; the
             precision can't be had on this machine.
+        KeyboardInterrupt: after Ctrl-C, once the running batch is done and a checkpoint is written.
     """
     convolution_dtype(config.precision, "cpu")  # before hours of demonstrations are read
     source = demos if isinstance(demos, DemoFolder) else open_demos(demos)
     training, kept = _samples(source, config, seed, flat)
     policy = SkillPolicy(_skill_set(source.about, training, flat), config, seed)
     policy.mean, policy.spread = _moments(training)
-    trainer = _Trainer(policy, training, kept, seed)
-    found = Cloned(policy)
-    best: tuple[float, float] = (-1.0, 0.0)
-    held: dict[str, Tensor] = {}
-    kept_run = None if run is None else CloningRun(run, _about(source, trainer, flat))
-    if kept_run is not None and (begun := kept_run.load()) is not None:
-        trainer.set_state(begun["trainer"])
-        found.epochs, found.best = [Epoch(**epoch) for epoch in begun["epochs"]], begun["best"]
-        best, held = (begun["merit"][0], begun["merit"][1]), begun["held"]
-    with (
-        Workers(workers) as crew,
-        Progress(trainer.done, trainer.total, visible=progress, what="clone", unit="batch") as bar,
-    ):
-        for number in range(len(found.epochs) + 1, config.epochs + 1):
-            epoch = trainer.epoch(number, bar)
-            if config.rollouts and (config.epochs - number) % config.rollouts_every == 0:
-                epoch = Epoch(number, epoch.loss, epoch.held_out, _tried(policy, config.rollouts, crew))
-                bar.show(success=epoch.success or 0.0)
-            found.epochs.append(epoch)
-            if told is not None:
-                told(epoch)
-            merit = (-1.0 if epoch.success is None else epoch.success, float(number))
-            if merit >= best or not config.rollouts:
-                best, found.best = merit, number
-                held = {name: tensor.clone() for name, tensor in policy.network.state_dict().items()}
-            if kept_run is not None:
-                state = {"epochs": [as_dict(epoch) for epoch in found.epochs], "best": found.best, "merit": best}
-                kept_run.save(number, {**state, "held": held, "trainer": trainer.get_state()})
-    policy.network.load_state_dict(held)
-    policy.network.eval()
-    return found
+    with Workers(workers) as crew:
+        work = CloningWork(policy, training, kept, crew, told, {"demonstrations": source.folder.name, "flat": flat})
+        _trainer(work, run, progress).train()
+    return work.finished()
+
+
+def _trainer(work: CloningWork, run: str | Path | None, progress: bool) -> Trainer:
+    """A new one, or that of a run that was stopped."""
+    folder = None if run is None else Path(run)
+    if folder is not None and (folder / CONFIG).is_file():
+        opened = RunFolder.open(folder, work.kind)
+        held = opened.store.latest()
+        if held is not None:
+            work.check_same(held, folder)
+            return Trainer.resumed(work, opened, held, progress=progress)
+    options = RunOptions(evaluate_every=0, checkpoint_every=work.batches, log_every=work.batches)
+    trainer = Trainer(work, options, run=run, progress=progress)
+    trainer.target = work.total
+    return trainer
 
 
 def losses(prediction: Tensor, velocity: Tensor, closes: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,62 +141,130 @@ def losses(prediction: Tensor, velocity: Tensor, closes: Tensor) -> tuple[Tensor
     return gripper, F.mse_loss(predicted[..., 2:], velocity)
 
 
-class _Trainer:
-    """Network, optimizer and data of a run."""
+class CloningWork:
+    """Learning from a data set: see ``foveal.training.Work``. A step is a batch.
 
-    def __init__(self, policy: SkillPolicy, training: Samples, kept: Samples | None, seed: int) -> None:
-        self.policy, self.training, self.kept = policy, training, kept
+    Args:
+        policy: what is cloned.
+        training: samples to learn from.
+        kept: samples that are kept back for the validation loss.
+        crew: processes for the rollouts that choose the best epoch.
+        told: called with every epoch.
+        about: what tells the demonstrations from others; JSON values.
+    """
+
+    kind = "foveal.skills.cloning"
+    what, unit = "clone", "batch"
+
+    def __init__(
+        self,
+        policy: SkillPolicy,
+        training: Samples,
+        kept: Samples | None,
+        crew: Workers,
+        told: Callable[[Epoch], None] | None = None,
+        about: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.agent, self.training, self.kept, self.crew, self.told = policy, training, kept, crew, told
+        self.device = torch.device("cpu")
         self.config = policy.config
-        self.sampler = BalancedSampler(training.skill, np.random.default_rng([3, seed]))
+        self.sampler = BalancedSampler(training.skill, np.random.default_rng([3, policy.seed]))
         self.augmentation = Augmentation(self.config.augmentation)
-        self.generator = torch.Generator().manual_seed(seed)
+        self.generator = torch.Generator().manual_seed(policy.seed)
         self.optimizer = torch.optim.Adam(policy.network.parameters(), self.config.learning_rate, fused=True)
         self.batches = max(1, len(training) // self.config.batch_size)
-        self.done = 0
+        self.steps = 0
+        self.closed = False
+        self.epochs: list[Epoch] = []
+        self.best = 0  # the number of the best epoch,
+        self.best_weights: dict[str, Tensor] = {}
+        self._merit = (-1.0, 0.0)  # its share of solved rollouts and its number
+        self._sum = 0.0  # of the running epoch's losses
+        self._latest = 0.0
+        self._about = dict(about or {})
+
+    can_evaluate = False  # of its own accord it tries every few epochs
 
     @property
     def total(self) -> int:
         """Batches in all epochs."""
         return self.batches * self.config.epochs
 
-    def get_state(self) -> dict[str, Any]:
-        """Weights, optimizer, draws and count: nested tensors and JSON values."""
-        return {
-            "network": dict(self.policy.network.state_dict()),
-            "optimizer": checkpoint.join(*checkpoint.optimizer_state(self.optimizer)),
-            "sampler": self.sampler.get_state(),
-            "generator": checkpoint.generator_state(self.generator),
-            "done": self.done,
-        }
+    @property
+    def updates(self) -> int:
+        """One for each batch."""
+        return self.steps
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Undo of ``get_state``."""
-        self.policy.network.load_state_dict(state["network"])
-        checkpoint.load_optimizer_state(self.optimizer, *checkpoint.split(state["optimizer"]))
-        self.sampler.set_state(state["sampler"])
-        checkpoint.load_generator_state(self.generator, state["generator"])
-        self.done = state["done"]
+    def settings(self) -> dict[str, Any]:
+        """What cloning that goes on must have in common with what went before."""
+        size, seed = len(self.training), self.agent.seed
+        return {**json.loads(json.dumps(as_dict(self.config))), **self._about, "samples": size, "seed": seed}
 
-    def epoch(self, number: int, bar: Progress) -> Epoch:
-        self.policy.network.train()
-        sums = 0.0
-        for _ in range(self.batches):
-            if self.config.decay:
-                rate = 0.5 * self.config.learning_rate * (1.0 + math.cos(math.pi * self.done / self.total))
-                self.optimizer.param_groups[0]["lr"] = rate
-            loss = self._loss(self.training, self.sampler.draw(self.config.batch_size), augmented=True)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            sums += float(loss.detach())
-            self.done += 1
-            bar.advance(self.done)
-        self.policy.network.eval()
-        loss_now = sums / self.batches
-        if not math.isfinite(loss_now):
+    def check_same(self, held: Checkpoint, folder: Path) -> None:
+        """Refuse to go on with a checkpoint of cloning with other settings.
+
+        Raises:
+            FovealError: they differ.
+        """
+        about = held.state["cloning"]
+        others = [name for name, value in self.settings().items() if about.get(name) != value]
+        if others:
+            raise FovealError(
+                f"{folder} holds cloning with other {', '.join(others)}: give the same options as then, or delete that "
+                "folder"
+            )
+
+    def end(self, target: int) -> int:
+        """It can stop after any batch."""
+        return target
+
+    def rehearse(self, options: RunOptions) -> None:
+        """There is nothing to evaluate."""
+
+    def begin(self, target: int) -> None:
+        """Nothing to get ready."""
+
+    def collect(self) -> Sequence[TrainingEpisode]:
+        """Everything is there already."""
+        return ()
+
+    def learn(self, after_update: Callable[[], None]) -> None:
+        """One batch; at the end of an epoch, how it went."""
+        self.agent.network.train()
+        if self.config.decay:
+            rate = 0.5 * self.config.learning_rate * (1.0 + math.cos(math.pi * self.steps / self.total))
+            self.optimizer.param_groups[0]["lr"] = rate
+        loss = self._loss(self.training, self.sampler.draw(self.config.batch_size), augmented=True)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.agent.network.eval()
+        self._latest = float(loss.detach())
+        self._sum += self._latest
+        self.steps += 1
+        if self.steps % self.batches == 0:
+            self._end_epoch()
+        after_update()
+
+    def _end_epoch(self) -> None:
+        number, mean = self.steps // self.batches, self._sum / self.batches
+        self._sum = 0.0
+        if not math.isfinite(mean):
             raise FovealError(f"the loss of epoch {number} is not finite: lower the learning rate")
-        bar.show(loss=loss_now)
-        return Epoch(number, loss_now, self._held_out())
+        epoch = Epoch(number, mean, self._held_out(), self._success(number))
+        self.epochs.append(epoch)
+        if self.told is not None:
+            self.told(epoch)
+        merit = (-1.0 if epoch.success is None else epoch.success, float(number))
+        if merit >= self._merit or not self.config.rollouts:
+            self._merit, self.best = merit, number
+            self.best_weights = {name: tensor.clone() for name, tensor in self.agent.network.state_dict().items()}
+
+    def _success(self, number: int) -> float | None:
+        """Of the script's rollouts, where they are due."""
+        if not self.config.rollouts or (self.config.epochs - number) % self.config.rollouts_every:
+            return None
+        return _tried(self.agent, self.config.rollouts, self.crew)
 
     def _held_out(self) -> float:
         if self.kept is None:
@@ -217,7 +277,7 @@ class _Trainer:
         return total / len(self.kept)
 
     def _loss(self, samples: Samples, chosen: Any, *, augmented: bool) -> Tensor:
-        policy = self.policy
+        policy = self.agent
         image = policy.input(samples.frames(chosen, self.config.stack))
         if augmented:
             image = self.augmentation(image, self.generator)
@@ -226,11 +286,65 @@ class _Trainer:
         gripper, motion = losses(prediction, velocity, torch.from_numpy(samples.closes[chosen]))
         return self.config.gripper * gripper + self.config.velocity * motion
 
+    def metrics(self) -> dict[str, float]:
+        """The latest batch's loss."""
+        return {"loss": self._latest}
 
-def _about(source: DemoFolder, trainer: _Trainer, flat: bool) -> dict[str, Any]:
-    """What cloning that goes on must have in common with what went before."""
-    size = {"demonstrations": source.folder.name, "samples": len(trainer.training)}
-    return {**json.loads(json.dumps(as_dict(trainer.config))), **size, "seed": trainer.policy.seed, "flat": flat}
+    def evaluate(self, options: RunOptions) -> Results:
+        """Never asked for: the rollouts are part of an epoch.
+
+        Raises:
+            FovealError: always.
+        """
+        raise FovealError("cloning tries its skills at the end of an epoch: set skills.rollouts")
+
+    def finished(self) -> Cloned:
+        """The policy with the weights of the best epoch, and how all epochs went."""
+        self.agent.network.load_state_dict(self.best_weights)
+        self.agent.network.eval()
+        return Cloned(self.agent, self.epochs, self.best)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights and optimizer."""
+        tensors, state = self.agent.state()
+        held, optimizer = checkpoint.optimizer_state(self.optimizer)
+        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
+        return tensors, {**state, "optimizer": optimizer, "cloning": self.settings()}
+
+    def run_state(self) -> dict[str, Any]:
+        """Draws, counts, and the best epoch so far."""
+        return {
+            "sampler": self.sampler.get_state(),
+            "generator": checkpoint.generator_state(self.generator),
+            "steps": self.steps,
+            "sum": self._sum,
+            "epochs": [as_dict(epoch) for epoch in self.epochs],
+            "best": self.best,
+            "merit": list(self._merit),
+            "best_weights": self.best_weights,
+        }
+
+    def segments(self) -> Any:
+        """None: the demonstrations are files of their own."""
+        return ()
+
+    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
+        """Undo of ``agent_state`` and ``run_state``."""
+        self.agent.network.load_state_dict(checkpoint.under("network/", held.tensors))
+        optimizer = checkpoint.under("optimizer/", held.tensors)
+        checkpoint.load_optimizer_state(self.optimizer, optimizer, held.state["optimizer"])
+        self.sampler.set_state(state["sampler"])
+        checkpoint.load_generator_state(self.generator, state["generator"])
+        self.steps, self._sum, self.best = state["steps"], state["sum"], state["best"]
+        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self._merit = state["merit"][0], state["merit"][1]
+        self.best_weights = dict(state["best_weights"])
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+        self.closed = True
 
 
 def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tuple[list[Episode], list[Episode]]:

@@ -30,15 +30,21 @@ class ReplayWork:
     """
 
     kind = KIND
+    what, unit = "train", "step"
 
     def __init__(self, agent: Agent) -> None:
         self.agent = agent
+        self.device = agent.device
         self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET
         agent.method.get_ready()
         self.latest: dict[str, Tensor] = {}
         self.owed_updates = 0.0
         self.collector = Collector(agent)
         self._before = agent.steps
+
+    def settings(self) -> dict[str, Any]:
+        """The agent's configuration."""
+        return self.agent.config.as_dict()
 
     @property
     def steps(self) -> int:

@@ -6,7 +6,7 @@ import dataclasses
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
@@ -18,13 +18,6 @@ if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
 
 CONFIG, EPISODES, EVALUATIONS = "config.yaml", "episodes.jsonl", "evaluations.jsonl"
-
-
-class Described(Protocol):
-    """A configuration of any kind of agent."""
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
 
 
 class RunFolder:
@@ -66,18 +59,18 @@ class RunFolder:
             raise FovealError(f"{path} is no run folder: it has no {CONFIG}")
         return cls(path, kind)
 
-    def write_config(self, config: Described, options: Any, steps: int) -> None:
+    def write_config(self, config: Mapping[str, Any], options: Any, steps: int) -> None:
         """Write the configuration: what ``foveal train --config`` repeats the run from.
 
         Args:
-            config: the agent's.
+            config: of what learns, JSON-able.
             options: the run's, a dataclass.
             steps: agent steps at the end.
 
         Raises:
             FovealError: the folder can't be written.
         """
-        settings = {**config.as_dict(), "steps": steps, "run": dataclasses.asdict(options)}
+        settings = {**config, "steps": steps, "run": dataclasses.asdict(options)}
         write_text(self.path / CONFIG, yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
 
     def rewind(self, step: int) -> None:

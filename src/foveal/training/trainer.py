@@ -112,9 +112,9 @@ class Trainer:
         self._set_target(steps)
         self._open_folder()
         work = self.work
-        self.threads = Threads(adapt=self.options.adapt_threads and self.agent.device.type == "cpu")
+        self.threads = Threads(adapt=self.options.adapt_threads and work.device.type == "cpu")
         try:
-            with Progress(work.steps, work.end(self.target), visible=self.progress) as self.bar, Interruption() as stop:
+            with self._bar() as self.bar, Interruption() as stop:
                 work.begin(self.target)
                 wanted = True
                 while wanted and work.steps < self.target and not stop.asked:
@@ -128,6 +128,11 @@ class Trainer:
         finally:
             self.threads.restore()
             self.close()
+
+    def _bar(self) -> Progress:
+        work = self.work
+        end = work.end(self.target)
+        return Progress(work.steps, end, visible=self.progress, what=work.what, unit=work.unit)
 
     def close(self) -> None:
         """Let go of the environments, the log, and what is needed for training alone."""
@@ -148,7 +153,7 @@ class Trainer:
         if self.run is not None and self.folder is None:
             self.folder = RunFolder.create(self.run, self.work.kind)
         if self.folder is not None:
-            self.folder.write_config(self.agent.config, self.options, self.target)
+            self.folder.write_config(self.work.settings(), self.options, self.target)
 
     def _step(self) -> None:
         """Collect, and learn from it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple, Protocol
 
+import torch
 from torch import Tensor
 
 from foveal.checkpoint import Checkpoint
@@ -30,14 +31,22 @@ class Work(Protocol):
     Attributes:
         kind: of its checkpoints, such as ``"foveal.agent"``.
         agent: what learns.
+        device: that it learns on.
+        what: is being done, and ``unit``, what its steps are: words for the progress bar.
     """
 
     kind: str
     agent: Any
+    device: torch.device
+    what: str
+    unit: str
+
+    def settings(self) -> dict[str, Any]:
+        """Its configuration, JSON-able."""
 
     @property
     def steps(self) -> int:
-        """How far it is, in agent steps."""
+        """How far it is: agent steps, or batches of a data set."""
 
     @property
     def updates(self) -> int:
