@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,19 +18,17 @@ from foveal.capturing import CapturedUpdater
 from foveal.config import Config, config_from_dict, configure
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
+from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
 from foveal.methods import METHODS, Setup
 from foveal.networks.precision import convolution_dtype, portable_precision
+from foveal.replay import ReplayBuffer
 from foveal.slimming import halved, with_targets, without_targets
 from foveal.surroundings import describe, env_options, probe, shapes_from_json, shapes_to_json
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training.agents import KIND
 from foveal.types import Observation
 from foveal.updates import Updater
-
-if TYPE_CHECKING:
-    from foveal.replay import ReplayBuffer
-    from foveal.training import Callback
-
-KIND = "foveal.agent"
 
 
 class Agent:
@@ -173,8 +171,6 @@ class Agent:
             FovealError: the folder exists, or training had to stop: a reward or a loss that is not finite.
             KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
         """
-        from foveal.training import ReplayWork, RunOptions, Trainer
-
         run_options = RunOptions.from_settings(options)
         trainer = Trainer(ReplayWork(self), run_options, run=run, callbacks=callbacks, progress=progress)
         trainer.train(steps)
@@ -353,8 +349,6 @@ class Agent:
         Raises:
             FovealError: the extra is missing, or the exported policy disagrees with this one.
         """
-        from foveal.export import export_onnx
-
         return export_onnx(self, Path(path))
 
 

@@ -5,29 +5,46 @@ from __future__ import annotations
 import copy
 import logging
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
+from foveal.learners import Learner, Shapes
+from foveal.methods import Method
 from foveal.networks.encoders import ConvEncoder
 from foveal.types import Observation
 
-if TYPE_CHECKING:
-    from foveal.agent import Agent
-
 TOLERANCE = 1e-3
+
+
+class Exported(Protocol):
+    """What an export needs of an agent.
+
+    Attributes:
+        learner: whose ``best_action`` is exported.
+        method: whose ``observe`` comes before it.
+        shapes: of observations and actions.
+    """
+
+    learner: Learner
+    method: Method
+    shapes: Shapes
+
+    @property
+    def env_options(self) -> Mapping[str, Any]:
+        """Keyword arguments of ``foveal.envs.make``."""
 
 
 class DeterministicPolicy(nn.Module):
     """What is exported: (B, C, H, W) ``uint8``, and (B, V) where there is a vector, to actions."""
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: Exported) -> None:
         super().__init__()
         self.method = copy.deepcopy(agent.method).cpu()
         self.learner = copy.deepcopy(agent.learner).cpu()
@@ -41,7 +58,7 @@ class DeterministicPolicy(nn.Module):
         return self.learner.best_action(self.method.observe(obs))
 
 
-def export_onnx(agent: Agent, path: Path) -> Path:
+def export_onnx(agent: Exported, path: Path) -> Path:
     """Write the file once it has been compared with PyTorch on random observations.
 
     Raises:
@@ -108,7 +125,7 @@ def _compare(policy: DeterministicPolicy, session: Any, inputs: dict[str, Tensor
         raise FovealError(f"the exported policy disagrees with PyTorch by {worst:.2g}; nothing was written")
 
 
-def _random_inputs(agent: Agent, batch: int) -> tuple[Tensor, ...]:
+def _random_inputs(agent: Exported, batch: int) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     size = agent.env_options["image_size"]
     image = torch.randint(0, 256, (batch, agent.shapes.image[0], size, size), generator=generator, dtype=torch.uint8)

@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from foveal import checkpoint
-from foveal.agent import KIND, Agent, restore
+from foveal.agent import Agent, restore
 from foveal.atari import agent as atari
 from foveal.checkpoint import Checkpoint
 from foveal.envs.making import EnvLike
@@ -17,6 +17,7 @@ from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
 from foveal.training import Callback, ReplayWork, Trainer
+from foveal.training.agents import KIND
 from foveal.training.run_folder import CONFIG, RunFolder
 
 PRETRAINED = "pretrained:"

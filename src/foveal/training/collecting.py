@@ -13,10 +13,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from foveal import checkpoint
-from foveal.agent import Agent
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
+from foveal.training.agents import LearningAgent
 
 FREE_SHARE = 0.6
 """Share of a GPU's free memory that replay takes at most, unless asked to."""
@@ -32,7 +32,7 @@ class Collector:
         FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
     """
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: LearningAgent) -> None:
         count = agent.config.training.environments
         self._agent = agent
         self._seed = _seed(agent)
@@ -176,7 +176,7 @@ class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Nothing to restore."""
 
 
-def _environments(agent: Agent, seed: int) -> VectorEnv[Any, Any, Any]:
+def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
     training, env = agent.config.training, agent.env
     if isinstance(env, gymnasium.Env):
         if training.processes:
@@ -185,14 +185,14 @@ def _environments(agent: Agent, seed: int) -> VectorEnv[Any, Any, Any]:
     return make_vector(env, training.environments, asynchronous=training.processes, seed=seed, **agent.env_options)
 
 
-def _seed(agent: Agent) -> int:
+def _seed(agent: LearningAgent) -> int:
     """The agent's own at first; later another, so as not to play the episodes again that it began with."""
     if agent.steps == 0:
         return agent.seed
     return int(np.random.SeedSequence([agent.seed, agent.steps]).generate_state(1)[0]) // 2
 
 
-def _replay(agent: Agent) -> ReplayBuffer:
+def _replay(agent: LearningAgent) -> ReplayBuffer:
     """The memory that the agent has, or a new one that must fill before it is learnt from."""
     if agent.replay is None:
         training = agent.config.training
@@ -201,7 +201,7 @@ def _replay(agent: Agent) -> ReplayBuffer:
     return agent.replay
 
 
-def new_replay(agent: Agent, capacity: int, streams: int) -> ReplayBuffer:
+def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffer:
     """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
@@ -220,7 +220,7 @@ def new_replay(agent: Agent, capacity: int, streams: int) -> ReplayBuffer:
     )
 
 
-def _replay_device(agent: Agent, wanted: int) -> str:
+def _replay_device(agent: LearningAgent, wanted: int) -> str:
     """Where ``wanted`` bytes of frames go: to the GPU that trains only if most of it stays free for the networks."""
     device = agent.config.training.replay_device
     if device != "auto":

@@ -10,9 +10,9 @@ import gymnasium
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.agent import KIND, Agent
 from foveal.evaluation import evaluate, plan_for
 from foveal.results import Results
+from foveal.training.agents import KIND, LearningAgent
 from foveal.training.collecting import Collector
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
 from foveal.training.work import Episode
@@ -32,7 +32,7 @@ class ReplayWork:
     kind = KIND
     what, unit = "train", "step"
 
-    def __init__(self, agent: Agent) -> None:
+    def __init__(self, agent: LearningAgent) -> None:
         self.agent = agent
         self.device = agent.device
         self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET

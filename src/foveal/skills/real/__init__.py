@@ -7,9 +7,9 @@
 from __future__ import annotations
 
 from foveal.skills.real.frame import TaskFrame
+from foveal.skills.real.interfaces import Camera, Gripper, Policy
 from foveal.skills.real.limits import Limits
 from foveal.skills.real.running import Report, RunSettings, Step, run
-from foveal.skills.real.sources import Camera, Gripper, Policy
 from foveal.skills.real.stops import ArmStopped, unlock
 
 __all__ = [

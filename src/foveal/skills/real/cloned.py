@@ -15,7 +15,7 @@ from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import repaired
 from foveal.skills.policy import KIND as SKILLS
 from foveal.skills.policy import load_skills
-from foveal.skills.real.sources import Observation
+from foveal.skills.real.interfaces import Observation
 from foveal.skills.rollouts import scripted
 
 

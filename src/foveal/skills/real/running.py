@@ -15,10 +15,11 @@ from scipy.spatial.transform import Rotation
 from foveal.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.skills.real.frame import TaskFrame
+from foveal.skills.real.interfaces import Camera, Gripper, Policy
 from foveal.skills.real.limits import Limits, limited, turning_back
 from foveal.skills.real.listener import Listener, Reading
 from foveal.skills.real.mover import DryMover, Mover, ScriptMover
-from foveal.skills.real.sources import Camera, Gripper, NoGripper, Policy, check_pictures
+from foveal.skills.real.sources import NoGripper, check_pictures
 from foveal.skills.real.stops import DASHBOARD_PORT, RTDE_PORT, ArmStopped, advice, check_reachable, trouble
 
 Array = NDArray[np.float64]

@@ -1,4 +1,4 @@
-"""What a user brings to the arm: a policy, a camera, a gripper, each an object in a module or behind an entry point."""
+"""Finds what a user brings to the arm: each is an object in a module or behind an entry point."""
 
 from __future__ import annotations
 
@@ -7,54 +7,19 @@ import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal import checkpoint
 from foveal.errors import FovealError
 from foveal.registry import nearest
+from foveal.skills.real.cloned import ClonedPolicy
+from foveal.skills.real.interfaces import Camera, Gripper, Observation, Policy
 from foveal.skills.real.stops import ArmStopped, ur_rtde
-
-Observation = Mapping[str, NDArray[Any]]
 
 PICTURES = ("depth", "rgb")
 TOOL_OUTPUTS = 2
-
-
-class Policy(Protocol):
-    """Anything that can be called: an observation as of ``foveal.envs.ur5e`` in, an action (4,) in [-1, 1] out."""
-
-    def __call__(self, observation: Observation, /) -> Any:
-        """Tool velocity along the task's x, y, z as a share of ``Limits.scale``; above 0 the gripper closes."""
-
-
-class Camera(Protocol):
-    """Looks at the scene."""
-
-    def read(self) -> Observation:
-        """The newest pictures.
-
-        ``"depth"``, (H, W) floats in metres, 5 where nothing is near enough and 0 where nothing was measured;
-        ``"rgb"``, (H, W, 3) ``uint8``; or both.
-        """
-
-    def close(self) -> None:
-        """The run is over."""
-
-
-class Gripper(Protocol):
-    """Opens and closes."""
-
-    def grip(self, close: bool) -> None:
-        """Begin to close, or to open; called when this changes. Returns at once."""
-
-    def opening(self) -> float:
-        """0 (closed) to 1."""
-
-    def disconnect(self) -> None:
-        """The run is over; the fingers stay as they are."""
 
 
 class NoGripper:
@@ -114,8 +79,6 @@ def load_policy(text: str) -> Policy:
         FovealError: there is none.
     """
     if checkpoint.kind_of(Path(text)) is not None:
-        from foveal.skills.real.cloned import ClonedPolicy
-
         return ClonedPolicy(text)
     found = _named(text, "policy", "foveal.arm.policies")
     policy: Policy = found() if isinstance(found, type) else found
