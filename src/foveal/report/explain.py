@@ -12,11 +12,10 @@ from foveal.errors import FovealError
 from foveal.evaluation import TRAIN, EnvLike, describe_agent
 from foveal.report.agreement import agreement_table, comparison_table
 from foveal.report.attention import BUILT_IN, DEFAULT_MAP, Attention, Critic, look
-from foveal.report.closing import footer, provenance
 from foveal.report.film import check_film, film_of
 from foveal.report.games import explain_game
-from foveal.report.page import Html, element, write_page
-from foveal.report.panels import MOST_STILLS, attention_panel, episodes, precision_table, reading_guide
+from foveal.report.page import Table, write_page
+from foveal.report.panels import MOST_STILLS, Explanation, episodes, panels, precision_table, reading_guide
 from foveal.report.skills import explain_skills
 from foveal.results import describe_policy
 from foveal.skills.master import Master
@@ -144,22 +143,16 @@ def explain_page(
     """
     first = attentions[0]
     played = episodes(attentions)
-    title = f"What {describe_policy(policy)} looks at in {first.environment}"
-    heading = [f"What {_name(policy)} looks at in ", element("code", first.environment)]
-    return write_page(
-        out,
-        title,
-        element("p", "foveal explain", class_="over"),
-        element("h1", heading),
-        element("p", _lede(played[0], policy), class_="lede"),
+    page = Explanation(
+        f"What {_name(policy)} looks at in",
+        first.environment,
+        _lede(played[0], policy),
         _tables(attentions),
-        element("h2", "How to read the pictures"),
         reading_guide([attention.saliency for attention in played[0]], first.quantile),
-        element("h2", "One episode under each condition"),
-        [attention_panel(episode, frames, f"episode-{index}") for index, episode in enumerate(played)],
-        provenance(config),
-        footer(),
+        panels(played, frames),
     )
+    title = f"What {describe_policy(policy)} looks at in {first.environment}"
+    return write_page(out, "explain.html.j2", title=title, page=page, config=config)
 
 
 def configuration(agent: Any) -> dict[str, Any]:
@@ -193,7 +186,7 @@ def _name(policy: Mapping[str, Any]) -> str:
     return "the agent" if method in (None, "none") else str(method).upper()
 
 
-def _tables(attentions: Sequence[Attention]) -> list[Html]:
+def _tables(attentions: Sequence[Attention]) -> list[Table]:
     """What there is to measure: where masks lie, and how well several maps agree."""
     several = len(attentions) > len(played := episodes(attentions))
     tables = [agreement_table(played)] if several else []
