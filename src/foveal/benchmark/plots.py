@@ -22,6 +22,7 @@ class Panel(Chart):
 
     Attributes:
         left: where it begins, in pixels.
+        y: rates to pixels.
         title: above it.
         up: ticks.
         points: of the line, in pixels.
@@ -29,6 +30,7 @@ class Panel(Chart):
     """
 
     left: int
+    y: Scale
     title: str
     up: Sequence[float]
     points: Sequence[tuple[float, float]]
@@ -63,4 +65,4 @@ def _panel(left: int, title: str, points: Sequence[tuple[float, float]], labels:
     wide = max(places) - min(places) or 1.0
     x = Scale(min(places), min(places) + wide, 60, WIDTH - 30)
     y = Scale(0, up[-1], HEIGHT - 36, 34)
-    return Panel(WIDTH, HEIGHT, x, y, left, title, up, [(x(place), y(value)) for place, value in points], labels)
+    return Panel(WIDTH, left, y, title, up, [(x(place), y(value)) for place, value in points], labels)

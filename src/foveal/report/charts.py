@@ -9,9 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import ArrayLike
+from functools import cached_property
 
 from foveal.report.page import number
 from foveal.statistics import Summary
@@ -47,17 +45,9 @@ def ticks(low: float, high: float, count: int = 5) -> list[float]:
 
 @dataclass(frozen=True)
 class Chart:
-    """Where things are.
-
-    Attributes:
-        width, height: in pixels.
-        x, y: values to pixels.
-    """
+    """A drawing of some width, in pixels."""
 
     width: int
-    height: float
-    x: Scale
-    y: Scale
 
     @property
     def wide(self) -> bool:
@@ -70,22 +60,51 @@ class LearningCurve(Chart):
     """Return over agent steps.
 
     Attributes:
-        across, up: ticks of the axes.
         episodes: (agent steps, return) of training episodes, drawn as faint dots.
         evaluations: (agent steps, summary), drawn as a line with intervals.
         baseline: name and return of a policy to compare with, drawn as a dashed line.
     """
 
-    across: Sequence[float]
-    up: Sequence[float]
     episodes: Sequence[tuple[int, float]]
     evaluations: Sequence[tuple[int, Summary]]
     baseline: tuple[str, float] | None
+
+    @cached_property
+    def height(self) -> float:
+        """In pixels."""
+        return 340 if self.wide else 270
+
+    @cached_property
+    def across(self) -> list[float]:
+        """Ticks of agent steps."""
+        return [tick for tick in ticks(0, self._last, 6 if self.wide else 3) if tick <= self._last]
+
+    @cached_property
+    def up(self) -> list[float]:
+        """Ticks of returns."""
+        returns = [value for _, value in self.episodes]
+        returns += [told[key] for _, told in self.evaluations for key in ("low", "high")]
+        return ticks(min(0, *returns, 0), max(*returns, 1, 1))
+
+    @cached_property
+    def x(self) -> Scale:
+        """Of agent steps."""
+        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
+        return Scale(0, self._last, left, self.width - 14)
+
+    @cached_property
+    def y(self) -> Scale:
+        """Of returns."""
+        return Scale(self.up[0], self.up[-1], self.height - 44, 22)
 
     @property
     def means(self) -> list[tuple[float, float]]:
         """The line's points, in pixels."""
         return [(self.x(step), self.y(told["mean"])) for step, told in self.evaluations]
+
+    @cached_property
+    def _last(self) -> int:
+        return max([step for step, _ in (*self.episodes, *self.evaluations)], default=1)
 
 
 @dataclass(frozen=True)
@@ -93,89 +112,75 @@ class Intervals(Chart):
     """Mean and interval of several policies under each condition, one row per condition.
 
     Attributes:
-        across: ticks.
-        unit: what the axis shows.
         conditions: names of the rows.
         series: name and one summary per condition (None: not measured) of at most three policies.
+        unit: what the axis shows.
     """
 
-    across: Sequence[float]
-    unit: str
     conditions: Sequence[str]
     series: Sequence[tuple[str, Sequence[Summary | None]]]
+    unit: str
+
+    @property
+    def height(self) -> float:
+        """In pixels."""
+        return self.y.end + 40
+
+    @cached_property
+    def across(self) -> list[float]:
+        """Ticks."""
+        values = [told[key] for _, summaries in self.series for told in summaries if told for key in ("low", "high")]
+        return ticks(min(0, *values, 0), max(*values, 1, 1), 6 if self.wide else 4)
+
+    @cached_property
+    def x(self) -> Scale:
+        """Of means."""
+        left = 8 + _LETTER * max(len(name) for name in self.conditions) if self.wide else 4.0
+        return Scale(self.across[0], self.across[-1], left + 8, self.width - 16)
+
+    @cached_property
+    def y(self) -> Scale:
+        """Of rows."""
+        row, top = (44, 8) if self.wide else (66, 4)
+        return Scale(0, len(self.conditions), top, top + row * len(self.conditions))
 
     def level(self, row: int, position: int) -> float:
         """Height of the mark of one policy, in pixels."""
-        middle = (self.y(row) + self.y(row + 1)) / 2
         spread = 11
         shift = (0 if self.wide else 8) - spread * (len(self.series) - 1) / 2
-        return round(middle + shift + spread * position, 1)
+        return round((self.y(row) + self.y(row + 1)) / 2 + shift + spread * position, 1)
 
 
 @dataclass(frozen=True)
-class Sparkline(Chart):
-    """A line over the steps of an episode.
+class Sparkline:
+    """A line over the steps of an episode, with a cursor that the player moves.
 
     Attributes:
         name: what is shown, with its unit.
-        low, high: smallest and largest value.
-        points: of the line, in pixels.
+        steps: agent steps.
+        values: as many.
+        last: length of the episode in agent steps.
     """
 
     name: str
-    low: float
-    high: float
-    points: Sequence[tuple[float, float]]
+    steps: Sequence[int]
+    values: Sequence[float]
+    last: int
+    width = SPARKLINE
+    height = 84
 
+    @cached_property
+    def x(self) -> Scale:
+        """Of agent steps."""
+        return Scale(0, max(self.last, 1), 4, self.width - 4)
 
-def learning_curve(
-    episodes: Sequence[tuple[int, float]],
-    evaluations: Sequence[tuple[int, Summary]],
-    baseline: tuple[str, float] | None,
-    width: int,
-) -> LearningCurve:
-    """The chart of that width; the other arguments are its attributes."""
-    wide = width > NARROW
-    height = 340 if wide else 270
-    steps = [step for step, _ in (*episodes, *evaluations)] or [1]
-    returns = [value for _, value in episodes] + [told[key] for _, told in evaluations for key in ("low", "high")]
-    across = [tick for tick in ticks(0, max(steps), 6 if wide else 3) if tick <= max(steps)]
-    up = ticks(min(0, *returns, 0), max(*returns, 1, 1))
-    left = 14 + _LETTER * max(len(number(tick)) for tick in up)
-    x = Scale(0, max(steps), left, width - 14)
-    y = Scale(up[0], up[-1], height - 44, 22)
-    return LearningCurve(width, height, x, y, across, up, episodes, evaluations, baseline)
+    @cached_property
+    def y(self) -> Scale:
+        """Of values, 0 among them."""
+        low, high = min(0.0, *self.values, 0.0), max(0.0, *self.values, 0.0)
+        return Scale(low, high if high > low else low + 1, self.height - 6, 22)
 
-
-def intervals(
-    conditions: Sequence[str], series: Sequence[tuple[str, Sequence[Summary | None]]], unit: str, width: int
-) -> Intervals:
-    """The chart of that width; the other arguments are its attributes."""
-    wide = width > NARROW
-    left = 8 + _LETTER * max(len(name) for name in conditions) if wide else 4.0
-    row, top = (44, 8) if wide else (66, 4)
-    height = top + row * len(conditions) + 40
-    values = [told[key] for _, summaries in series for told in summaries if told for key in ("low", "high")]
-    across = ticks(min(0, *values, 0), max(*values, 1, 1), 6 if wide else 4)
-    x = Scale(across[0], across[-1], left + 8, width - 16)
-    y = Scale(0, len(conditions), top, top + row * len(conditions))
-    return Intervals(width, height, x, y, across, unit, conditions, series)
-
-
-def sparkline(name: str, steps: ArrayLike, values: ArrayLike, last: int) -> Sparkline:
-    """A line over the steps of an episode.
-
-    Args:
-        name: what is shown, with its unit.
-        steps: (n,) agent steps.
-        values: (n,).
-        last: length of the episode in agent steps.
-    """
-    width, height = SPARKLINE, 84
-    told = np.asarray(values, dtype=np.float64)
-    smallest, largest = float(told.min()), float(told.max())
-    low, high = min(0.0, smallest), max(0.0, largest)
-    x = Scale(0, max(last, 1), 4, SPARKLINE - 4)
-    y = Scale(low, high if high > low else low + 1, height - 6, 22)
-    points = [(x(float(step)), y(float(value))) for step, value in zip(np.asarray(steps), told, strict=True)]
-    return Sparkline(width, height, x, y, name, smallest, largest, points)
+    @property
+    def points(self) -> list[tuple[float, float]]:
+        """In pixels."""
+        return [(self.x(step), self.y(value)) for step, value in zip(self.steps, self.values, strict=True)]

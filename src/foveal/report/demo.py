@@ -10,9 +10,9 @@ from typing import Any
 from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
 from foveal.report.attention import Attention
-from foveal.report.charts import NARROW, WIDE, Intervals, LearningCurve, intervals, learning_curve
+from foveal.report.charts import NARROW, WIDE, Intervals, LearningCurve
 from foveal.report.page import Cell, Line, Table, write_page
-from foveal.report.panels import Panel, panels, precision_table, reading_guide, times
+from foveal.report.panels import panels, precision_table, reading_guide, times
 from foveal.results import Condition, Results, write_json
 from foveal.statistics import Summary
 
@@ -71,62 +71,6 @@ class Training:
         }
 
 
-@dataclass(frozen=True)
-class Demo:
-    """What the page shows.
-
-    Attributes:
-        name, task: of policy and environment.
-        duration, hardware: of the training, in words.
-        training: what it took.
-        own: returns where it was trained, and how many times the random policy's they are.
-        ratios: how many times as often as by chance the mask lies on the agent, by condition, where that is known.
-        episodes: of each condition.
-        generated, partial: whether some conditions are generated, or a part of the benchmark's.
-        returns: of every policy under each condition.
-        policies: their names.
-        intervals, curves: charts for wide and narrow screens.
-        seed, guide, precision, panels: of the pictures, see ``foveal.report.panels``.
-        ledger: name of the file that has all numbers.
-        origins: (policy, everything known about its results).
-    """
-
-    name: str
-    task: str
-    duration: str
-    hardware: str
-    training: Training
-    own: Summary | None
-    times_random: float | None
-    ratios: Mapping[str, float]
-    episodes: int
-    generated: bool
-    partial: bool
-    returns: Table
-    policies: Sequence[str]
-    intervals: Sequence[Intervals]
-    curves: Sequence[LearningCurve]
-    seed: int
-    guide: Sequence[tuple[str, str]]
-    precision: Table | None
-    panels: Sequence[Panel]
-    ledger: str
-    origins: Sequence[tuple[str, Mapping[str, Any]]]
-
-    @property
-    def figures(self) -> list[tuple[str, str]]:
-        """The most important numbers, and what they are."""
-        pairs = []
-        if self.own is not None:
-            interval = f"{self.own['low']:.0f} to {self.own['high']:.0f}"
-            pairs.append((f"return where trained, 95 % interval {interval}", f"{self.own['mean']:.0f}"))
-        if self.times_random is not None:
-            pairs.append(("the random policy's return", times(self.times_random)))
-        for condition, ratio in list(self.ratios.items())[:1]:
-            pairs.append((f"mask on the agent's own pixels, against chance ({condition})", times(ratio)))
-        return [*pairs, ("of training", self.duration.replace("minutes", "min").replace("seconds", "s"))]
-
-
 def demo_page(
     out: str | Path,
     *,
@@ -161,21 +105,24 @@ def demo_page(
     _check_same_environment(rows)
     out = Path(out)
     write_json(out.with_suffix(".json"), _ledger(results, random, baseline, training, attentions, config))
-    first = attentions[0]
+    first, name, task = attentions[0], _policy_name(results), str(results.environment["id"])
     own, chance = _summary(results.get(TRAIN)), _summary(random.get(TRAIN))
-    conditions = results.conditions
-    demo = Demo(
-        name=_policy_name(results),
-        task=str(results.environment["id"]),
+    times_random = own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None
+    ratios = {a.perturbation: a.ratio for a in attentions if a.ratio is not None}
+    return write_page(
+        out,
+        "demo.html.j2",
+        title=f"foveal demo: {name} on {task}",
+        name=name,
+        task=task,
         duration=duration(training.seconds),
         hardware=_hardware(training.machine),
         training=training,
         own=own,
-        times_random=own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None,
-        ratios={a.perturbation: a.ratio for a in attentions if a.ratio is not None},
-        episodes=conditions[0].summary["n"],
-        generated=any(c.source == "generated" for c in conditions),
-        partial=any(c.source == "dmc-gb" and not c.comparable for c in conditions),
+        times_random=times_random,
+        ratios=ratios,
+        figures=_figures(own, times_random, ratios, training.seconds),
+        conditions=results.conditions,
         returns=_return_table(rows),
         policies=[row.name for row in rows],
         intervals=[_return_chart(rows, width) for width in (WIDE, NARROW)],
@@ -186,8 +133,8 @@ def demo_page(
         panels=panels([[attention] for attention in attentions], stills),
         ledger=out.with_suffix(".json").name,
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],
+        config=config,
     )
-    return write_page(out, "demo.html.j2", title=f"foveal demo: {demo.name} on {demo.task}", demo=demo, config=config)
 
 
 def duration(seconds: float) -> str:
@@ -227,6 +174,21 @@ def _hardware(machine: Mapping[str, Any]) -> str:
     return f" on {machine.get('gpu') or processor}"
 
 
+def _figures(
+    own: Summary | None, times_random: float | None, ratios: Mapping[str, float], seconds: float
+) -> list[tuple[str, str]]:
+    """The most important numbers, and what they are."""
+    pairs = []
+    if own is not None:
+        interval = f"{own['low']:.0f} to {own['high']:.0f}"
+        pairs.append((f"return where trained, 95 % interval {interval}", f"{own['mean']:.0f}"))
+    if times_random is not None:
+        pairs.append(("the random policy's return", times(times_random)))
+    for condition, ratio in list(ratios.items())[:1]:
+        pairs.append((f"mask on the agent's own pixels, against chance ({condition})", times(ratio)))
+    return [*pairs, ("of training", duration(seconds).replace("minutes", "min").replace("seconds", "s"))]
+
+
 def _return_table(rows: Sequence[_Row]) -> Table:
     conditions = rows[0].results.conditions
     head: Line = ["mean return", *(Cell(c.perturbation, code=True, note=c.note) for c in conditions)]
@@ -256,7 +218,7 @@ def _return_cell(condition: Condition | None, asked: Condition) -> str | Cell:
 def _return_chart(rows: Sequence[_Row], width: int) -> Intervals:
     conditions = rows[0].results.conditions
     series = [(row.name, [_summary(row.condition(c.perturbation)) for c in conditions]) for row in rows]
-    return intervals([c.label for c in conditions], series, "return", width)
+    return Intervals(width, [c.label for c in conditions], series, "return")
 
 
 def _summary(condition: Condition | None) -> Summary | None:
@@ -265,7 +227,7 @@ def _summary(condition: Condition | None) -> Summary | None:
 
 def _curve(curve: Curve, chance: Summary | None, width: int) -> LearningCurve:
     level = None if chance is None else ("random policy", chance["mean"])
-    return learning_curve(curve.episodes, curve.evaluations, level, width)
+    return LearningCurve(width, curve.episodes, curve.evaluations, level)
 
 
 def _ledger(

@@ -13,7 +13,7 @@ import numpy as np
 
 from foveal.report import pictures
 from foveal.report.attention import BUILT_IN, GAME, Attention
-from foveal.report.charts import Sparkline, sparkline
+from foveal.report.charts import Sparkline
 from foveal.report.page import TIMES, Cell, Line, Table
 from foveal.report.pictures import Picture
 
@@ -41,47 +41,31 @@ class Layer:
 
 
 @dataclass(frozen=True)
-class When:
-    """A moment, told below its pictures.
-
-    Attributes:
-        step: agent steps before it.
-        note: what else there is to say of it.
-        value, total: the numbers, with what they are called.
-    """
-
-    step: int
-    note: str
-    value: str
-    total: str
-
-
-@dataclass(frozen=True)
 class Panel:
     """One episode: still pictures of moments at even distances, and a player.
 
     Attributes:
         identifier: unique in the page, of the player's data.
-        game: whether it is a game.
-        name, note: of game or condition, and where that comes from.
+        attention: the episode, as its first map shows it.
         told: how it went.
-        where: environment and condition, for those who can't see the pictures.
-        moments: that still pictures are of.
+        chosen: which moments still pictures are of.
         layers: frames, maps and masks.
         data: for the page's script.
         lines: values and rewards over the episode.
     """
 
     identifier: str
-    game: bool
-    name: str
-    note: str
+    attention: Attention
     told: str
-    where: str
-    moments: Sequence[When]
+    chosen: Sequence[int]
     layers: Sequence[Layer]
     data: Mapping[str, Any]
     lines: Sequence[Sparkline]
+
+    @property
+    def game(self) -> bool:
+        """Whether it is a game, which has a name where others have a condition."""
+        return self.attention.wording is GAME
 
 
 @dataclass(frozen=True)
@@ -177,7 +161,6 @@ def map_meaning(saliency: str, value: str = "the critic's first head") -> str:
 def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
     first = episode[0]
     wording, moments, length = first.wording, first.moments, first.episode.length
-    game = wording is GAME
     so_far = np.concatenate([[0.0], np.cumsum(first.rewards)])  # (length + 1,) the sum of rewards before each step
     chosen = first.evenly(stills)
     steps = [moment.step for moment in moments]
@@ -185,8 +168,8 @@ def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
     height, width, _ = moments[0].frame.shape
     columns = math.ceil(math.sqrt(len(steps)))
     lines = (
-        sparkline(wording.value, steps, values, length),
-        sparkline(wording.reward, np.arange(length), first.rewards, length),
+        Sparkline(wording.value, steps, values, length),
+        Sparkline(wording.reward, range(length), first.rewards.tolist(), length),
     )
     data = {
         "width": width,
@@ -202,27 +185,8 @@ def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
         "notes": [moment.note for moment in moments],
         "cursor": [lines[0].x(step) for step in steps],
     }
-    shown = [
-        When(
-            moments[index].step,
-            moments[index].note,
-            f"{wording.symbol} {moments[index].value:.1f}",
-            f"{wording.total} {so_far[steps[index]]:.{wording.digits}f}",
-        )
-        for index in chosen
-    ]
-    return Panel(
-        identifier,
-        game,
-        first.environment if game else first.perturbation,
-        first.note,
-        _told(episode),
-        f"{first.environment} under {first.perturbation}",
-        shown,
-        [_layer(*layer, len(moments), chosen, columns) for layer in _drawn(episode)],
-        data,
-        lines,
-    )
+    layers = [_layer(*layer, len(moments), chosen, columns) for layer in _drawn(episode)]
+    return Panel(identifier, first, _told(episode), chosen, layers, data, lines)
 
 
 Draw: TypeAlias = Callable[[int], Picture]
