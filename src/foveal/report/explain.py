@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -123,7 +122,7 @@ def explain(
     )
     if video is not None:
         film_of(video, attentions)
-        attentions = [dataclasses.replace(a, moments=a.moments[:: -(-len(a.moments) // moments)]) for a in attentions]
+        attentions = [attention.thinned(moments) for attention in attentions]
     return explain_page(out, attentions, describe_agent(agent), configuration(agent), frames=frames)
 
 

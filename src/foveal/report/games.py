@@ -16,11 +16,10 @@ from foveal.atari.gaze_agents import attention_look, post_hoc_look
 from foveal.atari.gaze_maps import Look
 from foveal.atari.maps import OBSERVED, SCREEN, resize_maps
 from foveal.atari.recording import Recording, record
-from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
 from foveal.progress import watched
 from foveal.report.agreement import agreement_table
-from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, map_names
+from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, check_numbers, map_names
 from foveal.report.film import brightest, write_film
 from foveal.report.page import write_page
 from foveal.report.panels import OVERLAP, Explanation, map_meaning, map_name, panels
@@ -50,8 +49,7 @@ def look_at_game(
     Raises:
         FovealError: as ``looks``, or there shall be no moment.
     """
-    if moments < 1:
-        raise FovealError(f"at least one moment of a game must be shown, not {moments}")
+    check_numbers(moments)
     found = looks(agent, saliency)
     stride = -(-len(recording.actions) // moments)
     observations = np.stack(list(itertools.islice(recording.observations(), 0, None, stride)))

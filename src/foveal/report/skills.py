@@ -22,6 +22,7 @@ from foveal.report.attention import (
     Attention,
     Moment,
     Wording,
+    check_numbers,
     map_names,
 )
 from foveal.report.film import film_of
@@ -155,7 +156,7 @@ def explain_skills(
     )
     if video is not None:
         film_of(video, [seen.attention for seen in found])
-        found = [replace(seen, attention=_thinned(seen.attention, moments)) for seen in found]
+        found = [replace(seen, attention=seen.attention.thinned(moments)) for seen in found]
     return skills_page(out, found, agent, skill=skill, of=of, frames=frames)
 
 
@@ -274,11 +275,6 @@ def _pictures(policy: SkillPolicy, frames: NDArray[np.uint16]) -> NDArray[np.uin
     return grey[..., None].expand(*grey.shape, 3).numpy()
 
 
-def _thinned(attention: Attention, moments: int) -> Attention:
-    stride = -(-len(attention.moments) // moments)
-    return replace(attention, moments=attention.moments[::stride])
-
-
 def _limit(policy: SkillPolicy) -> int:
     """Control steps of the longest episode."""
     known = TASKS.get(policy.skill_set.task)
@@ -303,10 +299,7 @@ def _check(policy: SkillPolicy, names: Sequence[str], quantile: float, of: str, 
     for name in names:
         SALIENCY.get(name)
     scalar_of(policy, [0], of)
-    if not 0 <= quantile < 1:
-        raise FovealError(f"quantile must be in [0, 1), not {quantile}")
-    if moments < 1:
-        raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
+    check_numbers(moments, quantile)
 
 
 def _lede(agent: SkillPolicy | Master, skill: int | None, of: str, seed: int) -> str:
