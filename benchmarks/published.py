@@ -6,7 +6,7 @@ its own, saliency for the attribution loss on every update although only every s
 convolves at full resolution, an encoder pass each for actor and critic in the actor's update, target networks moved
 tensor by tensor. It is a stopwatch's subject and nothing else: no replay, no environment, no checkpoint.
 
-`foveal bench speed --reference` runs it.
+`speed.py` beside it runs it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The speed benchmark: what it counts and times, its reference, its bars and its command."""
+"""The speed benchmark: what it counts and times, and its command."""
 
 from __future__ import annotations
 
@@ -16,13 +16,21 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-import foveal
-from foveal.benchmark import RenderingSpeed, SpeedOptions, SpeedReport, growth, measure_rendering, reference, updates
+from foveal.benchmark import (
+    RenderingSpeed,
+    SpeedOptions,
+    SpeedReport,
+    growth,
+    measure_rendering,
+    measure_speed,
+    updates,
+)
 from foveal.benchmark.growth import GrowthPoint
 from foveal.benchmark.peaks import LIMITS, instruction_set
 from foveal.benchmark.plots import growth_plot
 from foveal.benchmark.rates import environment_rates, environment_scaling, training_rate
 from foveal.benchmark.rendering import rendering_table
+from foveal.benchmark.speed import UNTIMED
 from foveal.benchmark.stopwatch import PhaseClock, fastest
 from foveal.benchmark.tables import columns
 from foveal.benchmark.updates import Subject, UpdateSpeed, noise_replay, summarize
@@ -164,45 +172,26 @@ def test_rates_of_environment_and_training() -> None:
     assert agent.updates > 4
 
 
-# --- the published order ----------------------------------------------------------------------------------------------
+@pytest.mark.slow
+def test_whatever_updates_are_measured_against_takes_its_turn() -> None:
+    class Rival:
+        done: list[str] = []
 
+        def block(self) -> None:
+            self.done.append("block")
 
-@pytest.mark.parametrize("method", reference.METHODS)
-def test_the_published_order_trains_what_it_should(method: str) -> None:
-    module = reference.published()
-    torch.manual_seed(0)
-    plain = module.Published(method, (9, 44, 44), 2, torch.randint(0, 256, (8, 3, 44, 44)))
-    images = torch.randint(0, 256, (2, 4, 9, 44, 44), dtype=torch.uint8)
-    sample = (images[0], torch.rand(4, 2), torch.rand(4, 1), images[1], torch.ones(4, 1))
-    networks = {"critic": plain.critic, "actor": plain.actor.layers, "target": plain.target, "decoder": plain.decoder}
-    before = {name: [p.clone() for p in net.parameters()] for name, net in networks.items()}
-    plain.update(lambda: sample)
-    moved = {
-        name: any(not a.equal(b) for a, b in zip(before[name], net.parameters(), strict=True))
-        for name, net in networks.items()
-    }
-    assert moved == {"critic": True, "actor": True, "target": True, "decoder": method == "sgqn"}
-    plain.update(lambda: sample)
+        def time(self) -> float:
+            self.done.append("time")
+            return 10.0 * len(self.done)
 
+        def close(self) -> None:
+            self.done.append("close")
 
-def test_the_published_networks_are_the_paper_presets() -> None:
-    agent = foveal.Agent("dmc/walker-walk", method="sgqn", training={"overlay_count": 2})
-    plain = reference.published().Published("sgqn", (9, 84, 84), 6, torch.zeros(1, 3, 84, 84))
-
-    def count(*modules: nn.Module) -> int:
-        return sum(p.numel() for module in modules for p in module.parameters())
-
-    learner: Any = agent.learner
-    ours: Any = agent.method
-    assert count(plain.critic) == count(learner.convolutions, learner.projection, learner.critics)
-    assert count(plain.actor.encoder.projection, plain.actor.layers) == count(learner.actor_projection, learner.policy)
-    assert count(plain.decoder) == count(ours.decoder)
-
-
-def test_a_package_without_its_source_tree_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(reference, "SOURCE", Path("benchmarks") / "gone.py")
-    with pytest.raises(FovealError, match=r"--reference needs benchmarks.gone.py of foveal's source tree"):
-        reference.published()
+    options = SpeedOptions(COUNTER, "debug", ("sac", "sgqn"), blocks=3, seconds=0.1)
+    found = measure_speed(options, lambda subject: Rival() if subject.method == "sgqn" else None)
+    assert Rival.done == ["block"] * UNTIMED + ["time"] * 3 + ["close"]
+    assert found.against == {"sgqn": 10.0 * (UNTIMED + 2)}
+    assert found.updates.keys() == {"sac", "sgqn"}
 
 
 # --- the report -------------------------------------------------------------------------------------------------------
@@ -211,33 +200,20 @@ def test_a_package_without_its_source_tree_says_so(monkeypatch: pytest.MonkeyPat
 def report(**changes: Any) -> SpeedReport:
     speed = UpdateSpeed("sgqn", 0.5, (0.4, 0.6), {"critic": 300.0}, 200.0, 400.0, 21_300.0, 10**9)
     settings: dict[str, Any] = {
-        "options": SpeedOptions(methods=("sgqn",), reference=True),
+        "options": SpeedOptions(methods=("sgqn",)),
         "device": "cpu",
         "dtype": "bfloat16",
         "instructions": "AVX512-BF16",
         "peaks": {"matmul_float32": 170.0},
         "updates": {"sgqn": speed},
-        "reference": {"sgqn": 3.0},
         "training": {"sgqn": 1.9},
     }
     return SpeedReport(**settings | changes)
 
 
-def test_bars_are_passed_or_missed() -> None:
-    assert report().bars() == [("sgqn: times the published order", 6.0, 6.0, True)]
-    assert report(reference={"sgqn": 2.9}).bars()[0][3] is False
-    assert report(reference={"sgqn": 1.2}, dtype="float32").bars()[0][1:] == (2.4, 2.4, True)
-    assert "falls short" in str(report(reference={"sgqn": 2.9}))
-    points = [GrowthPoint(1000, 10.0, 1.0, 21_000_000, 1), GrowthPoint(2000, 9.4, 1.0, 46_000_000, 1)]
-    (_, lost, _, flat), (_, stored, _, linear) = report(reference={}, growth=points).bars()
-    assert (round(lost, 6), flat, stored, linear) == (0.06, False, 23_000.0, False)
-    points[1] = replace(points[1], updates_per_second=9.6, replay_bytes=42_000_000)
-    assert [passes for *_, passes in report(reference={}, growth=points).bars()] == [True, True]
-
-
 def test_the_table_tells_everything() -> None:
     text = str(report())
-    for expected in ("500.0", "3000", "6.0x", "400", "critic", "300.0", "21.3 kB", "pass", "walker-walk", "paper"):
+    for expected in ("500.0", "400", "critic", "300.0", "21.3 kB", "walker-walk", "paper"):
         assert expected in text, expected
 
 
@@ -268,7 +244,7 @@ def test_the_instruction_set_is_named(
 
 def test_growth_is_drawn(tmp_path: Path) -> None:
     points = [GrowthPoint(1000, 10.0, 1.0, 21_000_000, 1), GrowthPoint(500_000, 9.9, 1.0, 10_600_000_000, 1)]
-    told = report(reference={}, growth=points, environment_scaling={1: 60.0, 2: 110.0})
+    told = report(growth=points, environment_scaling={1: 60.0, 2: 110.0})
     assert "1: 60, 2: 110" in str(told)
     path = growth_plot(json.loads(json.dumps(told.as_dict())), tmp_path / "growth.svg")
     found = ET.parse(path).getroot()
@@ -291,7 +267,6 @@ def test_columns() -> None:
         ({"methods": ("none",)}, "bench.methods is 'none'"),
         ({"blocks": 0}, "bench.blocks must be at least 1"),
         ({"seconds": 0.0}, "bench.seconds must be above 0"),
-        ({"reference": True, "preset": "compact"}, "use the preset paper"),
     ],
 )
 def test_bad_options(settings: dict[str, Any], message: str) -> None:

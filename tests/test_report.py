@@ -19,14 +19,16 @@ import torch
 from gymnasium import spaces
 from hypothesis import given
 from hypothesis import strategies as st
+from jinja2 import UndefinedError
 from PIL import Image
 from torch import Tensor
 
 from chromium import visit
 from foveal.errors import FovealError
-from foveal.report import Attention, Curve, Moment, Training, charts, demo_page, explain, look, page, pictures
+from foveal.report import Attention, Curve, Moment, Training, demo_page, explain, look, page, pictures
 from foveal.report.agreement import agreement
 from foveal.report.attention import _Thinned
+from foveal.report.charts import NARROW, WIDE, Intervals, LearningCurve, Sparkline, ticks
 from foveal.report.demo import duration
 from foveal.report.explain import explain_page
 from foveal.report.panels import episodes
@@ -267,7 +269,7 @@ def test_a_sheet_holds_its_pictures_row_by_row() -> None:
 
 @given(st.floats(-1e5, 1e5), st.floats(1e-3, 1e5), st.integers(2, 8))
 def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int) -> None:
-    found = charts.ticks(low, low + span, count)
+    found = ticks(low, low + span, count)
     slack = 1e-6 * (abs(low) + span)
     assert found[0] <= low + slack
     assert found[-1] >= low + span - slack
@@ -278,7 +280,7 @@ def test_ticks_are_round_and_cover_the_range(low: float, span: float, count: int
 
 def test_a_learning_curve_puts_points_where_they_belong() -> None:
     points = [(500, summary([40.0, 60.0])), (1000, summary([100.0]))]
-    svg = charts.learning_curve([(250, 25.0)], points, ("random policy", 10.0), charts.WIDE)
+    svg = drawn("learning_curve", LearningCurve(WIDE, [(250, 25.0)], points, ("random policy", 10.0)))
     centres = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     (x0, y0), (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in centres]
     assert x2 - x1 == pytest.approx(2 * (x1 - x0), abs=0.2)  # 250, 500, 1000 steps
@@ -288,9 +290,24 @@ def test_a_learning_curve_puts_points_where_they_belong() -> None:
 
 
 def test_charts_stand_empty_and_flat_data() -> None:
-    assert "<svg" in charts.learning_curve([], [], None, charts.NARROW)
-    assert "<svg" in charts.sparkline("reward", range(3), np.zeros(3), 3)
-    assert "<svg" in charts.intervals(["train"], [("SGQN", [summary([0.0])]), ("SAC", [None])], "return", charts.WIDE)
+    assert "<svg" in drawn("learning_curve", LearningCurve(NARROW, [], [], None))
+    assert "<svg" in drawn("sparkline", Sparkline("reward", range(3), [0.0] * 3, 3))
+    series = [("SGQN", [summary([0.0])]), ("SAC", [None])]
+    assert "<svg" in drawn("intervals", Intervals(WIDE, ["train"], series, "return"))
+
+
+def test_marks_of_policies_stand_below_one_another() -> None:
+    series = [(name, [summary([mean])] * 2) for name, mean in (("SGQN", 10.0), ("SAC", 5.0))]
+    found = Intervals(WIDE, ["train", "video_hard"], series, "return")
+    assert [found.level(row, position) for row in range(2) for position in range(2)] == [24.5, 35.5, 68.5, 79.5]
+    svg = drawn("intervals", found)
+    assert f'<circle cx="{found.x(10.0)}" cy="24.5"' in svg and f'<circle cx="{found.x(10.0)}" cy="68.5"' in svg
+    assert "video_hard, SAC: 5.0 [5.0, 5.0]" in svg
+
+
+def drawn(macro: str, data: Any) -> str:
+    """By a macro of the charts' template."""
+    return str(getattr(page.TEMPLATES.get_template("charts.svg.j2").module, macro)(data))
 
 
 class Reader(HTMLParser):
@@ -313,18 +330,24 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-@given(st.text())
+@given(st.text() | st.text("<>&\"'/=; amp"))
 def test_text_and_attributes_are_escaped(text: str) -> None:
     text = text.replace("\r", "").replace("\0", "")
-    read = Reader(page.element("p", text, title=text))
+    template = page.TEMPLATES.from_string('<p title="{{ text }}">{{ text }}</p>')
+    read = Reader(template.render(text=text))
     assert read.tags == [("p", {"title": text})]
     assert "".join(read.text) == text
 
 
 def test_data_blocks_cannot_end_their_script() -> None:
-    block = page.data_block("x", {"text": HOSTILE})
+    block = page.TEMPLATES.from_string("<script>{{ data | tojson }}</script>").render(data={"text": HOSTILE})
     assert block.count("</script") == 1
     assert json.loads(block.partition(">")[2].rpartition("</script>")[0]) == {"text": HOSTILE}
+
+
+def test_a_name_that_nobody_gives_a_template_is_an_error() -> None:
+    with pytest.raises(UndefinedError, match="'title' is undefined"):
+        page.render("base.html.j2", config={}, origin={}, written="now")
 
 
 # --- pages ------------------------------------------------------------------------------------------------------------

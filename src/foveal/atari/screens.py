@@ -7,12 +7,12 @@ resizing by area, and every fourth frame.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.atari.head import Frame
+from foveal.envs.foreign import area_weights
 
 SIDE = 84
 SKIP = 4
@@ -35,17 +35,6 @@ def shrink(grey: Grey) -> Grey:
     """(SIDE, SIDE) from (H, W): each pixel is the mean of the area that it covers."""
     rows, columns = (area_weights(size, SIDE) for size in grey.shape)
     return np.rint(rows @ grey.astype(np.float64) @ columns.T).astype(np.uint8)
-
-
-@cache
-def area_weights(size: int, target: int) -> NDArray[np.float64]:
-    """(target, size) matrix that averages ``size`` pixels into ``target``, which cover equal shares of them."""
-    edges = np.linspace(0, size, target + 1)
-    starts, ends = edges[:-1, None], edges[1:, None]  # (target, 1)
-    pixels = np.arange(size)  # (size,)
-    overlap = np.clip(np.minimum(ends, pixels + 1) - np.maximum(starts, pixels), 0, None)  # (target, size)
-    weights: NDArray[np.float64] = overlap / (size / target)
-    return weights
 
 
 def pooled_frames(newest: Collection[int]) -> dict[int, int]:

@@ -1,10 +1,11 @@
-"""``foveal bench speed``: every number in one run, and the bars that they are held against."""
+"""``foveal bench speed``: every number in one run."""
 
 from __future__ import annotations
 
 import statistics
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol
 
 import torch
 from tqdm import tqdm
@@ -13,32 +14,30 @@ from foveal.agent import Agent
 from foveal.benchmark.growth import GrowthPoint, growth
 from foveal.benchmark.peaks import instruction_set, peaks
 from foveal.benchmark.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
-from foveal.benchmark.reference import METHODS as REFERENCED
-from foveal.benchmark.reference import Reference, Shape, published
 from foveal.benchmark.tables import speed_table
-from foveal.benchmark.updates import PERIOD, Subject, UpdateSpeed, agent_of, let_go, summarize
+from foveal.benchmark.updates import Subject, UpdateSpeed, agent_of, let_go, summarize
 from foveal.bounds import POSITIVE, Anything, Bounded, Names, at_least, one_of
 from foveal.capturing import WARM_UP
-from foveal.errors import FovealError
 from foveal.methods import METHODS
 from foveal.presets import PRESETS
 from foveal.results import machine, now, versions
 
 FORMAT = "foveal.speed/1"
-BARS = {
-    "bfloat16": {"sgqn": 6.0, "svea": 4.0, "sac": 4.0},
-    "float32": {"sgqn": 2.4, "svea": 1.6, "sac": 1.6},
-}
-"""Times that an update should be faster than the published order of operations, paper preset, on two CPU cores, by what
-the convolutions compute in."""
-GPU_BARS = {"sgqn": 10.0}
-GPU_UPDATES = {"sgqn": 300.0}
-"""Updates a second on one H200, paper preset."""
 UNTIMED = WARM_UP + 1
 """Blocks before the first that is timed."""
-FLAT = 0.05
-"""Share of its speed that an update may lose as the memory fills up."""
-BYTES_PER_TRANSITION = 22_000
+
+
+class Contestant(Protocol):
+    """Whatever else does updates of the same shapes: see ``Subject``."""
+
+    def block(self) -> None:
+        """Updates that nobody times."""
+
+    def time(self) -> float:
+        """Seconds of one update."""
+
+    def close(self) -> None:
+        """It is not asked again."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +50,6 @@ class SpeedOptions(Bounded, section="bench"):
         methods: "sac" (no method) and names of methods; empty for all.
         blocks: timed blocks of two updates for each method.
         seconds: for each rate of environment and training steps.
-        reference: time the published order of operations too.
         growth: time updates as the memory grows to 500,000 transitions.
         settings: overrides of the agents, by section.
 
@@ -64,14 +62,8 @@ class SpeedOptions(Bounded, section="bench"):
     methods: Annotated[tuple[str, ...], Names(SpeedOptions.known)] = ()
     blocks: Annotated[int, at_least(1)] = 7
     seconds: Annotated[float, POSITIVE] = 10.0
-    reference: bool = False
     growth: bool = False
     settings: dict[str, Any] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        if self.reference and self.preset != "paper":
-            raise FovealError("the published order of operations has the published architecture: use the preset paper")
 
     @staticmethod
     def known() -> list[str]:
@@ -95,7 +87,7 @@ class SpeedReport:
         instructions: see ``foveal.benchmark.peaks.instruction_set``.
         peaks: see ``foveal.benchmark.peaks``.
         updates: by method.
-        reference: median seconds of the published order, by method.
+        against: median seconds of an update of what was measured in turn with ours, by method.
         environment: agent steps a second, by quality of rendering.
         training: agent steps a second with updates, by method.
         growth: speed by size of the memory.
@@ -108,37 +100,11 @@ class SpeedReport:
     instructions: str
     peaks: dict[str, float]
     updates: dict[str, UpdateSpeed] = field(default_factory=dict)
-    reference: dict[str, float] = field(default_factory=dict)
+    against: dict[str, float] = field(default_factory=dict)
     environment: dict[str, float] = field(default_factory=dict)
     training: dict[str, float] = field(default_factory=dict)
     growth: list[GrowthPoint] = field(default_factory=list)
     environment_scaling: dict[int, float] = field(default_factory=dict)
-
-    @property
-    def ratios(self) -> dict[str, float]:
-        """Median seconds of the published order over ours."""
-        return {name: taken / self.updates[name].seconds for name, taken in self.reference.items()}
-
-    def bars(self) -> list[tuple[str, float, float, bool]]:
-        """(What, measured, wanted, whether it passes) of every bar that this run can tell of."""
-        wanted = BARS[self.dtype] if self.device == "cpu" else GPU_BARS
-        found = [
-            (f"{name}: times the published order", ratio, wanted[name], ratio >= wanted[name])
-            for name, ratio in self.ratios.items()
-            if name in wanted
-        ]
-        on_gpu = self.device != "cpu" and self.options.preset == "paper"
-        for name, bar in GPU_UPDATES.items() if on_gpu else ():
-            if name in self.updates:
-                rate = 1 / self.updates[name].seconds
-                found.append((f"{name}: updates/s", rate, bar, rate >= bar))
-        if self.growth:
-            rates = [point.updates_per_second for point in self.growth]
-            lost = 1 - rates[-1] / rates[0]
-            found.append(("share of updates/s lost to a full memory", lost, FLAT, lost <= FLAT))
-            stored = self.growth[-1].replay_bytes / self.growth[-1].transitions
-            found.append(("bytes per stored transition", stored, BYTES_PER_TRANSITION, stored <= BYTES_PER_TRANSITION))
-        return found
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -153,16 +119,10 @@ class SpeedReport:
             "threads": torch.get_num_threads(),
             "peaks_gflop_per_second": self.peaks,
             "updates": {name: speed.as_dict() for name, speed in self.updates.items()},
-            "reference_seconds": self.reference,
-            "ratios": self.ratios,
             "environment_steps_per_second": self.environment,
             "training_steps_per_second": self.training,
             "growth": [point.as_dict() for point in self.growth],
             "environment_scaling": {str(count): rate for count, rate in self.environment_scaling.items()},
-            "bars": [
-                {"bar": what, "measured": measured, "wanted": wanted, "passes": passes}
-                for what, measured, wanted, passes in self.bars()
-            ],
             "created": now(),
             "versions": versions(),
             "machine": machine(),
@@ -172,14 +132,16 @@ class SpeedReport:
         return speed_table(self)
 
 
-def measure_speed(options: SpeedOptions) -> SpeedReport:
+def measure_speed(options: SpeedOptions, against: Callable[[Subject], Contestant | None] | None = None) -> SpeedReport:
     """Measure everything that ``options`` ask for; progress goes to standard error.
 
+    Args:
+        options: what.
+        against: what to time in turn with the updates of a method, block by block; None of those without such.
+
     Raises:
-        FovealError: a name is unknown, or the reference can't be run here.
+        FovealError: a name is unknown.
     """
-    if options.reference:
-        published()  # what is missing shall be said before any work
     first = _trainee(options, options.chosen[0])
     dtype = str(first.learner.dtype).removeprefix("torch.")
     report = SpeedReport(options, first.device.type, dtype, instruction_set(), peaks(first.device))
@@ -189,38 +151,29 @@ def measure_speed(options: SpeedOptions) -> SpeedReport:
         report.environment_scaling = environment_scaling(options.env, size, options.seconds / 3)
     del first
     for name in tqdm(options.chosen, desc="methods", unit="method", dynamic_ncols=True):
-        _measure(report, name)
+        _measure(report, name, against or (lambda _: None))
     return report
 
 
-def _measure(report: SpeedReport, name: str) -> None:
-    """One method: updates, alternating with the published order, then a training."""
+def _measure(report: SpeedReport, name: str, against: Callable[[Subject], Contestant | None]) -> None:
+    """One method: updates, in turn with what they are measured against, then a training."""
     let_go()
     options = report.options
     subject = Subject(options.env, name, options.preset, options.settings)
-    reference = _reference(subject) if options.reference and name in REFERENCED else None
-    contestants: list[Subject | Reference] = [subject] if reference is None else [subject, reference]
+    other = against(subject)
+    contestants: list[Subject | Contestant] = [subject] if other is None else [subject, other]
     for contestant in contestants:
         for _ in range(UNTIMED):  # an updater that records its updates has done so by then
             contestant.block()
     rounds = [[contestant.time() for contestant in contestants] for _ in range(options.blocks)]
     ours, *theirs = (list(column) for column in zip(*rounds, strict=True))
-    if reference is not None:
-        reference.close()
-        report.reference[name] = statistics.median(theirs[0])
+    if other is not None:
+        other.close()
+        report.against[name] = statistics.median(theirs[0])
     report.updates[name] = summarize(subject, ours)
     if options.growth and name == options.chosen[-1]:
         report.growth = growth(subject)
     report.training[name] = training_rate(_trainee(options, name), options.seconds)
-
-
-def _reference(subject: Subject) -> Reference:
-    agent = subject.agent
-    (actions,) = agent.shapes.action.shape or (1,)
-    threads = torch.get_num_threads()
-    device = str(subject.device)
-    shape = Shape(subject.method, agent.shapes.image, actions, subject.batch_size, device, threads)
-    return Reference(shape, PERIOD)
 
 
 def _trainee(options: SpeedOptions, name: str) -> Agent:

@@ -14,16 +14,13 @@ def speed_table(report: SpeedReport) -> str:
     parts = [title, _methods(report), _phases(report), _machine(report)]
     if report.growth:
         parts.append(_growth(report))
-    if report.bars():
-        parts.append(_bars(report))
     return "\n\n".join(parts)
 
 
 def _methods(report: SpeedReport) -> str:
-    header = ["method", "ms/update", "updates/s", "GFLOP", "GFLOP/s", "training steps/s", "published ms", "ratio"]
+    header = ["method", "ms/update", "updates/s", "GFLOP", "GFLOP/s", "training steps/s"]
     rows = []
     for name, speed in report.updates.items():
-        published = report.reference.get(name)
         rows.append(
             [
                 name,
@@ -32,8 +29,6 @@ def _methods(report: SpeedReport) -> str:
                 f"{speed.gflop:.1f}",
                 f"{speed.gflop_per_second:.0f}",
                 f"{report.training[name]:.1f}" if name in report.training else "",
-                "" if published is None else f"{1e3 * published:.0f}",
-                "" if published is None else f"{report.ratios[name]:.1f}x",
             ]
         )
     return columns([header, *rows])
@@ -76,15 +71,6 @@ def _growth(report: SpeedReport) -> str:
     ]
     counts = [f"{count}: {rate:.0f}" for count, rate in report.environment_scaling.items()]
     return f"{columns([header, *rows])}\n\nenvironment steps/s by processes (fast): {', '.join(counts)}"
-
-
-def _bars(report: SpeedReport) -> str:
-    header = ["bar", "measured", "wanted", ""]
-    rows = [
-        [what, f"{measured:.4g}", f"{wanted:g}", "pass" if passes else "falls short"]
-        for what, measured, wanted, passes in report.bars()
-    ]
-    return columns([header, *rows])
 
 
 def columns(rows: list[list[str]]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -37,7 +37,6 @@ class BenchSpeedOptions:
         methods: comma-separated; sac is SAC alone; by default all.
         blocks: timed blocks of two updates for each method.
         seconds: for each rate of environment and training steps.
-        reference: also time the published order of operations, in turn with ours; needs a clone of foveal.
         growth: also time updates as the memory grows to 500,000 transitions; 84-pixel frames take 11 GB.
         precision: of convolutions, auto, float32 or bfloat16.
         device: auto, cpu or cuda.
@@ -51,7 +50,6 @@ class BenchSpeedOptions:
     methods: str = ""
     blocks: int = 7
     seconds: float = 10.0
-    reference: bool = False
     growth: bool = False
     precision: str = "auto"
     device: str = "auto"
@@ -90,32 +88,43 @@ def main(arguments: Sequence[str]) -> None:
         raise FovealError(f"unknown benchmark {name!r}: {nearest(name, ['speed', 'rendering'])}")
 
 
-def _speed(options: BenchSpeedOptions) -> None:
+def checked(options: BenchSpeedOptions) -> SpeedOptions:
+    """What to measure.
+
+    Raises:
+        FovealError: a file can't be written, or an option is wrong.
+    """
     for path in (options.json, options.svg):
         if path is not None:
             check_writable(path)
     if options.svg is not None and not options.growth:
         raise FovealError("--svg draws what --growth measures: add --growth")
     settings: dict[str, Any] = {"training": {"precision": options.precision, "device": options.device}}
-    report = measure_speed(
-        SpeedOptions(
-            env=options.env,
-            preset=options.preset,
-            methods=tuple(name for name in options.methods.split(",") if name),
-            blocks=options.blocks,
-            seconds=options.seconds,
-            reference=options.reference,
-            growth=options.growth,
-            settings=settings,
-        )
+    return SpeedOptions(
+        env=options.env,
+        preset=options.preset,
+        methods=tuple(name for name in options.methods.split(",") if name),
+        blocks=options.blocks,
+        seconds=options.seconds,
+        growth=options.growth,
+        settings=settings,
     )
-    print(report)
+
+
+def write(record: Mapping[str, Any], options: BenchSpeedOptions) -> None:
+    """The files that were asked for, from ``SpeedReport.as_dict()``."""
     if options.json is not None:
-        write_json(options.json, report.as_dict())
+        write_json(options.json, record)
         print(f"wrote {options.json}")
     if options.svg is not None:
-        growth_plot(report.as_dict(), options.svg)
+        growth_plot(record, options.svg)
         print(f"wrote {options.svg}")
+
+
+def _speed(options: BenchSpeedOptions) -> None:
+    report = measure_speed(checked(options))
+    print(report)
+    write(report.as_dict(), options)
 
 
 def _rendering(options: BenchRenderingOptions) -> None:

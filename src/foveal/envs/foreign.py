@@ -5,6 +5,7 @@ Each wrapper here holds no state of its own, and says so by an empty ``snapshot`
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any, cast
 
 import gymnasium
@@ -91,7 +92,7 @@ class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
         source = space if image_key is None else space[image_key]
         self._channels_last = source.shape[2] == 3
         height, width = source.shape[:2] if self._channels_last else source.shape[1:]
-        self._rows, self._columns = area_weights(height, size), area_weights(width, size)
+        self._rows, self._columns = (area_weights(side, size).astype(np.float32) for side in (height, width))
         image = spaces.Box(0, 255, (3, size, size), np.uint8)
         self.observation_space = image
         if vector_keys:
@@ -122,14 +123,15 @@ class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
         return np.rint(averaged).astype(np.uint8)
 
 
-def area_weights(source: int, target: int) -> NDArray[np.float32]:
+@cache
+def area_weights(source: int, target: int) -> NDArray[np.float64]:
     """(target, source): how much each source pixel counts in each target pixel; every row sums to 1."""
-    edges = np.arange(target + 1) * source / target
+    edges = np.linspace(0, source, target + 1)
     pixels = np.arange(source)
     start = np.maximum(edges[:-1, None], pixels)
     end = np.minimum(edges[1:, None], pixels + 1)
     overlap = np.clip(end - start, 0.0, None)  # (target, source)
-    return np.asarray(overlap / overlap.sum(axis=1, keepdims=True), np.float32)
+    return np.asarray(overlap / (source / target))
 
 
 def _with_actions(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any, Any]:

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.report.attention import GAME, Attention
-from foveal.report.page import TIMES, Child, Html, element, table
-from foveal.report.panels import map_name, mark, percent
+from foveal.report.page import TIMES, Cell, Line, Table
+from foveal.report.panels import episode_name, map_name, percent, times
 from foveal.saliency.metrics import correlation
 
 
@@ -32,11 +32,11 @@ def agreement(one: Attention, other: Attention, *, later: int = 0) -> NDArray[np
     return np.array([value for value in found if not math.isnan(value)])
 
 
-def agreement_table(episodes: Sequence[Sequence[Attention]]) -> Html:
+def agreement_table(episodes: Sequence[Sequence[Attention]]) -> Table:
     """The correlation of every two maps: a row for each pair, a column for each episode."""
     first = episodes[0]
-    head: list[Child] = ["", *(_episode_name(episode[0]) for episode in episodes)]
-    rows: list[list[Child]] = [
+    head = ["", *(_episode_name(episode[0]) for episode in episodes)]
+    rows: list[Line] = [
         [
             f"{map_name(first[a].saliency)} and {map_name(first[b].saliency)}",
             *(_correlation(episode[a], episode[b]) for episode in episodes),
@@ -49,19 +49,19 @@ def agreement_table(episodes: Sequence[Sequence[Attention]]) -> Html:
         "what the maps have in common whatever happens. A map that is as coarse as the features that it weighs does "
         "not reach 1 beside one that tells pixels apart."
     )
-    return table(caption, head, rows)
+    return Table(caption, head, rows)
 
 
-def comparison_table(episodes: Sequence[Sequence[Attention]]) -> Html:
+def comparison_table(episodes: Sequence[Sequence[Attention]]) -> Table:
     """How well each map finds the agent, episode by episode."""
     head = ["", "mask on the agent", "saliency on the agent", "agent's share of the picture", "ratio of the mask"]
-    rows: list[list[Child]] = [
+    rows: list[Line] = [
         [
-            [_episode_name(attention), element("small", map_name(attention.saliency))],
+            episode_name(attention, map_name(attention.saliency)),
             percent(attention.precision),
             percent(attention.weight),
             percent(attention.share),
-            "n/a" if attention.ratio is None else f"{attention.ratio:.1f}{TIMES}",
+            times(attention.ratio),
         ]
         for episode in episodes
         for attention in episode
@@ -71,17 +71,15 @@ def comparison_table(episodes: Sequence[Sequence[Attention]]) -> Html:
         f"picture that its body is, and how many times as often the mask lies on it (1{TIMES} is a mask laid at "
         "random). Means over the episode; the simulator's segmentation tells which pixels are the agent's."
     )
-    return table(caption, head, rows)
+    return Table(caption, head, rows)
 
 
-def _episode_name(attention: Attention) -> list[Child]:
-    if attention.wording is GAME:
-        return ["correlation"]
-    return [element("code", attention.perturbation), " ", mark(attention.note)]
+def _episode_name(attention: Attention) -> str | Cell:
+    return "correlation" if attention.wording is GAME else episode_name(attention)
 
 
-def _correlation(one: Attention, other: Attention) -> Child:
+def _correlation(one: Attention, other: Attention) -> str | Cell:
     now, later = agreement(one, other), agreement(one, other, later=len(other.moments) // 2)
     if not len(now) or not len(later):
         return "n/a"
-    return [f"{now.mean():.2f}", element("small", f"{later.mean():.2f} at other moments")]
+    return Cell(f"{now.mean():.2f}", small=(f"{later.mean():.2f} at other moments",))

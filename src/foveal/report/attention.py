@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -140,6 +140,10 @@ class Attention:
         wanted = np.linspace(0, len(self.moments) - 1, min(count, len(self.moments)))
         return [int(index) for index in wanted.round()]
 
+    def thinned(self, most: int) -> Attention:
+        """With at most so many moments, at even distances."""
+        return replace(self, moments=self.moments[:: -(-len(self.moments) // most)])
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the pictures."""
         return {
@@ -190,15 +194,24 @@ def look(
             [0, 1), or no moments.
     """
     quantile = _own_quantile(agent) if quantile is None else quantile
-    if not 0 <= quantile < 1:
-        raise FovealError(f"quantile must be in [0, 1), not {quantile}")
-    if moments < 1:
-        raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
+    check_numbers(moments, quantile)
     seed = agent.seed + SEED_OFFSET if seed is None else seed
     watcher = _Watcher(agent, {name: _map_of(agent, name) for name in map_names(saliency)}, quantile, moments)
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
     bar = tqdm(plan.perturbations, desc="looking", unit="episode", disable=not progress)
     return [attention for perturbation in bar for attention in watcher.watch(plan, perturbation)]
+
+
+def check_numbers(moments: int, quantile: float = 0.0) -> None:
+    """Refuse a mask's quantile outside [0, 1), or to show no moment of an episode.
+
+    Raises:
+        FovealError: one of these.
+    """
+    if not 0 <= quantile < 1:
+        raise FovealError(f"quantile must be in [0, 1), not {quantile}")
+    if moments < 1:
+        raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
 
 
 def map_names(saliency: str | Sequence[str]) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,11 +11,10 @@ from foveal.errors import FovealError
 from foveal.evaluation import TRAIN, EnvLike, describe_agent
 from foveal.report.agreement import agreement_table, comparison_table
 from foveal.report.attention import BUILT_IN, DEFAULT_MAP, Attention, Critic, look
-from foveal.report.closing import footer, provenance
 from foveal.report.film import check_film, film_of
 from foveal.report.games import explain_game
-from foveal.report.page import Html, element, write_page
-from foveal.report.panels import MOST_STILLS, attention_panel, episodes, precision_table, reading_guide
+from foveal.report.page import Table, write_page
+from foveal.report.panels import MOST_STILLS, Explanation, episodes, panels, precision_table, reading_guide
 from foveal.report.skills import explain_skills
 from foveal.results import describe_policy
 from foveal.skills.master import Master
@@ -124,7 +122,7 @@ def explain(
     )
     if video is not None:
         film_of(video, attentions)
-        attentions = [dataclasses.replace(a, moments=a.moments[:: -(-len(a.moments) // moments)]) for a in attentions]
+        attentions = [attention.thinned(moments) for attention in attentions]
     return explain_page(out, attentions, describe_agent(agent), configuration(agent), frames=frames)
 
 
@@ -144,22 +142,16 @@ def explain_page(
     """
     first = attentions[0]
     played = episodes(attentions)
-    title = f"What {describe_policy(policy)} looks at in {first.environment}"
-    heading = [f"What {_name(policy)} looks at in ", element("code", first.environment)]
-    return write_page(
-        out,
-        title,
-        element("p", "foveal explain", class_="over"),
-        element("h1", heading),
-        element("p", _lede(played[0], policy), class_="lede"),
+    page = Explanation(
+        f"What {_name(policy)} looks at in",
+        first.environment,
+        _lede(played[0], policy),
         _tables(attentions),
-        element("h2", "How to read the pictures"),
         reading_guide([attention.saliency for attention in played[0]], first.quantile),
-        element("h2", "One episode under each condition"),
-        [attention_panel(episode, frames, f"episode-{index}") for index, episode in enumerate(played)],
-        provenance(config),
-        footer(),
+        panels(played, frames),
     )
+    title = f"What {describe_policy(policy)} looks at in {first.environment}"
+    return write_page(out, "explain.html.j2", title=title, page=page, config=config)
 
 
 def configuration(agent: Any) -> dict[str, Any]:
@@ -193,7 +185,7 @@ def _name(policy: Mapping[str, Any]) -> str:
     return "the agent" if method in (None, "none") else str(method).upper()
 
 
-def _tables(attentions: Sequence[Attention]) -> list[Html]:
+def _tables(attentions: Sequence[Attention]) -> list[Table]:
     """What there is to measure: where masks lie, and how well several maps agree."""
     several = len(attentions) > len(played := episodes(attentions))
     tables = [agreement_table(played)] if several else []

@@ -16,15 +16,13 @@ from foveal.atari.gaze_agents import attention_look, post_hoc_look
 from foveal.atari.gaze_maps import Look
 from foveal.atari.maps import OBSERVED, SCREEN, resize_maps
 from foveal.atari.recording import Recording, record
-from foveal.errors import FovealError
 from foveal.evaluation import TRAIN
 from foveal.progress import watched
 from foveal.report.agreement import agreement_table
-from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, map_names
-from foveal.report.closing import footer, provenance
+from foveal.report.attention import BUILT_IN, GAME, Attention, Moment, check_numbers, map_names
 from foveal.report.film import brightest, write_film
-from foveal.report.page import Html, definitions, element, write_page
-from foveal.report.panels import OVERLAP, attention_panel, map_meaning, map_name
+from foveal.report.page import write_page
+from foveal.report.panels import OVERLAP, Explanation, map_meaning, map_name, panels
 from foveal.saliency.metrics import correlation
 
 _AT_ONCE = 16  # observations per pass; bounds memory, not the result
@@ -51,8 +49,7 @@ def look_at_game(
     Raises:
         FovealError: as ``looks``, or there shall be no moment.
     """
-    if moments < 1:
-        raise FovealError(f"at least one moment of a game must be shown, not {moments}")
+    check_numbers(moments)
     found = looks(agent, saliency)
     stride = -(-len(recording.actions) // moments)
     observations = np.stack(list(itertools.islice(recording.observations(), 0, None, stride)))
@@ -162,21 +159,17 @@ def game_page(
         agent: the player.
         frames: still pictures.
     """
-    heading = f"What {agent.encoder_name} looks at in "
-    return write_page(
-        out,
-        f"{heading}{agent.env_id}",
-        element("p", "foveal explain", class_="over"),
-        element("h1", heading, element("code", agent.env_id)),
-        element("p", _lede(attentions, agent), class_="lede"),
-        element("h2", "How to read the pictures"),
+    page = Explanation(
+        f"What {agent.encoder_name} looks at in",
+        agent.env_id,
+        _lede(attentions, agent),
+        (),
         _guide(attentions, agent),
-        element("h2", "One game"),
-        attention_panel(attentions, frames, "episode-0"),
-        agreement_table([attentions]) if len(attentions) > 1 else None,
-        provenance(agent.config.as_dict()),
-        footer(),
+        panels([attentions], frames),
+        [agreement_table([attentions])] if len(attentions) > 1 else [],
     )
+    title = f"{page.heading} {agent.env_id}"
+    return write_page(out, "explain.html.j2", title=title, page=page, config=agent.config.as_dict())
 
 
 def _lede(attentions: Sequence[Attention], agent: AtariAgent) -> str:
@@ -196,7 +189,7 @@ def _lede(attentions: Sequence[Attention], agent: AtariAgent) -> str:
     )
 
 
-def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> Html:
+def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> list[tuple[str, str]]:
     terms = [("game", "the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before")]
     for attention in attentions:
         meaning = map_meaning(
@@ -209,7 +202,7 @@ def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> Html:
                 f". {OVERLAP}, and in stripes: these pictures correlate with that one at {_evenness(attention, agent)}"
             )
         terms.append((map_name(attention.saliency), told))
-    return definitions(terms, class_="guide")
+    return terms
 
 
 def _evenness(attention: Attention, agent: AtariAgent) -> str:

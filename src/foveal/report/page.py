@@ -1,135 +1,123 @@
-"""HTML built from parts that escape themselves, and the one self-contained file around them.
+"""The one self-contained file that a page is: typed data, laid out by the templates in ``templates/``.
 
 A page carries its style, its script and its pictures, asks nothing of any network (its own content security policy
-forbids it), opens from ``file://`` and is readable without the script.
+forbids it), opens from ``file://`` and is readable without the script. Every value that a template writes is escaped.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import html
 import json
-from collections.abc import Iterable
+from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
-from foveal.results import write_text
+from jinja2 import Environment, PackageLoader, StrictUndefined
 
-Child: TypeAlias = Union[str, "Html", Iterable["Child"], None]
-Attribute: TypeAlias = str | int | float | bool | None
+from foveal.results import machine, now, versions, write_text
 
 TIMES = "\N{MULTIPLICATION SIGN}"
 
-_VOID = {"br", "hr", "img", "input", "link", "meta"}
+
+@dataclass(frozen=True)
+class Cell:
+    """Of a table, where it is more than a text.
+
+    Attributes:
+        text: what it says.
+        code: whether that is a name.
+        note: a visible label, see ``foveal.results.provenance``.
+        small: lines below it.
+    """
+
+    text: str
+    code: bool = False
+    note: str = ""
+    small: tuple[str, ...] = ()
 
 
-class Html(str):
-    """Markup that is already safe; every other string is text and gets escaped."""
-
-    __slots__ = ()
+Line: TypeAlias = Sequence[str | Cell]
 
 
-def element(name: str, /, *children: Child, **attributes: Attribute) -> Html:
-    """``<name attributes>children</name>``.
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column heads its rows.
+
+    Attributes:
+        caption: below it.
+        head, rows: its cells.
+        style: classes of the page's style.
+    """
+
+    caption: str
+    head: Line
+    rows: Sequence[Line]
+    style: str = "numbers"
+
+
+def number(value: float) -> str:
+    """As an axis tells it: thousands separated, no needless decimals."""
+    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
+
+
+def render(template: str, **data: object) -> str:
+    """A template's text; a name that it uses and ``data`` lacks is an error."""
+    return TEMPLATES.get_template(template).render(data)
+
+
+def write_page(path: str | Path, template: str, **data: object) -> Path:
+    """Write a page to a file, whole or not at all.
 
     Args:
-        name: the tag.
-        children: text (escaped), markup, or iterables of them; None is left out.
-        attributes: escaped. A last underscore is dropped (``class_``), others turn into hyphens. True gives a bare
-            attribute, False and None none.
-    """
-    written = "".join(_attribute(key, value) for key, value in attributes.items())
-    if name in _VOID:
-        return Html(f"<{name}{written}>")
-    return Html(f"<{name}{written}>{join(children)}</{name}>")
+        path: the file.
+        template: that extends ``base.html.j2``, which takes ``title``, and ``config``, everything that JSON can hold
+            of what the agent was made with.
+        data: what the template takes.
 
-
-def join(children: Child) -> Html:
-    """Children one after another, text escaped."""
-    if children is None:
-        return Html("")
-    if isinstance(children, Html):
-        return children
-    if isinstance(children, str):
-        return Html(html.escape(children, quote=False))
-    return Html("".join(join(child) for child in children))
-
-
-def table(caption: Child, head: Iterable[Child], rows: Iterable[Iterable[Child]], *, class_: str = "numbers") -> Html:
-    """A table whose first column heads its rows; it scrolls sideways where it does not fit."""
-    header = element("tr", [element("th", cell, scope="col") for cell in head])
-    body = [_table_row(list(cells)) for cells in rows]
-    inner = element("table", element("thead", header), element("tbody", body), class_=class_)
-    frame = element("div", inner, class_="scroll", tabindex=0, role="group", aria_label="table, scrolls sideways")
-    return element("figure", frame, element("figcaption", caption))
-
-
-def definitions(pairs: Iterable[tuple[Child, Child]], *, class_: str) -> Html:
-    """Terms and what they are."""
-    return element(
-        "dl", [element("div", element("dt", term), element("dd", what)) for term, what in pairs], class_=class_
-    )
-
-
-def details(title: str, *children: Child) -> Html:
-    """Closed until asked for."""
-    return element("details", element("summary", title), *children)
-
-
-def data_block(identifier: str, content: object) -> Html:
-    """JSON for the page's script, safe inside a script element."""
-    text = json.dumps(content, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
-    return Html(f'<script type="application/json" id="{html.escape(identifier)}">{text}</script>')
-
-
-def document(title: str, *body: Child) -> str:
-    """The whole file.
-
-    Args:
-        title: of the browser's tab.
-        body: what stands in the page's main part.
-    """
-    style, script = _resource("page.css"), _resource("player.js")
-    policy = f"default-src 'none'; img-src data:; style-src '{_digest(style)}'; script-src '{_digest(script)}'"
-    head = [
-        element("meta", charset="utf-8"),
-        element("meta", http_equiv="Content-Security-Policy", content=policy),
-        element("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        element("meta", name="color-scheme", content="light dark"),
-        element("title", title),
-        element("link", rel="icon", href="data:,"),
-        element("style", Html(style)),
-    ]
-    content = [element("main", *body), element("script", Html(script))]
-    root = element("html", element("head", head), element("body", content), lang="en")
-    return f"<!doctype html>\n{root}\n"
-
-
-def write_page(path: str | Path, title: str, *body: Child) -> Path:
-    """Write ``document`` to a file, whole or not at all.
+    Returns:
+        The absolute path.
 
     Raises:
-        FovealError: the file cannot be written.
+        FovealError: the file can't be written.
     """
-    return write_text(path, document(title, *body)).resolve()
+    origin = {"machine": machine(), "versions": versions()}
+    return write_text(path, render(template, **data, origin=origin, written=now())).resolve()
 
 
-def _attribute(key: str, value: Attribute) -> str:
-    if value is None or value is False:
-        return ""
-    name = key.rstrip("_").replace("_", "-") if key != "viewBox" else key
-    return f" {name}" if value is True else f' {name}="{html.escape(str(value))}"'
+def _pretty(content: object) -> str:
+    """Anything JSON-able, laid out for people."""
+    return json.dumps(content, indent=2, ensure_ascii=False, default=str)
 
 
-def _table_row(cells: list[Child]) -> Html:
-    return element("tr", element("th", cells[0], scope="row"), [element("td", cell) for cell in cells[1:]])
-
-
-def _resource(name: str) -> str:
-    return files("foveal.report").joinpath(name).read_text(encoding="utf-8")
+def _path(points: Sequence[tuple[float, float]]) -> str:
+    """Of an SVG, through all points."""
+    return "M" + "L".join(f"{x:g} {y:g}" for x, y in points)
 
 
 def _digest(text: str) -> str:
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _environment() -> Environment:
+    made = Environment(
+        loader=PackageLoader("foveal.report"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
+    made.filters |= {"pretty": _pretty, "path": _path, "digest": _digest, "number": number}
+    resources = files("foveal.report")
+    made.globals |= {
+        "style": resources.joinpath("page.css").read_text(encoding="utf-8"),
+        "script": resources.joinpath("player.js").read_text(encoding="utf-8"),
+    }
+    return made
+
+
+TEMPLATES = _environment()

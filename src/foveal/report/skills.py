@@ -22,12 +22,12 @@ from foveal.report.attention import (
     Attention,
     Moment,
     Wording,
+    check_numbers,
     map_names,
 )
-from foveal.report.closing import footer, provenance
 from foveal.report.film import film_of
-from foveal.report.page import TIMES, Child, Html, definitions, element, table, write_page
-from foveal.report.panels import attention_panel, episodes, map_meaning, map_name, percent
+from foveal.report.page import TIMES, Cell, Line, Table, write_page
+from foveal.report.panels import Explanation, episodes, map_meaning, map_name, panels, percent, times
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 from foveal.skills.config import as_dict
 from foveal.skills.evidence import CONDITIONS
@@ -156,7 +156,7 @@ def explain_skills(
     )
     if video is not None:
         film_of(video, [seen.attention for seen in found])
-        found = [replace(seen, attention=_thinned(seen.attention, moments)) for seen in found]
+        found = [replace(seen, attention=seen.attention.thinned(moments)) for seen in found]
     return skills_page(out, found, agent, skill=skill, of=of, frames=frames)
 
 
@@ -172,34 +172,28 @@ def skills_page(
     """The page of ``explain`` for skills, from what ``look_at_skills`` found; its arguments."""
     played = episodes([seen.attention for seen in found])
     first, policy = played[0][0], skills_of(agent)
-    heading = "What the gripper looks at in "
-    return write_page(
-        out,
-        f"{heading}{first.environment}",
-        element("p", "foveal explain", class_="over"),
-        element("h1", heading, element("code", first.environment)),
-        element("p", _lede(agent, skill, of, first.episode.seed), class_="lede"),
-        share_table(found),
-        agreement_table(played) if len(played[0]) > 1 else None,
-        element("h2", "How to read the pictures"),
+    page = Explanation(
+        "What the gripper looks at in",
+        first.environment,
+        _lede(agent, skill, of, first.episode.seed),
+        [share_table(found), *([agreement_table(played)] if len(played[0]) > 1 else [])],
         _guide(played[0], policy, of),
-        element("h2", "One episode under each condition"),
-        [attention_panel(episode, frames, f"episode-{index}") for index, episode in enumerate(played)],
-        provenance({"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}),
-        footer(),
+        panels(played, frames),
     )
+    config = {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
+    return write_page(out, "explain.html.j2", title=f"{page.heading} {first.environment}", page=page, config=config)
 
 
-def share_table(found: Sequence[Seen]) -> Html:
+def share_table(found: Sequence[Seen]) -> Table:
     """How much of each map lies on each part: a row for every skill of every episode."""
     several = len({seen.attention.saliency for seen in found}) > 1
     parts = list(next(iter(found[0].shares.values())))
-    rows: list[list[Child]] = []
+    rows: list[Line] = []
     for seen in found:
         under = f"{seen.attention.perturbation}, {map_name(seen.attention.saliency)}"
         where = under if several else seen.attention.perturbation
         rows += [
-            [[name, element("small", where)], *(_cell(shares[part]) for part in parts)]
+            [Cell(name, small=(where,)), *(_cell(shares[part]) for part in parts)]
             for name, shares in seen.shares.items()
         ]
     caption = (
@@ -208,17 +202,14 @@ def share_table(found: Sequence[Seen]) -> Html:
         "that has learned nothing: what that finds is in edges and in the network's shape. Means over the moments "
         "shown; the simulator's segmentation tells which pixels are whose."
     )
-    return table(caption, ["", *parts], rows)
+    return Table(caption, ["", *parts], rows)
 
 
-def _cell(share: Share) -> Child:
+def _cell(share: Share) -> str | Cell:
     if share.ratio is None:
         return "not seen"
-    return [
-        f"{share.ratio:.1f}{TIMES}",
-        element("small", f"{percent(share.saliency)} of {percent(share.pixels)}"),
-        element("small", f"untrained {share.untrained / share.pixels:.1f}{TIMES}"),
-    ]
+    shares = f"{percent(share.saliency)} of {percent(share.pixels)}"
+    return Cell(times(share.ratio), small=(shares, f"untrained {times(share.untrained / share.pixels)}"))
 
 
 def _seen(
@@ -284,11 +275,6 @@ def _pictures(policy: SkillPolicy, frames: NDArray[np.uint16]) -> NDArray[np.uin
     return grey[..., None].expand(*grey.shape, 3).numpy()
 
 
-def _thinned(attention: Attention, moments: int) -> Attention:
-    stride = -(-len(attention.moments) // moments)
-    return replace(attention, moments=attention.moments[::stride])
-
-
 def _limit(policy: SkillPolicy) -> int:
     """Control steps of the longest episode."""
     known = TASKS.get(policy.skill_set.task)
@@ -313,10 +299,7 @@ def _check(policy: SkillPolicy, names: Sequence[str], quantile: float, of: str, 
     for name in names:
         SALIENCY.get(name)
     scalar_of(policy, [0], of)
-    if not 0 <= quantile < 1:
-        raise FovealError(f"quantile must be in [0, 1), not {quantile}")
-    if moments < 1:
-        raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
+    check_numbers(moments, quantile)
 
 
 def _lede(agent: SkillPolicy | Master, skill: int | None, of: str, seed: int) -> str:
@@ -332,7 +315,7 @@ def _lede(agent: SkillPolicy | Master, skill: int | None, of: str, seed: int) ->
     )
 
 
-def _guide(played: Sequence[Attention], policy: SkillPolicy, of: str) -> Html:
+def _guide(played: Sequence[Attention], policy: SkillPolicy, of: str) -> list[tuple[str, str]]:
     config = policy.config
     newest, summed = "", ""
     if config.stack > 1:
@@ -346,4 +329,4 @@ def _guide(played: Sequence[Attention], policy: SkillPolicy, of: str) -> Html:
         terms.append((name, f"{meaning}.{summed} The frame beneath is in grey"))
     kept = 100 * (1 - (played[0].quantile or 0.0))
     terms.append(("mask", f"the {kept:.3g} % of pixels with the highest saliency"))
-    return definitions(terms, class_="guide")
+    return terms
