@@ -24,7 +24,7 @@ from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.sac import SAC, SACConfig
-from foveal.methods import METHODS, Context, Method, Setup
+from foveal.methods import METHODS, Context, EstimatedView, Method, Setup
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.none import NoMethod, NoneConfig
 from foveal.methods.soda import SODA, SODAConfig
@@ -323,7 +323,8 @@ class Bench:
     def context(self, update: int = 0) -> Context:
         batch = self.method.prepare(self.batch)
         batch = batch.replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
-        return Context(self.learner, batch, self.learner.estimate(batch.obs, batch.action), update, self.further)
+        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action))
+        return Context(self.learner, batch, [view], update, self.further)
 
 
 def shifted(image: Tensor, generator: torch.Generator, pad: int) -> Tensor:

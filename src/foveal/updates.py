@@ -8,10 +8,10 @@ import torch
 from torch import Tensor
 
 from foveal.learners.base import Learner
-from foveal.methods.base import Context, Method
+from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
-from foveal.types import Batch
+from foveal.types import Batch, Observation
 
 
 class Updater:
@@ -57,11 +57,12 @@ class Updater:
         """What the device computes: all of an update but what the method does on the host before it."""
         learner, method = self.learner, self.method
         with phase("augment"):
-            batch = self._observed(method.prepare(batch))
+            prepared = self._prepared(batch)
+            batch = self._observed(prepared)
         with phase("targets"):
             target = learner.targets(batch)
         with phase("critic"):
-            context, metrics = self._critic_step(batch, target, sample)
+            context, metrics = self._critic_step(prepared, batch, target, sample)
         policy_period, target_period = learner.policy_periods()
         if self.count % policy_period == 0:
             with phase("actor"):
@@ -74,24 +75,25 @@ class Updater:
         return metrics
 
     def _critic_step(
-        self, batch: Batch, target: Tensor, sample: Callable[[int], Batch]
+        self, prepared: Batch, batch: Batch, target: Tensor, sample: Callable[[int], Batch]
     ) -> tuple[Context, dict[str, Tensor]]:
         """TD loss over the method's views, plus the method's own terms; one step of the critic's optimizer."""
         learner, method = self.learner, self.method
-        first, *others = method.views(batch)
-        estimate = learner.estimate(first.obs, batch.action)
-        loss = td_loss = first.weight * learner.td_loss(estimate, target)
-        for view in others:
-            view_estimate = learner.estimate(method.observe(view.obs), batch.action)
-            loss = loss + view.weight * learner.td_loss(view_estimate, target)
-        context = Context(learner, batch, estimate, self.count, sample)
+        views, losses = [], []
+        for view in method.views(prepared):
+            # What was observed for the batch is not observed a second time.
+            obs = batch.obs if view.obs is prepared.obs else self._seen(view.obs)
+            views.append(EstimatedView(obs, view.weight, learner.estimate(obs, batch.action)))
+            losses.append(view.weight * learner.td_loss(views[-1].estimate, target))
+        context = Context(learner, batch, views, self.count, sample)
         terms = method.critic_loss(context)
-        total = sum(terms.values(), loss)
+        total = sum([*losses[1:], *terms.values()], losses[0])
         minimize(total, self.critic_optimizer, [*learner.critic_parameters(), *method.critic_parameters()])
+        context.critic_stepped(self._observe_again(prepared, batch))
         metrics = {
             "critic/loss": total.detach(),
-            "critic/td": td_loss.detach(),
-            "critic/value": estimate.values.detach().mean(),
+            "critic/td": losses[0].detach(),
+            "critic/value": context.estimate.values.detach().mean(),
         }
         return context, metrics | {f"critic/{name}": term.detach() for name, term in terms.items()}
 
@@ -101,15 +103,36 @@ class Updater:
         features = context.fresh.features.detach() if self.pixel_gradient else None
         return self.learner.policy_step(obs._replace(image=obs.image.detach()), extra_loss, features)
 
-    def _observed(self, batch: Batch) -> Batch:
+    def _prepared(self, batch: Batch) -> Batch:
+        """What views are made of: prepared, in floating point, not observed."""
+        batch, dtype = self.method.prepare(batch), self.learner.dtype
+        return batch.replace(obs=batch.obs.float(dtype), next_obs=batch.next_obs.float(dtype))
+
+    def _observed(self, prepared: Batch) -> Batch:
         """Images as the networks see them; the observation's is ready for saliency where that is taken."""
-        dtype = self.learner.dtype
-        obs = self.method.observe(batch.obs.float(dtype))
+        obs = self._seen(prepared.obs)
         with torch.no_grad():
-            next_obs = self.method.observe(batch.next_obs.float(dtype))
-        if self.pixel_gradient:
-            obs = obs._replace(image=differentiable(obs.image))
-        return batch.replace(obs=obs, next_obs=next_obs)
+            next_obs = self.method.observe(prepared.next_obs)
+        return prepared.replace(obs=obs, next_obs=next_obs)
+
+    def _seen(self, obs: Observation) -> Observation:
+        """One observation through ``observe``; its pixels can be differentiated by where saliency is taken."""
+        return self._ready(self.method.observe(obs))
+
+    def _ready(self, obs: Observation) -> Observation:
+        return obs._replace(image=differentiable(obs.image)) if self.pixel_gradient else obs
+
+    def _observe_again(self, prepared: Batch, batch: Batch) -> Callable[[], Observation] | None:
+        """How the batch's observation is seen after the critic's step, where that trained ``observe``."""
+        if batch.obs.image.is_leaf:
+            return None
+
+        def seen() -> Observation:
+            with torch.no_grad():
+                obs = self.method.observe(prepared.obs)
+            return self._ready(obs)
+
+        return seen
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimizer by name: the critic's, the learner's and the method's."""
@@ -119,9 +142,13 @@ class Updater:
 def differentiable(image: Tensor) -> Tensor:
     """Pixels of any floating dtype, in the same one where possible, whose gradient is ``float32``.
 
-    A leaf, except where they have a graph already. Older versions of PyTorch want pixels and gradient of one dtype.
+    A leaf of its own, except where they have a graph already. Older versions of PyTorch want pixels and gradient of one
+    dtype.
     """
-    if image.requires_grad or not hasattr(image, "grad_dtype"):
-        return image.float() if image.requires_grad else image.float().requires_grad_()
+    if image.requires_grad:
+        return image.float()
+    image = image.detach()  # what came in stays without a graph: views are made from it
+    if not hasattr(image, "grad_dtype"):
+        return image.float().requires_grad_()
     image.requires_grad_().grad_dtype = torch.float32
     return image

@@ -92,7 +92,7 @@ class SGQN(Method):
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
         obs = context.batch.obs
-        mask = self._mask(context.estimate.values, obs.image)
+        mask = self._mask(context.estimate.values, context.pixels)
         masked = obs._replace(image=fill_masked(context.image, mask, self.generator))
         masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
         loss = consistency(context.estimate.values, masked_values)
