@@ -18,7 +18,7 @@ from torch import Tensor, nn
 
 from foveal.config import configure
 from foveal.errors import FovealError
-from foveal.learners import Shapes
+from foveal.learners import Judged, Shapes
 from foveal.learners.sac import SAC, SACConfig, squashed_log_prob
 from foveal.networks.encoders import EncoderConfig
 from foveal.replay import ReplayBuffer
@@ -306,6 +306,19 @@ def test_the_actors_loss_and_gradient_equal_a_plain_transcription(vector: int) -
     torch.testing.assert_close(metrics["actor/entropy"], -log_prob.detach().mean(), rtol=1e-4, atol=1e-5)
     for parameter, gradient in zip(learner.actor_parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_actions_may_be_judged_on_another_observation_than_the_policy_acts_on() -> None:
+    learner, obs = sac(vector=3), observation(vector=3)
+    other = obs._replace(image=obs.image.flip(-1) / 2, vector=-obs.vector)
+    noise = torch.randn(4, 2, generator=twin(learner.generator))
+    action, log_prob = plain_policy(learner, obs, noise)
+    latent = plain_latent(learner.convolutions, learner.projection, other.image)
+    value = plain_values(learner.critics, latent, other.vector, action).min(0).values
+    expected = (learner.log_alpha.exp() * log_prob - value).mean().detach()
+    judged = Judged(learner.features(other).detach(), other.vector)
+    torch.testing.assert_close(learner.policy_step(obs, judged=judged)["actor/loss"], expected, rtol=1e-4, atol=1e-5)
+    assert abs(float(sac(vector=3).policy_step(obs)["actor/loss"] - expected)) > 1e-3
 
 
 def test_a_methods_term_is_added_to_the_actors_loss() -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners import Estimate, Learner, Shapes
+from foveal.learners import Estimate, Judged, Learner, PolicyView, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
@@ -43,6 +43,7 @@ class Toy(Learner):
         self.convolutions, self.projection, self.policy = Scale(2.0), Scale(3.0), Scale(5.0)
         self.target_batches: list[Batch] = []
         self.policy_calls: list[tuple[Observation, Callable[[], Tensor] | None]] = []
+        self.judgements: list[tuple[Tensor | None, Judged | None]] = []
         self.images: list[Tensor] = []
 
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
@@ -71,10 +72,15 @@ class Toy(Learner):
         return torch.optim.SGD([*self.critic_parameters(), *extra], lr=0.1)
 
     def policy_step(
-        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+        self,
+        obs: Observation,
+        extra_loss: Callable[[], Tensor] | None = None,
+        features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
         self.events.append("policy_step")
         self.policy_calls.append((obs, extra_loss))
+        self.judgements.append((features, judged))
         return {"actor/loss": torch.tensor(7.0)}
 
     def update_target_networks(self) -> None:
@@ -260,8 +266,6 @@ def test_the_fresh_estimate_is_refused_before_the_critics_step(events: list[str]
 
     early = r"context\.fresh is the estimate after the critic's step, .* use context\.estimate"
     with pytest.raises(FovealError, match=early):
-        FovealError, match=r"context\.fresh is the estimate after the critic's step, .*context\.estimate"
-    ):
         Updater(learner, Early(learner), pixel_gradient=False).update(batch_of(), nothing)
 
 
@@ -385,6 +389,53 @@ def test_the_policy_sees_the_observed_image_without_a_graph(events: list[str]) -
     plain = Toy(events)
     Updater(plain, Still(plain), pixel_gradient=False).update(batch_of(), nothing)
     assert plain.policy_calls[0][1] is None
+
+
+# --- what the policy learns from --------------------------------------------------------------------------------------
+
+
+def test_the_policy_acts_on_one_view_and_is_judged_on_another(events: list[str]) -> None:
+    """As SADA: acting on clean and dark pictures, both judged on the clean one, each encoded once."""
+    learner = Toy(events)
+    encoded: list[Tensor] = []
+
+    def features(obs: Observation) -> Tensor:
+        encoded.append(obs.image)
+        return obs.image.mean((1, 2, 3))[:, None]
+
+    learner.features = features  # type: ignore[method-assign]
+
+    class Apart(Still):
+        def policy_views(self, context: Context) -> list[PolicyView]:
+            clean = context.batch.obs
+            dark = clean._replace(image=clean.image / 4)
+            return [PolicyView(clean, clean), PolicyView(dark, clean)]
+
+    Updater(learner, Apart(learner), pixel_gradient=False).update(batch_of(3), nothing)
+    ((obs, _),), ((found, judged),) = learner.policy_calls, learner.judgements
+    clean = batch_of(3).obs.image.float()
+    assert len(encoded) == 2
+    assert torch.equal(obs.image, torch.cat([clean, clean / 4]))
+    assert found is not None and judged is not None and judged.vector is None
+    torch.testing.assert_close(found[:, 0], torch.cat([clean, clean / 4]).mean((1, 2, 3)))
+    torch.testing.assert_close(judged.features[:, 0], torch.cat([clean, clean]).mean((1, 2, 3)))
+
+
+def test_by_default_the_policy_is_judged_where_it_acts(events: list[str]) -> None:
+    learner = Toy(events)
+    Updater(learner, Still(learner), pixel_gradient=False).update(batch_of(), nothing)
+    assert learner.judgements == [(None, None)]
+
+
+def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events: list[str]) -> None:
+    class Valued(Toy):
+        has_policy = False
+
+    learner = Valued(events)
+    Updater(learner, Still(learner), pixel_gradient=True).update(batch_of(), nothing)
+    assert "policy_step" not in events and events.count("estimate") == 1  # nothing is computed for a policy either
+    with pytest.raises(FovealError, match="Busy adds to the policy's loss, and the learner Valued has no policy"):
+        Updater(learner, Busy(learner, events), pixel_gradient=False)
 
 
 def test_optimizers_come_by_name(events: list[str]) -> None:

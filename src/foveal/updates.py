@@ -7,7 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from foveal.learners.base import Learner
+from foveal.errors import FovealError
+from foveal.learners.base import Judged, Learner
 from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
@@ -20,10 +21,14 @@ class Updater:
     Args:
         learner: on its device already.
         method: built for that learner, on the same device.
-        pixel_gradient: whether the method takes saliency from the first view's graph.
+        pixel_gradient: whether the method takes saliency from the graphs of the views' values.
+
+    Raises:
+        FovealError: the method adds to the loss of a policy that the learner does not have.
     """
 
     def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
+        check_pair(learner, method)
         self.learner = learner
         self.method = method
         self.pixel_gradient = pixel_gradient
@@ -64,7 +69,7 @@ class Updater:
         with phase("critic"):
             context, metrics = self._critic_step(prepared, batch, target, sample)
         policy_period, target_period = learner.policy_periods()
-        if self.count % policy_period == 0:
+        if learner.has_policy and self.count % policy_period == 0:
             with phase("actor"):
                 metrics |= self._policy_step(context)
         if self.count % target_period == 0:
@@ -98,10 +103,27 @@ class Updater:
         return context, metrics | {f"critic/{name}": term.detach() for name, term in terms.items()}
 
     def _policy_step(self, context: Context) -> dict[str, Tensor]:
-        obs, extra_loss = context.batch.obs, self.method.actor_loss(context)
+        """On what the method's ``policy_views`` say; no gradient goes back into what is seen."""
+        views, extra_loss = self.method.policy_views(context), self.method.actor_loss(context)
+        obs = context.batch.obs
         # Where saliency of the updated critic may be wanted after this, one pass serves both.
-        features = context.fresh.features.detach() if self.pixel_gradient else None
-        return self.learner.policy_step(obs._replace(image=obs.image.detach()), extra_loss, features)
+        known = [(obs, context.fresh.features.detach())] if self.pixel_gradient else []
+        if len(views) == 1 and views[0].acts is views[0].judged:
+            acts = views[0].acts
+            features = next((found for image, found in known if image is acts), None)
+            return self.learner.policy_step(acts._replace(image=acts.image.detach()), extra_loss, features)
+        encoded = self._encoded([view for pair in views for view in pair], known)
+        acts = joined([view.acts for view in views])
+        judged = Judged(torch.cat(encoded[1::2]), joined([view.judged for view in views]).vector)
+        return self.learner.policy_step(acts, extra_loss, torch.cat(encoded[::2]), judged)
+
+    @torch.no_grad()
+    def _encoded(self, views: list[Observation], known: list[tuple[Observation, Tensor]]) -> list[Tensor]:
+        """The features of each view, (B, F), computed once where the same observation comes again."""
+        for view in views:
+            if all(view is not obs for obs, _ in known):
+                known = [*known, (view, self.learner.features(view))]
+        return [next(features for obs, features in known if obs is view) for view in views]
 
     def _prepared(self, batch: Batch) -> Batch:
         """What views are made of: prepared, in floating point, not observed."""
@@ -137,6 +159,25 @@ class Updater:
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimizer by name: the critic's, the learner's and the method's."""
         return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}
+
+
+def check_pair(learner: Learner, method: Method) -> None:
+    """Refuse a method that needs what the learner lacks.
+
+    Raises:
+        FovealError: the method adds to the loss of a policy that the learner does not have.
+    """
+    if type(method).actor_loss is not Method.actor_loss and not learner.has_policy:
+        raise FovealError(
+            f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "
+            "has no policy beside its values; choose a learner that has one, such as sac"
+        )
+
+
+def joined(observations: list[Observation]) -> Observation:
+    """One batch of all of them, one after the other, without a graph."""
+    vectors = [obs.vector for obs in observations if obs.vector is not None]
+    return Observation(torch.cat([obs.image.detach() for obs in observations]), torch.cat(vectors) if vectors else None)
 
 
 def differentiable(image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from gymnasium import spaces
@@ -33,6 +33,30 @@ class Estimate:
     prediction: Tensor
 
 
+class PolicyView(NamedTuple):
+    """What the policy's step learns from.
+
+    Attributes:
+        acts: the observation that the policy acts on.
+        judged: the observation that the value of its action is judged on.
+    """
+
+    acts: Observation
+    judged: Observation
+
+
+class Judged(NamedTuple):
+    """What the values of the policy's actions are judged on, without a graph.
+
+    Attributes:
+        features: (B, F), the critic's flattened convolutions.
+        vector: (B, V) beside the image, or None.
+    """
+
+    features: Tensor
+    vector: Tensor | None
+
+
 @dataclass(frozen=True)
 class Shapes:
     """What the networks must fit.
@@ -57,11 +81,13 @@ class Learner(nn.Module, ABC):
         dtype: that convolutions compute in.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
             looks at the value of a tensor.
+        has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
     """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     capturable: ClassVar[bool] = False
+    has_policy: ClassVar[bool] = True
 
     def __init__(
         self, config: Any, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
@@ -137,17 +163,24 @@ class Learner(nn.Module, ABC):
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The critic's optimizer over its own and a method's extra parameters."""
 
-    @abstractmethod
     def policy_step(
-        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+        self,
+        obs: Observation,
+        extra_loss: Callable[[], Tensor] | None = None,
+        features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
-        """Improve the policy on a batch, where there is one; returns metrics. Leaves the convolutions alone.
+        """Improve the policy on a batch; returns metrics. Leaves the convolutions alone.
+
+        Learners with ``has_policy`` override it, and nobody calls it for others.
 
         Args:
-            obs: what the policy sees.
+            obs: what the policy acts on.
             extra_loss: a method's term.
             features: ``features(obs)`` without a graph, where the update has them already.
+            judged: what the values of its actions are judged on; None for ``obs`` itself.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no policy to improve")
 
     @abstractmethod
     def update_target_networks(self) -> None:

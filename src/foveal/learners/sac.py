@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
+from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend
 from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
 from foveal.networks.heads import TwinCritic, mlp
@@ -171,11 +171,13 @@ class SAC(Learner):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
         """One step on the policy, one on the temperature; one pass of the convolutions serves actor and critic."""
         with torch.no_grad():
             features = self.features(obs) if features is None else features
-            latent = _join(self.projection(features), obs.vector)
+            judged = judged or Judged(features, obs.vector)
+            latent = _join(self.projection(judged.features), judged.vector)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)
         loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()

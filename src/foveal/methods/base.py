@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners.base import Estimate, Learner
+from foveal.learners.base import Estimate, Learner, PolicyView
 from foveal.registry import Registry
 from foveal.types import Batch, Observation
 
@@ -221,6 +221,10 @@ class Method(nn.Module):
     def critic_parameters(self) -> list[nn.Parameter]:
         """Parameters of its own that the critic's optimizer trains."""
         return []
+
+    def policy_views(self, context: Context) -> list[PolicyView]:
+        """What the policy acts on, and what the value of its action is judged on: the batch's observation for both."""
+        return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
         """A term added to the actor's loss; needs a learner with a policy."""
