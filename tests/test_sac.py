@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from foveal.config import configure
 from foveal.errors import FovealError
@@ -278,6 +279,34 @@ def test_the_critics_optimizer_holds_convolutions_projection_critics_and_a_metho
     wanted = [learner.convolutions, learner.projection, learner.critics]
     assert held == {id(p) for part in wanted for p in part.parameters()} | {id(extra)}
     assert {id(p) for p in learner.encoder_parameters} == {id(p) for part in wanted[:2] for p in part.parameters()}
+
+
+# --- what it offers to methods ---------------------------------------------------------------------------------------
+
+
+def test_the_policys_distribution_has_the_densities_and_the_divergence_of_squashed_gaussians() -> None:
+    learner = sac()
+    one, two = observation(), observation()._replace(image=observation().image.flip(-1) / 3)
+    (m, s), (n, t) = (
+        (torch.atanh(sample.mean.double()), sample.log_std.double().exp()) for sample in map(learner.sample, (one, two))
+    )
+    p, q = learner.distribution(one), learner.distribution(two)
+    divergence = ((t / s).log() + (s.square() + (m - n).square()) / (2 * t.square()) - 0.5).sum(1)
+    torch.testing.assert_close(kl_divergence(p, q).double(), divergence, rtol=1e-3, atol=1e-5)
+    assert float(divergence.detach().min()) > 1e-4
+    drawn = learner.sample(one)
+    torch.testing.assert_close(p.log_prob(drawn.action), drawn.log_prob, rtol=1e-3, atol=1e-3)
+    kl_divergence(p, q).sum().backward()
+    assert all(p.grad is None for p in learner.convolutions.parameters())
+    assert any(bool(p.grad.any()) for p in learner.policy.parameters() if p.grad is not None)
+
+
+def test_the_target_latent_is_of_the_target_encoder_and_carries_no_graph() -> None:
+    learner, obs = sac(), observation()
+    latent = learner.target_latent(obs)
+    expected = plain_latent(learner.target_convolutions, learner.target_projection, obs.image)
+    torch.testing.assert_close(latent, expected, rtol=1e-4, atol=1e-5)
+    assert not latent.requires_grad and not torch.allclose(latent, learner.latent(obs), atol=1e-4)
 
 
 # --- actor and temperature --------------------------------------------------------------------------------------------

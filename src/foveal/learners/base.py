@@ -10,6 +10,7 @@ from typing import Any, ClassVar, NamedTuple
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from foveal.errors import FovealError
 from foveal.registry import Registry
@@ -82,6 +83,8 @@ class Learner(nn.Module, ABC):
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
             looks at the value of a tensor.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
+        agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
+            so that a CUDA graph reads the present value. Not saved: the agent tells it again.
     """
 
     Config: ClassVar[type]
@@ -96,6 +99,12 @@ class Learner(nn.Module, ABC):
         self.config = config
         self.dtype = dtype
         self.generator = generator
+        self.agent_step: Tensor
+        self.register_buffer("agent_step", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def set_step(self, step: int) -> None:
+        """Told of every agent step that was taken, those with random actions included; nothing waits for the device."""
+        self.agent_step.fill_(step)
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
@@ -115,6 +124,22 @@ class Learner(nn.Module, ABC):
     def latent(self, obs: Observation) -> Tensor:
         """The critic's encoder, after its projection, (B, D)."""
         return self.projection(self.features(obs))
+
+    def target_latent(self, obs: Observation) -> Tensor:
+        """The target network's latent, (B, D), without a graph.
+
+        Raises:
+            FovealError: the learner has no target network before its latent.
+        """
+        raise FovealError(f"the learner {type(self).__name__} has no target network that gives a latent")
+
+    def distribution(self, obs: Observation) -> Distribution:
+        """The policy's distribution of actions, a batch of B, with a graph to the policy but not to the convolutions.
+
+        Raises:
+            FovealError: the learner has no policy with a distribution.
+        """
+        raise FovealError(f"the learner {type(self).__name__} has no policy with a distribution over actions")
 
     @property
     def has_attention(self) -> bool:

@@ -11,6 +11,7 @@ from typing import Annotated, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal, TanhTransform, TransformedDistribution
 
 from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
@@ -143,10 +144,15 @@ class SAC(Learner):
         """R + discount * (min_i Q'_i(s', a') - alpha log pi(a' | s')), a' ~ pi(s'); (B,)."""
         features = self.features(batch.next_obs)  # the trained convolutions: the policy's
         sample = self._sample(features, batch.next_obs.vector)
-        latent = self.target_projection(self.target_convolutions(batch.next_obs.image))
+        latent = self.target_latent(batch.next_obs)
         values = self.target_critics(_join(latent, batch.next_obs.vector), sample.action)  # (2, B)
         soft_value = values.amin(0) - self.log_alpha.exp() * sample.log_prob  # (B,)
         return batch.reward + batch.discount * soft_value
+
+    @torch.no_grad()
+    def target_latent(self, obs: Observation) -> Tensor:
+        """After the target encoder's projection, (B, D)."""
+        return self.target_projection(self.target_convolutions(obs.image))
 
     def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
         """Sum over the critics of the mean squared TD error."""
@@ -195,6 +201,14 @@ class SAC(Learner):
         with torch.no_grad():
             features = self.features(obs)
         return self._sample(features, obs.vector)
+
+    def distribution(self, obs: Observation) -> Distribution:
+        """A Gaussian over (B, A) squashed by tanh; two of them have a KL divergence in closed form, (B,)."""
+        with torch.no_grad():
+            features = self.features(obs)
+        mean, log_std = self._gaussian(features, obs.vector)
+        gaussian = Independent(Normal(mean, log_std.exp(), validate_args=False), 1, validate_args=False)
+        return TransformedDistribution(gaussian, TanhTransform(), validate_args=False)
 
     def best_action(self, obs: Observation) -> Tensor:
         """The mean action, (B, A)."""
