@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -13,6 +14,20 @@ from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.phases import phase
 from foveal.types import Batch, Observation
+
+
+class Due(NamedTuple):
+    """What an update has beside the critic's step.
+
+    Attributes:
+        policy: the policy's step.
+        target: a step of the target networks.
+        method: what the method says of its own.
+    """
+
+    policy: bool
+    target: bool
+    method: Hashable
 
 
 class Updater:
@@ -55,6 +70,15 @@ class Updater:
         """``update``, for whoever looks into it: operation by operation, whatever ``update`` may do to be faster."""
         return Updater.update(self, batch, sample)
 
+    def due(self) -> Due:
+        """What the next update has beside the critic's step."""
+        policy, target = self.learner.policy_periods()
+        return Due(
+            self.learner.has_policy and self.count % policy == 0,
+            self.count % target == 0,
+            self.method.due(self.count),
+        )
+
     def restart(self) -> None:
         """Called when weights, optimizers or counters were replaced by others."""
 
@@ -68,11 +92,11 @@ class Updater:
             target = learner.targets(batch)
         with phase("critic"):
             context, metrics = self._critic_step(prepared, batch, target, sample)
-        policy_period, target_period = learner.policy_periods()
-        if learner.has_policy and self.count % policy_period == 0:
+        due = self.due()
+        if due.policy:
             with phase("actor"):
                 metrics |= self._policy_step(context)
-        if self.count % target_period == 0:
+        if due.target:
             with phase("target networks"):
                 learner.update_target_networks()
         with phase("auxiliary"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -156,7 +156,7 @@ class Method(nn.Module):
     Attributes:
         augment: its strong augmentation, which is built before training and told of every update; None without one.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
-            at the value of a tensor, samples nothing further, and repeats itself every ``period()`` updates.
+            at the value of a tensor, samples nothing further, and does the same in updates of an equal ``due``.
     """
 
     Config: ClassVar[type]
@@ -194,9 +194,9 @@ class Method(nn.Module):
         if self.augment is not None:
             self.augment.begin_update(number)
 
-    def period(self) -> int:
-        """After how many updates its hooks begin to repeat themselves."""
-        return 1
+    def due(self, number: int) -> Hashable:
+        """What of its own the update of that number has: updates of equal answers do the same operations."""
+        return None
 
     def observe(self, obs: Observation) -> Observation:
         """What every network sees, acting and targets included."""
