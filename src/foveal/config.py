@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from foveal.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs.family import QUALITIES
@@ -219,6 +219,14 @@ def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: s
     return settings
 
 
+@runtime_checkable
+class Named(Protocol):
+    """Settings of a thing that is chosen by their ``name``; another one may have other settings."""
+
+    def named(self, name: str) -> Any:
+        """The settings of the thing of that name, which keep what both have."""
+
+
 def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
     """A copy of a dataclass with some settings changed, nested ones by nested mappings.
 
@@ -232,10 +240,15 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
             raise FovealError(f"unknown setting {section}.{key}: {nearest(key, list(hints))}")
         current = getattr(settings, key)
         if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-            values[key] = changed(current, value, f"{section}.{key}")
+            values[key] = changed(_chosen(current, value.get("name")), value, f"{section}.{key}")
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
+
+
+def _chosen(settings: Any, name: Any) -> Any:
+    """Settings of the thing that is named now, where they are of things with names."""
+    return settings.named(name) if isinstance(settings, Named) and isinstance(name, str) else settings
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

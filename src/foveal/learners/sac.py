@@ -17,7 +17,7 @@ from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend
-from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
+from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
@@ -114,7 +114,7 @@ class SAC(Learner):
         super().__init__(config, shapes, dtype, generator)
         check_action_space("sac", shapes.action, discrete=False)
         self.action_size = math.prod(shapes.action.shape or ())
-        self.convolutions = ConvEncoder(shapes.image, config.encoder, dtype)
+        self.convolutions = build_encoder(shapes.image, config.encoder, dtype)
         self.feature_size = self.convolutions.output_size
         self.latent_size = config.encoder.projection
         self.projection = Projection(self.feature_size, self.latent_size)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners.base import Estimate, Learner, PolicyView
+from foveal.learners.base import Estimate, Learner
+from foveal.learners.base import PolicyView as PolicyView  # methods name it beside their views
 from foveal.registry import Registry
 from foveal.types import Batch, Observation
 
