@@ -82,6 +82,8 @@ class Learner(nn.Module, ABC):
         dtype: that convolutions compute in.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
             looks at the value of a tensor.
+        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
+            the learner's ``encoder``. They go over the preset's own and under the user's.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
         agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
             so that a CUDA graph reads the present value. Not saved: the agent tells it again.
@@ -89,6 +91,7 @@ class Learner(nn.Module, ABC):
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     capturable: ClassVar[bool] = False
     has_policy: ClassVar[bool] = True
 
