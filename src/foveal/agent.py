@@ -27,6 +27,7 @@ from foveal.surroundings import (
     env_options,
     on_this_machine,
     probe,
+    requirements,
     shapes_from_json,
     shapes_to_json,
 )
@@ -100,9 +101,8 @@ class Agent:
             method_class = METHODS.get(config.method)
             self.method = method_class(config.method_config, setup).to(self.device)
         self.steps = 0
-        requirements = method_class.requirements(config.method_config, config.environment.image_size)
         updater = CapturedUpdater if self._can_capture() else Updater
-        self.updater = updater(self.learner, self.method, pixel_gradient=requirements.pixel_gradient)
+        self.updater = updater(self.learner, self.method, pixel_gradient=requirements(config).pixel_gradient)
 
     def _can_capture(self) -> bool:
         wanted = self.device.type == "cuda" and self.config.training.cuda_graphs

@@ -18,16 +18,20 @@ from foveal.envs import make
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import Shapes
-from foveal.methods import METHODS
+from foveal.methods import METHODS, Requirements
 from foveal.networks.precision import portable_precision
+
+
+def requirements(config: Config) -> Requirements:
+    """What the method of a configuration needs."""
+    return METHODS.get(config.method).requirements(config.method_config, config.environment.image_size)
 
 
 def env_options(config: Config) -> dict[str, Any]:
     """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on."""
     environment = config.environment
-    requirements = METHODS.get(config.method).requirements(config.method_config, environment.image_size)
     return {
-        "image_size": requirements.render_size,
+        "image_size": requirements(config).render_size,
         "frame_stack": environment.frame_stack,
         "action_repeat": environment.action_repeat,
         "quality": environment.quality,

@@ -14,7 +14,7 @@ from foveal.errors import FovealError
 from foveal.learners.base import Estimate, Learner
 from foveal.learners.base import PolicyView as PolicyView  # methods name it beside their views
 from foveal.registry import Registry
-from foveal.types import Batch, Observation
+from foveal.types import Batch, ExtraField, Observation
 
 
 @dataclass(frozen=True)
@@ -24,10 +24,12 @@ class Requirements:
     Attributes:
         render_size: side in pixels of the pictures that the environment must render.
         pixel_gradient: whether saliency will be taken from the graphs of the views' values.
+        extras: fields that its batches have beside the usual.
     """
 
     render_size: int
     pixel_gradient: bool = False
+    extras: tuple[ExtraField, ...] = ()
 
 
 @dataclass(frozen=True)
