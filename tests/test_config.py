@@ -213,9 +213,13 @@ def test_tasks_of_the_papers_table_have_its_quantiles(env: str, quantile: float)
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("learner", LEARNERS.names())
 def test_the_paper_preset_is_every_default_in_the_code(method: str, learner: str) -> None:
+    """But for what the paper of the learner or the method says of the run."""
     config = configure("MyEnv-v0", method, learner, "paper")
-    assert config.environment == EnvironmentConfig()
-    assert config.training == TrainingConfig()
+    brought = [kind.run_presets.get("paper", {}) for kind in (LEARNERS.get(learner), METHODS.get(method))]
+    for section, default in (("environment", EnvironmentConfig()), ("training", TrainingConfig())):
+        changes = {key: value for each in brought for key, value in each.get(section, {}).items()}
+        assert getattr(config, section) == replace(default, **changes)
+    assert learner != "sac" or not any(brought)
     assert config.learner_config == LEARNERS.get(learner).Config()
     assert config.method_config == METHODS.get(method).Config()
 
@@ -255,6 +259,7 @@ def test_every_preset_builds_with_every_method(
 def test_presets_of_methods_and_learners_are_known_presets(registry: Any) -> None:
     for name in registry.names():
         assert set(registry.get(name).presets) <= set(PRESETS), name
+        assert set(registry.get(name).run_presets) <= set(PRESETS), name
     assert all(set(sections) <= {"environment", "training"} for sections in PRESETS.values())
 
 

@@ -241,10 +241,10 @@ def test_a_policy_that_only_acts_makes_no_pictures(method: str, learner: str, mo
     agent.predict(observed(agent))
 
 
-@pytest.mark.parametrize("method", METHODS.names())
-def test_what_a_method_asks_for_fits_what_it_shows(method: str) -> None:
+@pytest.mark.parametrize(("method", "learner"), PAIRS)
+def test_what_a_method_asks_for_fits_what_it_shows(method: str, learner: str) -> None:
     """Pictures as it wants them rendered become observations of the encoder's size, before and after prepare."""
-    agent = agent_of(method, LEARNERS.names()[0])
+    agent = agent_of(method, learner)
     batch = batches(agent)(2)
     side = agent.env_options["image_size"]
     assert side >= 36
@@ -252,9 +252,9 @@ def test_what_a_method_asks_for_fits_what_it_shows(method: str) -> None:
         assert agent.method.observe(obs.float()).image.shape == (2, *agent.shapes.image)
 
 
-@pytest.mark.parametrize("method", METHODS.names())
-def test_optimizers_do_not_share_names_or_forget_parameters(method: str) -> None:
-    agent = agent_of(method, LEARNERS.names()[0])
+@pytest.mark.parametrize(("method", "learner"), PAIRS)
+def test_optimizers_do_not_share_names_or_forget_parameters(method: str, learner: str) -> None:
+    agent = agent_of(method, learner)
     optimizers = agent.updater.optimizers()
     assert set(optimizers) == {"critic", *agent.learner.optimizers(), *agent.method.optimizers()}
     assert len(optimizers) == 1 + len(agent.learner.optimizers()) + len(agent.method.optimizers())
