@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.adapting import adapting
 from foveal.augmentations import AugmentationOptions
 from foveal.capturing import CapturedUpdater
 from foveal.config import Config, config_from_dict, configure
@@ -223,6 +225,10 @@ class Agent:
             actions = self.learner.act(self.method.observe(obs), deterministic, self.acting_generator)
         array = actions.cpu().numpy()
         return (array[0] if single else array), None
+
+    def adapting(self) -> AbstractContextManager[Callable[[Any, Any, float, Any, bool], None] | None]:
+        """Let the method learn at test time, within a ``with`` block; see ``foveal.adapting``."""
+        return adapting(self)
 
     def values(self, obs: Tensor, action: Tensor, vector: Tensor | None = None) -> Tensor:
         """The critic's values, with a graph back to the observation: what saliency maps explain.

@@ -240,6 +240,15 @@ class Method(nn.Module):
         """A step of its own after the critic's and the actor's; returns metrics."""
         return {}
 
+    def adapt(self, transition: Batch) -> None:
+        """Learn from one step of an episode at test time, when the user asks for it; called after every step.
+
+        What it changes of learner, method and optimizers is undone when the episode is over.
+
+        Args:
+            transition: a batch of one as replay would store it, without extra fields: neither prepared nor observed.
+        """
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Its own optimizers by name."""
         return {}
