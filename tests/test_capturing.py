@@ -16,8 +16,11 @@ from foveal.benchmark.updates import noise_replay
 from foveal.capturing import WARM_UP, CapturedUpdater, Recording
 from foveal.methods import METHODS
 from foveal.types import Batch
-from foveal.updates import Updater
+from foveal.updates import Due, Updater
 from small_env import Counter
+
+PERIOD = 2
+"""With and without policy, targets and attribution: the two kinds of updates of the debug preset."""
 
 
 class Replayer(CapturedUpdater):
@@ -40,12 +43,12 @@ class Replayer(CapturedUpdater):
 
 
 class Failing(Replayer):
-    """A recorder that fails at one place of the period, as a CUDA graph does: Python has run, and no kernel has."""
+    """A recorder that fails at one of two kinds of updates, as a CUDA graph does: Python has run, and no kernel has."""
 
     fails_at = 0
 
     def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
-        if self.count % self.period != self.fails_at:
+        if self.count % PERIOD != self.fails_at:
             return super()._record(work)
         held = [(tensor, tensor.clone()) for tensor in self._tensors()]
         states = [(generator, generator.get_state()) for generator in self._generators()]
@@ -105,10 +108,10 @@ def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUp
 def test_recorded_updates_are_the_same_updates(method: str) -> None:
     plain, other = agent_of(method), agent_of(method)
     replayer = in_its_place(other, Replayer)
-    count = (WARM_UP + 3) * replayer.period + 1
+    count = (WARM_UP + 3) * PERIOD + 1
     first = updated(plain, plain.updater, count)
     updated(other, replayer, count)
-    assert replayer.recorded == replayer.period
+    assert replayer.recorded == len(replayer._recordings) == PERIOD
     assert replayer.count == plain.updates == count
     for name, wanted in weights(plain).items():
         assert torch.equal(weights(other)[name], wanted), name
@@ -125,8 +128,7 @@ def test_where_a_recording_fails_updates_go_on_as_they_are(
     freed.clear()
     plain, other = agent_of(method), agent_of(method)
     updater = in_its_place(other, Failing)
-    assert updater.period == 2
-    count = WARM_UP * updater.period + place
+    count = WARM_UP * PERIOD + place
     first = updated(plain, plain.updater, count + 7)
     replay = noise_replay(other, 300)
 
@@ -157,7 +159,7 @@ FAILURE = (
 def test_other_mistakes_are_no_failed_recordings() -> None:
     agent = agent_of("none")
     updater = in_its_place(agent, Replayer)
-    updated(agent, updater, WARM_UP * updater.period)
+    updated(agent, updater, WARM_UP * PERIOD)
 
     def broken(work: Callable[[], dict[str, Tensor]]) -> Recording:
         raise ValueError("a mistake")
@@ -212,18 +214,29 @@ def test_a_recording_that_fails_gives_the_stream_back(monkeypatch: pytest.Monkey
     assert current == ["default"]
 
 
-def test_the_period_is_the_common_multiple_of_all_periods() -> None:
-    agent = foveal.Agent(
-        Counter, preset="debug", sgqn={"auxiliary_period": 3}, sac={"actor_period": 2, "target_period": 4},
-        training={"device": "cpu"},
-    )  # fmt: skip
-    assert in_its_place(agent, Replayer).period == 12
+def test_there_is_one_recording_for_each_of_what_is_due_together() -> None:
+    """Attribution every 3rd update, the policy every 2nd, targets every 4th: 12 places, and 6 kinds of updates."""
+    settings = {"sgqn": {"auxiliary_period": 3}, "sac": {"actor_period": 2, "target_period": 4}}
+    agent = foveal.Agent(Counter, preset="debug", training={"device": "cpu", "batch_size": 8}, **settings)  # type: ignore[arg-type]
+    agent.method.get_ready()
+    replayer = in_its_place(agent, Replayer)
+    seen: list[tuple[Any, bool, bool, bool]] = []
+    for number in range(12 * (WARM_UP + 1)):
+        due, before = replayer.due(), replayer.recorded
+        (metrics,) = updated(agent, replayer, 1)
+        warm = sum(kind == due for kind, *_ in seen)
+        seen.append((due, replayer.recorded > before, "actor/loss" in metrics, "attribution/loss" in metrics))
+        assert seen[-1][1] == (warm == WARM_UP)  # recorded once, when its own kind has run so often
+        assert due == Due(number % 2 == 0, number % 4 == 0, number % 3 == 0)
+    kinds = {(n % 2 == 0, n % 4 == 0, n % 3 == 0) for n in range(12)}
+    assert replayer.recorded == len(kinds) == 6
+    assert all((due.policy, due.method) == (actor, attribution) for due, _, actor, attribution in seen)
 
 
 def test_a_batch_is_held_where_the_first_one_was() -> None:
     agent = agent_of()
     replayer = in_its_place(agent, Replayer)
-    updated(agent, replayer, WARM_UP * replayer.period + 1)
+    updated(agent, replayer, WARM_UP * PERIOD + 1)
     held = replayer._batch
     assert held is not None
     address = held.obs.image.data_ptr()
@@ -234,10 +247,10 @@ def test_a_batch_is_held_where_the_first_one_was() -> None:
 def test_other_weights_end_what_was_recorded() -> None:
     agent = agent_of()
     replayer = in_its_place(agent, Replayer)
-    updated(agent, replayer, (WARM_UP + 1) * replayer.period)
+    updated(agent, replayer, (WARM_UP + 1) * PERIOD)
     agent.load_state(*agent.state())
-    updated(agent, replayer, (WARM_UP + 1) * replayer.period)
-    assert replayer.recorded == 2 * replayer.period
+    updated(agent, replayer, (WARM_UP + 1) * PERIOD)
+    assert replayer.recorded == 2 * PERIOD
 
 
 def test_methods_that_sample_further_batches_are_not_recorded() -> None:
@@ -271,7 +284,7 @@ def test_one_replay_computes_what_one_eager_update_computes(method: str) -> None
     updater = agent.updater
     assert isinstance(updater, CapturedUpdater)
     replay = noise_replay(agent, 300)
-    for _ in range((WARM_UP + 1) * updater.period):
+    for _ in range((WARM_UP + 1) * PERIOD):
         updater.update(replay.sample(8).to(agent.device), replay.sample)
     batch = replay.sample(8).to(agent.device)
     before = {name: value.clone() for name, value in weights(agent).items()}
@@ -292,7 +305,7 @@ def test_every_replay_draws_new_noise() -> None:
     assert isinstance(updater, CapturedUpdater)
     replay = noise_replay(agent, 300)
     batch = replay.sample(8).to(agent.device)
-    for _ in range((WARM_UP + 1) * updater.period):
+    for _ in range((WARM_UP + 1) * PERIOD):
         updater.update(batch, replay.sample)
     states = []
     for _ in range(4):

@@ -25,8 +25,12 @@ from foveal.cli import main
 from foveal.commands.demo import DemoOptions
 from foveal.commands.evaluate import EvaluateOptions
 from foveal.commands.explain import ExplainOptions
+from foveal.commands.train import _config, _names, _parse
 from foveal.config import EnvironmentConfig, TrainingConfig
+from foveal.errors import FovealError
+from foveal.learners import LEARNERS
 from foveal.learners.sac import SACConfig
+from foveal.methods import METHODS
 from foveal.methods.sgqn import SGQNConfig
 from foveal.methods.svea import SVEAConfig
 from foveal.networks.encoders import EncoderConfig
@@ -520,3 +524,13 @@ def test_numbers_on_the_page_come_from_the_seed_that_was_asked_for(here: Path) -
     assert main(["evaluate", "AGENT", "--on", "train", "--episodes", "1", "--seed", "5", "--out", "a.json"]) == 0
     assert Results.load("a.json").seed == 5
     assert np.isfinite(Results.load("a.json").conditions[0].returns).all()
+
+
+def test_the_command_line_decides_where_learner_and_method_differ(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(LEARNERS.get("sac"), "run_presets", {"paper": {"training": {"batch_size": 256}}})
+    monkeypatch.setattr(METHODS.get("svea"), "run_presets", {"paper": {"training": {"batch_size": 64}}})
+    words = ["dmc/walker-walk", "--method", "svea"]
+    with pytest.raises(FovealError, match="decide by setting"):
+        _parse(words, *_names(words))
+    words += ["--training.batch-size", "9"]
+    assert _config(_parse(words, *_names(words))).training.batch_size == 9

@@ -213,9 +213,13 @@ def test_tasks_of_the_papers_table_have_its_quantiles(env: str, quantile: float)
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("learner", LEARNERS.names())
 def test_the_paper_preset_is_every_default_in_the_code(method: str, learner: str) -> None:
+    """But for what the paper of the learner or the method says of the run."""
     config = configure("MyEnv-v0", method, learner, "paper")
-    assert config.environment == EnvironmentConfig()
-    assert config.training == TrainingConfig()
+    brought = [kind.run_presets.get("paper", {}) for kind in (LEARNERS.get(learner), METHODS.get(method))]
+    for section, default in (("environment", EnvironmentConfig()), ("training", TrainingConfig())):
+        changes = {key: value for each in brought for key, value in each.get(section, {}).items()}
+        assert getattr(config, section) == replace(default, **changes)
+    assert learner != "sac" or not any(brought)
     assert config.learner_config == LEARNERS.get(learner).Config()
     assert config.method_config == METHODS.get(method).Config()
 
@@ -255,6 +259,7 @@ def test_every_preset_builds_with_every_method(
 def test_presets_of_methods_and_learners_are_known_presets(registry: Any) -> None:
     for name in registry.names():
         assert set(registry.get(name).presets) <= set(PRESETS), name
+        assert set(registry.get(name).run_presets) <= set(PRESETS), name
     assert all(set(sections) <= {"environment", "training"} for sections in PRESETS.values())
 
 
@@ -398,3 +403,51 @@ def test_nearest_names() -> None:
 def test_the_issues_methods_and_learner_are_there() -> None:
     assert {"none", "drq", "svea", "soda", "sgqn"} <= set(METHODS.names())
     assert "sac" in LEARNERS.names()
+
+
+# --- what learners and methods bring for the run ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def bringing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A learner with a batch, n-step and action repeat of its own, and a method that wants another batch."""
+    learner = {"training": {"batch_size": 256, "n_step": 3}, "environment": {"action_repeat": 2}}
+    method = {"training": {"batch_size": 64}, "environment": {"frame_stack": 5}, "encoder": {"filters": 7}}
+    monkeypatch.setattr(LEARNERS.get("sac"), "run_presets", {"paper": learner})
+    monkeypatch.setattr(METHODS.get("svea"), "run_presets", {"paper": method})
+
+
+@pytest.mark.usefixtures("bringing")
+def test_learners_and_methods_bring_settings_of_the_run() -> None:
+    config = configure(WALKER, "none", "sac")
+    assert (config.training.batch_size, config.training.n_step, config.environment.action_repeat) == (256, 3, 2)
+    compact = configure(WALKER, "none", "sac", "compact")  # for which it brings nothing
+    assert compact.training.batch_size == PRESETS["compact"]["training"]["batch_size"]
+    mine = configure(WALKER, "none", "sac", overrides={"training": {"batch_size": 9}})
+    assert (mine.training.batch_size, mine.training.n_step) == (9, 3)
+    whole = configure(WALKER, "none", "sac", overrides={"training": TrainingConfig()})
+    assert whole.training == TrainingConfig()
+
+
+@pytest.mark.usefixtures("bringing")
+def test_where_learner_and_method_differ_the_user_decides() -> None:
+    message = "sac wants training.batch_size = 256 and svea wants 64: decide by setting training.batch_size yourself"
+    with pytest.raises(FovealError, match=re.escape(message)):
+        configure(WALKER, "svea", "sac")
+    config = configure(WALKER, "svea", "sac", overrides={"training": {"batch_size": 32}})
+    assert (config.training.batch_size, config.training.n_step, config.environment.frame_stack) == (32, 3, 5)
+    assert config.learner_config.encoder.filters == 7
+    assert config_from_dict(json.loads(json.dumps(config.as_dict()))) == config
+    assert configure(WALKER, "svea", "sac", later={"training.batch_size"}).training.n_step == 3
+    mine = {"training": {"batch_size": 1}, "sac": {"encoder": {"filters": 3}}}
+    own = configure(WALKER, "svea", "sac", overrides=mine)
+    assert own.learner_config.encoder.filters == 3
+
+
+def test_a_preset_for_a_section_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(METHODS.get("svea"), "run_presets", {"paper": {"trainin": {"batch_size": 3}}})
+    with pytest.raises(FovealError, match="the presets of svea hold 'trainin': did you mean 'training'"):
+        configure(WALKER, "svea", "sac")
+    monkeypatch.setattr(METHODS.get("svea"), "run_presets", {"paper": {"training": {"batch": 3}}})
+    with pytest.raises(FovealError, match=r"unknown setting training\.batch: did you mean 'batch_size'"):
+        configure(WALKER, "svea", "sac")

@@ -24,7 +24,7 @@ from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.sac import SAC, SACConfig
-from foveal.methods import METHODS, Context, Method, Setup
+from foveal.methods import METHODS, Context, EstimatedView, Method, Setup
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.none import NoMethod, NoneConfig
 from foveal.methods.soda import SODA, SODAConfig
@@ -241,10 +241,10 @@ def test_a_policy_that_only_acts_makes_no_pictures(method: str, learner: str, mo
     agent.predict(observed(agent))
 
 
-@pytest.mark.parametrize("method", METHODS.names())
-def test_what_a_method_asks_for_fits_what_it_shows(method: str) -> None:
+@pytest.mark.parametrize(("method", "learner"), PAIRS)
+def test_what_a_method_asks_for_fits_what_it_shows(method: str, learner: str) -> None:
     """Pictures as it wants them rendered become observations of the encoder's size, before and after prepare."""
-    agent = agent_of(method, LEARNERS.names()[0])
+    agent = agent_of(method, learner)
     batch = batches(agent)(2)
     side = agent.env_options["image_size"]
     assert side >= 36
@@ -252,9 +252,9 @@ def test_what_a_method_asks_for_fits_what_it_shows(method: str) -> None:
         assert agent.method.observe(obs.float()).image.shape == (2, *agent.shapes.image)
 
 
-@pytest.mark.parametrize("method", METHODS.names())
-def test_optimizers_do_not_share_names_or_forget_parameters(method: str) -> None:
-    agent = agent_of(method, LEARNERS.names()[0])
+@pytest.mark.parametrize(("method", "learner"), PAIRS)
+def test_optimizers_do_not_share_names_or_forget_parameters(method: str, learner: str) -> None:
+    agent = agent_of(method, learner)
     optimizers = agent.updater.optimizers()
     assert set(optimizers) == {"critic", *agent.learner.optimizers(), *agent.method.optimizers()}
     assert len(optimizers) == 1 + len(agent.learner.optimizers()) + len(agent.method.optimizers())
@@ -323,7 +323,8 @@ class Bench:
     def context(self, update: int = 0) -> Context:
         batch = self.method.prepare(self.batch)
         batch = batch.replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
-        return Context(self.learner, batch, self.learner.estimate(batch.obs, batch.action), update, self.further)
+        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action))
+        return Context(self.learner, batch, [view], update, self.further)
 
 
 def shifted(image: Tensor, generator: torch.Generator, pad: int) -> Tensor:

@@ -15,10 +15,11 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy.stats import norm
 from torch import Tensor, nn
+from torch.distributions import kl_divergence
 
 from foveal.config import configure
 from foveal.errors import FovealError
-from foveal.learners import Shapes
+from foveal.learners import Judged, Shapes
 from foveal.learners.sac import SAC, SACConfig, squashed_log_prob
 from foveal.networks.encoders import EncoderConfig
 from foveal.replay import ReplayBuffer
@@ -280,6 +281,34 @@ def test_the_critics_optimizer_holds_convolutions_projection_critics_and_a_metho
     assert {id(p) for p in learner.encoder_parameters} == {id(p) for part in wanted[:2] for p in part.parameters()}
 
 
+# --- what it offers to methods ---------------------------------------------------------------------------------------
+
+
+def test_the_policys_distribution_has_the_densities_and_the_divergence_of_squashed_gaussians() -> None:
+    learner = sac()
+    one, two = observation(), observation()._replace(image=observation().image.flip(-1) / 3)
+    (m, s), (n, t) = (
+        (torch.atanh(sample.mean.double()), sample.log_std.double().exp()) for sample in map(learner.sample, (one, two))
+    )
+    p, q = learner.distribution(one), learner.distribution(two)
+    divergence = ((t / s).log() + (s.square() + (m - n).square()) / (2 * t.square()) - 0.5).sum(1)
+    torch.testing.assert_close(kl_divergence(p, q).double(), divergence, rtol=1e-3, atol=1e-5)
+    assert float(divergence.detach().min()) > 1e-4
+    drawn = learner.sample(one)
+    torch.testing.assert_close(p.log_prob(drawn.action), drawn.log_prob, rtol=1e-3, atol=1e-3)
+    kl_divergence(p, q).sum().backward()
+    assert all(p.grad is None for p in learner.convolutions.parameters())
+    assert any(bool(p.grad.any()) for p in learner.policy.parameters() if p.grad is not None)
+
+
+def test_the_target_latent_is_of_the_target_encoder_and_carries_no_graph() -> None:
+    learner, obs = sac(), observation()
+    latent = learner.target_latent(obs)
+    expected = plain_latent(learner.target_convolutions, learner.target_projection, obs.image)
+    torch.testing.assert_close(latent, expected, rtol=1e-4, atol=1e-5)
+    assert not latent.requires_grad and not torch.allclose(latent, learner.latent(obs), atol=1e-4)
+
+
 # --- actor and temperature --------------------------------------------------------------------------------------------
 
 
@@ -306,6 +335,19 @@ def test_the_actors_loss_and_gradient_equal_a_plain_transcription(vector: int) -
     torch.testing.assert_close(metrics["actor/entropy"], -log_prob.detach().mean(), rtol=1e-4, atol=1e-5)
     for parameter, gradient in zip(learner.actor_parameters(), expected, strict=True):
         torch.testing.assert_close(parameter.grad, gradient, rtol=1e-3, atol=1e-5)
+
+
+def test_actions_may_be_judged_on_another_observation_than_the_policy_acts_on() -> None:
+    learner, obs = sac(vector=3), observation(vector=3)
+    other = obs._replace(image=obs.image.flip(-1) / 2, vector=-obs.vector)
+    noise = torch.randn(4, 2, generator=twin(learner.generator))
+    action, log_prob = plain_policy(learner, obs, noise)
+    latent = plain_latent(learner.convolutions, learner.projection, other.image)
+    value = plain_values(learner.critics, latent, other.vector, action).min(0).values
+    expected = (learner.log_alpha.exp() * log_prob - value).mean().detach()
+    judged = Judged(learner.features(other).detach(), other.vector)
+    torch.testing.assert_close(learner.policy_step(obs, judged=judged)["actor/loss"], expected, rtol=1e-4, atol=1e-5)
+    assert abs(float(sac(vector=3).policy_step(obs)["actor/loss"] - expected)) > 1e-3
 
 
 def test_a_methods_term_is_added_to_the_actors_loss() -> None:

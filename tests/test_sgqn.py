@@ -19,7 +19,7 @@ from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
 from foveal.learners import Estimate, Shapes
 from foveal.learners.sac import SAC, SACConfig
-from foveal.methods import Context, Setup
+from foveal.methods import Context, EstimatedView, Setup
 from foveal.methods.sgqn import SGQN, SGQNConfig, binary_cross_entropy, consistency, fill_masked
 from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
@@ -374,7 +374,10 @@ def context_of(here: Case, update: int = 0) -> Context:
     batch = here.batch
     obs = Observation(batch.obs.image.float().requires_grad_(), batch.obs.vector)
     batch = batch.replace(obs=obs, next_obs=batch.next_obs.float())
-    return Context(here.learner, batch, here.learner.estimate(obs, batch.action), update, no_sample)
+    view = EstimatedView(obs, 1.0, here.learner.estimate(obs, batch.action))
+    context = Context(here.learner, batch, [view], update, no_sample)
+    context.critic_stepped()  # some tests go straight to what comes after it
+    return context
 
 
 def test_the_critics_term_leaves_every_grad_untouched() -> None:

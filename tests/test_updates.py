@@ -12,7 +12,8 @@ from gymnasium import spaces
 from torch import Tensor, nn
 
 from foveal.augmentations import AugmentationOptions
-from foveal.learners import Estimate, Learner, Shapes
+from foveal.errors import FovealError
+from foveal.learners import Estimate, Judged, Learner, PolicyView, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
@@ -42,6 +43,7 @@ class Toy(Learner):
         self.convolutions, self.projection, self.policy = Scale(2.0), Scale(3.0), Scale(5.0)
         self.target_batches: list[Batch] = []
         self.policy_calls: list[tuple[Observation, Callable[[], Tensor] | None]] = []
+        self.judgements: list[tuple[Tensor | None, Judged | None]] = []
         self.images: list[Tensor] = []
 
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
@@ -70,10 +72,15 @@ class Toy(Learner):
         return torch.optim.SGD([*self.critic_parameters(), *extra], lr=0.1)
 
     def policy_step(
-        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+        self,
+        obs: Observation,
+        extra_loss: Callable[[], Tensor] | None = None,
+        features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
         self.events.append("policy_step")
         self.policy_calls.append((obs, extra_loss))
+        self.judgements.append((features, judged))
         return {"actor/loss": torch.tensor(7.0)}
 
     def update_target_networks(self) -> None:
@@ -101,6 +108,7 @@ class Busy(Method):
         self.brightness = Scale(0.5)
         self.other = Scale(1.0)
         self.contexts: list[Context] = []
+        self.shown: list[Batch] = []
 
     def prepare(self, batch: Batch) -> Batch:
         self.events.append("prepare")
@@ -114,6 +122,7 @@ class Busy(Method):
 
     def views(self, batch: Batch) -> list[View]:
         self.events.append("views")
+        self.shown.append(batch)
         darker = Observation(batch.obs.image.detach() / 4)
         return [View(batch.obs, 0.25), View(darker, 0.75)]
 
@@ -177,6 +186,7 @@ def test_the_hooks_run_in_the_order_of_the_published_pseudocode(events: list[str
         "estimate", "td_loss",  # the batch's own view has been observed already
         "observe", "estimate", "td_loss",
         "critic_loss",
+        "observe",  # once more: the critic's step has trained it
         "actor_loss", "policy_step", "update_target_networks", "auxiliary",
     ]  # fmt: skip
     assert asked == [17]
@@ -204,9 +214,85 @@ def test_the_context_holds_what_the_update_computed(events: list[str]) -> None:
     updater.update(batch_of(), lambda size: batch_of(size))
     (context,) = method.contexts
     assert context.learner is learner and context.update == 5
-    assert context.batch.obs.image is learner.images[0]  # the graph of the first estimate starts there
-    torch.testing.assert_close(context.estimate.values, 2.0 * 3.0 * context.batch.obs.image.mean((1, 2, 3))[None])
-    assert context.estimate.values.requires_grad
+    clean, dark = context.views
+    assert (clean.weight, dark.weight) == (0.25, 0.75)
+    for view, image in zip(context.views, learner.images, strict=True):
+        assert view.obs.image is image  # the graph of its estimate starts there
+        torch.testing.assert_close(view.estimate.values, 2.0 * 3.0 * image.mean((1, 2, 3))[None])
+        assert view.estimate.values.requires_grad
+    assert context.pixels is clean.obs.image and context.estimate is clean.estimate
+
+
+def test_views_are_made_of_what_is_not_observed_yet_and_each_is_observed_once(events: list[str]) -> None:
+    learner = Toy(events)
+    method = Busy(learner, events)
+    batch = batch_of()
+    Updater(learner, method, pixel_gradient=False).update(batch, lambda size: batch_of(size))
+    (shown,) = method.shown
+    for obs, stored in ((shown.obs, batch.obs), (shown.next_obs, batch.next_obs)):
+        assert obs.image.dtype == torch.float32 and torch.equal(obs.image, stored.image.float())
+    clean, dark = (image.detach() for image in learner.images)
+    torch.testing.assert_close(clean, 0.5 * batch.obs.image.float())
+    torch.testing.assert_close(dark, 0.5 * batch.obs.image.float() / 4)
+
+
+@pytest.mark.parametrize("wanted", [False, True])
+def test_every_views_pixels_are_a_leaf_where_saliency_is_taken(events: list[str], wanted: bool) -> None:
+    learner = Toy(events)
+    contexts: list[Context] = []
+
+    class TwoViews(Still):
+        def views(self, batch: Batch) -> list[View]:
+            return [View(batch.obs, 0.5), View(Observation(batch.obs.image / 2), 0.5)]
+
+        def critic_loss(self, context: Context) -> dict[str, Tensor]:
+            contexts.append(context)
+            return {}
+
+    Updater(learner, TwoViews(learner), pixel_gradient=wanted).update(batch_of(), nothing)
+    for view in contexts[0].views:
+        assert view.obs.image.is_leaf and view.obs.image.requires_grad == wanted
+
+
+# --- after the critic's step ------------------------------------------------------------------------------------------
+
+
+def test_the_fresh_estimate_is_refused_before_the_critics_step(events: list[str]) -> None:
+    learner = Toy(events)
+
+    class Early(Still):
+        def critic_loss(self, context: Context) -> dict[str, Tensor]:
+            return {"early": context.fresh.values.mean()}
+
+    early = r"context\.fresh is the estimate after the critic's step, .* use context\.estimate"
+    with pytest.raises(FovealError, match=early):
+        Updater(learner, Early(learner), pixel_gradient=False).update(batch_of(), nothing)
+
+
+def test_the_fresh_estimate_is_of_the_updated_critic_and_made_once(events: list[str]) -> None:
+    learner = Toy(events)
+    found: list[tuple[Tensor, Tensor, bool]] = []
+
+    class Late(Still):
+        def auxiliary(self, context: Context) -> dict[str, Tensor]:
+            found.append((context.estimate.values, context.fresh.values, context.fresh is context.fresh))
+            return {}
+
+    Updater(learner, Late(learner), pixel_gradient=False).update(batch_of(), nothing)
+    ((stale, fresh, once),) = found
+    weights = learner.convolutions.weight * learner.projection.weight  # type: ignore[operator]
+    torch.testing.assert_close(fresh, weights * batch_of().obs.image.float().mean((1, 2, 3))[None])
+    assert not torch.allclose(fresh, stale) and once
+
+
+def test_what_comes_after_the_critics_step_sees_through_the_trained_observe(events: list[str]) -> None:
+    learner = Toy(events)
+    method = Busy(learner, events)
+    Updater(learner, method, pixel_gradient=False).update(batch_of(), lambda size: batch_of(size))
+    (context,), brightness = method.contexts, method.brightness.weight.detach()
+    assert abs(float(brightness) - 0.5) > 1e-3
+    torch.testing.assert_close(context.batch.obs.image, brightness * batch_of().obs.image.float())
+    assert not context.batch.obs.image.requires_grad
 
 
 # --- the critic's loss ------------------------------------------------------------------------------------------------
@@ -217,7 +303,7 @@ def test_the_critics_loss_is_the_weighted_views_against_one_target_plus_the_meth
     batch = batch_of()
     metrics = Updater(learner, Busy(learner, events), pixel_gradient=False).update(batch, lambda size: batch_of(size))
     clean = 0.5 * batch.obs.image.float().mean((1, 2, 3))  # as observed
-    dark = 0.5 * (clean / 4)  # a view is observed too
+    dark = clean / 4  # a view is made of what is not observed yet, and observed once
     first, second = ((6.0 * x - batch.reward).square().mean() for x in (clean, dark))
     total = 0.25 * first + 0.75 * second + 2.0 * 2.0**2 + 1.0
     torch.testing.assert_close(metrics["critic/loss"], total)
@@ -294,14 +380,62 @@ def test_pixels_keep_their_dtype_and_get_a_float32_gradient(dtype: torch.dtype) 
 
 def test_the_policy_sees_the_observed_image_without_a_graph(events: list[str]) -> None:
     learner = Toy(events)
-    Updater(learner, Busy(learner, events), pixel_gradient=True).update(batch_of(), lambda size: batch_of(size))
+    method = Busy(learner, events)
+    Updater(learner, method, pixel_gradient=True).update(batch_of(), lambda size: batch_of(size))
     ((obs, extra),) = learner.policy_calls
     assert not obs.image.requires_grad
-    torch.testing.assert_close(obs.image, 0.5 * batch_of().obs.image.float())
+    torch.testing.assert_close(obs.image, method.brightness.weight.detach() * batch_of().obs.image.float())
     assert extra is not None and float(extra()) == 11.0
     plain = Toy(events)
     Updater(plain, Still(plain), pixel_gradient=False).update(batch_of(), nothing)
     assert plain.policy_calls[0][1] is None
+
+
+# --- what the policy learns from --------------------------------------------------------------------------------------
+
+
+def test_the_policy_acts_on_one_view_and_is_judged_on_another(events: list[str]) -> None:
+    """As SADA: acting on clean and dark pictures, both judged on the clean one, each encoded once."""
+    learner = Toy(events)
+    encoded: list[Tensor] = []
+
+    def features(obs: Observation) -> Tensor:
+        encoded.append(obs.image)
+        return obs.image.mean((1, 2, 3))[:, None]
+
+    learner.features = features  # type: ignore[method-assign]
+
+    class Apart(Still):
+        def policy_views(self, context: Context) -> list[PolicyView]:
+            clean = context.batch.obs
+            dark = clean._replace(image=clean.image / 4)
+            return [PolicyView(clean, clean), PolicyView(dark, clean)]
+
+    Updater(learner, Apart(learner), pixel_gradient=False).update(batch_of(3), nothing)
+    ((obs, _),), ((found, judged),) = learner.policy_calls, learner.judgements
+    clean = batch_of(3).obs.image.float()
+    assert len(encoded) == 2
+    assert torch.equal(obs.image, torch.cat([clean, clean / 4]))
+    assert found is not None and judged is not None and judged.vector is None
+    torch.testing.assert_close(found[:, 0], torch.cat([clean, clean / 4]).mean((1, 2, 3)))
+    torch.testing.assert_close(judged.features[:, 0], torch.cat([clean, clean]).mean((1, 2, 3)))
+
+
+def test_by_default_the_policy_is_judged_where_it_acts(events: list[str]) -> None:
+    learner = Toy(events)
+    Updater(learner, Still(learner), pixel_gradient=False).update(batch_of(), nothing)
+    assert learner.judgements == [(None, None)]
+
+
+def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events: list[str]) -> None:
+    class Valued(Toy):
+        has_policy = False
+
+    learner = Valued(events)
+    Updater(learner, Still(learner), pixel_gradient=True).update(batch_of(), nothing)
+    assert "policy_step" not in events and events.count("estimate") == 1  # nothing is computed for a policy either
+    with pytest.raises(FovealError, match="Busy adds to the policy's loss, and the learner Valued has no policy"):
+        Updater(learner, Busy(learner, events), pixel_gradient=False)
 
 
 def test_optimizers_come_by_name(events: list[str]) -> None:

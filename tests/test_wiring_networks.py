@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import foveal
 from foveal.config import configure
 from foveal.learners.sac import SAC, SACConfig
-from foveal.networks.encoders import EncoderConfig
+from foveal.networks.encoders import ENCODERS, ConvEncoder, EncoderConfig
 from foveal.networks.heads import mlp
 from foveal.presets import PRESETS
 from foveal.types import Batch, Observation
@@ -233,7 +233,21 @@ def centred(room: Room, value: bool) -> bool:
     return bool(encoder(grey).abs().max() < 1e-4)
 
 
+@ENCODERS.register("upside_down")
+class UpsideDown(ConvEncoder):
+    """A second encoder, to choose by name."""
+
+    def forward(self, image: Tensor) -> Tensor:
+        return super().forward(image.flip(2))
+
+
 ENCODER_WIRES = {
+    "name": Wire(
+        "conv",
+        "upside_down",
+        observe=lambda _, v: {type(encoder) for encoder in encoders(name=v)},
+        expected=lambda v: {ENCODERS.get(v)},
+    ),
     "strides": Wire(
         (2, 2, 1),
         (2, 1),

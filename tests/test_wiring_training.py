@@ -429,6 +429,9 @@ def test_everything_that_a_preset_names_is_in_the_agents_configuration(preset: s
         learner: LEARNERS.get(learner).presets.get(preset, {}),
         method: METHODS.get(method).presets.get(preset, {}),
     }
+    for part in (LEARNERS.get(learner), METHODS.get(method)):
+        for section, brought in part.run_presets.get(preset, {}).items():
+            wanted[section] = {**wanted.get(section, {}), **brought}
     for section, settings in wanted.items():
         assert_within(settings, told[section], section)
 

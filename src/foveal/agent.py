@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.adapting import adapting
 from foveal.augmentations import AugmentationOptions
 from foveal.capturing import CapturedUpdater
 from foveal.config import Config, config_from_dict, configure
@@ -21,10 +22,19 @@ from foveal.errors import FovealError
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
 from foveal.methods import METHODS, Setup
-from foveal.networks.precision import convolution_dtype, portable_precision
+from foveal.networks.precision import convolution_dtype
 from foveal.replay import ReplayBuffer
 from foveal.slimming import halved, with_targets, without_targets
-from foveal.surroundings import describe, env_options, probe, shapes_from_json, shapes_to_json
+from foveal.surroundings import (
+    chosen_device,
+    describe,
+    env_options,
+    on_this_machine,
+    probe,
+    requirements,
+    shapes_from_json,
+    shapes_to_json,
+)
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 from foveal.training.agents import KIND
 from foveal.types import Observation
@@ -77,7 +87,6 @@ class Agent:
         self.config = config
         self.shapes = shapes
         self.device = chosen_device(config.training.device)
-        self.steps = 0
         self.replay: ReplayBuffer | None = None  # lives on from one ``learn`` to the next; ``save`` leaves it out
         self.learning_starts = 0  # agent steps at which there is enough of it
         dtype = convolution_dtype(config.training.precision, self.device)
@@ -91,9 +100,9 @@ class Agent:
             setup = Setup(self.learner, shapes.image, self._augmentation(), self.generator, dtype)
             method_class = METHODS.get(config.method)
             self.method = method_class(config.method_config, setup).to(self.device)
-        requirements = method_class.requirements(config.method_config, config.environment.image_size)
+        self.steps = 0
         updater = CapturedUpdater if self._can_capture() else Updater
-        self.updater = updater(self.learner, self.method, pixel_gradient=requirements.pixel_gradient)
+        self.updater = updater(self.learner, self.method, pixel_gradient=requirements(config).pixel_gradient)
 
     def _can_capture(self) -> bool:
         wanted = self.device.type == "cuda" and self.config.training.cuda_graphs
@@ -138,6 +147,16 @@ class Agent:
     def seed(self) -> int:
         """Seed of its training."""
         return self.config.seed
+
+    @property
+    def steps(self) -> int:
+        """Agent steps taken."""
+        return self._steps
+
+    @steps.setter
+    def steps(self, steps: int) -> None:
+        self._steps = steps
+        self.learner.set_step(steps)
 
     @property
     def updates(self) -> int:
@@ -203,6 +222,10 @@ class Agent:
             actions = self.learner.act(self.method.observe(obs), deterministic, self.acting_generator)
         array = actions.cpu().numpy()
         return (array[0] if single else array), None
+
+    def adapting(self) -> AbstractContextManager[Callable[[Any, Any, float, Any, bool], None] | None]:
+        """Let the method learn at test time, within a ``with`` block; see ``foveal.adapting``."""
+        return adapting(self)
 
     def values(self, obs: Tensor, action: Tensor, vector: Tensor | None = None) -> Tensor:
         """The critic's values, with a graph back to the observation: what saliency maps explain.
@@ -366,28 +389,3 @@ def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:
     if names != (set(observation) if isinstance(observation, Mapping) else set()):
         raise FovealError(f"this agent observes {'a dict of image and vector' if names else 'an image alone'}")
     return observation if names else {"image": observation}
-
-
-def chosen_device(name: str) -> torch.device:
-    """The device of a setting.
-
-    Raises:
-        FovealError: there is no such device, or it is not at hand.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError as error:
-        raise FovealError(f"unknown device {name!r}: use 'auto', 'cpu' or 'cuda'") from error
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise FovealError("device 'cuda' was asked for and PyTorch sees no GPU; use 'cpu' or 'auto'")
-    return device
-
-
-def on_this_machine(config: Any, device: str | None = None) -> Any:
-    """The configuration of a checkpoint, which may come from a machine that could do more, on ``device`` or its own."""
-    training = config.training
-    device = training.device if device is None else device
-    precision = portable_precision(training.precision, chosen_device(device))
-    return dataclasses.replace(config, training=dataclasses.replace(training, device=device, precision=precision))

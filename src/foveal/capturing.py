@@ -1,17 +1,17 @@
 """Updates as CUDA graphs: the host launches one graph instead of a thousand kernels.
 
-Policy, target networks and auxiliary losses come every so many updates, so there is one graph for each place in their
-common period. The first updates run as they are, which makes optimizers and libraries allocate what they need; then
-each place is recorded once and replayed ever after, with the same mathematics on the same tensors. Random numbers come
-from the device's generator, which every graph is told of, so that each replay draws new ones.
+Policy, target networks and auxiliary losses come every so many updates, so there is one graph for each of what may be
+due together. The first updates of a kind run as they are, which makes optimizers and libraries allocate what they need;
+then one is recorded and replayed ever after, with the same mathematics on the same tensors. Random numbers come from
+the device's generator, which every graph is told of, so that each replay draws new ones.
 
 Where a recording fails, updates go on as they are: recording runs no kernel, so nothing of the update has happened yet.
 """
 
 from __future__ import annotations
 
-import math
 import warnings
+from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
@@ -22,10 +22,10 @@ from foveal.learners.base import Learner
 from foveal.methods.base import Method
 from foveal.phases import phase
 from foveal.types import Batch
-from foveal.updates import Updater
+from foveal.updates import Due, Updater
 
 WARM_UP = 3
-"""Periods that run as they are before anything is recorded."""
+"""Updates with the same things due that run as they are before one is recorded."""
 
 
 class Recording(NamedTuple):
@@ -43,10 +43,9 @@ class Recording(NamedTuple):
 class CapturedUpdater(Updater):
     """An updater that replays CUDA graphs; arguments as ``Updater``'s. Learner and method must be ``capturable``.
 
-    Metrics are tensors that the next update at the same place of the period writes to again.
+    Metrics are tensors that the next update with the same things due writes to again.
 
     Attributes:
-        period: updates after which everything repeats itself.
         failed: whether a recording has failed, with a RuntimeWarning: every later update runs as it is.
     """
 
@@ -54,25 +53,25 @@ class CapturedUpdater(Updater):
 
     def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
         super().__init__(learner, method, pixel_gradient=pixel_gradient)
-        self.period = math.lcm(*learner.policy_periods(), method.period())
         self.restart()
 
     def restart(self) -> None:
         """Forget what was recorded: it holds on to the tensors that were there before."""
-        self._to_warm_up = WARM_UP * self.period
-        self._recordings: dict[int, Recording] = {}
+        self._warm: Counter[Due] = Counter()
+        self._recordings: dict[Due, Recording] = {}
         self._batch: Batch | None = None
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """As ``Updater.update``; every batch has the shapes of the first one."""
         if self.failed:
             return super().update(batch, sample)
-        if self._to_warm_up:
-            self._to_warm_up -= 1
+        due = self.due()
+        if self._warm[due] < WARM_UP:
+            self._warm[due] += 1
             return self._aside(lambda: super(CapturedUpdater, self).update(batch, sample))
         with phase("augment"):
             self.method.begin_update(self.count)
-        recording = self._recorded(batch, sample)
+        recording = self._recorded(due, batch, sample)
         if recording is None:
             metrics = self._computed(batch, sample)
         else:
@@ -81,14 +80,13 @@ class CapturedUpdater(Updater):
         self.count += 1
         return metrics
 
-    def _recorded(self, batch: Batch, sample: Callable[[int], Batch]) -> Recording | None:
-        """The recording of this update, ready to be replayed on the batch; None where it fails."""
-        place = self.count % self.period
+    def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> Recording | None:
+        """The recording of an update with these things due, ready to be replayed on the batch; None where it fails."""
         try:
             held = self._hold(batch)
-            if place not in self._recordings:
-                self._recordings[place] = self._record(lambda: self._computed(held, sample))
-            return self._recordings[place]
+            if due not in self._recordings:
+                self._recordings[due] = self._record(lambda: self._computed(held, sample))
+            return self._recordings[due]
         except RuntimeError as error:
             self._give_up(error)
             return None

@@ -6,9 +6,9 @@ import dataclasses
 import numbers
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any
+from typing import Annotated, Any, Protocol, runtime_checkable
 
 from foveal.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs.family import QUALITIES
@@ -137,6 +137,7 @@ def configure(
     preset: str = "paper",
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
+    later: Collection[str] = (),
 ) -> Config:
     """A preset for this learner, method and task, with overrides on top.
 
@@ -144,9 +145,11 @@ def configure(
         env: id of the environment.
         overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
             the method's names. A section may also be given as a whole dataclass.
+        later: settings such as ``"training.batch_size"`` that the user will set over what this gives.
 
     Raises:
-        FovealError: an unknown name, section or setting, or a value of the wrong type.
+        FovealError: an unknown name, section or setting, a value of the wrong type, or a setting of environment or
+            training that learner and method each want otherwise and that the user leaves open.
     """
     if preset not in PRESETS:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
@@ -156,13 +159,16 @@ def configure(
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
+    brought = {name: _brought(components, preset, name, overrides.get(name), later) for name in BROUGHT}
     sections = {
-        name: _section(base, [PRESETS[preset].get(name, {})], overrides.get(name), name) for name, base in bases.items()
+        name: _section(base, [PRESETS[preset].get(name, {}), brought[name]], overrides.get(name), name)
+        for name, base in bases.items()
     }
+    encoder = {"encoder": brought["encoder"]} if brought["encoder"] else {}
     configs = {
         name: _section(
             component.Config,
-            [component.presets.get(preset, {}), component.task_settings(env)],
+            [component.presets.get(preset, {}), component.task_settings(env), encoder if name == learner else {}],
             overrides.get(name),
             name,
         )
@@ -179,6 +185,44 @@ def configure(
         configs[learner],
         configs[method],
     )
+
+
+BROUGHT = ("environment", "training", "encoder")
+"""Sections that the presets of learners and methods may change beside their own; the last is the learner's."""
+
+
+def _brought(
+    components: Mapping[str, type[Learner] | type[Method]],
+    preset: str,
+    section: str,
+    override: Any,
+    later: Collection[str],
+) -> dict[str, Any]:
+    """What learner and method bring for a section of the run; where they differ, the user decides.
+
+    Raises:
+        FovealError: they differ and the user has not decided, or a preset names a section that there is not.
+    """
+    found: dict[str, Any] = {}
+    owners: dict[str, str] = {}
+    for name, component in components.items():
+        presets = component.run_presets.get(preset, {})
+        if strange := sorted(set(presets) - set(BROUGHT)):
+            raise FovealError(f"the presets of {name} hold {strange[0]!r}: {nearest(strange[0], list(BROUGHT))}")
+        for key, value in presets.get(section, {}).items():
+            decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
+            if not decided and found.get(key, value) != value:
+                raise FovealError(
+                    f"{owners[key]} wants {section}.{key} = {found[key]!r} and {name} wants {value!r}: "
+                    f"decide by setting {section}.{key} yourself"
+                )
+            found[key], owners[key] = value, name
+    return found
+
+
+def _names(override: Any, key: str) -> bool:
+    """Whether the user's settings of a section, some of them or a whole dataclass, hold this one."""
+    return not isinstance(override, Mapping) or key in override
 
 
 def checked_seed(seed: Any) -> int:
@@ -219,6 +263,14 @@ def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: s
     return settings
 
 
+@runtime_checkable
+class Named(Protocol):
+    """Settings of a thing that is chosen by their ``name``; another one may have other settings."""
+
+    def named(self, name: str) -> Any:
+        """The settings of the thing of that name, which keep what both have."""
+
+
 def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
     """A copy of a dataclass with some settings changed, nested ones by nested mappings.
 
@@ -232,10 +284,15 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
             raise FovealError(f"unknown setting {section}.{key}: {nearest(key, list(hints))}")
         current = getattr(settings, key)
         if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-            values[key] = changed(current, value, f"{section}.{key}")
+            values[key] = changed(_chosen(current, value.get("name")), value, f"{section}.{key}")
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
+
+
+def _chosen(settings: Any, name: Any) -> Any:
+    """Settings of the thing that is named now, where they are of things with names."""
+    return settings.named(name) if isinstance(settings, Named) and isinstance(name, str) else settings
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias, runtime_checkable
@@ -33,6 +33,8 @@ SEED_OFFSET = 42
 EnvLike: TypeAlias = str | gymnasium.Env[Any, Any] | Callable[[], gymnasium.Env[Any, Any]]
 Act: TypeAlias = Callable[[Any], Any]
 Watch: TypeAlias = Callable[[Any, Any, float], None]
+Adapt: TypeAlias = Callable[[Any, Any, float, Any, bool], None]
+Adapting: TypeAlias = Callable[[], AbstractContextManager[Adapt | None]]
 
 
 class Policy(Protocol):
@@ -71,6 +73,14 @@ class ScoresGames(Protocol):
 
     def scores(self, episodes: int = 30, seed: int | None = None, *, progress: bool = True) -> Results:
         """Scores of whole games."""
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """A policy that may go on learning at test time."""
+
+    def adapting(self) -> AbstractContextManager[Adapt | None]:
+        """What to tell each step of an episode, None for nothing; what was learnt is undone when the block ends."""
 
 
 @dataclass(frozen=True)
@@ -120,6 +130,7 @@ def evaluate(
     progress: bool = True,
     *,
     env: EnvLike | None = None,
+    adapt: bool = False,
 ) -> Results:
     """Roll out the deterministic policy and keep every episode's return.
 
@@ -135,14 +146,18 @@ def evaluate(
         quality: of rendering: ``"exact"``, ``"fast"`` or ``"draft"``; by default what the agent was trained with.
         progress: show a bar with the time left.
         env: evaluate here instead of in the agent's own environment; an environment given as an object is not closed.
+        adapt: let the agent's method learn from every step, if it can; each episode begins with the trained weights,
+            and the agent is left with them.
 
     Raises:
         FovealError: a name is unknown or given twice, ``episodes`` or ``seed`` is out of range, the data folder lacks
-            something, or a reward is not finite.
+            something, a reward is not finite, or the policy can't be asked to adapt.
     """
     if isinstance(agent, ScoresGames):
-        if on not in (TRAIN, [TRAIN], (TRAIN,)) or not data is quality is env is None:
-            raise FovealError(f"scores of {agent.env_id} are taken on {TRAIN!r} alone, without data, quality or env")
+        if on not in (TRAIN, [TRAIN], (TRAIN,)) or not data is quality is env is None or adapt:
+            raise FovealError(
+                f"scores of {agent.env_id} are taken on {TRAIN!r} alone, without data, quality, env or adapt"
+            )
         return agent.scores(episodes, seed, progress=progress)
     seed = agent.seed + SEED_OFFSET if seed is None else seed
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
@@ -150,7 +165,13 @@ def evaluate(
     def deterministic(_: PixelEnv) -> Act:
         return lambda observation: agent.predict(observation, deterministic=True)[0]
 
-    return _run(plan, deterministic, describe_agent(agent), episodes, progress)
+    if not adapt:
+        return _run(plan, deterministic, describe_agent(agent), episodes, progress)
+    if not isinstance(agent, Adapts):
+        raise FovealError(
+            f"a {type(agent).__name__} has no adapting(), so it can't adapt at test time: leave adapt out"
+        )
+    return _run(plan, deterministic, {**describe_agent(agent), "adapted": True}, episodes, progress, agent.adapting)
 
 
 def random_returns(
@@ -194,7 +215,15 @@ def plan_for(
     return _plan(own if env is None else env, agent.env_options, on, seed, data, quality)
 
 
-def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch | None = None) -> Episode:
+def rollout(
+    env: PixelEnv,
+    act: Act,
+    *,
+    seed: int,
+    index: int = 0,
+    watch: Watch | None = None,
+    adapt: Adapt | None = None,
+) -> Episode:
     """One episode.
 
     Args:
@@ -203,6 +232,7 @@ def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch 
         seed: of the environment's stream.
         index: episodes before this one in the stream; only the first one seeds it.
         watch: called after every step with the observation acted on, the action and its reward.
+        adapt: called after every step with these, the next observation and whether it terminated the episode.
 
     Raises:
         FovealError: a reward is NaN or infinite; the step is named.
@@ -220,6 +250,8 @@ def rollout(env: PixelEnv, act: Act, *, seed: int, index: int = 0, watch: Watch 
             )
         if watch is not None:
             watch(observation, action, float(reward))
+        if adapt is not None:
+            adapt(observation, action, float(reward), following, bool(terminated))
         total += float(reward)
         observation = following
     return Episode(index, seed, total, length, bool(terminated), env.spec_info.quality)
@@ -233,7 +265,12 @@ def describe_agent(agent: object) -> dict[str, Any]:
 
 
 def _run(
-    plan: Plan, policy: Callable[[PixelEnv], Act], description: dict[str, Any], episodes: int, progress: bool
+    plan: Plan,
+    policy: Callable[[PixelEnv], Act],
+    description: dict[str, Any],
+    episodes: int,
+    progress: bool,
+    adapting: Adapting = nullcontext,
 ) -> Results:
     if episodes < 1:
         raise FovealError(f"episodes must be at least 1, not {episodes}")
@@ -246,7 +283,7 @@ def _run(
         for perturbation in plan.perturbations:
             with plan.open(perturbation) as env:
                 environment = environment or _environment(env)
-                conditions.append(_condition(env, policy(env), plan.seed, perturbation, episodes, bar))
+                conditions.append(_condition(env, policy(env), plan, perturbation, episodes, bar, adapting))
     return Results(
         environment=environment,
         policy=description,
@@ -260,11 +297,14 @@ def _run(
     )
 
 
-def _condition(env: PixelEnv, act: Act, seed: int, perturbation: str, episodes: int, bar: _Progress) -> Condition:
+def _condition(
+    env: PixelEnv, act: Act, plan: Plan, perturbation: str, episodes: int, bar: _Progress, adapting: Adapting
+) -> Condition:
     bar.enter(perturbation, env.spec_info.max_agent_steps)
     done = []
     for index in range(episodes):
-        done.append(rollout(env, act, seed=seed, index=index, watch=bar.step))
+        with adapting() as adapt:
+            done.append(rollout(env, act, seed=plan.seed, index=index, watch=bar.step, adapt=adapt))
         bar.finish()
     info = env.spec_info
     return Condition(

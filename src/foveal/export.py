@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 from foveal.learners import Learner, Shapes
 from foveal.methods import Method
-from foveal.networks.encoders import ConvEncoder
+from foveal.networks.encoders import Encoder
 from foveal.types import Observation
 
 TOLERANCE = 1e-3
@@ -49,7 +49,7 @@ class DeterministicPolicy(nn.Module):
         self.method = copy.deepcopy(agent.method).cpu()
         self.learner = copy.deepcopy(agent.learner).cpu()
         for module in self.learner.modules():
-            if isinstance(module, ConvEncoder):
+            if isinstance(module, Encoder):
                 module.dtype = torch.float32  # runtimes rarely have bfloat16 convolutions
 
     def forward(self, image: Tensor, vector: Tensor | None = None) -> Tensor:

@@ -1,5 +1,6 @@
 """Named starting points: the environment's and the loop's parts. Learners and methods hold theirs in ``presets``.
 
+What their own sources say of environment and loop is in their ``run_presets``, and goes over what is here.
 ``paper`` changes nothing: every default in the code is the published one. ``compact`` is for a CPU, ``debug``
 finishes in seconds and learns nothing.
 """

@@ -1,29 +1,37 @@
-"""What an agent is built around: the name of its environment, the options it is made with, the shapes it gives."""
+"""What an agent is built around: its environment's name, the options it is made with, the shapes it gives; a device."""
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
 from foveal.config import Config
 from foveal.envs import make
 from foveal.envs.making import EnvLike
+from foveal.errors import FovealError
 from foveal.learners import Shapes
-from foveal.methods import METHODS
+from foveal.methods import METHODS, Requirements
+from foveal.networks.precision import portable_precision
+
+
+def requirements(config: Config) -> Requirements:
+    """What the method of a configuration needs."""
+    return METHODS.get(config.method).requirements(config.method_config, config.environment.image_size)
 
 
 def env_options(config: Config) -> dict[str, Any]:
     """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on."""
     environment = config.environment
-    requirements = METHODS.get(config.method).requirements(config.method_config, environment.image_size)
     return {
-        "image_size": requirements.render_size,
+        "image_size": requirements(config).render_size,
         "frame_stack": environment.frame_stack,
         "action_repeat": environment.action_repeat,
         "quality": environment.quality,
@@ -82,3 +90,28 @@ def shapes_from_json(state: Mapping[str, Any]) -> Shapes:
     else:
         space = spaces.Box(-1.0, 1.0, tuple(action["continuous"]), np.float32)
     return Shapes((channels, height, width), state["vector"], space)
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a setting.
+
+    Raises:
+        FovealError: there is no such device, or it is not at hand.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FovealError(f"unknown device {name!r}: use 'auto', 'cpu' or 'cuda'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FovealError("device 'cuda' was asked for and PyTorch sees no GPU; use 'cpu' or 'auto'")
+    return device
+
+
+def on_this_machine(config: Any, device: str | None = None) -> Any:
+    """The configuration of a checkpoint, which may come from a machine that could do more, on ``device`` or its own."""
+    training = config.training
+    device = training.device if device is None else device
+    precision = portable_precision(training.precision, chosen_device(device))
+    return dataclasses.replace(config, training=dataclasses.replace(training, device=device, precision=precision))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+
+from foveal.errors import FovealError
 
 
 class Observation(NamedTuple):
@@ -39,6 +42,37 @@ class Observation(NamedTuple):
         return Observation(self.image.clone(), None if self.vector is None else self.vector.clone())
 
 
+PREVIOUS_ACTION = "previous_action"
+
+
+@dataclass(frozen=True)
+class ExtraField:
+    """What batches have beside the usual, because a method asks for it; stored with every observation.
+
+    Attributes:
+        name: in ``Batch.extras`` and ``Batch.next_extras``.
+        source: where its value comes from: a method of the environment that takes no arguments, such as
+            ``"agent_mask"``, called after every step and reset; or ``"previous_action"``, that which led to the
+            observation, 0 where an episode begins.
+        shape: of one value; None for an action's.
+        dtype: of one value, by NumPy's name; of an action its own.
+        stacked: one value for each stacked frame, oldest first, instead of the newest frame's alone.
+
+    Raises:
+        FovealError: a field of the environment's has no shape.
+    """
+
+    name: str
+    source: str
+    shape: tuple[int, ...] | None = None
+    dtype: str = "float32"
+    stacked: bool = False
+
+    def __post_init__(self) -> None:
+        if self.shape is None and self.source != PREVIOUS_ACTION:
+            raise FovealError(f"the extra field {self.name!r} from {self.source!r} needs the shape of its values")
+
+
 @dataclass(frozen=True)
 class Batch:
     """Transitions sampled from replay, ready for one update.
@@ -50,6 +84,8 @@ class Batch:
         discount: (B,) ``float32``, what the bootstrap value is multiplied by: gamma ** n, or 0 after a termination.
             A time limit is no termination.
         next_obs: observation at time t + n (or the last one of the episode).
+        extras: what a method asked for by ``ExtraField``, at time t, (B, *shape) or (B, frames, *shape) by name.
+        next_extras: the same at the time of ``next_obs``.
     """
 
     obs: Observation
@@ -57,6 +93,8 @@ class Batch:
     reward: Tensor
     discount: Tensor
     next_obs: Observation
+    extras: Mapping[str, Tensor] = field(default_factory=dict)
+    next_extras: Mapping[str, Tensor] = field(default_factory=dict)
 
     def replace(self, **changes: Any) -> Batch:
         """A copy with some fields changed."""
@@ -70,12 +108,18 @@ class Batch:
             moved(self.reward, device),
             moved(self.discount, device),
             self.next_obs.to(device),
+            {name: moved(value, device) for name, value in self.extras.items()},
+            {name: moved(value, device) for name, value in self.next_extras.items()},
         )
 
     def clone(self) -> Batch:
         """The same batch in memory of its own."""
         obs, next_obs = self.obs.clone(), self.next_obs.clone()
-        return Batch(obs, self.action.clone(), self.reward.clone(), self.discount.clone(), next_obs)
+        extras, next_extras = (
+            {name: value.clone() for name, value in held.items()} for held in (self.extras, self.next_extras)
+        )
+        action, reward, discount = self.action.clone(), self.reward.clone(), self.discount.clone()
+        return Batch(obs, action, reward, discount, next_obs, extras, next_extras)
 
     def copy_(self, other: Batch) -> None:
         """Take over the values of a batch of the same shapes."""
@@ -84,6 +128,7 @@ class Batch:
 
     def _tensors(self) -> list[Tensor]:
         tensors = [*self.obs, self.action, self.reward, self.discount, *self.next_obs]
+        tensors += [held[name] for held in (self.extras, self.next_extras) for name in sorted(held)]
         return [tensor for tensor in tensors if tensor is not None]
 
 

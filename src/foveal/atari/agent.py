@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.agent import chosen_device, on_this_machine
 from foveal.atari import games
 from foveal.atari.config import LEARNER, AtariConfig, config_from_dict, configure
 from foveal.errors import FovealError
 from foveal.networks.precision import convolution_dtype
+from foveal.surroundings import chosen_device, on_this_machine
 
 if TYPE_CHECKING:
     from foveal.atari.policy import AtariPolicy

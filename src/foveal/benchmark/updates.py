@@ -109,10 +109,11 @@ def _add_episode(replay: ReplayBuffer, agent: Agent, seed: int) -> None:
     def observed(image: Any) -> Any:
         return {"image": image, "vector": np.zeros(agent.shapes.vector)} if agent.shapes.vector else image
 
-    replay.begin(0, observed(np.concatenate([frames[0]] * stack)))
+    extras = {extra.name: np.zeros(extra.shape or (), extra.dtype) for extra in replay.extras}
+    replay.begin(0, observed(np.concatenate([frames[0]] * stack)), extras)
     for step in range(EPISODE):
         image = frames[np.arange(step, step + stack) % len(frames)].reshape(-1, size, size)
-        replay.add(0, action, 1.0, False, step == EPISODE - 1, observed(image))
+        replay.add(0, action, 1.0, False, step == EPISODE - 1, observed(image), extras)
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,7 @@ class EvaluateOptions:
         seed: of the environments; by default the training seed + 42.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
         quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
+        adapt: let the agent's method learn from every step of an episode, if it can.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
         device: cpu or cuda; by default as in training.
@@ -44,6 +45,7 @@ class EvaluateOptions:
     seed: int | None = None
     data: Path | None = None
     quality: str | None = None
+    adapt: bool = False
     random: bool = False
     out: Path | None = None
     device: str | None = None
@@ -60,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
         raise FovealError(f"{options.agent} is a policy of the arm: foveal hrl evaluates it")
     data, quality, episodes = options.data, options.quality, options.episodes
     on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
-    results = evaluate(agent, on, episodes, options.seed, data, quality)
+    results = evaluate(agent, on, episodes, options.seed, data, quality, adapt=options.adapt)
     print(results.table())
     if options.random:
         seed = agent.seed + SEED_OFFSET if options.seed is None else options.seed

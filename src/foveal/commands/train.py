@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -47,7 +47,9 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str], names: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    options = _options_class(names, settings)
+    told = re.findall(r"--((?:environment|training)\.[\w-]+)", " ".join(arguments))
+    later = {name.replace("-", "_") for name in told}
+    options = _options_class(names, settings, later)
     return tyro.cli(options, args=arguments, prog="foveal train", description=_describe(names))
 
 
@@ -87,12 +89,12 @@ def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     return names, settings
 
 
-def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> type:
-    """A dataclass of all options, with the preset's and the file's values as defaults."""
+def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], later: Collection[str]) -> type:
+    """A dataclass of all options, with the preset's and the file's values as defaults; ``later`` ones are to be set."""
     settings = dict(settings)
     run = RunOptions.from_settings(settings.pop("run", {}))
     env = names["env"]
-    config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings)
+    config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings, later)
     what = "environment: dmc/walker-walk, ur5e/bowl, atari/breakout, or any registered Gymnasium id"
     text = Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]
     positional = tyro.conf.Positional[text]

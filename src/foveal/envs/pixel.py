@@ -134,6 +134,23 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         mask: NDArray[np.bool_] = base.agent_mask()
         return mask
 
+    def tell(self, name: str) -> Any:
+        """What a method that takes no arguments gives now, of this environment or of the one inside.
+
+        Args:
+            name: of the method, e.g. ``"agent_mask"``.
+
+        Raises:
+            FovealError: there is no such method, or it can't tell.
+        """
+        for layer in (self, self.inner):
+            if layer.has_wrapper_attr(name):
+                return layer.get_wrapper_attr(name)()
+        raise FovealError(
+            f"{self.spec_info.id} has no {name}(), which this agent's method learns from: give the environment such a "
+            "method, or choose another one to train with"
+        )
+
     def get_state(self) -> dict[str, Any]:
         """Everything the rest of the run depends on, as JSON values and arrays: simulator, task, perturbation, frames.
 

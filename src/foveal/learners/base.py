@@ -5,11 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from foveal.errors import FovealError
 from foveal.registry import Registry
@@ -31,6 +32,30 @@ class Estimate:
     latent: Tensor
     values: Tensor
     prediction: Tensor
+
+
+class PolicyView(NamedTuple):
+    """What the policy's step learns from.
+
+    Attributes:
+        acts: the observation that the policy acts on.
+        judged: the observation that the value of its action is judged on.
+    """
+
+    acts: Observation
+    judged: Observation
+
+
+class Judged(NamedTuple):
+    """What the values of the policy's actions are judged on, without a graph.
+
+    Attributes:
+        features: (B, F), the critic's flattened convolutions.
+        vector: (B, V) beside the image, or None.
+    """
+
+    features: Tensor
+    vector: Tensor | None
 
 
 @dataclass(frozen=True)
@@ -57,11 +82,18 @@ class Learner(nn.Module, ABC):
         dtype: that convolutions compute in.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
             looks at the value of a tensor.
+        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
+            the learner's ``encoder``. They go over the preset's own and under the user's.
+        has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
+        agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
+            so that a CUDA graph reads the present value. Not saved: the agent tells it again.
     """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     capturable: ClassVar[bool] = False
+    has_policy: ClassVar[bool] = True
 
     def __init__(
         self, config: Any, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
@@ -70,6 +102,12 @@ class Learner(nn.Module, ABC):
         self.config = config
         self.dtype = dtype
         self.generator = generator
+        self.agent_step: Tensor
+        self.register_buffer("agent_step", torch.zeros((), dtype=torch.int64), persistent=False)
+
+    def set_step(self, step: int) -> None:
+        """Told of every agent step that was taken, those with random actions included; nothing waits for the device."""
+        self.agent_step.fill_(step)
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
@@ -89,6 +127,22 @@ class Learner(nn.Module, ABC):
     def latent(self, obs: Observation) -> Tensor:
         """The critic's encoder, after its projection, (B, D)."""
         return self.projection(self.features(obs))
+
+    def target_latent(self, obs: Observation) -> Tensor:
+        """The target network's latent, (B, D), without a graph.
+
+        Raises:
+            FovealError: the learner has no target network before its latent.
+        """
+        raise FovealError(f"the learner {type(self).__name__} has no target network that gives a latent")
+
+    def distribution(self, obs: Observation) -> Distribution:
+        """The policy's distribution of actions, a batch of B, with a graph to the policy but not to the convolutions.
+
+        Raises:
+            FovealError: the learner has no policy with a distribution.
+        """
+        raise FovealError(f"the learner {type(self).__name__} has no policy with a distribution over actions")
 
     @property
     def has_attention(self) -> bool:
@@ -137,17 +191,24 @@ class Learner(nn.Module, ABC):
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
         """The critic's optimizer over its own and a method's extra parameters."""
 
-    @abstractmethod
     def policy_step(
-        self, obs: Observation, extra_loss: Callable[[], Tensor] | None, features: Tensor | None
+        self,
+        obs: Observation,
+        extra_loss: Callable[[], Tensor] | None = None,
+        features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
-        """Improve the policy on a batch, where there is one; returns metrics. Leaves the convolutions alone.
+        """Improve the policy on a batch; returns metrics. Leaves the convolutions alone.
+
+        Learners with ``has_policy`` override it, and nobody calls it for others.
 
         Args:
-            obs: what the policy sees.
+            obs: what the policy acts on.
             extra_loss: a method's term.
             features: ``features(obs)`` without a graph, where the update has them already.
+            judged: what the values of its actions are judged on; None for ``obs`` itself.
         """
+        raise NotImplementedError(f"{type(self).__name__} has no policy to improve")
 
     @abstractmethod
     def update_target_networks(self) -> None:

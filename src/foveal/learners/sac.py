@@ -11,12 +11,13 @@ from typing import Annotated, NamedTuple
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.distributions import Distribution, Independent, Normal, TanhTransform, TransformedDistribution
 
 from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
+from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend
-from foveal.networks.encoders import ConvEncoder, EncoderConfig, Projection
+from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
@@ -113,7 +114,7 @@ class SAC(Learner):
         super().__init__(config, shapes, dtype, generator)
         check_action_space("sac", shapes.action, discrete=False)
         self.action_size = math.prod(shapes.action.shape or ())
-        self.convolutions = ConvEncoder(shapes.image, config.encoder, dtype)
+        self.convolutions = build_encoder(shapes.image, config.encoder, dtype)
         self.feature_size = self.convolutions.output_size
         self.latent_size = config.encoder.projection
         self.projection = Projection(self.feature_size, self.latent_size)
@@ -143,10 +144,15 @@ class SAC(Learner):
         """R + discount * (min_i Q'_i(s', a') - alpha log pi(a' | s')), a' ~ pi(s'); (B,)."""
         features = self.features(batch.next_obs)  # the trained convolutions: the policy's
         sample = self._sample(features, batch.next_obs.vector)
-        latent = self.target_projection(self.target_convolutions(batch.next_obs.image))
+        latent = self.target_latent(batch.next_obs)
         values = self.target_critics(_join(latent, batch.next_obs.vector), sample.action)  # (2, B)
         soft_value = values.amin(0) - self.log_alpha.exp() * sample.log_prob  # (B,)
         return batch.reward + batch.discount * soft_value
+
+    @torch.no_grad()
+    def target_latent(self, obs: Observation) -> Tensor:
+        """After the target encoder's projection, (B, D)."""
+        return self.target_projection(self.target_convolutions(obs.image))
 
     def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
         """Sum over the critics of the mean squared TD error."""
@@ -171,11 +177,13 @@ class SAC(Learner):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
+        judged: Judged | None = None,
     ) -> dict[str, Tensor]:
         """One step on the policy, one on the temperature; one pass of the convolutions serves actor and critic."""
         with torch.no_grad():
             features = self.features(obs) if features is None else features
-            latent = _join(self.projection(features), obs.vector)
+            judged = judged or Judged(features, obs.vector)
+            latent = _join(self.projection(judged.features), judged.vector)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)
         loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()
@@ -193,6 +201,14 @@ class SAC(Learner):
         with torch.no_grad():
             features = self.features(obs)
         return self._sample(features, obs.vector)
+
+    def distribution(self, obs: Observation) -> Distribution:
+        """A Gaussian over (B, A) squashed by tanh; two of them have a KL divergence in closed form, (B,)."""
+        with torch.no_grad():
+            features = self.features(obs)
+        mean, log_std = self._gaussian(features, obs.vector)
+        gaussian = Independent(Normal(mean, log_std.exp(), validate_args=False), 1, validate_args=False)
+        return TransformedDistribution(gaussian, TanhTransform(), validate_args=False)
 
     def best_action(self, obs: Observation) -> Tensor:
         """The mean action, (B, A)."""

@@ -1,5 +1,5 @@
 """Generalization methods, composed onto a learner. They know no learner by name."""
 
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, View
+from foveal.methods.base import METHODS, Context, EstimatedView, Method, PolicyView, Requirements, Setup, View
 
-__all__ = ["METHODS", "Context", "Method", "Requirements", "Setup", "View"]
+__all__ = ["METHODS", "Context", "EstimatedView", "Method", "PolicyView", "Requirements", "Setup", "View"]

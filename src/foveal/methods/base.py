@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
@@ -11,9 +10,11 @@ import torch
 from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
+from foveal.errors import FovealError
 from foveal.learners.base import Estimate, Learner
+from foveal.learners.base import PolicyView as PolicyView  # methods name it beside their views
 from foveal.registry import Registry
-from foveal.types import Batch, Observation
+from foveal.types import Batch, ExtraField, Observation
 
 
 @dataclass(frozen=True)
@@ -22,11 +23,13 @@ class Requirements:
 
     Attributes:
         render_size: side in pixels of the pictures that the environment must render.
-        pixel_gradient: whether saliency will be taken from the graph of the first view's values.
+        pixel_gradient: whether saliency will be taken from the graphs of the views' values.
+        extras: fields that its batches have beside the usual.
     """
 
     render_size: int
     pixel_gradient: bool = False
+    extras: tuple[ExtraField, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,52 +52,121 @@ class Setup:
 
 
 class View(NamedTuple):
-    """An observation whose TD loss counts with ``weight``."""
+    """An observation, not observed yet, whose TD loss counts with ``weight``."""
 
     obs: Observation
     weight: float
 
 
-@dataclass(frozen=True)
+class EstimatedView(NamedTuple):
+    """A view as the critic's loss took it.
+
+    Attributes:
+        obs: as the networks saw it: observed once. Where the method takes saliency, its image is the leaf (``float32``
+            gradient) that the graph of the values reaches.
+        weight: of its TD loss.
+        estimate: the critic's, with its graph. Stale after the critic's step.
+    """
+
+    obs: Observation
+    weight: float
+    estimate: Estimate
+
+
 class Context:
     """What an update has already computed, so that nothing is computed twice.
 
+    Args:
+        batch: after ``prepare`` and ``observe``.
+
     Attributes:
         learner: the learner being trained.
-        batch: the batch after ``prepare`` and ``observe``; its observation is the leaf of the first estimate's graph.
-        estimate: the critic's estimate of the first view, with its graph. Stale after the critic's step.
+        views: every view of the critic's loss, in the order of ``Method.views``.
         update: number of this update, from 0.
         sample: draws a further batch of the given size from replay, as stored: neither prepared nor observed.
     """
 
-    learner: Learner
-    batch: Batch
-    estimate: Estimate
-    update: int
-    sample: Callable[[int], Batch]
+    def __init__(
+        self,
+        learner: Learner,
+        batch: Batch,
+        views: Sequence[EstimatedView],
+        update: int,
+        sample: Callable[[int], Batch],
+    ) -> None:
+        self.learner = learner
+        self.views = tuple(views)
+        self.update = update
+        self.sample = sample
+        self._batch = batch
+        self._stepped = False
+        self._observe_again: Callable[[], Observation] | None = None
+        self._fresh: Estimate | None = None
 
-    @functools.cached_property
-    def fresh(self) -> Estimate:
-        """The estimate of the batch's observation after the critic's step, with its graph: not to be asked before."""
-        return self.learner.estimate(self.batch.obs, self.batch.action)
+    @property
+    def batch(self) -> Batch:
+        """The batch as the networks see it: after the critic's step, as a trained ``observe`` shows it then."""
+        if self._observe_again is not None:
+            self._batch = self._batch.replace(obs=self._observe_again())
+            self._observe_again = None
+        return self._batch
 
-    @functools.cached_property
+    @property
+    def estimate(self) -> Estimate:
+        """The critic's estimate of the first view, with its graph. Stale after the critic's step."""
+        return self.views[0].estimate
+
+    @property
+    def pixels(self) -> Tensor:
+        """The first view's image, which the graph of ``estimate`` starts from; of the second view, ``views[1]``'s."""
+        return self.views[0].obs.image
+
+    @property
     def image(self) -> Tensor:
         """The batch's observed image without a graph, in the convolutions' dtype: what they would round it to."""
         return self.batch.obs.image.detach().to(self.learner.dtype)
+
+    @property
+    def fresh(self) -> Estimate:
+        """The estimate of the batch's observation after the critic's step, with its graph; computed once.
+
+        Raises:
+            FovealError: the critic's step is still to come.
+        """
+        if not self._stepped:
+            raise FovealError(
+                "context.fresh is the estimate after the critic's step, which is still to come: use context.estimate "
+                "in critic_loss, and context.fresh in policy_views, actor_loss and auxiliary"
+            )
+        if self._fresh is None:
+            self._fresh = self.learner.estimate(self.batch.obs, self.batch.action)
+        return self._fresh
+
+    def critic_stepped(self, observe_again: Callable[[], Observation] | None = None) -> None:
+        """Told by the updater.
+
+        Args:
+            observe_again: the batch's observation through the ``observe`` that this step trained; None where it trains
+                none, so that what was observed still holds.
+        """
+        self._stepped = True
+        self._observe_again = observe_again
 
 
 class Method(nn.Module):
     """A generalization method, composed onto any learner. Subclasses override what they need.
 
     Attributes:
+        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
+            the learner's ``encoder``. They go over the preset's own and under the user's.
         augment: its strong augmentation, which is built before training and told of every update; None without one.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
-            at the value of a tensor, samples nothing further, and repeats itself every ``period()`` updates.
+            at the value of a tensor, samples nothing further, and does the same in updates of an equal ``due``.
     """
 
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
+    run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     augment: StrongAugmentation | None = None
     capturable: ClassVar[bool] = False
 
@@ -128,9 +200,9 @@ class Method(nn.Module):
         if self.augment is not None:
             self.augment.begin_update(number)
 
-    def period(self) -> int:
-        """After how many updates its hooks begin to repeat themselves."""
-        return 1
+    def due(self, number: int) -> Hashable:
+        """What of its own the update of that number has: updates of equal answers do the same operations."""
+        return None
 
     def observe(self, obs: Observation) -> Observation:
         """What every network sees, acting and targets included."""
@@ -141,7 +213,11 @@ class Method(nn.Module):
         return batch
 
     def views(self, batch: Batch) -> list[View]:
-        """Views whose TD losses are added with their weights, against one target. The first is the batch's own."""
+        """Views whose TD losses are added with their weights, against one target. The first is the batch's own.
+
+        Args:
+            batch: prepared, its images floating point, and not observed yet: every view is observed once, later.
+        """
         return [View(batch.obs, 1.0)]
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
@@ -152,6 +228,10 @@ class Method(nn.Module):
         """Parameters of its own that the critic's optimizer trains."""
         return []
 
+    def policy_views(self, context: Context) -> list[PolicyView]:
+        """What the policy acts on, and what the value of its action is judged on: the batch's observation for both."""
+        return [PolicyView(context.batch.obs, context.batch.obs)]
+
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
         """A term added to the actor's loss; needs a learner with a policy."""
         return None
@@ -159,6 +239,15 @@ class Method(nn.Module):
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """A step of its own after the critic's and the actor's; returns metrics."""
         return {}
+
+    def adapt(self, transition: Batch) -> None:
+        """Learn from one step of an episode at test time, when the user asks for it; called after every step.
+
+        What it changes of learner, method and optimizers is undone when the episode is over.
+
+        Args:
+            transition: a batch of one as replay would store it, without extra fields: neither prepared nor observed.
+        """
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Its own optimizers by name."""

@@ -85,14 +85,14 @@ class SGQN(Method):
         """Random shift of both observations."""
         return shift_batch(batch, self.config.shift, self.generator)
 
-    def period(self) -> int:
-        """Updates per attribution step."""
-        return self.config.auxiliary_period
+    def due(self, number: int) -> bool:
+        """Whether the update of that number has an attribution step."""
+        return number % self.config.auxiliary_period == 0
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
         obs = context.batch.obs
-        mask = self._mask(context.estimate.values, obs.image)
+        mask = self._mask(context.estimate.values, context.pixels)
         masked = obs._replace(image=fill_masked(context.image, mask, self.generator))
         masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
         loss = consistency(context.estimate.values, masked_values)
@@ -100,7 +100,7 @@ class SGQN(Method):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """Predict the updated critic's mask from the overlaid observation's latent (eq. 4)."""
-        if context.update % self.config.auxiliary_period:
+        if not self.due(context.update):
             return {}
         learner, batch = context.learner, context.batch
         mask = self._mask(context.fresh.values, batch.obs.image)

@@ -81,9 +81,13 @@ class SODA(Method):
         """Random crops of both observations."""
         return crop_batch(batch, self.size, self.generator)
 
+    def due(self, number: int) -> bool:
+        """Whether the update of that number has an auxiliary step."""
+        return number % self.config.auxiliary_period == 0
+
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step towards the momentum copy's embedding of an independent crop, then one of the copy (eq. 4 to 6)."""
-        if context.update % self.config.auxiliary_period:
+        if not self.due(context.update):
             return {}
         learner = context.learner
         frames = context.sample(self.config.auxiliary_batch).obs

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -14,7 +14,7 @@ from foveal.errors import FovealError
 from foveal.replay import checks
 from foveal.replay.checks import StackedObservation
 from foveal.replay.rows import Array, ReplaySegment, RowStore
-from foveal.types import Batch, Observation, moved
+from foveal.types import Batch, ExtraField, Observation, moved
 
 
 @dataclass
@@ -45,6 +45,7 @@ class ReplayBuffer:
         seed: of the sampling.
         device: where frames are stored and batches are returned.
         segment_length: rows in a sealed segment, see ``segments``.
+        extras: further fields of every observation, with their shapes.
 
     Raises:
         FovealError: a number is out of range, or the memory can't be reserved.
@@ -64,6 +65,7 @@ class ReplayBuffer:
         seed: int = 0,
         device: torch.device | str = "cpu",
         segment_length: int = 1024,
+        extras: Sequence[ExtraField] = (),
     ) -> None:
         checks.counts(frame_stack=frame_stack, streams=streams, n_step=n_step, segment_length=segment_length)
         if not 0.0 <= discount <= 1.0:
@@ -78,6 +80,7 @@ class ReplayBuffer:
         self.action_shape = tuple(action_shape)
         self.action_dtype = np.dtype(action_dtype)
         self.vector_size = vector_size
+        self.extras = tuple(extras)
         self.n_step = n_step
         self.discount = float(discount)
         self.device = torch.device(device)
@@ -88,6 +91,7 @@ class ReplayBuffer:
             ("reward", np.float32),
             ("terminated", np.bool_),
             ("truncated", np.bool_),
+            *((_column(extra), extra.dtype, extra.shape) for extra in self.extras),
         ]
         channels, height, width = (int(size) for size in frame_shape)
         self._rows = RowStore(
@@ -108,7 +112,7 @@ class ReplayBuffer:
 
     # ---------------------------------------------------------------- writing
 
-    def begin(self, stream: int, obs: StackedObservation) -> None:
+    def begin(self, stream: int, obs: StackedObservation, extras: Mapping[str, npt.ArrayLike] | None = None) -> None:
         """Start an episode with its first observation.
 
         An episode of this stream that was still running counts as truncated.
@@ -116,6 +120,7 @@ class ReplayBuffer:
         Args:
             stream: which environment.
             obs: (frame_stack * C, H, W) ``uint8``, or {"image": that, "vector": (V,)}; its first frame repeated.
+            extras: the extra fields' values at this observation, by name.
 
         Raises:
             FovealError: wrong shape or type, or a stack that does not repeat one frame.
@@ -128,8 +133,9 @@ class ReplayBuffer:
                 f"stream {stream}: the first observation of an episode must repeat its first frame {self.frame_stack} "
                 "times, because replay rebuilds it so; change how the environment stacks frames at a reset"
             )
+        more = self._more(f"stream {stream}, step 0", extras)
         i = self._rows.write(
-            stream, frames[-1], step=0, action=0, vector=vector, reward=0, terminated=False, truncated=False
+            stream, frames[-1], step=0, action=0, vector=vector, reward=0, terminated=False, truncated=False, **more
         )
         window.ends += int(i > 0)  # the row before is the last of its episode
         window.complete = i
@@ -143,6 +149,7 @@ class ReplayBuffer:
         terminated: bool,
         truncated: bool,
         next_obs: StackedObservation,
+        extras: Mapping[str, npt.ArrayLike] | None = None,
     ) -> None:
         """Append one step of the running episode.
 
@@ -156,6 +163,7 @@ class ReplayBuffer:
             terminated: the episode ended, and nothing is worth anything after it.
             truncated: the episode was stopped, by a time limit for instance.
             next_obs: the observation after it, the true last one where the episode ended.
+            extras: the extra fields' values at ``next_obs``, by name.
 
         Raises:
             FovealError: no episode is running, a value is not finite, or a shape or type is wrong.
@@ -175,9 +183,15 @@ class ReplayBuffer:
             reward=reward,
             terminated=terminated,
             truncated=truncated,
+            **self._more(where, extras),
         )
         window.complete = i if terminated or truncated else max(window.complete, i - self.n_step + 1)
         self._forget(stream)
+
+    def _more(self, where: str, extras: Mapping[str, npt.ArrayLike] | None) -> dict[str, Array]:
+        """The extra fields' values by their columns."""
+        checked = checks.extras(where, extras, self.extras)
+        return {_column(extra): checked[extra.name] for extra in self.extras}
 
     def _next_step(self, stream: int) -> int:
         """The step that the next ``add`` is, in the running episode."""
@@ -224,20 +238,23 @@ class ReplayBuffer:
         stream, start = self._draw(batch_size)  # (B,), (B,)
         count = np.arange(1, self.n_step + 1)  # (n,)
         ahead = start[:, None] + count  # (B, n)
-        window = self._rows.table[self._rows.slot(stream[:, None], ahead)]  # (B, n)
-        step = window["step"][:, 0] - 1  # (B,), at the start
+        slots, table = self._rows.slot(stream[:, None], ahead), self._rows.table  # (B, n)
+        steps = table["step"][slots]  # (B, n)
+        step = steps[:, 0] - 1  # (B,), at the start
         # An episode's steps count up from 0, so a row belongs to the window exactly if it is written and its step fits.
-        alive = (window["index"] == ahead) & (window["step"] == step[:, None] + count)  # (B, n)
+        alive = (table["index"][slots] == ahead) & (steps == step[:, None] + count)  # (B, n)
         length = alive.sum(axis=1)  # (B,), k
-        reward = (window["reward"] * self.discount ** (count - 1) * alive).sum(axis=1)  # (B,)
-        terminated = window["terminated"][np.arange(batch_size), length - 1]  # (B,)
+        reward = (table["reward"][slots] * self.discount ** (count - 1) * alive).sum(axis=1)  # (B,)
+        terminated = table["terminated"][slots[np.arange(batch_size), length - 1]]  # (B,)
         now, then = self._images(stream, start, step, length)
         return Batch(
             obs=Observation(now, self._vectors(stream, start)),
-            action=self._tensor(window["action"][:, 0], self.action_dtype),
+            action=self._tensor(table["action"][slots[:, 0]], self.action_dtype),
             reward=self._tensor(reward, np.float32),
             discount=self._tensor(self.discount**length * ~terminated, np.float32),
             next_obs=Observation(then, self._vectors(stream, start + length)),
+            extras=self._extras(stream, start, step),
+            next_extras=self._extras(stream, start + length, step + length),
         )
 
     def _draw(self, batch_size: int) -> tuple[Array, Array]:
@@ -272,6 +289,16 @@ class ReplayBuffer:
             return None
         return self._tensor(self._rows.table["vector"][self._rows.slot(stream, index)], np.float32)
 
+    def _extras(self, stream: Array, index: Array, step: Array) -> dict[str, torch.Tensor]:
+        """The extra fields at rows ``index``, which are at ``step`` of their episodes; (B,) each."""
+        back = np.arange(1 - self.frame_stack, 1)  # (stack,), oldest frame first
+        stack = index[:, None] + np.maximum(back, -step[:, None])  # (B, stack)
+        found = {}
+        for extra in self.extras:
+            slots = self._rows.slot(stream[:, None], stack) if extra.stacked else self._rows.slot(stream, index)
+            found[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
+        return found
+
     def _tensor(self, values: Array, dtype: npt.DTypeLike) -> torch.Tensor:
         # A copy: of one row NumPy calls a view into the table contiguous, whose strides torch refuses.
         return moved(torch.from_numpy(np.array(values, dtype=dtype, order="C")), self.device)
@@ -305,7 +332,7 @@ class ReplayBuffer:
         Raises:
             FovealError: the state is of a buffer with other settings, or a segment is missing or does not fit.
         """
-        mine, theirs = self._settings(), dict(state["settings"])
+        mine, theirs = self._settings(), {"extras": [], **state["settings"]}
         differ = [f"{key} {theirs.get(key)!r} (now {now!r})" for key, now in mine.items() if now != theirs.get(key)]
         if differ:
             raise FovealError(
@@ -327,9 +354,15 @@ class ReplayBuffer:
             "vector_size": self.vector_size,
             "n_step": self.n_step,
             "discount": self.discount,
+            "extras": [[extra.name, extra.source, list(extra.shape or ()), extra.dtype] for extra in self.extras],
         }
 
     def _window(self, stream: int) -> _Window:
         if not 0 <= stream < len(self._windows):
             raise FovealError(f"there is no stream {stream}: this replay has {len(self._windows)}, counted from 0")
         return self._windows[stream]
+
+
+def _column(extra: ExtraField) -> str:
+    """Its field in a row, apart from the others'."""
+    return f"extra/{extra.name}"

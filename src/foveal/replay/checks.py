@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from foveal.errors import FovealError
+from foveal.types import ExtraField
 
 Array = npt.NDArray[Any]
 StackedObservation = Array | Mapping[str, Array]
@@ -38,6 +39,26 @@ def action(where: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: np.d
             f"not {checked.dtype} of shape {checked.shape}: {checked}"
         )
     return checked
+
+
+def extras(where: str, given: Mapping[str, npt.ArrayLike] | None, fields: Sequence[ExtraField]) -> dict[str, Array]:
+    """The values of all extra fields, each of its shape and finite."""
+    given = given or {}
+    if sorted(given) != sorted(field.name for field in fields):
+        wanted = sorted(field.name for field in fields) or "none"
+        raise FovealError(f"{where}: the extra fields are {sorted(given) or 'none'} but replay was made for {wanted}")
+    found = {}
+    for field in fields:
+        value = np.asarray(given[field.name])
+        if value.shape != field.shape or not np.can_cast(value.dtype, field.dtype, "same_kind"):
+            raise FovealError(
+                f"{where}: {field.name} must be {field.dtype} of shape {field.shape}, "
+                f"not {value.dtype} of shape {value.shape}"
+            )
+        if not np.isfinite(value).all():
+            raise FovealError(f"{where}: {field.name} holds numbers that are not finite")
+        found[field.name] = value
+    return found
 
 
 def observation(

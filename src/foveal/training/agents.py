@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import torch
@@ -50,3 +51,6 @@ class LearningAgent(Policy, Protocol):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything an update depends on."""
+
+    def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Undo of ``state``."""

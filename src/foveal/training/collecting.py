@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -16,7 +17,9 @@ from foveal import checkpoint
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
+from foveal.surroundings import requirements
 from foveal.training.agents import LearningAgent
+from foveal.types import PREVIOUS_ACTION
 
 FREE_SHARE = 0.6
 """Share of a GPU's free memory that replay takes at most, unless asked to."""
@@ -55,8 +58,9 @@ class Collector:
         if self._obs is not None:
             return
         self._obs, _ = self._envs.reset(seed=self._seed)
+        told = self._told()
         for stream in range(self._envs.num_envs):
-            self.replay.begin(stream, _one(self._obs, stream))
+            self.replay.begin(stream, _one(self._obs, stream), self._extras(told, stream))
 
     def step(self, *, random: bool) -> None:
         """One step of every environment, with random actions or the policy's.
@@ -88,8 +92,9 @@ class Collector:
     def _take(self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, _: Any) -> None:
         """Remember a step of all environments."""
         self.episodes = []
+        told = self._told()
         for stream in range(self._envs.num_envs):
-            self._record(stream, actions, rewards, terminated, truncated, obs)
+            self._record(stream, actions, rewards, terminated, truncated, obs, told)
         self._obs, self._ended = obs, terminated | truncated
 
     def close(self) -> None:
@@ -134,20 +139,36 @@ class Collector:
         terminated: NDArray[np.bool_],
         truncated: NDArray[np.bool_],
         obs: Any,
+        told: Mapping[str, Sequence[Any]],
     ) -> None:
         if self._ended[stream]:  # this step was Gymnasium's automatic reset: no transition
-            self.replay.begin(stream, _one(obs, stream))
+            self.replay.begin(stream, _one(obs, stream), self._extras(told, stream))
             return
         reward, step = float(rewards[stream]), self._agent.steps + 1
         if not np.isfinite(reward):
             raise FovealError(f"agent step {step}: the environment gave reward {reward}, which must be a finite number")
         ends = bool(terminated[stream]), bool(truncated[stream])
-        self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream))
+        extras = self._extras(told, stream, actions[stream])
+        self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream), extras)
         self._agent.steps = step
         self._returns[stream] += reward
         if any(ends):
             self.episodes.append((stream, float(self._returns[stream])))
             self._returns[stream] = 0.0
+
+    def _told(self) -> dict[str, Sequence[Any]]:
+        """What the environments tell now of the fields that the method asks them for: source -> one value of each."""
+        sources = {extra.source for extra in self.replay.extras} - {PREVIOUS_ACTION}
+        return {source: self._envs.call("tell", source) for source in sorted(sources)}  # type: ignore[attr-defined]
+
+    def _extras(self, told: Mapping[str, Sequence[Any]], stream: int, action: Any = None) -> dict[str, Any]:
+        """The extra fields of one environment; without an action an episode begins."""
+        return {
+            extra.name: told[extra.source][stream]
+            if extra.source != PREVIOUS_ACTION
+            else (np.zeros(extra.shape or (), extra.dtype) if action is None else action)
+            for extra in self.replay.extras
+        }
 
     def _chosen_actions(self) -> NDArray[Any]:
         actions = self._agent.predict(self._obs)[0]
@@ -205,18 +226,25 @@ def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffe
     """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
+    action_shape = () if discrete else shapes.action.shape or ()
+    action_dtype = "int64" if discrete else "float32"
+    extras = [
+        replace(extra, shape=action_shape, dtype=action_dtype) if extra.source == PREVIOUS_ACTION else extra
+        for extra in requirements(agent.config).extras
+    ]
     return ReplayBuffer(
         capacity,
         frame_shape=(3, size, size),
         frame_stack=agent.config.environment.frame_stack,
-        action_shape=() if discrete else shapes.action.shape or (),
-        action_dtype=np.int64 if discrete else np.float32,
+        action_shape=action_shape,
+        action_dtype=action_dtype,
         vector_size=shapes.vector,
         streams=streams,
         n_step=training.n_step,
         discount=training.discount,
         seed=agent.seed,
         device=_replay_device(agent, capacity * 3 * size * size),
+        extras=extras,
     )
 
 

@@ -1,0 +1,362 @@
+"""DQN: targets and losses worked out by hand, random actions by agent step, every method on discrete actions."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from torch import Tensor, nn
+
+import foveal
+from foveal.augmentations import AugmentationOptions
+from foveal.config import configure
+from foveal.errors import FovealError
+from foveal.learners import Shapes
+from foveal.learners.dqn import DQN, DQNConfig
+from foveal.methods import METHODS, Setup
+from foveal.networks.encoders import EncoderConfig
+from foveal.saliency import pixel_gradient
+from foveal.types import Batch, Observation
+from foveal.updates import Updater
+from small_env import SIZE, SavedCounter, small_agent, weights
+from wires import Room, Wire, assert_complete, cases
+
+SMALL = DQNConfig(encoder=EncoderConfig(strides=(2, 1), filters=4, projection=6), hidden=8, epsilon_steps=100)
+
+
+def dqn(vector: int = 0, actions: int = 3, **changes: Any) -> DQN:
+    """A small one whose target network is another than the trained one."""
+    torch.manual_seed(0)
+    shapes = Shapes((3, 12, 12), vector, spaces.Discrete(actions))
+    learner = DQN(replace(SMALL, **changes), shapes, torch.float32, torch.Generator().manual_seed(0))
+    with torch.no_grad():
+        for parameter in learner.parameters():
+            parameter.add_(0.5 * torch.randn_like(parameter))
+    return learner
+
+
+def observation(size: int = 5, vector: int = 0, seed: int = 1) -> Observation:
+    draws = torch.Generator().manual_seed(seed)
+    image = torch.rand(size, 3, 12, 12, generator=draws) * 255
+    return Observation(image, torch.randn(size, vector, generator=draws) if vector else None)
+
+
+def batch_of(vector: int = 0) -> Batch:
+    action, reward = torch.tensor([0, 1, 2, 1, 0]), torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])
+    discount = torch.tensor([0.9, 0.0, 0.81, 0.9, 0.9])  # the second terminated, the third is cut by a time limit
+    return Batch(observation(vector=vector), action, reward, discount, observation(vector=vector, seed=2))
+
+
+def all_values(learner: DQN, obs: Observation, target: bool = False) -> Tensor:
+    """(B, actions), written out."""
+    prefix = "target_" if target else ""
+    parts: list[nn.Module] = [getattr(learner, prefix + name) for name in ("convolutions", "projection", "critic")]
+    latent = parts[1](parts[0](obs.image))
+    return parts[2](latent if obs.vector is None else torch.cat([latent, obs.vector], 1))  # type: ignore[no-any-return]
+
+
+# --- values -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("vector", [0, 2])
+def test_the_estimate_is_of_the_action_that_was_taken(vector: int) -> None:
+    learner, batch = dqn(vector), batch_of(vector)
+    estimate = learner.estimate(batch.obs, batch.action)
+    table = all_values(learner, batch.obs)
+    expected = torch.stack([table[i, a] for i, a in enumerate(batch.action)])
+    torch.testing.assert_close(estimate.values, expected[None])
+    assert estimate.prediction is estimate.values and estimate.latent.shape == (5, 6)
+
+
+@pytest.mark.parametrize("double", [False, True])
+def test_targets_by_hand(double: bool) -> None:
+    learner, batch = dqn(double=double), batch_of()
+    own, theirs = all_values(learner, batch.next_obs), all_values(learner, batch.next_obs, target=True)
+    chooser = own if double else theirs
+    expected = [
+        float(batch.reward[i] + batch.discount[i] * theirs[i, int(chooser[i].argmax())]) for i in range(len(own))
+    ]
+    target = learner.targets(batch)
+    assert target.tolist() == pytest.approx(expected, rel=1e-5)
+    assert not target.requires_grad and float(target[1]) == -2.0
+    other = dqn(double=not double).targets(batch)
+    assert not torch.allclose(target, other)  # the two networks choose differently somewhere
+
+
+def test_the_errors_gradient_is_clipped() -> None:
+    learner, batch = dqn(), batch_of()
+    estimate = learner.estimate(batch.obs, batch.action)
+    error = torch.tensor([0.0, 0.5, -0.5, 4.0, -4.0])
+    target = (estimate.values[0] - error).detach()
+    loss = learner.td_loss(estimate, target)
+    assert float(loss.detach()) == pytest.approx((0 + 0.125 + 0.125 + 3.5 + 3.5) / 5, rel=1e-5)
+    (gradient,) = torch.autograd.grad(loss, estimate.values)
+    assert gradient[0].tolist() == pytest.approx([0.0, 0.1, -0.1, 0.2, -0.2], abs=1e-6)
+
+
+def test_continuous_actions_are_refused() -> None:
+    with pytest.raises(FovealError, match="learner 'dqn' needs Discrete actions, and this environment has Box"):
+        small_agent(learner="dqn")
+    with pytest.raises(FovealError, match=r"dqn\.final_epsilon must be at most initial_epsilon, which is 0\.05"):
+        DQNConfig(initial_epsilon=0.05)
+
+
+def test_actions_as_features_are_one_hot() -> None:
+    assert dqn().action_features(torch.tensor([2, 0])).tolist() == [[0, 0, 1], [1, 0, 0]]
+
+
+def test_the_target_network_is_a_copy_from_update_to_update() -> None:
+    learner, start = dqn(target_period=3), weights_of(dqn())
+    updater = Updater(learner, METHODS.get("none")(None, setup(learner)), pixel_gradient=False)
+    copied = []
+    for number in range(7):
+        updater.update(batch_of(), no_sample)
+        now = weights_of(learner)
+        copied += [number] if torch.equal(now["target_critic.0.weight"], now["critic.0.weight"]) else []
+    assert copied == [0, 3, 6]
+    assert not torch.equal(weights_of(learner)["critic.0.weight"], start["critic.0.weight"])
+
+
+def setup(learner: DQN) -> Any:
+    return Setup(learner, (3, 12, 12), AugmentationOptions(12), torch.Generator(), torch.float32)
+
+
+def weights_of(learner: DQN) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in learner.state_dict().items()}
+
+
+def no_sample(size: int) -> Batch:
+    raise AssertionError(f"a further batch of {size}")
+
+
+# --- acting -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("step", "epsilon"), [(0, 0.8), (25, 0.65), (100, 0.2), (5000, 0.2)])
+def test_epsilon_falls_linearly_by_agent_step(step: int, epsilon: float) -> None:
+    learner = dqn(initial_epsilon=0.8, final_epsilon=0.2)
+    learner.set_step(step)
+    assert float(learner.epsilon()) == pytest.approx(epsilon)
+    obs = Observation(observation(1).image.expand(6000, -1, -1, -1))
+    best = learner.act(obs, True, torch.Generator())
+    assert len(best.unique()) == 1
+    acted = learner.act(obs, False, torch.Generator().manual_seed(0))
+    share = float((acted != best).float().mean())
+    assert share == pytest.approx(epsilon * 2 / 3, abs=4 * 0.5 / 6000**0.5)  # a random action may be the best one
+
+
+def test_the_best_action_has_the_highest_value() -> None:
+    learner, obs = dqn(), observation(40)
+    with torch.no_grad():  # no action is the best everywhere
+        learner.critic[-1].bias -= all_values(learner, obs).mean(0)  # type: ignore[operator]
+    assert torch.equal(learner.best_action(obs), all_values(learner, obs).argmax(1))
+    assert len(learner.best_action(obs).unique()) > 1
+
+
+def test_the_agent_tells_its_learner_every_step(tmp_path: Path) -> None:
+    agent = agent_on("none").learn(17, progress=False, evaluate_every=0)
+    assert int(agent.learner.agent_step) == agent.steps == 17
+    assert not any("agent_step" in name for name in weights(agent))  # told, not saved
+    loaded = foveal.load(agent.save(tmp_path / "agent"), env=agent.env)
+    assert isinstance(loaded, foveal.Agent) and int(loaded.learner.agent_step) == 17
+
+
+def test_the_step_keeps_its_address_so_that_a_cuda_graph_reads_the_present_one() -> None:
+    learner = dqn()
+    address, epsilon = learner.agent_step.data_ptr(), learner.epsilon()
+    learner.set_step(50)
+    assert learner.agent_step.data_ptr() == address and float(learner.epsilon()) != float(epsilon)
+
+
+# --- on an environment ------------------------------------------------------------------------------------------------
+
+
+class Bright(SavedCounter):
+    """Pictures are bright or dark; the button that fits pays 1."""
+
+    def __init__(self) -> None:
+        super().__init__(discrete=True)
+
+    def step(self, action: Any) -> Any:
+        right = int(action) == int(self._bright)
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, float(right), terminated, truncated, info
+
+    def _observe(self) -> Any:
+        self._bright = bool(self.np_random.random() < 0.5)
+        self.made += 1
+        return np.full((SIZE, SIZE, 3), 220 if self._bright else 30, np.uint8)
+
+
+def agent_on(method: str, env: Any = Bright, **settings: Any) -> foveal.Agent:
+    training = {"precision": "float32", **settings.pop("training", {})}
+    return small_agent(env, method=method, learner="dqn", training=training, **settings)
+
+
+@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+@pytest.mark.slow
+def test_it_learns_which_button_pays_with_every_method(method: str) -> None:
+    settings = {"discount": 0.0, "batch_size": 16}
+    dqn_settings = {"lr": 3e-3, "epsilon_steps": 100}
+    agent = agent_on(method, training=settings, dqn=dqn_settings, environment={"frame_stack": 1})
+    before = played(agent)
+    agent.learn(250, progress=False, evaluate_every=0)
+    assert played(agent) == 1.0 and before < 1.0
+
+
+def played(agent: foveal.Agent) -> float:
+    """Share of right buttons."""
+    pictures = np.stack([np.full((3, SIZE, SIZE), value, np.uint8) for value in (30, 220)])
+    return float(np.mean(agent.predict(pictures, deterministic=True)[0] == np.array([0, 1])))
+
+
+def test_saliency_is_of_the_value_of_the_action_that_was_taken() -> None:
+    """Gradients of two actions differ, and the method's are those of the batch's actions."""
+    agent = agent_on("sgqn")
+    method: Any = agent.method
+    seen: list[tuple[Tensor, Tensor]] = []
+    real = method._mask
+    method._mask = lambda values, image: (seen.append((values, image)), real(values, image))[1]
+    draws = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (2, 6, 9, SIZE, SIZE), generator=draws, dtype=torch.uint8)
+    action = torch.tensor([0, 1, 2, 0, 1, 2])
+    batch = Batch(Observation(images[0]), action, torch.rand(6), torch.full((6,), 0.9), Observation(images[1]))
+    before = copy.deepcopy(agent.learner)
+    agent.method.get_ready()
+    agent.updater.update(batch, no_sample)
+    values, image = seen[0]
+    plain = image.detach().requires_grad_()
+    table = before.critic(before.latent(Observation(plain)))  # type: ignore[operator]
+    torch.testing.assert_close(values[0], table[torch.arange(6), action])
+    taken, other = (pixel_gradient(table[torch.arange(6), a], plain, guided=True) for a in (action, (action + 1) % 3))
+    assert not torch.allclose(taken, other)
+    assert len(seen) == 2 and seen[1][0].shape == (1, 6)
+
+
+@pytest.mark.slow
+def test_a_run_is_evaluated_explained_and_exported(tmp_path: Path) -> None:
+    agent = agent_on("sgqn").learn(20, run=tmp_path / "run", progress=False, evaluate_every=10, evaluate_episodes=1)
+    results = foveal.evaluate(agent, on=["train"], episodes=2, progress=False)
+    assert len(results.conditions[0].episodes) == 2
+    page = foveal.explain(agent, out=tmp_path / "page.html", progress=False, moments=6, frames=2)
+    assert page.stat().st_size > 10_000
+    pytest.importorskip("onnxruntime")
+    assert agent.export(tmp_path / "policy.onnx").is_file()
+
+
+def test_an_environment_by_id_works_too() -> None:
+    gymnasium.register("SeamBright-v0", entry_point=lambda: Bright())
+    try:
+        agent = foveal.Agent("SeamBright-v0", method="svea", learner="dqn", preset="debug")
+        assert agent.config.learner == "dqn" and agent.shapes.action == spaces.Discrete(3)
+    finally:
+        del gymnasium.registry["SeamBright-v0"]
+
+
+def test_the_paper_preset_is_mnihs() -> None:
+    config = configure("Any-v0", "none", "dqn")
+    training = config.training
+    assert (training.batch_size, training.updates_per_step, training.initial_random_steps) == (32, 0.25, 50_000)
+    assert (config.environment.frame_stack, config.learner_config.target_period) == (4, 10_000)
+
+
+# --- settings ---------------------------------------------------------------------------------------------------------
+
+
+def of(read: Any) -> Any:
+    return lambda room, value: read(value)
+
+
+def trained(name: str, value: Any) -> DQN:
+    learner: Any = agent_on("none", dqn={name: value}).learner
+    return learner  # type: ignore[no-any-return]
+
+
+def largest_step(room: Room, value: float) -> Any:
+    learner = trained("lr", value)
+    optimizer = learner.critic_optimizer([])
+    before = learner.critic[0].weight.detach().clone()  # type: ignore[union-attr]
+    learner.critic[0].weight.grad = torch.ones_like(before)  # type: ignore[union-attr]
+    optimizer.step()
+    moved = (learner.critic[0].weight.detach() - before).abs().max()  # type: ignore[union-attr]
+    return pytest.approx(float(moved), rel=1e-3)
+
+
+def target_share(room: Room, value: float) -> Any:
+    learner = dqn(target_tau=value)
+    before, source = learner.target_critic[0].weight.clone(), learner.critic[0].weight.detach()  # type: ignore[union-attr]
+    learner.update_target_networks()
+    moved = (learner.target_critic[0].weight - before) / (source - before)  # type: ignore[union-attr]
+    return pytest.approx(float(moved.median()), rel=1e-3)
+
+
+def copied_at(room: Room, value: int) -> list[int]:
+    agent = agent_on("none", dqn={"target_period": value})
+    steps = room.watch(agent.learner, "update_target_networks")
+    found = []
+    sample = random_batches(agent)
+    for number in range(7):
+        before = len(steps)
+        agent.updater.update(sample(4), sample)
+        found += [number] if len(steps) > before else []
+    return found
+
+
+def random_batches(agent: foveal.Agent) -> Any:
+    draws = torch.Generator().manual_seed(0)
+
+    def sample(size: int) -> Batch:
+        images = torch.randint(0, 256, (2, size, *agent.shapes.image), generator=draws, dtype=torch.uint8)
+        action = torch.randint(0, 3, (size,), generator=draws)
+        return Batch(Observation(images[0]), action, torch.rand(size), torch.full((size,), 0.9), Observation(images[1]))
+
+    return sample
+
+
+def epsilon_at(setting: str, step: int) -> Any:
+    def observe(room: Room, value: float) -> Any:
+        learner = dqn(**{setting: value})
+        learner.set_step(step)
+        return pytest.approx(float(learner.epsilon()), abs=1e-6)
+
+    return observe
+
+
+WIRES = {
+    "encoder": Wire(
+        {"filters": 3},
+        {"filters": 5},
+        observe=of(lambda v: {"filters": trained("encoder", v).convolutions.output_shape[0]}),  # type: ignore[index]
+    ),
+    "hidden": Wire(16, 9, observe=of(lambda v: trained("hidden", v).critic[0].out_features)),  # type: ignore[union-attr]
+    "hidden_layers": Wire(1, 2, observe=of(lambda v: len(trained("hidden_layers", v).critic) // 2)),  # type: ignore[arg-type]
+    "double": Wire(
+        True,
+        False,
+        observe=of(lambda v: torch.equal(*(dqn(double=d).targets(batch_of()) for d in (v, True)))),
+    ),
+    "lr": Wire(1e-4, 1e-2, observe=largest_step),
+    "target_period": Wire(1, 2, 3, observe=copied_at, expected=lambda v: list(range(0, 7, v))),
+    "target_tau": Wire(1.0, 0.25, observe=target_share),
+    "initial_epsilon": Wire(1.0, 0.4, observe=epsilon_at("initial_epsilon", 0)),
+    "final_epsilon": Wire(0.1, 0.02, observe=epsilon_at("final_epsilon", 10**6)),
+    "epsilon_steps": Wire(
+        100, 400, observe=epsilon_at("epsilon_steps", 50), expected=lambda v: pytest.approx(1 - 0.9 * 50 / v)
+    ),
+}
+
+
+def test_no_setting_of_dqn_is_forgotten() -> None:
+    assert_complete(DQNConfig, WIRES)
+
+
+@cases(WIRES)
+def test_settings_of_dqn_arrive(room: Room, wire: Wire, value: Any) -> None:
+    wire.check(room, value)
