@@ -33,7 +33,13 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
 from foveal.updates import Updater
 
-PAIRS = [(method, learner) for method in METHODS.names() for learner in LEARNERS.names()]
+PAIRS = [
+    (method, learner)
+    for method in METHODS.names()
+    for learner in LEARNERS.names()
+    if LEARNERS.get(learner).has_policy or METHODS.get(method).actor_loss is Method.actor_loss
+]
+"""Every pair but those that are refused: a term of the policy's loss on a learner that has no policy."""
 
 
 # --- environments and agents ------------------------------------------------------------------------------------------

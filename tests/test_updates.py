@@ -438,6 +438,15 @@ def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events:
         Updater(learner, Busy(learner, events), pixel_gradient=False)
 
 
+def test_a_learner_must_improve_the_policy_that_it_says_it_has(events: list[str]) -> None:
+    class Unfinished(Toy):
+        policy_step = Learner.policy_step  # type: ignore[assignment]
+
+    learner = Unfinished(events)
+    with pytest.raises(FovealError, match="the learner Unfinished has no policy_step: define it, or set has_policy"):
+        Updater(learner, Still(learner), pixel_gradient=False)
+
+
 def test_optimizers_come_by_name(events: list[str]) -> None:
     learner = Toy(events)
     updater = Updater(learner, Busy(learner, events), pixel_gradient=False)

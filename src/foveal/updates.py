@@ -189,8 +189,14 @@ def check_pair(learner: Learner, method: Method) -> None:
     """Refuse a method that needs what the learner lacks.
 
     Raises:
-        FovealError: the method adds to the loss of a policy that the learner does not have.
+        FovealError: the method adds to the loss of a policy that the learner does not have, or the learner says that it
+            has one and can't improve it.
     """
+    if learner.has_policy and type(learner).policy_step is Learner.policy_step:
+        raise FovealError(
+            f"the learner {type(learner).__name__} has no policy_step: define it, or set has_policy = False where "
+            "there are values alone"
+        )
     if type(method).actor_loss is not Method.actor_loss and not learner.has_policy:
         raise FovealError(
             f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "
