@@ -329,8 +329,8 @@ class Bench:
     def context(self, update: int = 0) -> Context:
         batch = self.method.prepare(self.batch)
         batch = batch.replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
-        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action))
-        return Context(self.learner, batch, [view], update, self.further)
+        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action), batch.obs)
+        return Context(self.learner, batch, batch, [view], update, self.further)
 
 
 def shifted(image: Tensor, generator: torch.Generator, pad: int) -> Tensor:

@@ -293,6 +293,10 @@ def test_what_comes_after_the_critics_step_sees_through_the_trained_observe(even
     assert abs(float(brightness) - 0.5) > 1e-3
     torch.testing.assert_close(context.batch.obs.image, brightness * batch_of().obs.image.float())
     assert not context.batch.obs.image.requires_grad
+    clean, dark = (context.seen(number) for number in range(2))
+    assert clean is context.batch.obs and dark is context.seen(1)  # once each
+    torch.testing.assert_close(dark.image, brightness * context.prepared.obs.image / 4)
+    torch.testing.assert_close(context.views[1].obs.image.detach(), 0.5 * context.prepared.obs.image / 4)
 
 
 # --- the critic's loss ------------------------------------------------------------------------------------------------
