@@ -175,8 +175,9 @@ class Method(nn.Module):
     """A generalization method, composed onto any learner. Subclasses override what they need.
 
     Attributes:
-        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
-            the learner's ``encoder``. They go over the preset's own and under the user's.
+        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
+            ``environment``, ``training`` and the learner's ``encoder``. They go over the preset's own and under the
+            user's.
         augment: its strong augmentation, which is built before training and told of every update; None without one.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
             at the value of a tensor, samples nothing further, and does the same in updates of an equal ``due``.
