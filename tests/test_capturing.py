@@ -77,9 +77,10 @@ class Failing(Replayer):
 freed: list[torch.Generator] = []
 
 
-def agent_of(method: str = "sgqn", device: str = "cpu", **training: Any) -> foveal.Agent:
+def agent_of(method: str = "sgqn", device: str = "cpu", *, learner: str = "sac", **training: Any) -> foveal.Agent:
     settings = {"device": device, "batch_size": 8, **training}
-    agent = foveal.Agent(Counter, method=method, preset="debug", training=settings)
+    env = Counter if learner == "sac" else lambda: Counter(discrete=True)
+    agent = foveal.Agent(env, method=method, learner=learner, preset="debug", training=settings)
     agent.method.get_ready()
     return agent
 
@@ -103,12 +104,14 @@ def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUp
     return agent.updater
 
 
-@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+@pytest.mark.parametrize(
+    ("method", "learner"), [(m, "sac") for m in ("none", "drq", "svea", "sgqn")] + [("drq", "dqn")]
+)
 @pytest.mark.slow
-def test_recorded_updates_are_the_same_updates(method: str) -> None:
-    plain, other = agent_of(method), agent_of(method)
+def test_recorded_updates_are_the_same_updates(method: str, learner: str) -> None:
+    plain, other = (agent_of(method, learner=learner) for _ in range(2))
     replayer = in_its_place(other, Replayer)
-    count = (WARM_UP + 3) * PERIOD + 1
+    count = (WARM_UP + 3) * 2 * PERIOD + 1
     first = updated(plain, plain.updater, count)
     updated(other, replayer, count)
     assert replayer.recorded == len(replayer._recordings) == PERIOD
@@ -277,14 +280,15 @@ def test_a_copied_batch_equals_the_original_and_shares_no_memory() -> None:
 
 
 @pytest.mark.gpu
+@pytest.mark.parametrize("learner", ["sac", "dqn"])
 @pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
-def test_one_replay_computes_what_one_eager_update_computes(method: str) -> None:
+def test_one_replay_computes_what_one_eager_update_computes(method: str, learner: str) -> None:
     """From the same weights, batch and generator state; float32, so that only the order of sums may differ."""
-    agent = agent_of(method, "cuda", precision="float32")
+    agent = agent_of(method, "cuda", learner=learner, precision="float32")
     updater = agent.updater
     assert isinstance(updater, CapturedUpdater)
     replay = noise_replay(agent, 300)
-    for _ in range((WARM_UP + 1) * PERIOD):
+    for _ in range((WARM_UP + 1) * 2 * PERIOD):
         updater.update(replay.sample(8).to(agent.device), replay.sample)
     batch = replay.sample(8).to(agent.device)
     before = {name: value.clone() for name, value in weights(agent).items()}

@@ -26,7 +26,7 @@ from foveal.learners.sac import SACConfig
 from foveal.methods import METHODS, Setup
 from foveal.methods.sgqn import SGQN, SGQNConfig
 from foveal.networks.encoders import EncoderConfig
-from foveal.presets import PRESETS
+from foveal.presets import EVERY_PRESET, PRESETS
 from foveal.registry import Registry, nearest
 
 WALKER = "dmc/walker-walk"
@@ -259,7 +259,7 @@ def test_every_preset_builds_with_every_method(
 def test_presets_of_methods_and_learners_are_known_presets(registry: Any) -> None:
     for name in registry.names():
         assert set(registry.get(name).presets) <= set(PRESETS), name
-        assert set(registry.get(name).run_presets) <= set(PRESETS), name
+        assert set(registry.get(name).run_presets) <= {*PRESETS, EVERY_PRESET}, name
     assert all(set(sections) <= {"environment", "training"} for sections in PRESETS.values())
 
 
@@ -442,6 +442,18 @@ def test_where_learner_and_method_differ_the_user_decides() -> None:
     mine = {"training": {"batch_size": 1}, "sac": {"encoder": {"filters": 3}}}
     own = configure(WALKER, "svea", "sac", overrides=mine)
     assert own.learner_config.encoder.filters == 3
+
+
+def test_what_is_needed_whatever_the_preset_is_said_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    needed = {"environment": {"frame_stack": 5}, "encoder": {"filters": 7}}
+    rarer = {"environment": {"frame_stack": 2}}
+    monkeypatch.setattr(METHODS.get("svea"), "run_presets", {"*": needed, "debug": rarer})
+    configs = {preset: configure(WALKER, "svea", "sac", preset) for preset in PRESETS}
+    frames = {preset: config.environment.frame_stack for preset, config in configs.items()}
+    assert frames == {"paper": 5, "compact": 5, "debug": 2}
+    assert {config.learner_config.encoder.filters for config in configs.values()} == {7}
+    plain = configure(WALKER, "none", "sac", "compact").learner_config.encoder
+    assert configs["compact"].learner_config.encoder == replace(plain, filters=7)
 
 
 def test_a_preset_for_a_section_that_there_is_not_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

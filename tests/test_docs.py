@@ -83,19 +83,38 @@ def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: 
 
 
 CHECK_PLUGIN = """
+import numpy as np
 import torch
 from foveal.augmentations import AUGMENTATIONS
 from foveal.envs.family import FAMILIES
 from foveal.envs.perturbations import PERTURBATIONS
 from foveal.methods import METHODS
+from foveal.networks.encoders import ENCODERS
 from foveal.saliency import SALIENCY
 
-expected = {AUGMENTATIONS: "negative", FAMILIES: "robot", PERTURBATIONS: "night", METHODS: "quiet"}
+expected = {AUGMENTATIONS: "negative", FAMILIES: "robot", PERTURBATIONS: "night", METHODS: "quiet", ENCODERS: "patches"}
 for registry, name in expected.items():
     assert registry.get(name).__module__ == "plugin", name
 saliency = SALIENCY.get("gradient_times_input")
 obs = torch.rand(2, 9, 8, 8)
 assert torch.allclose(saliency(lambda x: (x**2).sum((1, 2, 3)), obs), 2 * obs**2)
+
+import foveal
+import plugin
+from small_env import SavedCounter
+
+class Arm(SavedCounter):
+    def agent_mask(self):
+        return np.zeros((36, 36), bool)
+
+pairs = [("quiet", SavedCounter, "sac"), ("squint", Arm, "sac"), ("squint", lambda: Arm(discrete=True), "dqn")]
+METHODS.names()
+for method, env, learner in pairs:
+    settings = {learner: {"encoder": {"name": "patches", "patch": 9}}}
+    training = {"initial_random_steps": 10, "catch_up_updates": 0}
+    agent = foveal.Agent(env, method, learner, preset="debug", training=training, **settings)
+    agent.learn(14, progress=False, evaluate_every=0)
+    assert agent.updates == 5 and type(agent.learner.convolutions) is plugin.Patches
 print("found all")
 """
 
@@ -106,7 +125,8 @@ def write_plugin(folder: Path, *, with_entry_points: bool) -> None:
     if with_entry_points:  # as the page says, no decorator is needed then
         code = re.sub(r"^@[A-Z]+\.register\(.*\)\n", "", code, flags=re.MULTILINE)
         points = {
-            "foveal.methods": "quiet = plugin:Quiet",
+            "foveal.methods": "quiet = plugin:Quiet\nsquint = plugin:Squint",
+            "foveal.networks.encoders": "patches = plugin:Patches",
             "foveal.saliency": "gradient_times_input = plugin:gradient_times_input",
             "foveal.envs.perturbations": "night = plugin:Night",
             "foveal.envs": "robot = plugin:Robot",
@@ -122,9 +142,10 @@ def write_plugin(folder: Path, *, with_entry_points: bool) -> None:
 
 
 def run_python(folder: Path, program: str) -> str:
+    path = os.pathsep.join([str(folder), str(ROOT / "src"), str(ROOT / "tests")])
     result = subprocess.run(
         [sys.executable, "-c", program],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), str(ROOT / "src")])},
+        env={**os.environ, "PYTHONPATH": path},
         capture_output=True,
         text=True,
         timeout=120,

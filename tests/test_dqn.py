@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,40 +17,13 @@ import foveal
 from foveal.augmentations import AugmentationOptions
 from foveal.config import configure
 from foveal.errors import FovealError
-from foveal.learners import Shapes
 from foveal.learners.dqn import DQN, DQNConfig
 from foveal.methods import METHODS, Setup
-from foveal.networks.encoders import EncoderConfig
 from foveal.saliency import pixel_gradient
 from foveal.types import Batch, Observation
 from foveal.updates import Updater
-from small_env import SIZE, SavedCounter, small_agent, weights
-from wires import Room, Wire, assert_complete, cases
-
-SMALL = DQNConfig(encoder=EncoderConfig(strides=(2, 1), filters=4, projection=6), hidden=8, epsilon_steps=100)
-
-
-def dqn(vector: int = 0, actions: int = 3, **changes: Any) -> DQN:
-    """A small one whose target network is another than the trained one."""
-    torch.manual_seed(0)
-    shapes = Shapes((3, 12, 12), vector, spaces.Discrete(actions))
-    learner = DQN(replace(SMALL, **changes), shapes, torch.float32, torch.Generator().manual_seed(0))
-    with torch.no_grad():
-        for parameter in learner.parameters():
-            parameter.add_(0.5 * torch.randn_like(parameter))
-    return learner
-
-
-def observation(size: int = 5, vector: int = 0, seed: int = 1) -> Observation:
-    draws = torch.Generator().manual_seed(seed)
-    image = torch.rand(size, 3, 12, 12, generator=draws) * 255
-    return Observation(image, torch.randn(size, vector, generator=draws) if vector else None)
-
-
-def batch_of(vector: int = 0) -> Batch:
-    action, reward = torch.tensor([0, 1, 2, 1, 0]), torch.tensor([1.0, -2.0, 0.5, 3.0, 0.0])
-    discount = torch.tensor([0.9, 0.0, 0.81, 0.9, 0.9])  # the second terminated, the third is cut by a time limit
-    return Batch(observation(vector=vector), action, reward, discount, observation(vector=vector, seed=2))
+from small_dqn import Bright, agent_on, batch_of, dqn, observation
+from small_env import SIZE, small_agent, weights
 
 
 def all_values(learner: DQN, obs: Observation, target: bool = False) -> Tensor:
@@ -178,28 +150,6 @@ def test_the_step_keeps_its_address_so_that_a_cuda_graph_reads_the_present_one()
 # --- on an environment ------------------------------------------------------------------------------------------------
 
 
-class Bright(SavedCounter):
-    """Pictures are bright or dark; the button that fits pays 1."""
-
-    def __init__(self) -> None:
-        super().__init__(discrete=True)
-
-    def step(self, action: Any) -> Any:
-        right = int(action) == int(self._bright)
-        obs, _, terminated, truncated, info = super().step(action)
-        return obs, float(right), terminated, truncated, info
-
-    def _observe(self) -> Any:
-        self._bright = bool(self.np_random.random() < 0.5)
-        self.made += 1
-        return np.full((SIZE, SIZE, 3), 220 if self._bright else 30, np.uint8)
-
-
-def agent_on(method: str, env: Any = Bright, **settings: Any) -> foveal.Agent:
-    training = {"precision": "float32", **settings.pop("training", {})}
-    return small_agent(env, method=method, learner="dqn", training=training, **settings)
-
-
 @pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
 @pytest.mark.slow
 def test_it_learns_which_button_pays_with_every_method(method: str) -> None:
@@ -265,98 +215,3 @@ def test_the_paper_preset_is_mnihs() -> None:
     training = config.training
     assert (training.batch_size, training.updates_per_step, training.initial_random_steps) == (32, 0.25, 50_000)
     assert (config.environment.frame_stack, config.learner_config.target_period) == (4, 10_000)
-
-
-# --- settings ---------------------------------------------------------------------------------------------------------
-
-
-def of(read: Any) -> Any:
-    return lambda room, value: read(value)
-
-
-def trained(name: str, value: Any) -> DQN:
-    learner: Any = agent_on("none", dqn={name: value}).learner
-    return learner  # type: ignore[no-any-return]
-
-
-def largest_step(room: Room, value: float) -> Any:
-    learner = trained("lr", value)
-    optimizer = learner.critic_optimizer([])
-    before = learner.critic[0].weight.detach().clone()  # type: ignore[union-attr]
-    learner.critic[0].weight.grad = torch.ones_like(before)  # type: ignore[union-attr]
-    optimizer.step()
-    moved = (learner.critic[0].weight.detach() - before).abs().max()  # type: ignore[union-attr]
-    return pytest.approx(float(moved), rel=1e-3)
-
-
-def target_share(room: Room, value: float) -> Any:
-    learner = dqn(target_tau=value)
-    before, source = learner.target_critic[0].weight.clone(), learner.critic[0].weight.detach()  # type: ignore[union-attr]
-    learner.update_target_networks()
-    moved = (learner.target_critic[0].weight - before) / (source - before)  # type: ignore[union-attr]
-    return pytest.approx(float(moved.median()), rel=1e-3)
-
-
-def copied_at(room: Room, value: int) -> list[int]:
-    agent = agent_on("none", dqn={"target_period": value})
-    steps = room.watch(agent.learner, "update_target_networks")
-    found = []
-    sample = random_batches(agent)
-    for number in range(7):
-        before = len(steps)
-        agent.updater.update(sample(4), sample)
-        found += [number] if len(steps) > before else []
-    return found
-
-
-def random_batches(agent: foveal.Agent) -> Any:
-    draws = torch.Generator().manual_seed(0)
-
-    def sample(size: int) -> Batch:
-        images = torch.randint(0, 256, (2, size, *agent.shapes.image), generator=draws, dtype=torch.uint8)
-        action = torch.randint(0, 3, (size,), generator=draws)
-        return Batch(Observation(images[0]), action, torch.rand(size), torch.full((size,), 0.9), Observation(images[1]))
-
-    return sample
-
-
-def epsilon_at(setting: str, step: int) -> Any:
-    def observe(room: Room, value: float) -> Any:
-        learner = dqn(**{setting: value})
-        learner.set_step(step)
-        return pytest.approx(float(learner.epsilon()), abs=1e-6)
-
-    return observe
-
-
-WIRES = {
-    "encoder": Wire(
-        {"filters": 3},
-        {"filters": 5},
-        observe=of(lambda v: {"filters": trained("encoder", v).convolutions.output_shape[0]}),  # type: ignore[index]
-    ),
-    "hidden": Wire(16, 9, observe=of(lambda v: trained("hidden", v).critic[0].out_features)),  # type: ignore[union-attr]
-    "hidden_layers": Wire(1, 2, observe=of(lambda v: len(trained("hidden_layers", v).critic) // 2)),  # type: ignore[arg-type]
-    "double": Wire(
-        True,
-        False,
-        observe=of(lambda v: torch.equal(*(dqn(double=d).targets(batch_of()) for d in (v, True)))),
-    ),
-    "lr": Wire(1e-4, 1e-2, observe=largest_step),
-    "target_period": Wire(1, 2, 3, observe=copied_at, expected=lambda v: list(range(0, 7, v))),
-    "target_tau": Wire(1.0, 0.25, observe=target_share),
-    "initial_epsilon": Wire(1.0, 0.4, observe=epsilon_at("initial_epsilon", 0)),
-    "final_epsilon": Wire(0.1, 0.02, observe=epsilon_at("final_epsilon", 10**6)),
-    "epsilon_steps": Wire(
-        100, 400, observe=epsilon_at("epsilon_steps", 50), expected=lambda v: pytest.approx(1 - 0.9 * 50 / v)
-    ),
-}
-
-
-def test_no_setting_of_dqn_is_forgotten() -> None:
-    assert_complete(DQNConfig, WIRES)
-
-
-@cases(WIRES)
-def test_settings_of_dqn_arrive(room: Room, wire: Wire, value: Any) -> None:
-    wire.check(room, value)

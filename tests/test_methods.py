@@ -33,7 +33,13 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
 from foveal.updates import Updater
 
-PAIRS = [(method, learner) for method in METHODS.names() for learner in LEARNERS.names()]
+PAIRS = [
+    (method, learner)
+    for method in METHODS.names()
+    for learner in LEARNERS.names()
+    if LEARNERS.get(learner).has_policy or METHODS.get(method).actor_loss is Method.actor_loss
+]
+"""Every pair but those that are refused: a term of the policy's loss on a learner that has no policy."""
 
 
 # --- environments and agents ------------------------------------------------------------------------------------------
@@ -323,8 +329,8 @@ class Bench:
     def context(self, update: int = 0) -> Context:
         batch = self.method.prepare(self.batch)
         batch = batch.replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
-        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action))
-        return Context(self.learner, batch, [view], update, self.further)
+        view = EstimatedView(batch.obs, 1.0, self.learner.estimate(batch.obs, batch.action), batch.obs)
+        return Context(self.learner, batch, batch, [view], update, self.further)
 
 
 def shifted(image: Tensor, generator: torch.Generator, pad: int) -> Tensor:

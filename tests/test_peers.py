@@ -79,7 +79,7 @@ class SADA(TwoViews):
     """The policy acts on both views, and the value of either action is judged on the weak one."""
 
     def policy_views(self, context: Context) -> list[PolicyView]:
-        weak, strong = context.batch.obs, context.views[1].obs
+        weak, strong = context.seen(0), context.seen(1)
         return [PolicyView(weak, weak), PolicyView(strong, weak)]
 
 

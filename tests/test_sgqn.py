@@ -374,8 +374,8 @@ def context_of(here: Case, update: int = 0) -> Context:
     batch = here.batch
     obs = Observation(batch.obs.image.float().requires_grad_(), batch.obs.vector)
     batch = batch.replace(obs=obs, next_obs=batch.next_obs.float())
-    view = EstimatedView(obs, 1.0, here.learner.estimate(obs, batch.action))
-    context = Context(here.learner, batch, [view], update, no_sample)
+    view = EstimatedView(obs, 1.0, here.learner.estimate(obs, batch.action), obs)
+    context = Context(here.learner, batch, batch, [view], update, no_sample)
     context.critic_stepped()  # some tests go straight to what comes after it
     return context
 

@@ -293,6 +293,10 @@ def test_what_comes_after_the_critics_step_sees_through_the_trained_observe(even
     assert abs(float(brightness) - 0.5) > 1e-3
     torch.testing.assert_close(context.batch.obs.image, brightness * batch_of().obs.image.float())
     assert not context.batch.obs.image.requires_grad
+    clean, dark = (context.seen(number) for number in range(2))
+    assert clean is context.batch.obs and dark is context.seen(1)  # once each
+    torch.testing.assert_close(dark.image, brightness * context.prepared.obs.image / 4)
+    torch.testing.assert_close(context.views[1].obs.image.detach(), 0.5 * context.prepared.obs.image / 4)
 
 
 # --- the critic's loss ------------------------------------------------------------------------------------------------
@@ -436,6 +440,15 @@ def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events:
     assert "policy_step" not in events and events.count("estimate") == 1  # nothing is computed for a policy either
     with pytest.raises(FovealError, match="Busy adds to the policy's loss, and the learner Valued has no policy"):
         Updater(learner, Busy(learner, events), pixel_gradient=False)
+
+
+def test_a_learner_must_improve_the_policy_that_it_says_it_has(events: list[str]) -> None:
+    class Unfinished(Toy):
+        policy_step = Learner.policy_step  # type: ignore[assignment]
+
+    learner = Unfinished(events)
+    with pytest.raises(FovealError, match="the learner Unfinished has no policy_step: define it, or set has_policy"):
+        Updater(learner, Still(learner), pixel_gradient=False)
 
 
 def test_optimizers_come_by_name(events: list[str]) -> None:

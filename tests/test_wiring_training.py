@@ -430,8 +430,11 @@ def test_everything_that_a_preset_names_is_in_the_agents_configuration(preset: s
         method: METHODS.get(method).presets.get(preset, {}),
     }
     for part in (LEARNERS.get(learner), METHODS.get(method)):
-        for section, brought in part.run_presets.get(preset, {}).items():
-            wanted[section] = {**wanted.get(section, {}), **brought}
+        for section, brought in (*part.run_presets.get("*", {}).items(), *part.run_presets.get(preset, {}).items()):
+            if section == "encoder":
+                wanted[learner] = {**wanted[learner], "encoder": {**wanted[learner].get("encoder", {}), **brought}}
+            else:
+                wanted[section] = {**wanted.get(section, {}), **brought}
     for section, settings in wanted.items():
         assert_within(settings, told[section], section)
 

@@ -16,7 +16,7 @@ from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Learner
 from foveal.methods.base import METHODS, Method
 from foveal.networks.precision import PRECISIONS
-from foveal.presets import PRESETS
+from foveal.presets import EVERY_PRESET, PRESETS
 from foveal.registry import nearest
 
 
@@ -188,7 +188,7 @@ def configure(
 
 
 BROUGHT = ("environment", "training", "encoder")
-"""Sections that the presets of learners and methods may change beside their own; the last is the learner's."""
+"""Sections that learners and methods may bring settings of; the last is the learner's, and methods alone change it."""
 
 
 def _brought(
@@ -206,10 +206,7 @@ def _brought(
     found: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for name, component in components.items():
-        presets = component.run_presets.get(preset, {})
-        if strange := sorted(set(presets) - set(BROUGHT)):
-            raise FovealError(f"the presets of {name} hold {strange[0]!r}: {nearest(strange[0], list(BROUGHT))}")
-        for key, value in presets.get(section, {}).items():
+        for key, value in _brought_by(name, component, preset, section).items():
             decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
             if not decided and found.get(key, value) != value:
                 raise FovealError(
@@ -218,6 +215,17 @@ def _brought(
                 )
             found[key], owners[key] = value, name
     return found
+
+
+def _brought_by(name: str, component: type[Learner] | type[Method], preset: str, section: str) -> dict[str, Any]:
+    """What one of them brings: what it has for every preset, and over that what it has for this one."""
+    settings: dict[str, Any] = {}
+    known = BROUGHT if issubclass(component, Method) else BROUGHT[:2]
+    for sections in (component.run_presets.get(key, {}) for key in (EVERY_PRESET, preset)):
+        if strange := sorted(set(sections) - set(known)):
+            raise FovealError(f"the presets of {name} hold {strange[0]!r}: {nearest(strange[0], list(known))}")
+        settings |= sections.get(section, {})
+    return settings
 
 
 def _names(override: Any, key: str) -> bool:

@@ -35,5 +35,7 @@ PRESETS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
+EVERY_PRESET = "*"
+"""In ``run_presets``: what a learner or a method needs whatever the preset is."""
 STEPS = {"paper": 500_000, "compact": 500_000, "debug": 200}
 """Agent steps of training where none are asked for: DMC-GB's, and of ``debug`` enough for everything to happen once."""

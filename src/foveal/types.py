@@ -84,7 +84,7 @@ class Batch:
         discount: (B,) ``float32``, what the bootstrap value is multiplied by: gamma ** n, or 0 after a termination.
             A time limit is no termination.
         next_obs: observation at time t + n (or the last one of the episode).
-        extras: what a method asked for by ``ExtraField``, at time t, (B, *shape) or (B, frames, *shape) by name.
+        extras: what a method asked for by ``ExtraField``, at time t: (B, ...) by name, or (B, frames, ...).
         next_extras: the same at the time of ``next_obs``.
     """
 

@@ -112,13 +112,14 @@ class Updater:
         for view in method.views(prepared):
             # What was observed for the batch is not observed a second time.
             obs = batch.obs if view.obs is prepared.obs else self._seen(view.obs)
-            views.append(EstimatedView(obs, view.weight, learner.estimate(obs, batch.action)))
+            views.append(EstimatedView(obs, view.weight, learner.estimate(obs, batch.action), view.obs))
             losses.append(view.weight * learner.td_loss(views[-1].estimate, target))
-        context = Context(learner, batch, views, self.count, sample)
+        context = Context(learner, prepared, batch, views, self.count, sample)
         terms = method.critic_loss(context)
         total = sum([*losses[1:], *terms.values()], losses[0])
         minimize(total, self.critic_optimizer, [*learner.critic_parameters(), *method.critic_parameters()])
-        context.critic_stepped(self._observe_again(prepared, batch))
+        # A trained ``observe`` left its graph behind the pixels, and shows them otherwise from here on.
+        context.critic_stepped(None if batch.obs.image.is_leaf else self._observe_again)
         metrics = {
             "critic/loss": total.detach(),
             "critic/td": losses[0].detach(),
@@ -168,17 +169,10 @@ class Updater:
     def _ready(self, obs: Observation) -> Observation:
         return obs._replace(image=differentiable(obs.image)) if self.pixel_gradient else obs
 
-    def _observe_again(self, prepared: Batch, batch: Batch) -> Callable[[], Observation] | None:
-        """How the batch's observation is seen after the critic's step, where that trained ``observe``."""
-        if batch.obs.image.is_leaf:
-            return None
-
-        def seen() -> Observation:
-            with torch.no_grad():
-                obs = self.method.observe(prepared.obs)
-            return self._ready(obs)
-
-        return seen
+    @torch.no_grad()
+    def _observe_again(self, obs: Observation) -> Observation:
+        """An observation as the critic's step has taught ``observe`` to show it, without a graph to there."""
+        return self._ready(self.method.observe(obs))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimizer by name: the critic's, the learner's and the method's."""
@@ -189,8 +183,14 @@ def check_pair(learner: Learner, method: Method) -> None:
     """Refuse a method that needs what the learner lacks.
 
     Raises:
-        FovealError: the method adds to the loss of a policy that the learner does not have.
+        FovealError: the method adds to the loss of a policy that the learner does not have, or the learner says that it
+            has one and can't improve it.
     """
+    if learner.has_policy and type(learner).policy_step is Learner.policy_step:
+        raise FovealError(
+            f"the learner {type(learner).__name__} has no policy_step: define it, or set has_policy = False where "
+            "there are values alone"
+        )
     if type(method).actor_loss is not Method.actor_loss and not learner.has_policy:
         raise FovealError(
             f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "

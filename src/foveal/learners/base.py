@@ -82,8 +82,8 @@ class Learner(nn.Module, ABC):
         dtype: that convolutions compute in.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
             looks at the value of a tensor.
-        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
-            the learner's ``encoder``. They go over the preset's own and under the user's.
+        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
+            ``environment`` and ``training``. They go over the preset's own and under the user's.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
         agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
             so that a CUDA graph reads the present value. Not saved: the agent tells it again.

@@ -62,15 +62,17 @@ class EstimatedView(NamedTuple):
     """A view as the critic's loss took it.
 
     Attributes:
-        obs: as the networks saw it: observed once. Where the method takes saliency, its image is the leaf (``float32``
-            gradient) that the graph of the values reaches.
+        obs: as the networks saw it then: observed once. Where the method takes saliency, its image is the leaf
+            (``float32`` gradient) that the graph of the values reaches; no leaf where ``observe`` is trained.
         weight: of its TD loss.
         estimate: the critic's, with its graph. Stale after the critic's step.
+        prepared: what it was before ``observe``.
     """
 
     obs: Observation
     weight: float
     estimate: Estimate
+    prepared: Observation
 
 
 class Context:
@@ -81,6 +83,7 @@ class Context:
 
     Attributes:
         learner: the learner being trained.
+        prepared: the batch after ``prepare`` alone, its images floating point.
         views: every view of the critic's loss, in the order of ``Method.views``.
         update: number of this update, from 0.
         sample: draws a further batch of the given size from replay, as stored: neither prepared nor observed.
@@ -89,27 +92,42 @@ class Context:
     def __init__(
         self,
         learner: Learner,
+        prepared: Batch,
         batch: Batch,
         views: Sequence[EstimatedView],
         update: int,
         sample: Callable[[int], Batch],
     ) -> None:
         self.learner = learner
+        self.prepared = prepared
         self.views = tuple(views)
         self.update = update
         self.sample = sample
         self._batch = batch
         self._stepped = False
-        self._observe_again: Callable[[], Observation] | None = None
+        self._observe_again: Callable[[Observation], Observation] | None = None
+        self._again: list[tuple[Observation, Observation]] = []
         self._fresh: Estimate | None = None
 
     @property
     def batch(self) -> Batch:
         """The batch as the networks see it: after the critic's step, as a trained ``observe`` shows it then."""
-        if self._observe_again is not None:
-            self._batch = self._batch.replace(obs=self._observe_again())
-            self._observe_again = None
-        return self._batch
+        return self._batch.replace(obs=self._now(self.prepared.obs, self._batch.obs))
+
+    def seen(self, number: int) -> Observation:
+        """A view as the networks see it: after the critic's step, as a trained ``observe`` shows it then."""
+        view = self.views[number]
+        return self._now(view.prepared, view.obs)
+
+    def _now(self, prepared: Observation, before: Observation) -> Observation:
+        """What was observed before the critic's step, or once again where that trained ``observe``."""
+        if self._observe_again is None:
+            return before
+        for known, observed in self._again:
+            if known is prepared:
+                return observed
+        self._again.append((prepared, self._observe_again(prepared)))
+        return self._again[-1][1]
 
     @property
     def estimate(self) -> Estimate:
@@ -142,12 +160,12 @@ class Context:
             self._fresh = self.learner.estimate(self.batch.obs, self.batch.action)
         return self._fresh
 
-    def critic_stepped(self, observe_again: Callable[[], Observation] | None = None) -> None:
+    def critic_stepped(self, observe_again: Callable[[Observation], Observation] | None = None) -> None:
         """Told by the updater.
 
         Args:
-            observe_again: the batch's observation through the ``observe`` that this step trained; None where it trains
-                none, so that what was observed still holds.
+            observe_again: an observation through the ``observe`` that this step trained; None where it trains none, so
+                that what was observed still holds.
         """
         self._stepped = True
         self._observe_again = observe_again
@@ -157,8 +175,9 @@ class Method(nn.Module):
     """A generalization method, composed onto any learner. Subclasses override what they need.
 
     Attributes:
-        run_presets: preset -> section -> settings that its source has of the run: of ``environment``, ``training`` and
-            the learner's ``encoder``. They go over the preset's own and under the user's.
+        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
+            ``environment``, ``training`` and the learner's ``encoder``. They go over the preset's own and under the
+            user's.
         augment: its strong augmentation, which is built before training and told of every update; None without one.
         capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
             at the value of a tensor, samples nothing further, and does the same in updates of an equal ``due``.
