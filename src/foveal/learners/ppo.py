@@ -166,6 +166,10 @@ class PPO:
         self.rollout: Rollout | None = None
         self._beginning: NDArray[np.bool_] | None = None  # (N,), whose next step only begins an episode
 
+    def begin(self, seen: NDArray[Any] | None = None) -> None:
+        """Go on in environments that show ``seen`` (N, ...), or in ones that the next rollout resets."""
+        self.seen, self._beginning = seen, None
+
     # --- collecting ---------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
