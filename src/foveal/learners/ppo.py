@@ -299,9 +299,12 @@ class PPO:
 
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next rollout and update depend on, beside the environments."""
+        weights = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
+        return {**copy.deepcopy(weights), **self.progress()}
+
+    def progress(self) -> dict[str, Any]:
+        """The part of ``state`` that is neither weights nor optimizer."""
         state = {
-            "policy": self.policy.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
             "generators": [self.acting.get_state(), self.shuffling.get_state()],
             "counts": [self.steps, self.updates, self.total],
             "left": self.left,
@@ -314,6 +317,10 @@ class PPO:
         """Undo of ``state``, for the same networks and configuration."""
         self.policy.load_state_dict(state["policy"])
         self.optimizer.load_state_dict(state["optimizer"])
+        self.load_progress(state)
+
+    def load_progress(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``progress``."""
         for generator, held in zip((self.acting, self.shuffling), state["generators"], strict=True):
             generator.set_state(held)
         self.steps, self.updates, self.total = state["counts"]

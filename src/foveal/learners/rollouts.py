@@ -143,8 +143,12 @@ class Rollout:
 
 
 def as_tensor(seen: NDArray[Any], device: torch.device) -> Tensor:
-    """Observations on a device; double precision becomes single."""
-    tensor = torch.from_numpy(seen).to(device)
+    """A copy of observations on a device; double precision becomes single.
+
+    It begins where PyTorch's own tensors do. NumPy's arrays begin elsewhere, differently in every process, and matrix
+    products round by it: a resumed training would come to other weights.
+    """
+    tensor = torch.from_numpy(seen).to(device, copy=True)
     return tensor.float() if tensor.dtype == torch.float64 else tensor
 
 

@@ -15,6 +15,11 @@ ACTOR_GAIN, CRITIC_GAIN = 0.01, 1.0
 class PolicyHead(nn.Module, ABC):
     """A distribution over actions, given features.
 
+    Args:
+        size: number of features, after ``body``.
+        actions: how many there are, or the length of one.
+        body: layers of the actor's own in between, features -> (B, size).
+
     Attributes:
         action_shape: of one action: () where it is a number, (A,) where it is a vector.
         action_dtype: of stored actions.
@@ -22,6 +27,11 @@ class PolicyHead(nn.Module, ABC):
 
     action_shape: tuple[int, ...]
     action_dtype: torch.dtype
+
+    def __init__(self, size: int, actions: int, body: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Identity() if body is None else body
+        self.linear = linear(size, actions, ACTOR_GAIN)
 
     @abstractmethod
     def sample(
@@ -41,21 +51,13 @@ class PolicyHead(nn.Module, ABC):
 
 
 class CategoricalHead(PolicyHead):
-    """One of some actions.
+    """One of some actions; see ``PolicyHead``."""
 
-    Args:
-        size: number of features.
-        actions: how many there are.
-    """
-
-    def __init__(self, size: int, actions: int) -> None:
-        super().__init__()
-        self.action_shape, self.action_dtype = (), torch.int64
-        self.linear = linear(size, actions, ACTOR_GAIN)
+    action_shape, action_dtype = (), torch.int64
 
     def log_probabilities(self, features: Tensor) -> Tensor:
         """(B, F) -> (B, actions)."""
-        return torch.log_softmax(self.linear(features), dim=1)
+        return torch.log_softmax(self.linear(self.body(features)), dim=1)
 
     def sample(
         self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
@@ -75,24 +77,24 @@ class CategoricalHead(PolicyHead):
 
 
 class GaussianHead(PolicyHead):
-    """Independent Gaussians whose standard deviations do not depend on the state.
+    """Independent Gaussians whose standard deviations do not depend on the state; see ``PolicyHead``."""
 
-    Args:
-        size: number of features.
-        actions: length of an action.
-    """
+    action_dtype = torch.float32
 
-    def __init__(self, size: int, actions: int) -> None:
-        super().__init__()
-        self.action_shape, self.action_dtype = (actions,), torch.float32
-        self.linear = linear(size, actions, ACTOR_GAIN)
+    def __init__(self, size: int, actions: int, body: nn.Module | None = None) -> None:
+        super().__init__(size, actions, body)
+        self.action_shape = (actions,)
         self.log_std = nn.Parameter(torch.zeros(actions))
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The deterministic action, unbounded: (B, F) -> (B, A)."""
+        return self.linear(self.body(features))
 
     def sample(
         self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
     ) -> tuple[Tensor, Tensor]:
         """Actions (B, A), unbounded, and their log densities (B,)."""
-        mean = self.linear(features)
+        mean = self.mean(features)
         if deterministic:
             return mean, self._log_density(torch.zeros_like(mean))
         noise = torch.randn(mean.shape, device=mean.device, dtype=mean.dtype, generator=generator)
@@ -100,7 +102,7 @@ class GaussianHead(PolicyHead):
 
     def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log densities of actions (B, A) -> (B,), and the entropy (B,)."""
-        noise = (actions - self.linear(features)) * (-self.log_std).exp()  # (B, A) * (A,)
+        noise = (actions - self.mean(features)) * (-self.log_std).exp()  # (B, A) * (A,)
         entropy = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum()
         return self._log_density(noise), entropy.expand(len(actions))
 
