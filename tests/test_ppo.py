@@ -14,11 +14,14 @@ from gymnasium import spaces
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from torch import Tensor, nn
 
+from foveal.envs import make_vector
 from foveal.errors import FovealError
 from foveal.learners.ppo import PPO, PPOConfig, actor_critic, normalised, surrogate_loss, value_loss
 from foveal.learners.rollouts import generalized_advantages
 from foveal.networks.encoders import ConvEncoder, EncoderConfig
 from foveal.networks.policies import ActorCritic, CategoricalHead, GaussianHead
+from small_env import SIZE as PICTURE
+from small_env import SavedCounter
 
 SIDE = 8
 IMAGES = spaces.Box(0, 255, (1, SIDE, SIDE), np.uint8)
@@ -543,6 +546,37 @@ def test_updates_in_bfloat16_are_close() -> None:
     one, other = weights.values()
     assert not one.equal(other)
     assert torch.cosine_similarity(one, other, dim=0) > 0.9
+
+
+@pytest.mark.slow
+def test_it_works_with_foveals_environments() -> None:
+    """Pixels of ``make_vector``, which resets with the next step and can be saved in the middle of an episode."""
+
+    def made() -> tuple[PPO, Any]:
+        envs: Any = make_vector(SavedCounter, 2, seed=0, image_size=PICTURE)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            encoder = ConvEncoder(envs.single_observation_space.shape, EncoderConfig((4, 2), 8), torch.float32)
+            policy = actor_critic(encoder, encoder.output_size, envs.single_action_space)
+        generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
+        return PPO(PPOConfig(rollout=12, minibatches=2), policy, *generators, total=100), envs
+
+    def learn(ppo: PPO, envs: Any, updates: int) -> None:
+        for _ in range(updates):
+            ppo.collect(envs)
+            ppo.update()
+
+    whole, envs = made()
+    learn(whole, envs, 4)
+    assert whole.rollout is not None and not whole.rollout.valid.all() and whole.rollout.truncations.any()
+    ppo, envs = made()
+    learn(ppo, envs, 2)
+    again, others = made()
+    again.load_state(ppo.state())
+    others.reset()
+    others.set_state(envs.get_state())
+    learn(again, others, 2)
+    assert same(whole.state(), again.state()) and not same(whole.state(), ppo.state())
 
 
 # --- mistakes ---------------------------------------------------------------------------------------------------------

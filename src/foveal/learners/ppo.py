@@ -3,36 +3,31 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.bounds import POSITIVE, SHARE, Bounded, at_least, one_of
+from foveal.bounds import POSITIVE, at_least, one_of
 from foveal.errors import FovealError
-from foveal.learners.rollouts import Rollout, Samples, as_actions, as_tensor, resets_at_once
+from foveal.learners.on_policy import OnPolicyLearner, OnStep, RolloutConfig
+from foveal.learners.rollouts import Rollout, Samples, resets_at_once
 from foveal.networks.optimization import adam, minimize
 from foveal.networks.policies import CRITIC_GAIN, ActorCritic, CategoricalHead, GaussianHead, PolicyHead, linear
 
 VALUE_LOSSES = ("baselines", "plain", "clipped")
 NORMALISATIONS = ("minibatch", "rollout", "none")
 
-OnStep = Callable[[Mapping[str, Any]], None]
-"""Takes the ``infos`` of a step of the vector environment."""
-
 
 @dataclass(frozen=True)
-class PPOConfig(Bounded, section="ppo"):
-    """Hyperparameters of PPO; the defaults are those of OpenAI Baselines on Atari.
+class PPOConfig(RolloutConfig, section="ppo"):
+    """Hyperparameters of PPO, beside those of its rollouts; the defaults are those of OpenAI Baselines on Atari.
 
     Attributes:
-        rollout: steps of each environment between updates.
         minibatches: parts into which these steps are divided, in every epoch anew.
         epochs: passes over these steps.
         learning_rate: Adam's step size, at the start.
@@ -43,17 +38,12 @@ class PPOConfig(Bounded, section="ppo"):
             moved to within ``clip`` of the old), "plain" (half the mean squared error) or "clipped" (the mean squared
             error of the moved value, as in Stable-Baselines3).
         normalise_advantages: to mean 0 and standard deviation 1 in each "minibatch", in the whole "rollout", or "none".
-        bootstrap_timeouts: expect further reward after a time limit, by the critic's estimate; else it ends the return.
-        discount: gamma, per step.
-        gae_lambda: of the generalized advantage estimate.
         entropy: coefficient of the policy's entropy.
         value: coefficient of the value loss.
         gradient_norm: longer gradients are shortened to this.
         adam_epsilon: in Adam's denominator.
-        freeze_encoder: leave the encoder as it is; its features are computed once, when acting, and kept.
     """
 
-    rollout: Annotated[int, at_least(1)] = 128
     minibatches: Annotated[int, at_least(1)] = 4
     epochs: Annotated[int, at_least(1)] = 4
     learning_rate: Annotated[float, POSITIVE] = 2.5e-4
@@ -62,14 +52,10 @@ class PPOConfig(Bounded, section="ppo"):
     decay_clip: bool = True
     value_loss: Annotated[str, one_of(*VALUE_LOSSES)] = "baselines"
     normalise_advantages: Annotated[str, one_of(*NORMALISATIONS)] = "minibatch"
-    bootstrap_timeouts: bool = True
-    discount: Annotated[float, SHARE] = 0.99
-    gae_lambda: Annotated[float, SHARE] = 0.95
     entropy: Annotated[float, at_least(0)] = 0.01
     value: Annotated[float, at_least(0)] = 0.5
     gradient_norm: Annotated[float, POSITIVE] = 0.5
     adam_epsilon: Annotated[float, POSITIVE] = 1e-5
-    freeze_encoder: bool = False
 
 
 # --- losses -----------------------------------------------------------------------------------------------------------
@@ -123,7 +109,7 @@ def actor_critic(encoder: nn.Module, size: int, space: spaces.Space[Any]) -> Act
     return ActorCritic(encoder, head_for(space, size), linear(size, 1, CRITIC_GAIN))
 
 
-class PPO:
+class PPO(OnPolicyLearner):
     """Collects rollouts in a vector environment and improves a policy on them.
 
         ppo = PPO(config, policy, acting, shuffling, total=1_000_000)
@@ -140,11 +126,8 @@ class PPO:
 
     Attributes:
         optimizer: Adam, over all that is trained.
-        steps: taken so far, by all environments together.
         updates: passes over rollouts so far.
         left: share of training that was left when the latest rollout began.
-        seen: (N, ...), what the environments show now; None before the first rollout, which then resets them.
-        rollout: the latest.
     """
 
     def __init__(
@@ -155,87 +138,35 @@ class PPO:
         shuffling: torch.Generator,
         total: int = 0,
     ) -> None:
-        self.config, self.policy, self.acting, self.shuffling, self.total = config, policy, acting, shuffling, total
+        super().__init__(config, policy, acting)
+        self.config, self.shuffling, self.total = config, shuffling, total
         policy.encoder.requires_grad_(not config.freeze_encoder)
         self.parameters = [weight for weight in policy.parameters() if weight.requires_grad]
-        self.device = self.parameters[0].device
         self.optimizer = adam(self.parameters, config.learning_rate, eps=config.adam_epsilon)
-        self.steps = self.updates = 0
+        self.updates = 0
         self.left = 1.0
-        self.seen: NDArray[Any] | None = None
-        self.rollout: Rollout | None = None
-        self._beginning: NDArray[np.bool_] | None = None  # (N,), whose next step only begins an episode
-
-    def begin(self, seen: NDArray[Any] | None = None) -> None:
-        """Go on in environments that show ``seen`` (N, ...), or in ones that the next rollout resets."""
-        self.seen, self._beginning = seen, None
 
     # --- collecting ---------------------------------------------------------------------------------------------------
 
-    @torch.no_grad()
     def collect(self, envs: VectorEnv[Any, Any, Any], on_step: OnStep | None = None) -> Rollout:
-        """Let the policy act for ``config.rollout`` steps in every environment.
-
-        Args:
-            envs: observe arrays, not dicts; act in a discrete or a continuous space; and reset episodes by themselves.
-            on_step: told of every step.
+        """Let the policy act for ``config.rollout`` steps in every environment; see ``OnPolicyLearner``.
 
         Raises:
-            FovealError: the environments are others than that, or too few for the minibatches.
+            FovealError: the environments are not as they must be, or too few for the minibatches.
         """
-        config, same_step = self.config, resets_at_once(envs)
-        if config.rollout * envs.num_envs < (2 if same_step else 4) * config.minibatches:
+        config = self.config
+        least = 2 if resets_at_once(envs) else 4  # with short episodes, as many as half the steps only begin one
+        if config.rollout * envs.num_envs < least * config.minibatches:
             raise FovealError(
                 f"ppo.minibatches is {config.minibatches}, which is too many for {config.rollout} steps of "
-                f"{envs.num_envs} environments: a minibatch takes at least {2 if same_step else 4} of them"
+                f"{envs.num_envs} environments: a minibatch takes at least {least} of them"
             )
-        if self.seen is None:
-            self.seen, _ = envs.reset()
-        if self._beginning is None:
-            self._beginning = np.zeros(envs.num_envs, np.bool_)
         self.left = max(0.0, 1 - self.steps / self.total) if self.total else 1.0
-        for step in range(config.rollout):
-            rollout, features = self._see(step, self.seen)
-            actions, rollout.log_probs[step] = self.policy.actor.sample(features, self.acting)
-            rollout.actions[step], rollout.values[step] = actions, self.policy.value(features)
-            self.seen, rewards, ended, cut, infos = envs.step(as_actions(actions, envs.single_action_space))
-            rollout.rewards[step], rollout.terminations[step], rollout.truncations[step] = rewards, ended, cut
-            rollout.valid[step] = ~self._beginning
-            self.steps += int(rollout.valid[step].sum())
-            if same_step and config.bootstrap_timeouts and bool((cut & ~ended).any()):
-                which = np.flatnonzero(cut & ~ended)
-                final = np.stack([infos["final_obs"][index] for index in which])
-                rollout.timeout_values[step, which] = self.policy.values(as_tensor(final, self.device))
-            if not same_step:
-                self._beginning = ended | cut
-            if on_step is not None:
-                on_step(infos)
-        last_values = self.policy.values(as_tensor(self.seen, self.device))
-        rollout.estimate(
-            last_values,
-            config.discount,
-            config.gae_lambda,
-            bootstrap=config.bootstrap_timeouts,
-            values_follow=not same_step,
-        )
+        rollout = super().collect(envs, on_step)
         if config.normalise_advantages == "rollout":
             valid = rollout.rows().to(self.device)
             rollout.advantages.view(-1)[valid] = normalised(rollout.advantages.flatten()[valid])
         return rollout
-
-    def _see(self, step: int, shown: NDArray[Any]) -> tuple[Rollout, Tensor]:
-        """Keep what the environments show, or its features where the encoder is frozen; and the features."""
-        seen = as_tensor(shown, self.device)
-        if self.config.freeze_encoder:
-            seen = self.policy.features(seen)
-        if self.rollout is None or self.rollout.values.shape[1] != len(shown):
-            actor = self.policy.actor
-            self.rollout = Rollout(self.config.rollout, len(shown), seen, actor.action_shape, actor.action_dtype)
-        self.rollout.seen[step].copy_(seen)
-        return self.rollout, self._features(self.rollout.seen[step])
-
-    def _features(self, seen: Tensor) -> Tensor:
-        return seen if self.config.freeze_encoder else self.policy.features(seen)
 
     # --- improving ----------------------------------------------------------------------------------------------------
 
@@ -266,7 +197,7 @@ class PPO:
         rows = rollout.rows()
         valid = rows.to(self.device, non_blocking=True)
         unexplained = (rollout.returns - rollout.values).flatten()[valid].var()
-        explained = 1 - unexplained / rollout.returns.flatten()[valid].var()
+        explained = 1 - unexplained / rollout.returns.flatten()[valid].var().clamp_min(1e-8)
         steps: list[Tensor] = []
         for _ in range(config.epochs):
             order = rows[torch.randperm(len(rows), generator=self.shuffling)].to(self.device, non_blocking=True)
@@ -298,7 +229,10 @@ class PPO:
     # --- state --------------------------------------------------------------------------------------------------------
 
     def state(self) -> dict[str, Any]:
-        """A copy of everything that the next rollout and update depend on, beside the environments."""
+        """A copy of everything that the next rollout and update depend on, beside the environments.
+
+        To be taken after an update: the rollout itself is not in it.
+        """
         weights = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
         return {**copy.deepcopy(weights), **self.progress()}
 
