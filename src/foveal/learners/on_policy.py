@@ -127,10 +127,8 @@ class OnPolicyLearner:
         if self.rollout_config.freeze_encoder:
             seen = self.policy.features(seen)
         if self.rollout is None or self.rollout.values.shape[1] != len(shown):
-            actor = self.policy.actor
-            self.rollout = Rollout(
-                self.rollout_config.rollout, len(shown), seen, actor.action_shape, actor.action_dtype
-            )
+            steps, actor = self.rollout_config.rollout, self.policy.actor
+            self.rollout = Rollout(steps, len(shown), seen, actor.action_shape, actor.action_dtype)
         self.rollout.seen[step].copy_(seen)
         return self.rollout, self._features(self.rollout.seen[step])
 

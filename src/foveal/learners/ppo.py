@@ -28,8 +28,8 @@ class PPOConfig(RolloutConfig, section="ppo"):
     """Hyperparameters of PPO, beside those of its rollouts; the defaults are those of OpenAI Baselines on Atari.
 
     Attributes:
-        minibatches: parts into which these steps are divided, in every epoch anew.
-        epochs: passes over these steps.
+        minibatches: parts into which a rollout is divided, in every epoch anew.
+        epochs: passes over a rollout.
         learning_rate: Adam's step size, at the start.
         decay_learning_rate: let it fall linearly, to 0 at the end of training.
         clip: range of the probability ratio, at the start.
@@ -122,7 +122,7 @@ class PPO(OnPolicyLearner):
         policy: on its device already.
         acting: draws actions, on the policy's device.
         shuffling: draws minibatches, on the CPU.
-        total: steps at which the linear decays end.
+        total: steps at which the linear decays end; 0 leaves the rates as they are.
 
     Attributes:
         optimizer: Adam, over all that is trained.
