@@ -18,14 +18,14 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.atari.agent import KIND, AtariAgent, restore
 from foveal.atari.policy import AtariPolicy
-from foveal.atari.vector import AtariVecEnv
+from foveal.atari.vector import AtariVector
 
 GAMES, STEPS, MINIBATCH, SEED = 8, 256, 256, 5
 
 
 def policy_in(agent: AtariAgent, dtype: torch.dtype) -> AtariPolicy:
     """The agent's weights with convolutions in ``dtype``."""
-    policy = AtariPolicy(agent.config, agent.policy.action_net.out_features, torch.Generator(), dtype)
+    policy = AtariPolicy(agent.config, agent.actions, dtype)
     policy.load_state_dict(agent.policy.state_dict())
     return policy
 
@@ -33,22 +33,27 @@ def policy_in(agent: AtariAgent, dtype: torch.dtype) -> AtariPolicy:
 @torch.no_grad()
 def played(agent: AtariAgent, policy: AtariPolicy) -> tuple[Tensor, Tensor]:
     """(GAMES * STEPS, 4, 84, 84) observations and the actions chosen for them."""
-    env = AtariVecEnv(agent.config.env, GAMES, SEED)
-    policy.generator.manual_seed(SEED)
-    observations, actions = [torch.from_numpy(env.reset().copy())], []
+    env, generator = AtariVector(agent.config.env, GAMES, SEED), torch.Generator().manual_seed(SEED)
+    observations, actions = [torch.from_numpy(env.reset()[0])], []
     for _ in range(STEPS):
-        actions.append(policy(observations[-1])[0])
-        observations.append(torch.from_numpy(env.step(actions[-1].numpy())[0].copy()))
+        actions.append(policy.actor.sample(policy.features(observations[-1]), generator)[0])
+        observations.append(torch.from_numpy(env.step(actions[-1].numpy())[0]))
     env.close()
     return torch.cat(observations[:-1]), torch.cat(actions)
+
+
+def evaluated(policy: AtariPolicy, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Values, log probabilities of the actions, and entropies."""
+    features = policy.features(observations)
+    return policy.value(features), *policy.actor.evaluate(features, actions)
 
 
 @torch.no_grad()
 def answers(policy: AtariPolicy, observations: Tensor, actions: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     """Values and log probabilities, so many observations at a time."""
     parts = zip(observations.split(batch), actions.split(batch), strict=True)
-    values, chosen, _ = zip(*(policy.evaluate_actions(*part) for part in parts), strict=True)
-    return torch.cat(values)[:, 0], torch.cat(chosen)
+    values, chosen, _ = zip(*(evaluated(policy, *part) for part in parts), strict=True)
+    return torch.cat(values), torch.cat(chosen)
 
 
 def gradients(
@@ -56,8 +61,8 @@ def gradients(
 ) -> dict[str, Tensor]:
     """Of PPO's loss where nothing is clipped yet."""
     policy.zero_grad()
-    values, chosen, entropy = policy.evaluate_actions(observations, actions)
-    loss = -(chosen * advantages).mean() + 0.5 * (values[:, 0] - targets).square().mean() - 0.01 * entropy.mean()
+    values, chosen, entropy = evaluated(policy, observations, actions)
+    loss = -(chosen * advantages).mean() + 0.5 * (values - targets).square().mean() - 0.01 * entropy.mean()
     loss.backward()
     return {name: weight.grad.flatten() for name, weight in policy.named_parameters()}
 

@@ -1,4 +1,4 @@
-"""Atari agents: PPO as Stable-Baselines3 computes it, resumed as if nothing had happened, scored by whole games."""
+"""Atari agents: PPO as Stable-Baselines3 computes it too, resumed as if nothing had happened, scored by whole games."""
 
 from __future__ import annotations
 
@@ -12,20 +12,15 @@ import torch
 import yaml
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
-pytest.importorskip("stable_baselines3", reason="needs the extra 'atari'")
-
-from stable_baselines3 import PPO
-from stable_baselines3.common.logger import Logger
 
 import foveal
 from foveal import checkpoint
 from foveal.atari import evaluation
 from foveal.atari.agent import AtariAgent
+from foveal.atari.config import config_from_dict
 from foveal.atari.evaluation import random_scores
-from foveal.atari.extractors import AtariFeatures
-from foveal.atari.policy import PictureRollout
-from foveal.atari.training import AtariCallback, AtariTrainer, _ppo
-from foveal.atari.vector import AtariVecEnv
+from foveal.atari.training import AtariCallback, AtariTrainer
+from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.results import Results
@@ -42,28 +37,18 @@ def small(**more: Any) -> AtariAgent:
 # --- the mathematics --------------------------------------------------------------------------------------------------
 
 
-def act_randomly(ppo: Any, random: np.random.Generator) -> None:
-    """Let the policy's forward pass take random actions: a fresh policy's are too much alike."""
-    evaluate = ppo.policy.evaluate_actions
+def stable_baselines(env: Any, **more: Any) -> Any:
+    """Stable-Baselines3's PPO with the network of Mnih et al., as foveal's Atari agents were trained before."""
+    pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.logger import Logger
 
-    def forward(obs: torch.Tensor, deterministic: bool = False) -> Any:
-        actions = torch.from_numpy(random.integers(4, size=len(obs)))
-        values, log_probabilities, _ = evaluate(obs, actions)
-        return actions, values, log_probabilities
+    from foveal.atari.extractors import AtariFeatures
 
-    ppo.policy.forward = forward
-
-
-@pytest.mark.slow
-def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Our policy and rollout memory in SB3's PPO, against SB3's own: same games, same minibatches, same weights."""
-    agent = small(ppo={"environments": 4, "rollout": 64, "minibatches": 2, "epochs": 2, "learning_rate": 1e-3})
-    envs = [AtariVecEnv("atari/breakout", 4, seed=0) for _ in range(2)]
-    ours = _ppo(agent, envs[0])
     with torch.random.fork_rng():
-        theirs = PPO(
+        ppo = PPO(
             "CnnPolicy",
-            envs[1],
+            env,
             learning_rate=lambda left: left * 1e-3,
             n_steps=64,
             batch_size=128,
@@ -73,9 +58,47 @@ def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) 
             ent_coef=0.01,
             policy_kwargs={"net_arch": [], "features_extractor_class": AtariFeatures},
             device="cpu",
+            **more,
         )
-    theirs.set_logger(Logger(None, []))
-    start = {name: weight.clone() for name, weight in agent.policy.state_dict().items()}
+    ppo.set_logger(Logger(None, []))
+    return ppo
+
+
+def stable_baselines_games(count: int) -> Any:
+    pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
+    from foveal.atari.sb3 import AtariVecEnv
+
+    return AtariVecEnv("atari/breakout", count, seed=0)
+
+
+def former_names(agent: AtariAgent) -> dict[str, torch.Tensor]:
+    """Its weights as Stable-Baselines3's policy calls them."""
+    former: dict[str, torch.Tensor] = {}
+    for name, weight in agent.policy.state_dict().items():
+        if name.startswith("encoder."):
+            kinds = ("features_extractor", "pi_features_extractor", "vf_features_extractor")
+            former |= {f"{kind}.{name}": weight.clone() for kind in kinds}
+        else:
+            head = name.replace("actor.linear", "action_net").replace("critic", "value_net")
+            former[head] = weight.clone()
+    return former
+
+
+@pytest.mark.slow
+def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """With its value loss, PPO and SB3's come to the same weights: same games, same actions, same minibatches."""
+    agent = small(
+        ppo={
+            "environments": 4,
+            "rollout": 64,
+            "minibatches": 2,
+            "epochs": 2,
+            "learning_rate": 1e-3,
+            "value_loss": "clipped",
+        }
+    )
+    theirs = stable_baselines(stable_baselines_games(4))
+    start = former_names(agent)
     theirs.policy.load_state_dict(start)
     orders: list[np.ndarray[Any, Any]] = []
     plain = torch.randperm
@@ -88,38 +111,57 @@ def test_updates_are_those_of_stable_baselines(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(torch, "randperm", noted)
     monkeypatch.setattr(np.random, "permutation", lambda size: orders.pop(0))
-    for ppo, env in ((ours, envs[0]), (theirs, envs[1])):
-        _, callback = ppo._setup_learn(512, None)
-        act_randomly(ppo, np.random.default_rng(5))
-        ppo.collect_rollouts(env, callback, ppo.rollout_buffer, 64)
-        ppo._update_current_progress_remaining(256, 512)
-        ppo.train()
-        assert ppo.policy.optimizer.param_groups[0]["lr"] == 0.5e-3
-        assert ppo.rollout_buffer.rewards.sum() > 0 and ppo.rollout_buffer.episode_starts.sum() > 4
+
+    def randomly(seed: int) -> Any:  # a fresh policy's actions are too much alike
+        random = np.random.default_rng(seed)
+        return lambda count: torch.from_numpy(random.integers(4, size=count))
+
+    ours, draw = agent.ppo, randomly(5)
+    head = agent.policy.actor
+
+    def sample(features: torch.Tensor, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        actions = draw(len(features))
+        return actions, head.evaluate(features, actions)[0]
+
+    monkeypatch.setattr(head, "sample", sample)
+    ours.steps, ours.total = 256, 512
+    rollout = ours.collect(AtariVector("atari/breakout", 4, seed=0))
+    ours.update()
+    assert ours.optimizer.param_groups[0]["lr"] == 0.5e-3
+    assert rollout.rewards.sum() > 0 and rollout.terminations.sum() > 4
+
+    evaluate, draw_theirs = theirs.policy.evaluate_actions, randomly(5)
+
+    def forward(obs: torch.Tensor, deterministic: bool = False) -> Any:
+        actions = draw_theirs(len(obs))
+        values, log_probabilities, _ = evaluate(obs, actions)
+        return actions, values, log_probabilities
+
+    theirs.policy.forward = forward
+    _, callback = theirs._setup_learn(512, None)
+    theirs.collect_rollouts(theirs.env, callback, theirs.rollout_buffer, 64)
+    theirs._update_current_progress_remaining(256, 512)
+    theirs.train()
     assert not orders
+    found = former_names(agent)
     for name, weight in theirs.policy.state_dict().items():
-        torch.testing.assert_close(ours.policy.state_dict()[name], weight, rtol=1e-3, atol=2e-5)
+        torch.testing.assert_close(found[name], weight, rtol=1e-3, atol=2e-5)
         assert not torch.allclose(weight, start[name], rtol=1e-3, atol=2e-5), name
 
 
 @pytest.mark.slow
-def test_the_rollout_memory_holds_what_happened() -> None:
+def test_pictures_stay_beside_what_was_done() -> None:
     agent = small(ppo={"environments": 2, "rollout": 8, "minibatches": 2})
-    env = AtariVecEnv("atari/breakout", 2, seed=0)
-    ppo = _ppo(agent, env)
-    _, callback = ppo._setup_learn(16, None)
-    assert isinstance(ppo.rollout_buffer, PictureRollout)
-    ppo.collect_rollouts(env, callback, ppo.rollout_buffer, 8)
-    parts = list(ppo.rollout_buffer.get(8))
-    assert [len(part.actions) for part in parts] == [8, 8]
-    found = torch.cat([part.old_values for part in parts])
-    held = torch.from_numpy(ppo.rollout_buffer.values).flatten()
-    torch.testing.assert_close(found.sort()[0], held.sort()[0], rtol=0, atol=0)
-    for part in parts:  # pictures and actions stay beside their values
+    rollout = agent.ppo.collect(AtariVector("atari/breakout", 2, seed=0))
+    assert rollout.seen.dtype == torch.uint8
+    for rows in torch.arange(16).split(8):
+        part = rollout.take(rows)
+        assert part.seen.is_contiguous(memory_format=torch.channels_last)
         with torch.no_grad():
-            values, log_probabilities, _ = agent.policy.evaluate_actions(part.observations, part.actions)
-        torch.testing.assert_close(values[:, 0], part.old_values, rtol=1e-4, atol=1e-5)
-        torch.testing.assert_close(log_probabilities, part.old_log_prob, rtol=1e-4, atol=1e-5)
+            features = agent.policy.features(part.seen)
+            log_probabilities, _ = agent.policy.actor.evaluate(features, part.actions)
+            torch.testing.assert_close(agent.policy.value(features), part.values, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(log_probabilities, part.log_probs, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.slow
@@ -129,7 +171,6 @@ def test_rates_decay_to_zero() -> None:
     class Note(AtariCallback):
         def on_update(self, trainer: AtariTrainer) -> None:
             seen.append((trainer.metrics["train/learning_rate"], trainer.metrics["train/clip_range"]))
-            assert trainer.metrics["train/clip_range_vf"] == trainer.metrics["train/clip_range"]
 
     small().learn(4 * STEPS, callbacks=[Note()], progress=False)
     np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (1, 0.75, 0.5, 0.25)])
@@ -145,35 +186,24 @@ def test_the_bar_ends_where_training_does(capsys: pytest.CaptureFixture[str]) ->
     assert "100%" in (shown := capsys.readouterr().err) and f"{2 * STEPS}/{2 * STEPS}" in shown
 
 
+@pytest.mark.parametrize("bootstrap", [True, False])
 @pytest.mark.slow
-def test_a_game_that_is_cut_off_counts_what_was_still_to_come() -> None:
-    """At the time limit Stable-Baselines3 adds the discounted value of the last observation to the reward."""
-    agent = small(ppo={"environments": 1, "rollout": 64, "minibatches": 2, "life_loss": False})
-    env = AtariVecEnv("atari/breakout", 1, seed=0, life_loss=False, frame_limit=120)
-    ppo = _ppo(agent, env)
+def test_a_game_that_is_cut_off_counts_what_was_still_to_come(bootstrap: bool) -> None:
+    """At the time limit, the discounted value of the last observation is added to the reward."""
+    agent = small(ppo={"environments": 1, "rollout": 64, "minibatches": 2, "bootstrap_timeouts": bootstrap})
     with torch.no_grad():
-        agent.policy.value_net.bias.fill_(10.0)
-    infos: list[Any] = []
-    rewards: list[float] = []
-    step = env.step_wait
-
-    def noting() -> Any:
-        found = step()
-        rewards.append(float(found[1][0]))
-        infos.append(found[3][0])
-        return found
-
-    env.step_wait = noting  # type: ignore[method-assign]
-    _, callback = ppo._setup_learn(64, None)
-    ppo.collect_rollouts(env, callback, ppo.rollout_buffer, 64)
-    cut = [index for index, info in enumerate(infos) if info.get("TimeLimit.truncated")]
-    assert cut
-    expected = np.array(rewards)
+        agent.policy.critic.bias.fill_(10.0)
+    finals: list[Any] = []
+    env = AtariVector("atari/breakout", 1, seed=0, life_loss=False, frame_limit=120)
+    rollout = agent.ppo.collect(env, lambda infos: finals.append(infos.get("final_obs", [None])[0]))
+    cut = np.flatnonzero(rollout.truncations[:, 0])
+    assert len(cut) and not rollout.terminations[cut].any()
     for index in cut:
-        last = torch.from_numpy(infos[index]["terminal_observation"][None])
-        expected[index] += 0.99 * agent.policy.predict_values(last).item()
-    assert expected[cut[0]] > 5
-    np.testing.assert_allclose(ppo.rollout_buffer.rewards[:, 0], expected, rtol=1e-4)
+        expected = rollout.rewards[index, 0]
+        if bootstrap:
+            expected += 0.99 * agent.policy.values(torch.from_numpy(finals[index][None])).item()
+        assert (expected > 5) == bootstrap
+        assert rollout.returns[index, 0].item() == pytest.approx(expected, rel=1e-4)
 
 
 def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
@@ -182,7 +212,8 @@ def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
     ppo = agent.config.ppo
     assert (ppo.environments, ppo.rollout, ppo.minibatches, ppo.epochs, ppo.batch_size) == (8, 128, 4, 4, 256)
     assert (ppo.discount, ppo.gae_lambda, ppo.entropy, ppo.value) == (0.99, 0.95, 0.01, 0.5)
-    assert (ppo.gradient_norm, ppo.learning_rate, ppo.clip, ppo.clip_values) == (0.5, 2.5e-4, 0.1, True)
+    assert (ppo.gradient_norm, ppo.learning_rate, ppo.clip, ppo.value_loss) == (0.5, 2.5e-4, 0.1, "baselines")
+    assert (ppo.decay_clip, ppo.decay_learning_rate, ppo.normalise_advantages) == (True, True, "minibatch")
 
 
 # --- acting -----------------------------------------------------------------------------------------------------------
@@ -190,7 +221,7 @@ def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
 
 @pytest.fixture(scope="module")
 def frames() -> Any:
-    env = AtariVecEnv("atari/breakout", 3, seed=0)
+    env = AtariVector("atari/breakout", 3, seed=0)
     env.reset()
     for _ in range(10):
         env.step(np.array([2, 3, 1]))
@@ -223,7 +254,7 @@ def test_values_have_a_graph_to_the_pixels(frames: Any) -> None:
     values.sum().backward()
     assert values.shape == (3,) and pixels.grad is not None and bool((pixels.grad != 0).any(3).any(2).any(1).all())
     with torch.no_grad():
-        torch.testing.assert_close(agent.policy.predict_values(torch.from_numpy(frames))[:, 0], values.detach())
+        torch.testing.assert_close(agent.policy.values(torch.from_numpy(frames)), values.detach())
 
 
 @pytest.mark.bfloat16
@@ -231,7 +262,7 @@ def test_convolutions_in_bfloat16_are_close(frames: Any) -> None:
     halves = AtariAgent("atari/breakout", "nature", training={"precision": "bfloat16"})
     whole = AtariAgent("atari/breakout", "nature", training={"precision": "float32"})
     with torch.no_grad():
-        one, other = (agent.policy.extract_features(torch.from_numpy(frames)) for agent in (halves, whole))
+        one, other = (agent.policy.features(torch.from_numpy(frames)) for agent in (halves, whole))
     assert one.dtype == torch.float32 and not one.equal(other)
     assert (one - other).abs().max() < 0.02 * other.abs().max()
 
@@ -253,13 +284,12 @@ def test_scores_are_of_whole_games(monkeypatch: pytest.MonkeyPatch) -> None:
     alone = foveal.evaluate(small(), episodes=1, seed=5, progress=False)
     assert alone["train"].returns.tolist() == small().scores(1, seed=5, progress=False)["train"].returns.tolist()
 
-    env = AtariVecEnv("atari/breakout", 2, seed=5)
+    env = AtariVector("atari/breakout", 2, seed=5)
     env.reset()
     agent, scores = small(), ([], [])  # type: ignore[var-annotated]
     while len(scores[0]) < 2 or len(scores[1]) < 1:
-        infos = env.step(agent.predict(env.observation)[0])[3]
-        for game, info in zip(scores, infos, strict=True):
-            game.extend([info["episode"]["r"]] if "episode" in info else [])
+        for index, score, _ in finished_games(env.step(agent.predict(env.observation)[0])[4]):
+            scores[index].append(score)
     assert results["train"].returns.tolist() == [*scores[0][:2], scores[1][0]]
 
 
@@ -311,9 +341,75 @@ def test_save_and_load(tmp_path: Path, frames: Any) -> None:
 def test_weights_of_another_network_are_refused() -> None:
     agent = small()
     tensors, state = agent.state()
-    tensors["policy/action_net.weight"] = torch.zeros(5, 512)
-    with pytest.raises(FovealError, match=r"do not fit the network of their configuration: size mismatch for action_"):
+    tensors["policy/actor.linear.weight"] = torch.zeros(5, 512)
+    with pytest.raises(FovealError, match=r"do not fit the network of their configuration: size mismatch for actor\."):
         small().load_state(tensors, state)
+
+
+@pytest.mark.slow
+def test_agents_that_stable_baselines_trained_are_loaded(tmp_path: Path, frames: Any) -> None:
+    """As versions before wrote them: its policy's weights, its Adam, and ``clip_values`` in the configuration."""
+    theirs = stable_baselines(stable_baselines_games(4))
+    theirs.learn(256)
+    policy = theirs.policy
+    aliases = ("pi_features_extractor.", "vf_features_extractor.")
+    weights = {name: weight for name, weight in policy.state_dict().items() if not name.startswith(aliases)}
+    generators = [checkpoint.generator_state(torch.Generator().manual_seed(seed)) for seed in (5, 6)]
+    tensors, networks = checkpoint.split({"policy": weights, "generators": generators})
+    held, optimizer = checkpoint.optimizer_state(policy.optimizer)
+    tensors |= {f"optimizer/{name}": value for name, value in held.items()}
+    config = small().config.as_dict()
+    today = set(config["ppo"]) & {
+        "rollout",
+        "minibatches",
+        "epochs",
+        "learning_rate",
+        "clip",
+        "entropy",
+        "environments",
+    }
+    config["ppo"] = {name: config["ppo"][name] for name in today} | {"clip_values": True}
+    state = {
+        "config": config,
+        "actions": 4,
+        "device": "cpu",
+        "steps": 256,
+        "updates": 2,
+        "networks": networks,
+        "optimizer": optimizer,
+    }
+    checkpoint.save(tmp_path / "agent", tensors, state, kind="foveal.atari")
+
+    agent = foveal.load(tmp_path / "agent")
+    assert isinstance(agent, AtariAgent) and (agent.steps, agent.updates) == (256, 2)
+    assert agent.config.ppo.value_loss == "clipped" and agent.acting.initial_seed() == 6
+    with torch.no_grad():
+        wanted = policy.predict_values(torch.from_numpy(frames))[:, 0]
+        torch.testing.assert_close(agent.policy.values(torch.from_numpy(frames)), wanted)
+    named = dict(policy.named_parameters())
+    for name, weight in agent.policy.named_parameters():
+        former = next(old for old in former_names(agent) if _same_weight(old, name))
+        theirs_held = policy.optimizer.state[named[former]]
+        for moment in ("exp_avg", "exp_avg_sq"):
+            torch.testing.assert_close(agent.ppo.optimizer.state[weight][moment], theirs_held[moment])
+    agent.learn(STEPS, progress=False)
+
+
+def _same_weight(former: str, name: str) -> bool:
+    head = name.replace("actor.linear", "action_net").replace("critic", "value_net")
+    return former in (head, f"features_extractor.{name}")
+
+
+def test_value_losses_of_former_configurations() -> None:
+    config = small().config.as_dict()
+    for clips, more, wanted in (
+        (True, {"value": 0.5}, ("clipped", 0.5)),
+        (False, {"value": 0.25}, ("plain", 0.5)),
+        (False, {}, ("plain", 1.0)),
+    ):
+        ppo = config_from_dict(config | {"ppo": {"clip_values": clips, **more}}).ppo
+        assert (ppo.value_loss, ppo.value) == wanted
+    assert config_from_dict(config).ppo.value_loss == "baselines"
 
 
 # --- stopping and going on --------------------------------------------------------------------------------------------
@@ -362,12 +458,12 @@ def test_games_that_can_not_be_brought_back_start_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     small().learn(2 * STEPS, tmp_path / "run", progress=False)
-    lost = AtariVecEnv.load_state
+    lost = AtariVector.load_state
 
-    def another_emulator(env: AtariVecEnv, state: Any) -> bool:
+    def another_emulator(env: AtariVector, state: Any) -> bool:
         return lost(env, state | {"stacks": state["stacks"] + 1})
 
-    monkeypatch.setattr(AtariVecEnv, "load_state", another_emulator)
+    monkeypatch.setattr(AtariVector, "load_state", another_emulator)
     trainer = AtariTrainer.resume(tmp_path / "run", progress=False)
     assert "plays the saved games differently: they start again" in capsys.readouterr().out
     trainer.train(STEPS)

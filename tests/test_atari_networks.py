@@ -297,5 +297,5 @@ def test_spaces_that_are_no_images_are_refused(space: spaces.Space[Any], message
 def test_the_missing_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "stable_baselines3.common.preprocessing", None)
     monkeypatch.delitem(sys.modules, "foveal.atari.extractors")
-    with pytest.raises(FovealError, match=r'pip install "foveal\[atari\]"'):
+    with pytest.raises(FovealError, match=r'pip install "foveal\[sb3\]"'):
         importlib.import_module("foveal.atari.extractors")

@@ -1,7 +1,8 @@
-"""Atari games in Stable-Baselines3's interface, compared step by step with Stable-Baselines3's own wrappers."""
+"""Atari games as vector environments, compared step by step with Stable-Baselines3's own wrappers."""
 
 from __future__ import annotations
 
+import importlib
 import json
 import sys
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pytest
 from numpy.typing import NDArray
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
-pytest.importorskip("stable_baselines3", reason="needs the extra 'atari'")
+pytest.importorskip("stable_baselines3", reason="needs the extra 'sb3'")
 
 import ale_py
 from stable_baselines3.common import atari_wrappers
@@ -22,8 +23,9 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from foveal import checkpoint
-from foveal.atari import emulator, games
-from foveal.atari.vector import AtariVecEnv
+from foveal.atari import emulator, games, vector
+from foveal.atari.sb3 import AtariVecEnv
+from foveal.atari.vector import AtariVector, finished_games
 from foveal.errors import FovealError
 
 # --- the oracle: SB3's wrappers around ale-py's ordinary environment --------------------------------------------------
@@ -79,7 +81,7 @@ class SameStart(gymnasium.Wrapper[Any, Any, Any, Any]):
 def wrapped(games_: AtariVecEnv, monkeypatch: pytest.MonkeyPatch, obs_type: str = "grayscale") -> VecFrameStack:
     """SB3's wrappers, each around an environment that begins its games like ours."""
     monkeypatch.setattr(atari_wrappers, "cv2", CV2)
-    name = "".join(part.title() for part in games.rom(games_.env_id).split("_"))
+    name = "".join(part.title() for part in games.rom(games_.games.env_id).split("_"))
 
     def build(shadowed: emulator.Emulator) -> Callable[[], gymnasium.Env[Any, Any]]:
         def make() -> gymnasium.Env[Any, Any]:
@@ -91,11 +93,11 @@ def wrapped(games_: AtariVecEnv, monkeypatch: pytest.MonkeyPatch, obs_type: str 
 
         return make
 
-    return VecFrameStack(DummyVecEnv([build(e) for e in games_._emulators]), 4, channels_order="last")
+    return VecFrameStack(DummyVecEnv([build(e) for e in games_.games._emulators]), 4, channels_order="last")
 
 
 def set_noops(theirs: VecFrameStack, ours: AtariVecEnv) -> None:
-    for env, shadowed in zip(theirs.unwrapped.envs, ours._emulators, strict=True):  # type: ignore[attr-defined]
+    for env, shadowed in zip(theirs.unwrapped.envs, ours.games._emulators, strict=True):  # type: ignore[attr-defined]
         while not isinstance(env, atari_wrappers.NoopResetEnv):
             env = env.env
         env.override_num_noops = shadowed.noops
@@ -170,17 +172,16 @@ def test_colours_of_two_frames_are_mixed_in_another_order(monkeypatch: pytest.Mo
 
 @pytest.mark.slow
 def test_scores_are_true_while_rewards_are_clipped() -> None:
-    clipped, whole = (AtariVecEnv("atari/ms_pacman", 1, seed=2, clip_rewards=clip) for clip in (True, False))
+    clipped, whole = (AtariVector("atari/ms_pacman", 1, seed=2, clip_rewards=clip) for clip in (True, False))
     clipped.reset(), whole.reset()
     random, sums, score = np.random.default_rng(0), [0.0, 0.0], None
     while score is None:
         actions = random.integers(9, size=1)
-        (_, small, _, infos), (_, large, _, others) = clipped.step(actions), whole.step(actions)
+        (_, small, _, _, infos), (_, large, _, _, others) = clipped.step(actions), whole.step(actions)
         np.testing.assert_array_equal(np.sign(large), small)
         sums = [sums[0] + small[0], sums[1] + large[0]]
-        if "episode" in infos[0]:
-            score = infos[0]["episode"]["r"]
-            assert others[0]["episode"]["r"] == score
+        for _, score, _ in finished_games(infos):
+            assert others["episode"]["r"] == [score]
     assert score == sums[1] > 10 * sums[0] - 1 > 0  # a pellet is worth 10; nothing is scored while a life begins
 
 
@@ -188,32 +189,61 @@ def test_scores_are_true_while_rewards_are_clipped() -> None:
 def test_a_life_ends_an_episode_only_if_asked() -> None:
     ended = {}
     for life_loss in (True, False):
-        env = AtariVecEnv("atari/breakout", 1, seed=4, life_loss=life_loss)
+        env = AtariVector("atari/breakout", 1, seed=4, life_loss=life_loss)
         env.reset()
         ended[life_loss] = [env.step(np.array([1 + step % 2]))[2:] for step in range(400)]
-    lost = [infos[0]["lives"] for dones, infos in ended[True] if dones[0] and "episode" not in infos[0]]
+    lost = [infos["lives"][0] for over, _, infos in ended[True] if over[0] and "episode" not in infos]
     assert lost[:4] == [4, 3, 2, 1]
-    games_over = [infos for dones, infos in ended[False] if dones[0]]
-    assert games_over and all("episode" in infos[0] for infos in games_over)
+    games_over = [infos for over, _, infos in ended[False] if over[0]]
+    assert games_over and all("episode" in infos for infos in games_over)
 
 
 def test_after_an_episode_the_older_frames_are_black() -> None:
-    env = AtariVecEnv("atari/breakout", 1, seed=4)
-    frames, dones = env.reset(), np.array([False])
+    env = AtariVector("atari/breakout", 1, seed=4)
+    (frames, _), over = env.reset(), np.array([False])
     assert [bool(frame.any()) for frame in frames[0]] == [False, False, False, True]
-    while not dones[0]:
-        frames, _, dones, infos = env.step(np.array([1]))
+    while not over[0]:
+        frames, _, over, _, infos = env.step(np.array([1]))
     assert [bool(frame.any()) for frame in frames[0]] == [False, False, False, True]
-    assert infos[0]["terminal_observation"].any(axis=(1, 2)).all()
+    assert infos["final_obs"][0].any(axis=(1, 2)).all()
 
 
 def test_the_frame_limit_is_no_termination() -> None:
-    env = AtariVecEnv("atari/freeway", 1, seed=0, frame_limit=200)  # a game that waits for no FIRE
+    env = AtariVector("atari/freeway", 1, seed=0, frame_limit=200)  # a game that waits for no FIRE
     env.reset()
     for step in range(1, 51):
-        _, _, dones, infos = env.step(np.array([1]))
-        assert dones[0] == (step == 50)
-    assert infos[0]["TimeLimit.truncated"] and infos[0]["episode"]["l"] == 50
+        _, _, terminated, truncated, infos = env.step(np.array([1]))
+        assert (terminated[0], truncated[0]) == (False, step == 50)
+    assert [length for _, _, length in finished_games(infos)] == [50]
+
+
+def test_infos_are_those_of_gymnasium() -> None:
+    """Arrays over all games, and masks that say which entries count; one game here is a step ahead of the other."""
+    env = AtariVector("atari/freeway", 2, seed=0, frame_limit=40)
+    frames, infos = env.reset()
+    assert env.observation_space.contains(frames) and infos["lives"].tolist() == [0, 0]
+    assert env.single_observation_space.shape == (4, 84, 84) and env.action_space.contains(np.array([2, 2]))
+    env._lengths[1] = 5
+    for _ in range(9):
+        assert env.step(np.array([1, 1]))[4].keys() == {"lives"}
+    frames, _, _, truncated, infos = env.step(np.array([1, 1]))
+    assert truncated.all() and infos["_final_obs"].all() and infos["_episode"].all()
+    assert infos["episode"]["l"].tolist() == [10, 15]
+    assert all(env.single_observation_space.contains(final) for final in infos["final_obs"])
+    mixed = vector._as_infos([vector._Step(1, 3), vector._Step(0, 2, frames[1], False, (7.0, 9))])
+    assert mixed["final_obs"][0] is None and mixed["_final_obs"].tolist() == mixed["_episode"].tolist() == [False, True]
+    assert list(finished_games(mixed)) == [(1, 7.0, 9)]
+
+
+def test_a_reset_with_a_seed_begins_anew() -> None:
+    env, other = AtariVector("atari/breakout", 2, seed=3), AtariVector("atari/breakout", 2, seed=4)
+    env.reset(), other.reset()
+    wanted = steps_of(env, 10, seed=0)
+    steps_of(other, 20, seed=1)
+    other.reset(seed=3)
+    assert steps_of(other, 10, seed=0) == wanted
+    with pytest.raises(FovealError, match="one seed for all"):
+        env.reset(seed=[1, 2])
 
 
 # --- state ------------------------------------------------------------------------------------------------------------
@@ -225,12 +255,13 @@ def stored(state: dict[str, Any]) -> Any:
     return checkpoint.join(tensors, json.loads(json.dumps(tree)))
 
 
-def steps_of(env: AtariVecEnv, count: int, seed: int) -> list[Any]:
+def steps_of(env: AtariVector, count: int, seed: int) -> list[Any]:
     random = np.random.default_rng(seed)
     found = []
     for _ in range(count):
-        frames, rewards, dones, infos = env.step(random.integers(env.action_space.n, size=env.num_envs))  # type: ignore[attr-defined]
-        found.append((frames.tobytes(), rewards.tolist(), dones.tolist(), [i.get("episode") for i in infos]))
+        actions = random.integers(env.single_action_space.n, size=env.num_envs)
+        frames, rewards, *ends, infos = env.step(actions)
+        found.append((frames.tobytes(), rewards.tolist(), [end.tolist() for end in ends], list(finished_games(infos))))
     return found
 
 
@@ -238,14 +269,14 @@ def steps_of(env: AtariVecEnv, count: int, seed: int) -> list[Any]:
 @pytest.mark.slow
 def test_games_go_on_where_they_were(reseed_after: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(emulator, "RESEED_AFTER", reseed_after)
-    env = AtariVecEnv("atari/breakout", 2, seed=7)
+    env = AtariVector("atari/breakout", 2, seed=7)
     env.reset()
     steps_of(env, 330, seed=0)
     state = stored(env.state())
     wanted = steps_of(env, 220, seed=1)
     assert any(games_ for *_, games_ in wanted)
 
-    other = AtariVecEnv("atari/breakout", 2, seed=8)
+    other = AtariVector("atari/breakout", 2, seed=8)
     assert other.load_state(state)
     np.testing.assert_array_equal(other.observation, state["stacks"])
     assert steps_of(other, 220, seed=1) == wanted
@@ -253,7 +284,7 @@ def test_games_go_on_where_they_were(reseed_after: int, monkeypatch: pytest.Monk
 
 @pytest.mark.slow
 def test_games_that_can_not_be_played_again_start_again() -> None:
-    env = AtariVecEnv("atari/breakout", 2, seed=7)
+    env = AtariVector("atari/breakout", 2, seed=7)
     env.reset()
     steps_of(env, 60, seed=0)
     state = stored(env.state())
@@ -267,7 +298,7 @@ def test_games_that_can_not_be_played_again_start_again() -> None:
 def test_the_seed_decides_everything() -> None:
     runs = []
     for seed in (1, 1, 2):
-        env = AtariVecEnv("atari/seaquest", 2, seed=seed)
+        env = AtariVector("atari/seaquest", 2, seed=seed)
         env.reset()
         runs.append(steps_of(env, 80, seed=0))
     assert runs[0] == runs[1] != runs[2]
@@ -291,7 +322,7 @@ def test_games_have_one_name(name: str) -> None:
 )
 def test_unknown_games(name: str, message: str) -> None:
     with pytest.raises(FovealError, match=message):
-        AtariVecEnv(name, 1, seed=0)
+        AtariVector(name, 1, seed=0)
 
 
 def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -300,7 +331,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
         games.require_extra()
 
 
-def test_what_the_interface_offers_beside() -> None:
+def test_what_the_interface_of_stable_baselines_offers_beside() -> None:
     env = AtariVecEnv("atari/pong", 2, seed=0)
     assert env.get_attr("env_id") == ["atari/pong"] * 2 and env.render_mode is None
     assert env.env_is_wrapped(gymnasium.Wrapper, [0]) == [False]
@@ -310,3 +341,10 @@ def test_what_the_interface_offers_beside() -> None:
     with pytest.raises(AttributeError, match="no attribute 'lives'"):
         env.set_attr("lives", 9)
     env.close()
+
+
+def test_the_extra_of_stable_baselines_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "stable_baselines3.common.vec_env", None)
+    monkeypatch.delitem(sys.modules, "foveal.atari.sb3")
+    with pytest.raises(FovealError, match=r'pip install "foveal\[atari,sb3\]"'):
+        importlib.import_module("foveal.atari.sb3")

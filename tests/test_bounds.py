@@ -15,7 +15,7 @@ from typing import Annotated, Any
 import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
-pytest.importorskip("stable_baselines3", reason='needs the extra "atari"')
+pytest.importorskip("stable_baselines3", reason='needs the extra "sb3"')
 
 import foveal
 from foveal.bounds import PART, POSITIVE, SHARE, STEP, Bounded, Interval, Names, at_least, bounds_of, check, one_of

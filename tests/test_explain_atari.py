@@ -14,7 +14,6 @@ import pytest
 import torch
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
-pytest.importorskip("stable_baselines3", reason="needs the extra 'atari'")
 
 import foveal
 from chromium import visit
@@ -22,7 +21,7 @@ from foveal.atari.agent import AtariAgent
 from foveal.atari.maps import resize_maps
 from foveal.atari.recording import Recording, record
 from foveal.atari.screens import brightness, shrink
-from foveal.atari.vector import AtariVecEnv
+from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.report.film import brightest
@@ -82,12 +81,11 @@ def test_points_sum_to_the_true_score() -> None:
     assert recording.points.sum() == recording.episode.total >= 60
     assert set(recording.points[recording.points > 0]) >= {10.0}
     assert recording.episode.terminated
-    vector = AtariVecEnv(recording.env, 1, recording.episode.seed)
+    vector = AtariVector(recording.env, 1, recording.episode.seed)
     vector.reset()
     for action in recording.actions:
-        vector.step_async(np.array([action]))
-        info = vector.step_wait()[3][0]
-    assert info["episode"] == {"r": recording.episode.total, "l": recording.episode.length}
+        infos = vector.step(np.array([action]))[4]
+    assert list(finished_games(infos)) == [(0, recording.episode.total, recording.episode.length)]
 
 
 def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, played: Recording) -> None:
@@ -112,7 +110,7 @@ def test_maps_are_the_agents_own(agent: AtariAgent, played: Recording) -> None:
     steps = [moment.step for moment in own.moments]
     assert steps == list(range(0, len(observations), -(-len(observations) // 20)))
     pixels = torch.from_numpy(np.stack([observations[step] for step in steps])).float().requires_grad_()
-    values = agent.policy.value_net(agent.policy.features_extractor(pixels / 255))[:, 0]
+    values = agent.policy.critic(agent.policy.encoder(pixels / 255))[:, 0]
     values.sum().backward()
     strengths = pixels.grad.abs().sum(1)
     drawn = torch.from_numpy(agent.attention(pixels.detach().to(torch.uint8).numpy()))
@@ -202,7 +200,7 @@ def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played:
     told = []
     for weight in (0.0, 50.0):
         agent = small()
-        module: Any = agent.policy.features_extractor.encoder.attend["2"].layers
+        module: Any = agent.policy.encoder.attend["2"].layers
         with torch.no_grad():
             module[0].weight.fill_(weight / 100)
             module[2].weight.fill_(weight)

@@ -100,7 +100,7 @@ def test_an_agent_in_bfloat16_needs_a_library_that_takes_it(monkeypatch: pytest.
 def test_an_atari_agent_in_bfloat16_needs_a_library_that_takes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    pytest.importorskip("stable_baselines3", reason='needs the extra "atari"')
+    pytest.importorskip("ale_py", reason='needs the extra "atari"')
     from foveal.atari.agent import AtariAgent
 
     library_says(monkeypatch, True, {})

@@ -17,7 +17,7 @@ from torch import nn
 from small_skills import small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
-pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
+
 
 from chromium import visit
 from foveal.cli import main

@@ -15,9 +15,6 @@ import foveal
 from small_skills import small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
-pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
-
-from stable_baselines3.common.vec_env.base_vec_env import VecEnv
 
 from foveal.cli import main
 from foveal.envs.ur5e.experts import script
@@ -28,10 +25,10 @@ from foveal.skills.evidence import RowOptions, run_row, steps_from_scratch
 from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
-from foveal.skills.heads import SkillHead
+from foveal.skills.heads import DepthHead, SkillHead
 from foveal.skills.master import Master
 from foveal.skills.packing import pack
-from foveal.skills.ppo import train
+from foveal.skills.ppo import learner, ppo_config, train
 from foveal.skills.rollouts import AtRandom, InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
@@ -51,9 +48,9 @@ def test_a_decision_runs_a_skill_to_its_end_and_episodes_begin_anew():
         seen, rewards, ended, infos = group.step(np.array([number]))
         steps.append(infos[0]["steps"])
     group.close()
-    assert ended[0] and rewards[0] == 10.0 and infos[0]["success"] and not infos[0]["TimeLimit.truncated"]
+    assert ended[0] and rewards[0] == 10.0 and infos[0]["success"] and not infos[0]["truncated"]
     assert steps[:2] == [60, 60] and 0 < steps[2] <= 60
-    assert infos[0]["terminal_observation"][8] == 1.0 and first[0, 8] == 0.0  # the cube is held
+    assert infos[0]["final_obs"][8] == 1.0 and first[0, 8] == 0.0  # the cube is held
     other = replace(ORACLE).make(0, 1)
     other.reset()
     np.testing.assert_array_equal(other._begin(0) or other._observe(), seen)  # the second episode's first observation
@@ -67,7 +64,7 @@ def test_time_runs_out_after_the_tasks_steps():
     group.close()
     assert [bool(ended[0]) for _, _, ended, _ in ends] == [False, False, False, True]
     info = ends[-1][3][0]
-    assert info["steps"] == 20 and info["TimeLimit.truncated"] and not info["success"] and ends[-1][1][0] == 0.0
+    assert info["steps"] == 20 and info["truncated"] and not info["success"] and ends[-1][1][0] == 0.0
 
 
 def test_masters_see_the_features_of_every_skill():
@@ -88,11 +85,10 @@ def test_processes_give_what_one_process_gives():
     rows = []
     for workers in (1, 2):
         arms = GroupVector(ORACLE, 2, workers)
-        assert isinstance(arms, VecEnv)
-        found = [arms.reset()]
+        found = [arms.reset()[0]]
         for actions in ([2, 0], [0, 2], [1, 1]):
-            seen, rewards, ended, infos = arms.step(np.array(actions))
-            found += [seen, rewards, ended, np.array([info["steps"] for info in infos])]
+            seen, rewards, terminated, truncated, infos = arms.step(np.array(actions))
+            found += [seen, rewards, terminated, truncated, infos["steps"]]
         rows.append(found)
     for one, other in zip(*rows, strict=True):
         np.testing.assert_array_equal(one, other)
@@ -132,7 +128,7 @@ class _Lamps:
     def step(self, actions):
         right = actions == self.lit
         infos = [
-            {"steps": 60, "success": bool(won), "terminal_observation": seen, "TimeLimit.truncated": False}
+            {"steps": 60, "success": bool(won), "final_obs": seen, "truncated": False}
             for won, seen in zip(right, self._seen(), strict=True)
         ]
         return self.reset(), 10.0 * right.astype(np.float32), np.ones(self.count, bool), infos
@@ -147,14 +143,96 @@ class _Lamps:
 @pytest.mark.slow
 def test_ppo_learns_through_the_published_head():
     before = torch.get_rng_state()
-    trained = train(Lamps(), master_config("paper", {"channels": 8}), seed=0, actions=1600)
+    config = master_config("paper", {"channels": 8})
+    ppo = learner(Lamps(), config, 0)
+    curve = train(ppo, Lamps(), config, actions=1600)
     assert torch.equal(before, torch.get_rng_state())
-    assert isinstance(trained.policy.pi_features_extractor, SkillHead)
-    assert trained.policy.pi_features_extractor is not trained.policy.vf_features_extractor
-    assert trained.curve[0].success < 0.7 and trained.curve[-1].success > 0.9
-    assert trained.curve[-1].actions == 1600 and trained.curve[-1].steps == 96_000
-    again = train(Lamps(), master_config("paper", {"channels": 8}), seed=0, actions=160)
-    assert again.curve == trained.curve[:2]
+    assert isinstance(ppo.policy.actor.body, SkillHead) and isinstance(ppo.policy.critic[0], SkillHead)
+    assert ppo.policy.actor.body is not ppo.policy.critic[0]
+    assert curve[0].success < 0.7 and curve[-1].success > 0.9
+    assert curve[-1].actions == 1600 and curve[-1].steps == 96_000
+    assert train(learner(Lamps(), config, 0), Lamps(), config, actions=160) == curve[:2]
+
+
+def test_arms_tell_what_gymnasiums_environments_tell():
+    arms = GroupVector(Lamps(), 3)
+    seen, _ = arms.reset()
+    lit = seen[:, :, 0, 0].argmax(1)
+    following, rewards, terminated, truncated, infos = arms.step(np.array([lit[0], lit[1], (lit[2] + 1) % 3]))
+    assert rewards.tolist() == [10, 10, 0] and terminated.all() and not truncated.any()
+    assert infos["success"].tolist() == [True, True, False] and infos["_success"].all() and infos["_final_obs"].all()
+    np.testing.assert_array_equal(np.stack(list(infos["final_obs"])), seen)
+    assert arms.observation_space.contains(following) and infos["steps"].tolist() == [60] * 3
+    with pytest.raises(FovealError, match="belongs to their settings"):
+        arms.reset(seed=1)
+
+
+def test_the_loss_is_the_mean_squared_error_times_its_coefficient():
+    """As Stable-Baselines3's, by which the published successes were reached: no factor of 0.5, nothing clipped."""
+    config = ppo_config(MasterConfig())
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 2.0, "minibatch")
+    assert (config.decay_clip, config.decay_learning_rate, config.bootstrap_timeouts) == (False, False, True)
+    assert (config.gradient_norm, config.adam_epsilon) == (0.5, 1e-5)
+
+
+@pytest.mark.parametrize("what", ["features", "state", "depth"])
+def test_what_stable_baselines_trained_still_acts(what):
+    """Weights under the names of its policies; its optimizer is left behind."""
+    pytest.importorskip("stable_baselines3", reason='needs the extra "sb3"')
+    from stable_baselines3.common.policies import ActorCriticPolicy
+    from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
+
+    def extractor(module, size):
+        class Extractor(BaseFeaturesExtractor):
+            def __init__(self, space):
+                super().__init__(space, size)
+                for name, part in module.named_children():
+                    setattr(self, name, part)
+
+            def forward(self, seen):
+                return module.forward(seen)
+
+        return Extractor
+
+    config = master_config("debug")
+    if what == "depth":
+        ours = FlatPolicy("pick", View(36, 36), config)
+    else:
+        ours = Master("pick", small_policy() if what == "features" else None, config)
+    observations, actions = ours._settings().spaces
+    options = {"normalize_images": False, "net_arch": []}
+    if what == "depth":
+        options["features_extractor_class"] = extractor(DepthHead(observations, 0.05), 512)
+    elif what == "features":
+        head = SkillHead(observations.shape[0], config.channels)
+        options |= {"features_extractor_class": extractor(head, config.channels), "share_features_extractor": False}
+    else:
+        options = {}
+    theirs = ActorCriticPolicy(observations, actions, lambda _: 1e-3, **options)
+    with torch.no_grad():
+        for weight in theirs.parameters():
+            weight.add_(0.01 * torch.randn(weight.shape))
+    tensors, state = ours.state()
+    kept = {name: tensor for name, tensor in tensors.items() if not name.startswith((f"{ours.what}/", "optimizer/"))}
+    kept |= {f"{ours.what}/{name}": weight for name, weight in theirs.state_dict().items()}
+    loaded = type(ours).from_state(kept, {**state, "optimizer": {}})
+    for name, weight in loaded.network.state_dict().items():
+        former = {
+            "actor.body": "pi_features_extractor",
+            "critic.0": "vf_features_extractor",
+            "encoder.1": "features_extractor",
+            "actor.linear": "action_net",
+            "critic.1": "value_net",
+            "actor.log_std": "log_std",
+        }
+        if what == "state":
+            former |= {"actor.body": "mlp_extractor.policy_net", "critic.0": "mlp_extractor.value_net"}
+        new = next(new for new in former if name.startswith(new))
+        assert weight.equal(theirs.state_dict()[former[new] + name.removeprefix(new)]), name
+    if what == "state":  # and the same network: its own layers compute what ours do
+        seen = torch.randn(5, *observations.shape)
+        with torch.no_grad():
+            torch.testing.assert_close(loaded.network.values(seen), theirs.predict_values(seen)[:, 0])
 
 
 def test_published_setup():
@@ -185,7 +263,7 @@ def test_masters_survive_the_disk(tmp_path):
     outcomes = [play(for_policy(one.skills), pack(one), one.skills, [1], skill_steps=100) for one in (master, again)]
     assert outcomes[0] == outcomes[1] and len(outcomes[0][0].chosen) == 2
     assert again.curve == master.curve
-    held, kept = (one.network.optimizer.state_dict()["state"] for one in (again, master))
+    held, kept = (one.ppo.optimizer.state_dict()["state"] for one in (again, master))
     assert held and all(torch.equal(held[key]["exp_avg"], kept[key]["exp_avg"]) for key in kept)
     with pytest.raises(FovealError, match=r"foveal\.skills"):
         Master.load(policy.save(tmp_path / "skills"))
@@ -226,8 +304,8 @@ def test_decisions_are_drawn_as_likely_as_the_policy_says():
     for index in range(2):
         arms.reset(index, 0)
     with torch.no_grad():
-        master.network.action_net.weight.zero_()
-        master.network.action_net.bias.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
+        master.network.actor.linear.weight.zero_()
+        master.network.actor.linear.bias.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
     drawn = np.concatenate([master.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
     np.testing.assert_allclose(np.bincount(drawn) / len(drawn), [0.7, 0.2, 0.1], atol=0.03)
     again = [master.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]

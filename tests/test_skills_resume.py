@@ -15,7 +15,6 @@ import torch
 from small_skills import small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
-pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
 
 from foveal.checkpoint import CheckpointStore
 from foveal.cli import main
@@ -103,23 +102,24 @@ def moved(values: np.ndarray, offset: int) -> torch.Tensor:
 def test_decisions_do_not_depend_on_where_observations_begin(what: str) -> None:
     """MKL's sums do, and a checkpoint's observations begin elsewhere than those of a simulator."""
     flat = master_config("debug", {"decisions": 12})
-    learner = FlatPolicy("pick", View(36, 36), flat) if what == "depth" else None
-    network = (learner or Master("pick", small_policy() if what == "features" else None, config())).network
+    scratch = FlatPolicy("pick", View(36, 36), flat) if what == "depth" else None
+    trained: ActorCritic = scratch or Master("pick", small_policy() if what == "features" else None, config())
+    network: Any = trained.network
     beginnings: list[int] = []
 
     def watch(module: torch.nn.Module, inputs: tuple[torch.Tensor]) -> None:
         beginnings.append(inputs[0].data_ptr() % 64)
 
-    for name in ("features_extractor", "pi_features_extractor", "vf_features_extractor"):
-        if hasattr(network, name):
-            getattr(network, name).register_forward_pre_hook(watch)
-    shape = (2, *network.observation_space.shape)
-    seen = np.random.default_rng(0).uniform(-1, 1, shape).astype(np.float32)
-    actions = torch.as_tensor(np.stack([network.action_space.sample() for _ in range(2)]))
+    for module in [network.encoder[1]] if what == "depth" else [network.actor.body, network.critic]:
+        module.register_forward_pre_hook(watch)
+    observations, actions = trained._settings().spaces
+    seen = np.random.default_rng(0).uniform(-1, 1, (2, *observations.shape)).astype(np.float32)
+    taken = torch.as_tensor(np.stack([actions.sample() for _ in range(2)]))
     found = set()
     with torch.inference_mode():
         for offset in range(0, 64, 4):
-            values, log_prob, _ = network.evaluate_actions(moved(seen, offset), actions)
+            features = network.features(moved(seen, offset))
+            values, (log_prob, _) = network.value(features), network.actor.evaluate(features, taken)
             found.add((values.numpy().tobytes(), log_prob.numpy().tobytes()))
     assert len(found) == 1 and beginnings and not any(beginnings)
 
@@ -183,6 +183,14 @@ def test_processes_of_arms_leave_ctrl_c_to_their_parent() -> None:
         os.kill(group._process.pid, signal.SIGINT)
     assert arms.step(np.array([0, 1]))[1].shape == (2,)
     arms.close()
+
+
+def test_a_run_of_stable_baselines_is_not_gone_on_with(tmp_path: Path) -> None:
+    master = Master("pick", None, config())
+    tensors, state = master.state()
+    CheckpointStore(tmp_path / "run", kind=Master.run_kind).save(4, tensors, {**state, "run": {"random": {}}})
+    with pytest.raises(FovealError, match="an earlier version of foveal began"):
+        Master.resume(tmp_path / "run")
 
 
 def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

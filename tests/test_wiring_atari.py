@@ -1,4 +1,4 @@
-"""Every setting of an Atari agent arrives in Stable-Baselines3's PPO, in the games or in the run."""
+"""Every setting of an Atari agent arrives in PPO, in the games or in the run."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
-pytest.importorskip("stable_baselines3", reason="needs the extra 'atari'")
 
 from foveal.atari import training as atari_training
 from foveal.atari import training as loop
 from foveal.atari.agent import AtariAgent
-from foveal.atari.config import PRESETS, AtariConfig, HardwareConfig, PPOConfig, configure
+from foveal.atari.config import PRESETS, AtariConfig, AtariPPOConfig, HardwareConfig, configure
 from foveal.atari.training import AtariCallback, AtariRunOptions, AtariTrainer
+from foveal.atari.vector import AtariVector
 from foveal.errors import FovealError
+from foveal.learners import ppo as ppo_module
+from foveal.learners import rollouts as rollouts_module
+from foveal.learners.rollouts import Rollout
 from foveal.results import Results
 from foveal.training.run_folder import RunFolder
 from wires import Room, Wire, assert_complete, cases
@@ -29,17 +32,15 @@ def agent_with(encoder: str = "nature", env: str = BREAKOUT, seed: int = 0, **se
     return AtariAgent(env, encoder, "debug", seed, **sections)
 
 
-def in_ppo(setting: str, read: Any, *values: Any, expected: Any = lambda value: value) -> Wire:
-    """What Stable-Baselines3's PPO has of a setting."""
+def called_with(setting: str, *values: Any, module: Any, name: str, position: int) -> Wire:
+    """With what a function is called in the first update."""
 
     def observe(room: Room, value: Any) -> Any:
-        trainer = AtariTrainer(agent_with(ppo={setting: value}), progress=False)
-        try:
-            return read(trainer.ppo)
-        finally:
-            trainer.close()
+        calls = room.watch(module, name)
+        trained({setting: value})
+        return calls[0][0][position]
 
-    return Wire(*values, observe=observe, expected=expected)
+    return Wire(*values, observe=observe)
 
 
 def trained(ppo: dict[str, Any], steps: int = 1, **named: Any) -> AtariTrainer:
@@ -59,7 +60,7 @@ def gradient_norm(room: Room, value: float) -> Any:
         return real(self, *arguments, **named)
 
     room.patch.setattr(torch.optim.Adam, "step", step)
-    trained({"gradient_norm": value, "entropy": 100.0, "clip_values": False})
+    trained({"gradient_norm": value, "entropy": 100.0, "value_loss": "plain"})
     return pytest.approx(max(norms), rel=1e-3)
 
 
@@ -76,42 +77,132 @@ def learning_rate(room: Room, value: float) -> list[float]:
 
     class Note(AtariCallback):
         def on_update(self, trainer: AtariTrainer) -> None:
-            rates.append(trainer.agent.policy.optimizer.param_groups[0]["lr"])
+            rates.append(trainer.agent.ppo.optimizer.param_groups[0]["lr"])
 
     trained({"learning_rate": value}, 64, callbacks=[Note()])
     return rates
 
 
+def rollout(setting: str, read: Any, *values: Any, expected: Any = lambda value: value) -> Wire:
+    """What a rollout and an update have of a setting."""
+
+    def observe(room: Room, value: Any) -> Any:
+        return read(trained({setting: value}))
+
+    return Wire(*values, observe=observe, expected=expected)
+
+
+def minibatch_sizes(room: Room, value: int) -> set[int]:
+    calls = room.watch(Rollout, "take")
+    trained({"minibatches": value})
+    return {len(rows) for (_, rows), _ in calls}
+
+
+def decays(setting: str) -> Any:
+    """A rate at the start and half way, over its value at the start."""
+
+    def observe(room: Room, value: bool) -> list[float]:
+        rates: list[float] = []
+
+        class Note(AtariCallback):
+            def on_update(self, trainer: AtariTrainer) -> None:
+                rates.append(trainer.metrics[f"train/{setting}"])
+
+        trained({f"decay_{'clip' if setting == 'clip_range' else setting}": value}, 64, callbacks=[Note()])
+        return [rate / rates[0] for rate in rates]
+
+    return observe
+
+
+def coefficient(setting: str, term: str) -> Any:
+    """By how much more the loss is than it would be without a term, over the term; of the first minibatch."""
+
+    def observe(room: Room, value: float) -> Any:
+        metrics = trained({setting: value, "minibatches": 1, "epochs": 1, OTHER[setting]: 0.0}).metrics
+        return (metrics["train/loss"] - metrics["train/policy_gradient_loss"]) / metrics[term]
+
+    return observe
+
+
+OTHER = {"entropy": "value", "value": "entropy"}
+
+
+def normalised_where(room: Room, value: str) -> tuple[bool, bool]:
+    """Whether advantages are normalised in the rollout, and before the loss."""
+    losses = room.watch(ppo_module, "surrogate_loss")
+    trainer = trained({"normalise_advantages": value})
+    held = trainer.agent.ppo.rollout
+    assert held is not None
+    given = [arguments[2].mean().abs().item() < 1e-5 for arguments, _ in losses]
+    return bool(held.advantages.mean().abs() < 1e-5), all(given)
+
+
+def bootstrap_timeouts(room: Room, value: bool) -> bool:
+    """Whether a return says more than the rewards do, where the frame limit ended a game."""
+    room.patch.setattr(
+        atari_training, "AtariVector", lambda *a, life_loss: AtariVector(*a, life_loss=life_loss, frame_limit=40)
+    )
+    agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value})
+    with torch.no_grad():
+        agent.policy.critic.bias.fill_(50.0)
+    AtariTrainer(agent, progress=False).train(1)
+    held = agent.ppo.rollout
+    assert held is not None and held.truncations[9].all()
+    return bool((held.returns[9] > 40).all())
+
+
+def frozen(room: Room, value: bool) -> bool:
+    agent = agent_with(ppo={"freeze_encoder": value})
+    before = agent.policy.encoder.linear.weight.clone()
+    AtariTrainer(agent, progress=False).train(1)
+    return agent.policy.encoder.linear.weight.equal(before)
+
+
 PPO_WIRES = {
-    "environments": in_ppo(
-        "environments", lambda p: (p.n_envs, len(p.env._emulators)), 2, 4, expected=lambda n: (n, n)
+    "environments": rollout(
+        "environments",
+        lambda t: (t.env.num_envs, t.agent.ppo.rollout.values.shape[1]),
+        2,
+        4,
+        expected=lambda n: (n, n),
     ),
-    "rollout": in_ppo("rollout", lambda p: (p.n_steps, p.rollout_buffer.buffer_size), 16, 8, expected=lambda n: (n, n)),
-    "minibatches": in_ppo("minibatches", lambda p: p.batch_size, 2, 4, expected=lambda n: 32 // n),
+    "rollout": rollout("rollout", lambda t: t.agent.ppo.rollout.values.shape[0], 16, 8),
+    "minibatches": Wire(2, 4, observe=minibatch_sizes, expected=lambda n: {32 // n}),
     "epochs": Wire(1, 3, observe=epochs),
     "learning_rate": Wire(2.5e-4, 1e-3, observe=learning_rate, expected=lambda r: [r, r / 2]),
-    "clip": in_ppo(
-        "clip",
-        lambda p: (p.clip_range(1.0), p.clip_range(0.5), p.clip_range_vf(1.0)),
-        0.1,
-        0.3,
-        expected=lambda c: (c, c / 2, c),
+    "decay_learning_rate": Wire(True, False, observe=decays("learning_rate"), expected=lambda v: [1, 0.5 if v else 1]),
+    "clip": called_with("clip", 0.1, 0.3, module=ppo_module, name="surrogate_loss", position=3),
+    "decay_clip": Wire(True, False, observe=decays("clip_range"), expected=lambda v: [1, 0.5 if v else 1]),
+    "value_loss": called_with(
+        "value_loss", "baselines", "clipped", "plain", module=ppo_module, name="value_loss", position=0
     ),
-    "clip_values": in_ppo("clip_values", lambda p: p.clip_range_vf is not None, True, False),
-    "discount": in_ppo("discount", lambda p: (p.gamma, p.rollout_buffer.gamma), 0.99, 0.9, expected=lambda g: (g, g)),
-    "gae_lambda": in_ppo(
-        "gae_lambda", lambda p: (p.gae_lambda, p.rollout_buffer.gae_lambda), 0.95, 0.5, expected=lambda g: (g, g)
+    "normalise_advantages": Wire(
+        "minibatch",
+        "rollout",
+        "none",
+        observe=normalised_where,
+        expected=lambda v: (v == "rollout", v == "minibatch"),
     ),
-    "entropy": in_ppo("entropy", lambda p: p.ent_coef, 0.01, 0.2),
-    "value": in_ppo("value", lambda p: p.vf_coef, 0.5, 0.9),
+    "bootstrap_timeouts": Wire(True, False, observe=bootstrap_timeouts),
+    "discount": called_with("discount", 0.99, 0.9, module=rollouts_module, name="generalized_advantages", position=4),
+    "gae_lambda": called_with(
+        "gae_lambda", 0.95, 0.5, module=rollouts_module, name="generalized_advantages", position=5
+    ),
+    "entropy": Wire(
+        0.01, 0.2, observe=coefficient("entropy", "train/entropy_loss"), expected=lambda e: pytest.approx(e, rel=1e-4)
+    ),
+    "value": Wire(
+        0.5, 0.9, observe=coefficient("value", "train/value_loss"), expected=lambda v: pytest.approx(v, rel=1e-4)
+    ),
     "gradient_norm": Wire(0.5, 0.1, observe=gradient_norm),
-    "adam_epsilon": in_ppo("adam_epsilon", lambda p: p.policy.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
-    "life_loss": in_ppo("life_loss", lambda p: p.env.life_loss, True, False),
+    "adam_epsilon": rollout("adam_epsilon", lambda t: t.agent.ppo.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
+    "freeze_encoder": Wire(True, False, observe=frozen),
+    "life_loss": rollout("life_loss", lambda t: t.env.life_loss, True, False),
 }
 
 
 def test_no_setting_of_ppo_is_forgotten() -> None:
-    assert_complete(PPOConfig, PPO_WIRES)
+    assert_complete(AtariPPOConfig, PPO_WIRES)
 
 
 @cases(PPO_WIRES)
@@ -129,7 +220,7 @@ def precision(room: Room, value: str) -> set[torch.dtype]:
     first = next(m for m in agent.policy.modules() if isinstance(m, nn.Conv2d))
     first.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     agent.values(torch.zeros(1, 4, 84, 84))
-    return {agent.policy.picture_dtype, *seen}
+    return {agent.policy.encoder.dtype, *seen}
 
 
 def device(room: Room, value: str) -> str:
@@ -158,7 +249,7 @@ def seed(room: Room, value: int) -> list[bool]:
     return [
         all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), other.policy.parameters(), strict=True)),
         torch.equal(one.acting.get_state(), other.acting.get_state()),
-        torch.equal(one.shuffling.get_state(), other.shuffling.get_state()),
+        torch.equal(one.ppo.shuffling.get_state(), other.ppo.shuffling.get_state()),
         starts[0] == starts[1],
     ]
 
@@ -167,7 +258,7 @@ WHOLE = {
     "env": Wire(
         BREAKOUT,
         "atari/pong",
-        observe=lambda _, env: agent_with(env=env).policy.action_net.out_features,
+        observe=lambda _, env: agent_with(env=env).policy.actor.linear.out_features,
         expected=lambda env: {BREAKOUT: 4, "atari/pong": 6}[env],
     ),
     "encoder": Wire(

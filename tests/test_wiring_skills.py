@@ -15,7 +15,6 @@ from small_skills import episode, small_policy
 from wires import Room, Wire, assert_complete, cases
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
-pytest.importorskip("stable_baselines3", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.experts import script, skills
 from foveal.networks.film import Relief, SpatialPoints
@@ -34,8 +33,6 @@ from foveal.skills.demos import DEMO_PRESETS, DemoOptions, _choices, collect, de
 from foveal.skills.master import Master
 from foveal.skills.minari import DemoFolder, DemoWriter, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
-from foveal.skills.ppo import _ppo
-from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
 
@@ -260,23 +257,18 @@ def master(**changes: Any) -> Master:
 
 
 def in_ppo(setting: str, read: Any, *values: Any, expected: Any = lambda value: value) -> Wire:
-    """What Stable-Baselines3's PPO has of a setting."""
+    """What PPO has of a setting after one update."""
 
     def observe(room: Room, value: Any) -> Any:
-        made = Master("pick", None, master_config("debug", {setting: value}))
-        arms = GroupVector(made._settings(), made.config.environments, 1)
-        with torch.random.fork_rng(devices=[]):
-            found = read(_ppo(made._settings(), made.config, arms))
-        arms.close()
-        return found
+        return read(Master("pick", None, master_config("debug", {"decisions": 1, setting: value})).learn().ppo)
 
     return Wire(*values, observe=observe, expected=expected)
 
 
 def channels(room: Room, value: int) -> set[int]:
     made = master(channels=value)
-    extractors = (made.network.pi_features_extractor, made.network.vf_features_extractor)
-    return {layer.out_channels for extractor in extractors for layer in extractor.layers[::2]}
+    heads: list[Any] = [made.network.actor.body, made.network.critic[0]]  # type: ignore[index]
+    return {layer.out_channels for head in heads for layer in head.layers[::2]}
 
 
 def decisions(room: Room, value: int) -> int:
@@ -292,22 +284,16 @@ def skill_steps(room: Room, value: int) -> float:
 MASTER = {
     "decisions": Wire(4, 12, observe=decisions),
     "skill_steps": Wire(3, 5, observe=skill_steps),
-    "environments": in_ppo("environments", lambda p: p.n_envs, 2, 3),
-    "rollout": in_ppo("rollout", lambda p: p.n_steps, 2, 4),
-    "minibatches": in_ppo("minibatches", lambda p: p.batch_size, 2, 1, expected=lambda n: 4 // n),
-    "epochs": in_ppo("epochs", lambda p: p.n_epochs, 1, 4),
-    "learning_rate": in_ppo(
-        "learning_rate",
-        lambda p: (p.lr_schedule(1.0), p.policy.optimizer.param_groups[0]["lr"]),
-        7e-4,
-        1e-2,
-        expected=lambda r: (r, r),
-    ),
-    "discount": in_ppo("discount", lambda p: (p.gamma, p.rollout_buffer.gamma), 0.99, 0.5, expected=lambda g: (g, g)),
-    "gae_lambda": in_ppo("gae_lambda", lambda p: p.rollout_buffer.gae_lambda, 1.0, 0.9),
-    "clip": in_ppo("clip", lambda p: p.clip_range(1.0), 0.2, 0.3),
-    "entropy": in_ppo("entropy", lambda p: p.ent_coef, 0.05, 0.3),
-    "value": in_ppo("value", lambda p: p.vf_coef, 1.0, 0.3),
+    "environments": in_ppo("environments", lambda p: len(p.seen), 2, 3),
+    "rollout": in_ppo("rollout", lambda p: (len(p.rollout.values), p.steps), 2, 4, expected=lambda n: (n, 2 * n)),
+    "minibatches": in_ppo("minibatches", lambda p: p.config.minibatches, 2, 1),
+    "epochs": in_ppo("epochs", lambda p: p.updates, 1, 4),
+    "learning_rate": in_ppo("learning_rate", lambda p: p.optimizer.param_groups[0]["lr"], 7e-4, 1e-2),
+    "discount": in_ppo("discount", lambda p: p.config.discount, 0.99, 0.5),
+    "gae_lambda": in_ppo("gae_lambda", lambda p: p.config.gae_lambda, 1.0, 0.9),
+    "clip": in_ppo("clip", lambda p: p.clip, 0.2, 0.3),
+    "entropy": in_ppo("entropy", lambda p: p.config.entropy, 0.05, 0.3),
+    "value": in_ppo("value", lambda p: p.config.value, 1.0, 0.3, expected=lambda v: 2 * v),
     "channels": Wire(4, 6, observe=channels, expected=lambda n: {n}),
 }
 

@@ -1,4 +1,4 @@
-"""An Atari agent: Stable-Baselines3's PPO with a named encoder, kept in foveal's own files."""
+"""An Atari agent: PPO with a named encoder, which may have attention inside."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.atari import games
 from foveal.atari.config import LEARNER, AtariConfig, config_from_dict, configure
+from foveal.atari.policy import SHAPE, AtariPolicy
 from foveal.errors import FovealError
+from foveal.learners.ppo import PPO
 from foveal.networks.precision import convolution_dtype
 from foveal.surroundings import chosen_device, on_this_machine
 
 if TYPE_CHECKING:
-    from foveal.atari.policy import AtariPolicy
     from foveal.atari.training import AtariCallback
     from foveal.results import Results
 
 KIND = "foveal.atari"
-SHAPE = (4, 84, 84)
 
-SHARED, ALIASES = "features_extractor.", ("pi_features_extractor.", "vf_features_extractor.")
-"""Stable-Baselines3 lists the one encoder under three names."""
+FORMER_NAMES = {"features_extractor.encoder.": "encoder.", "action_net.": "actor.linear.", "value_net.": "critic."}
+"""How weights were called in the checkpoints of agents that Stable-Baselines3 trained, and what that is now."""
 
 
 class AtariAgent:
@@ -42,9 +42,8 @@ class AtariAgent:
 
     Attributes:
         config: the whole configuration.
-        policy: Stable-Baselines3's ``ActorCriticCnnPolicy``, its optimizer included.
-        steps: agent steps trained for.
-        updates: passes over what was played.
+        ppo: the learner, ``foveal.learners.ppo.PPO``: its optimizer and its random draws.
+        policy: encoder, actor and critic.
 
     Raises:
         FovealError: the extra ``atari`` is missing, or a name or a setting is unknown.
@@ -65,20 +64,16 @@ class AtariAgent:
 
     def _assemble(self, config: AtariConfig, actions: int) -> None:
         games.require_extra()
-        from foveal.atari.policy import AtariPolicy
-
         self.config = config
         self.actions = actions
         self.device = chosen_device(config.training.device)
-        self.steps = 0
-        self.updates = 0
-        self.shuffling = torch.Generator().manual_seed(config.seed)
+        shuffling = torch.Generator().manual_seed(config.seed)
         self.acting = torch.Generator(self.device).manual_seed(config.seed + 1)
         dtype = convolution_dtype(config.training.precision, self.device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # initial weights
-            self.policy: AtariPolicy = AtariPolicy(config, actions, self.acting, dtype).to(self.device)
-        self.policy.set_training_mode(False)
+            self.policy = AtariPolicy(config, actions, dtype).to(self.device)
+        self.ppo = PPO(config.ppo, self.policy, self.acting, shuffling)
 
     # --- what it is -----------------------------------------------------------------------------------------------
 
@@ -101,6 +96,16 @@ class AtariAgent:
     def learner_name(self) -> str:
         """``"ppo"``."""
         return LEARNER
+
+    @property
+    def steps(self) -> int:
+        """Agent steps trained for."""
+        return self.ppo.steps
+
+    @property
+    def updates(self) -> int:
+        """Passes over what was played."""
+        return self.ppo.updates
 
     @property
     def seed(self) -> int:
@@ -178,18 +183,19 @@ class AtariAgent:
         """
         frames, single = self._batched(observation)
         with torch.no_grad():
-            actions = self.policy(frames, deterministic=deterministic)[0].cpu().numpy()
+            features = self.policy.features(frames)
+            drawn, _ = self.policy.actor.sample(features, self.acting, deterministic=deterministic)
+        actions = drawn.cpu().numpy()
         return (actions[0] if single else actions), None
 
     def values(self, obs: Tensor) -> Tensor:
         """(N, 4, 84, 84) floating point in [0, 255] -> (N,) state values, with a graph back to the frames."""
-        return self.policy.predict_values(obs)[:, 0]
+        return self.policy.values(obs)
 
     @property
     def has_attention(self) -> bool:
         """Whether its encoder has attention, whose map ``attention`` gives."""
-        extractor: Any = self.policy.features_extractor
-        return extractor.encoder.rendering is not None
+        return self.policy.encoder.rendering is not None
 
     def attention(self, obs: NDArray[np.uint8]) -> NDArray[np.float32]:
         """What the encoder attends to.
@@ -220,19 +226,19 @@ class AtariAgent:
     def _positions(self, obs: NDArray[np.uint8]) -> Tensor:
         """The encoder's own maps, (N, 1, h, w)."""
         frames, _ = self._batched(obs)
-        extractor: Any = self.policy.features_extractor
         with torch.no_grad():
-            self.policy.extract_features(frames)
-        if extractor.attention is None:
+            self.policy.features(frames)
+        positions = self.policy.encoder.attention
+        if positions is None:
             raise FovealError(f"the encoder {self.encoder_name!r} has no attention; explain it by gradients instead")
-        positions: Tensor = extractor.attention
         return positions
 
     def _drawn(self, positions: Tensor) -> NDArray[np.float32]:
         from foveal.atari.maps import render_maps
 
-        extractor: Any = self.policy.features_extractor
-        return render_maps(positions, extractor.encoder.rendering).cpu().numpy()
+        rendering = self.policy.encoder.rendering
+        assert rendering is not None  # as ``_positions`` made sure
+        return render_maps(positions, rendering).cpu().numpy()
 
     def _batched(self, observation: Any) -> tuple[Tensor, bool]:
         array = np.asarray(observation)
@@ -246,11 +252,11 @@ class AtariAgent:
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything an update depends on, as tensors by name and JSON: what ``checkpoint.save`` takes."""
         tree = {
-            "policy": {n: w for n, w in self.policy.state_dict().items() if not n.startswith(ALIASES)},
-            "generators": [checkpoint.generator_state(g) for g in (self.shuffling, self.acting)],
+            "policy": self.policy.state_dict(),
+            "generators": [checkpoint.generator_state(g) for g in (self.ppo.shuffling, self.acting)],
         }
         tensors, described = checkpoint.split(tree)
-        held, optimizer = checkpoint.optimizer_state(self.policy.optimizer)
+        held, optimizer = checkpoint.optimizer_state(self.ppo.optimizer)
         tensors |= {f"optimizer/{name}": value for name, value in held.items()}
         state = {
             "config": self.config.as_dict(),
@@ -270,21 +276,18 @@ class AtariAgent:
             FovealError: the networks differ.
         """
         tree = checkpoint.join(tensors, state["networks"])
-        weights = tree["policy"]
-        shared = checkpoint.under(SHARED, weights)
-        weights |= {alias + name: weight for alias in ALIASES for name, weight in shared.items()}
         try:
-            self.policy.load_state_dict(weights)
+            self.policy.load_state_dict({_todays(name): weight for name, weight in tree["policy"].items()})
         except RuntimeError as error:
             first = str(error).splitlines()[1].strip()
             raise FovealError(f"these weights do not fit the network of their configuration: {first}") from error
         if state["device"] == self.device.type:  # else the generators are of another kind
-            for generator, held in zip((self.shuffling, self.acting), tree["generators"], strict=True):
+            for generator, held in zip((self.ppo.shuffling, self.acting), tree["generators"], strict=True):
                 checkpoint.load_generator_state(generator, held)
         if state["optimizer"]:
             held = checkpoint.under("optimizer/", tensors)
-            checkpoint.load_optimizer_state(self.policy.optimizer, held, state["optimizer"])
-        self.steps, self.updates = state["steps"], state["updates"]
+            checkpoint.load_optimizer_state(self.ppo.optimizer, held, state["optimizer"])
+        self.ppo.steps, self.ppo.updates = state["steps"], state["updates"]
 
     def save(self, folder: str | Path, *, policy_only: bool = False) -> Path:
         """Write weights, optimizer, random states and configuration; atomically, and nothing pickled.
@@ -301,6 +304,12 @@ class AtariAgent:
             tensors = {name: tensor for name, tensor in tensors.items() if not name.startswith("optimizer/")}
             state["optimizer"] = {}
         return checkpoint.save(folder, tensors, state, kind=KIND)
+
+
+def _todays(name: str) -> str:
+    """The name of a weight, whichever version of foveal wrote it. Adam's moments have kept their order."""
+    former = next((former for former in FORMER_NAMES if name.startswith(former)), "")
+    return FORMER_NAMES.get(former, "") + name.removeprefix(former)
 
 
 def restore(held: checkpoint.Checkpoint, device: str | None = None) -> AtariAgent:

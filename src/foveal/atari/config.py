@@ -8,9 +8,10 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from foveal.atari import games
-from foveal.bounds import DEVICE, POSITIVE, SHARE, Bounded, at_least, one_of
+from foveal.bounds import DEVICE, Bounded, at_least, one_of
 from foveal.config import changed, checked_seed
 from foveal.errors import FovealError
+from foveal.learners.ppo import PPOConfig
 from foveal.networks.precision import PRECISIONS
 from foveal.registry import nearest
 
@@ -18,39 +19,17 @@ LEARNER = "ppo"
 
 
 @dataclass(frozen=True)
-class PPOConfig(Bounded, section="ppo"):
-    """Proximal policy optimization. The defaults are those of Nikulin et al. (2019), which are OpenAI baselines' own.
+class AtariPPOConfig(PPOConfig, section="ppo"):
+    """PPO's hyperparameters, see ``PPOConfig``, and those of its games.
+
+    The defaults are those of Nikulin et al. (2019), which are OpenAI Baselines' own.
 
     Attributes:
         environments: games played side by side.
-        rollout: agent steps of each between updates.
-        minibatches: parts into which what was played is divided, in every epoch anew.
-        epochs: passes over what was played.
-        learning_rate: at the start; decays linearly to 0 at the end of training.
-        clip: range of the probability ratio at the start; decays alike.
-        clip_values: let new values differ from old ones by no more than the same range.
-        discount: gamma, per agent step.
-        gae_lambda: of the generalized advantage estimate.
-        entropy: coefficient of the policy's entropy.
-        value: coefficient of the value loss.
-        gradient_norm: longer gradients are shortened to this.
-        adam_epsilon: in Adam's denominator.
         life_loss: a lost life ends an episode, though not the game.
     """
 
     environments: Annotated[int, at_least(1)] = 8
-    rollout: Annotated[int, at_least(1)] = 128
-    minibatches: Annotated[int, at_least(1)] = 4
-    epochs: Annotated[int, at_least(1)] = 4
-    learning_rate: Annotated[float, POSITIVE] = 2.5e-4
-    clip: Annotated[float, POSITIVE] = 0.1
-    clip_values: bool = True
-    discount: Annotated[float, SHARE] = 0.99
-    gae_lambda: Annotated[float, SHARE] = 0.95
-    entropy: Annotated[float, at_least(0)] = 0.01
-    value: Annotated[float, at_least(0)] = 0.5
-    gradient_norm: Annotated[float, POSITIVE] = 0.5
-    adam_epsilon: Annotated[float, POSITIVE] = 1e-5
     life_loss: bool = True
 
     def __post_init__(self) -> None:
@@ -90,7 +69,7 @@ class AtariConfig:
         preset: what the sections started from.
         seed: of everything random.
         training: see ``HardwareConfig``.
-        ppo: see ``PPOConfig``.
+        ppo: see ``AtariPPOConfig``.
     """
 
     env: str
@@ -98,7 +77,7 @@ class AtariConfig:
     preset: str
     seed: int
     training: HardwareConfig = field(default_factory=HardwareConfig)
-    ppo: PPOConfig = field(default_factory=PPOConfig)
+    ppo: AtariPPOConfig = field(default_factory=AtariPPOConfig)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -139,17 +118,27 @@ def configure(
     """
     if preset not in PRESETS:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
-    sections: dict[str, Any] = {"training": HardwareConfig(), LEARNER: PPOConfig()}
+    sections: dict[str, Any] = {"training": HardwareConfig(), LEARNER: AtariPPOConfig()}
     for name, override in (overrides or {}).items():
         if name not in sections:
             raise FovealError(f"unknown section {name!r}: {nearest(name, list(sections))}")
         if not isinstance(override, Mapping | type(sections[name])):
             raise FovealError(f"{name} must hold settings by name, not {override!r}")
     for name, base in sections.items():
-        override = (overrides or {}).get(name, {})
+        override = _in_todays_words((overrides or {}).get(name, {}))
         based = changed(base, PRESETS[preset].get(name, {}), name)
         sections[name] = changed(based, override, name) if isinstance(override, Mapping) else override
     return AtariConfig(games.env_id(env), encoder, preset, checked_seed(seed), sections["training"], sections[LEARNER])
+
+
+def _in_todays_words(section: Any) -> Any:
+    """Settings of runs that Stable-Baselines3 trained: its value losses have no factor 0.5."""
+    if not isinstance(section, Mapping) or "clip_values" not in section:
+        return section
+    settings = dict(section)
+    if settings.pop("clip_values"):
+        return {"value_loss": "clipped", **settings}
+    return {"value_loss": "plain", **settings, "value": 2 * settings.get("value", AtariPPOConfig.value)}
 
 
 def config_from_dict(state: Mapping[str, Any]) -> AtariConfig:

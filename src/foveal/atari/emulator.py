@@ -77,9 +77,9 @@ class Emulator:
         self._seed = 0
         self._history: list[int] = []
 
-    def reset(self, random: np.random.Generator) -> Moment:
-        """A new game after 1 to 30 single frames of doing nothing, from a new seed where one is due."""
-        if not self._history or len(self._history) >= RESEED_AFTER:
+    def reset(self, random: np.random.Generator, *, reseed: bool = False) -> Moment:
+        """A new game after 1 to 30 single frames of doing nothing, from a new seed where one is due or asked for."""
+        if reseed or not self._history or len(self._history) >= RESEED_AFTER:
             self._seed, self._history = int(random.integers(2**31 - 1)), []
             moment = self._reset(self._seed)
         else:

@@ -86,22 +86,20 @@ def _run(
 
 
 def _play(env: str, act: Act, episodes: int, seed: int, *, life_loss: bool, progress: bool) -> list[Episode]:
-    from foveal.atari.vector import AtariVecEnv
+    from foveal.atari.vector import AtariVector, finished_games
 
     count = min(SIDE_BY_SIDE, episodes)
     wanted = [episodes // count + (index < episodes % count) for index in range(count)]
     played: list[list[Episode]] = [[] for _ in range(count)]
-    vector = AtariVecEnv(env, count, seed, life_loss=life_loss)
-    vector.reset()
+    vector = AtariVector(env, count, seed, life_loss=life_loss)
+    seen, _ = vector.reset()
     with Progress(0, episodes, visible=progress, what="evaluate", unit="game") as bar:
         while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
-            vector.step_async(act(vector.observation))
-            infos = vector.step_wait()[3]
-            for index, info in enumerate(infos):
-                if "episode" in info and len(played[index]) < wanted[index]:
-                    total, length = info["episode"]["r"], info["episode"]["l"]
-                    ended = not info["TimeLimit.truncated"]
-                    played[index].append(Episode(len(played[index]), seed, total, length, ended, None))
+            seen, _, _, truncated, infos = vector.step(act(seen))
+            for index, score, length in finished_games(infos):
+                if len(played[index]) < wanted[index]:
+                    ended = not truncated[index]
+                    played[index].append(Episode(len(played[index]), seed, score, length, ended, None))
             bar.advance(sum(len(done) for done in played))
     vector.close()
     return [episode for done in played for episode in done]

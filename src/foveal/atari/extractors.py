@@ -19,7 +19,7 @@ try:
     from stable_baselines3.common.preprocessing import is_image_space
     from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 except ImportError as error:
-    raise FovealError('networks for Stable-Baselines3 need the extra: pip install "foveal[atari]"') from error
+    raise FovealError('networks for Stable-Baselines3 need the extra: pip install "foveal[sb3]"') from error
 
 
 class AtariFeatures(BaseFeaturesExtractor):

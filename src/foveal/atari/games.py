@@ -27,11 +27,10 @@ def require_extra() -> None:
     Raises:
         FovealError: it is not installed.
     """
-    for name in ("ale_py", "stable_baselines3"):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
+    try:
+        importlib.import_module("ale_py")
+    except ModuleNotFoundError as error:
+        raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
 
 
 @functools.cache

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +22,7 @@ class Recording:
 
     Attributes:
         env: its id.
-        life_loss: as in ``foveal.atari.vector.AtariVecEnv``, which plays it again from ``episode.seed``.
+        life_loss: as in ``foveal.atari.vector.AtariVector``, which plays it again from ``episode.seed``.
         episode: true score, agent steps, and how it ended.
         actions: (length,) indices into the minimal action set.
         points: (length,) what each agent step brought, unclipped; they sum to the score.
@@ -44,14 +43,13 @@ class Recording:
         return (stack[-1] for stack in self._again(in_color=True))
 
     def _again(self, *, in_color: bool) -> Iterator[NDArray[np.uint8]]:
-        from foveal.atari.vector import AtariVecEnv
+        from foveal.atari.vector import AtariVector
 
-        vector = AtariVecEnv(self.env, 1, self.episode.seed, life_loss=self.life_loss, in_color=in_color)
+        vector = AtariVector(self.env, 1, self.episode.seed, life_loss=self.life_loss, in_color=in_color)
         vector.reset()
         for action in self.actions:
             yield vector.observation[0]
-            vector.step_async(np.array([action]))
-            vector.step_wait()
+            vector.step(np.array([action]))
         vector.close()
 
 
@@ -80,24 +78,24 @@ def record(agent: AtariAgent, seed: int | None = None, *, progress: bool = True)
 
 
 def _play(agent: AtariAgent, seed: int, progress: bool) -> Recording:
-    from foveal.atari.vector import AtariVecEnv
+    from foveal.atari.vector import AtariVector, finished_games
 
     life_loss = agent.config.ppo.life_loss
-    vector = AtariVecEnv(agent.env_id, 1, seed, life_loss=life_loss)
-    vector.reset()
+    vector = AtariVector(agent.env_id, 1, seed, life_loss=life_loss)
+    seen, _ = vector.reset()
     actions: list[int] = []
     scores: list[float] = [0.0]
-    info: dict[str, Any] = {}
+    finished: list[tuple[int, float, int]] = []
     interval = seconds_between_draws()
     with tqdm(desc="play", unit="step", disable=not progress, dynamic_ncols=True, mininterval=interval) as bar:
-        while "episode" not in info:
-            action = agent.predict(vector.observation)[0]
-            vector.step_async(action)
-            info = vector.step_wait()[3][0]
+        while not finished:
+            action = agent.predict(seen)[0]
+            seen, _, _, truncated, infos = vector.step(action)
+            finished = list(finished_games(infos))
             actions.append(int(action[0]))
             scores.append(vector.scores[0])
             bar.update()
     vector.close()
-    scores[-1] = info["episode"]["r"]  # the vector is in the next game by now
-    episode = Episode(0, seed, scores[-1], len(actions), not info["TimeLimit.truncated"], None)
+    scores[-1] = finished[0][1]  # the vector is in the next game by now
+    episode = Episode(0, seed, scores[-1], len(actions), not truncated[0], None)
     return Recording(agent.env_id, life_loss, episode, np.array(actions), np.diff(scores))

@@ -1,4 +1,4 @@
-"""Training an Atari agent: Stable-Baselines3's PPO in a loop that keeps everything on disk and goes on after a kill."""
+"""Training an Atari agent: PPO in a loop that keeps everything on disk and goes on after a kill."""
 
 from __future__ import annotations
 
@@ -11,15 +11,11 @@ from typing import Annotated, Any
 
 import numpy as np
 import torch
-from stable_baselines3 import PPO
-from stable_baselines3.common.callbacks import BaseCallback
-from stable_baselines3.common.logger import Logger
 
 from foveal import checkpoint
 from foveal.atari.agent import KIND, AtariAgent, restore
 from foveal.atari.evaluation import evaluate
-from foveal.atari.policy import PictureRollout
-from foveal.atari.vector import AtariVecEnv
+from foveal.atari.vector import AtariVector, finished_games
 from foveal.bounds import Bounded, at_least
 from foveal.config import changed
 from foveal.errors import FovealError
@@ -109,8 +105,8 @@ class AtariTrainer:
         self.closed = False
         ppo = agent.config.ppo
         # What one call of ``learn`` plays differs from what the one before it played.
-        self.env = AtariVecEnv(agent.env_id, ppo.environments, agent.seed + agent.steps, life_loss=ppo.life_loss)
-        self.ppo = _ppo(agent, self.env)
+        self.env = AtariVector(agent.env_id, ppo.environments, agent.seed + agent.steps, life_loss=ppo.life_loss)
+        agent.ppo.begin()
 
     @classmethod
     def resume(cls, run: str | Path, *, callbacks: Sequence[AtariCallback] = (), progress: bool = True) -> AtariTrainer:
@@ -154,7 +150,7 @@ class AtariTrainer:
         threads = Threads(adapt=self.options.adapt_threads and self.agent.device.type == "cpu")
         try:
             with Progress(self.agent.steps, self._end(), visible=self.progress) as self.bar, Interruption() as stop:
-                self._begin()
+                self.agent.ppo.total = self.target
                 wanted = True
                 while wanted and self.agent.steps < self.target and not stop.asked:
                     if (count := threads.adapt()) is not None:
@@ -175,36 +171,30 @@ class AtariTrainer:
         if self.folder is not None:
             self.folder.close()
 
-    def _begin(self) -> None:
-        self.ppo.num_timesteps = self.agent.steps
-        self.ppo._n_updates = self.agent.updates
-        self.watch = _Games(self)
-        # Resets the games unless they were loaded.
-        self.ppo._setup_learn(self.target - self.agent.steps, self.watch, reset_num_timesteps=False)
-
     def _end(self) -> int:
         """The first whole rollout's end at or beyond the target."""
-        rollout = self.ppo.n_steps * self.ppo.n_envs
-        return self.agent.steps + max(0, -(-(self.target - self.agent.steps) // rollout)) * rollout
+        left = max(0, self.target - self.agent.steps)
+        return self.agent.steps + -(-left // self._rollout) * self._rollout
+
+    @property
+    def _rollout(self) -> int:
+        """Agent steps between updates, of all games."""
+        ppo = self.agent.config.ppo
+        return ppo.environments * ppo.rollout
 
     def _iterate(self) -> None:
         """One rollout of every game and the update on it."""
-        agent, ppo, before, start = self.agent, self.ppo, self.agent.steps, time.monotonic()
-        ppo.collect_rollouts(self.env, self.watch, ppo.rollout_buffer, ppo.n_steps)
+        agent, ppo, before, start = self.agent, self.agent.ppo, self.agent.steps, time.monotonic()
+        ppo.collect(self.env, self._note_games)
         collected = time.monotonic()
-        # As in OpenAI's baselines: the first update has the whole rates, and none has negative ones, as with
-        # Stable-Baselines3's own count of steps, which a last rollout carries beyond the target.
-        ppo._update_current_progress_remaining(before, self.target)
-        ppo.train()
-        ppo.policy.set_training_mode(False)
+        metrics = ppo.update()
+        self.metrics = {name: float(value) for name, value in metrics.items()}  # waits for the device
         end = time.monotonic()
-        agent.steps, agent.updates = ppo.num_timesteps, ppo._n_updates
-        self.metrics = {name: float(value) for name, value in ppo.logger.name_to_value.items()}
+        self.metrics |= {"train/learning_rate": ppo.learning_rate, "train/clip_range": ppo.clip}
         self.metrics["time/steps_per_second"] = (agent.steps - before) / (end - start)
         self.metrics["time/rollout_share"] = (collected - start) / (end - start)
-        ppo.logger.name_to_value.clear()
         self._check()
-        if self.folder is not None and self._due(before, ppo.n_steps * ppo.n_envs * self.options.log_every):
+        if self.folder is not None and self._due(before, self._rollout * self.options.log_every):
             self.folder.log_metrics(agent.steps, agent.updates, self.metrics)
         if self._due(before, self.options.evaluate_every):
             self._evaluate()
@@ -212,11 +202,12 @@ class AtariTrainer:
             self._save()
         self.bar.advance(agent.steps)
 
-    def finished(self, index: int, score: float) -> None:
-        """Note the true score of a game."""
-        self.bar.show(train=score)
-        if self.folder is not None:
-            self.folder.log_episode(self.ppo.num_timesteps, index, score)
+    def _note_games(self, infos: Mapping[str, Any]) -> None:
+        """Keep the true score of every game that ended."""
+        for index, score, _ in finished_games(infos):
+            self.bar.show(train=score)
+            if self.folder is not None:
+                self.folder.log_episode(self.agent.steps, index, score)
 
     def _due(self, before: int, every: int) -> bool:
         return every > 0 and before // every != self.agent.steps // every
@@ -265,7 +256,6 @@ class AtariTrainer:
             "options": dataclasses.asdict(self.options),
             "target": self.target,
             "games": self.env.state(),
-            "episode_starts": np.asarray(self.ppo._last_episode_starts),
             "best_score": float(self.best_score) if np.isfinite(self.best_score) else None,
         }
 
@@ -273,52 +263,6 @@ class AtariTrainer:
         state = checkpoint.join(held.tensors, held.state["run"])
         self.target = state["target"]
         self.best_score = -np.inf if state["best_score"] is None else state["best_score"]
-        same = self.env.load_state(state["games"])
-        starts = np.asarray(state["episode_starts"], np.bool_)
-        self.ppo._last_obs = self.env.observation
-        self.ppo._last_episode_starts = starts if same else np.ones_like(starts)
-        if not same:
+        if not self.env.load_state(state["games"]):
             print("this version of ale-py plays the saved games differently: they start again")
-
-
-class _Games(BaseCallback):
-    """Tells the trainer of every game that ended."""
-
-    def __init__(self, trainer: AtariTrainer) -> None:
-        super().__init__()
-        self.trainer = trainer
-
-    def _on_step(self) -> bool:
-        for index, info in enumerate(self.locals["infos"]):
-            if "episode" in info:
-                self.trainer.finished(index, info["episode"]["r"])
-        return True
-
-
-def _ppo(agent: AtariAgent, env: AtariVecEnv) -> PPO:
-    """Stable-Baselines3's PPO around the agent's own policy and its optimizer, writing no log of its own."""
-    config = agent.config.ppo
-
-    def decaying(start: float) -> Any:
-        return lambda remaining: remaining * start
-
-    ppo = PPO(
-        lambda *_, **__: agent.policy,  # type: ignore[arg-type]
-        env,
-        learning_rate=decaying(config.learning_rate),
-        n_steps=config.rollout,
-        batch_size=config.batch_size,
-        n_epochs=config.epochs,
-        gamma=config.discount,
-        gae_lambda=config.gae_lambda,
-        clip_range=decaying(config.clip),
-        clip_range_vf=decaying(config.clip) if config.clip_values else None,
-        ent_coef=config.entropy,
-        vf_coef=config.value,
-        max_grad_norm=config.gradient_norm,
-        rollout_buffer_class=PictureRollout,
-        rollout_buffer_kwargs={"generator": agent.shuffling},
-        device=agent.device,
-    )
-    ppo.set_logger(Logger(None, []))
-    return ppo
+        self.agent.ppo.begin(self.env.observation)

@@ -1,4 +1,4 @@
-"""Atari games as Stable-Baselines3's vector environment, on ale-py's native one.
+"""Atari games as a vector environment of Gymnasium's, on ale-py's native one.
 
 Preprocessing is that of the Nature DQN as OpenAI's baselines and Stable-Baselines3 do it: 1 to 30 frames of doing
 nothing, four frames a step, the maximum of the last two, 84x84 grey, four frames stacked, rewards clipped to their
@@ -7,29 +7,31 @@ sign, a lost life ends an episode but not the game, FIRE pressed where a game wa
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
-import gymnasium
 import numpy as np
 from gymnasium import spaces
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 
 from foveal import checkpoint
 from foveal.atari import games
 from foveal.atari.emulator import FRAME_LIMIT, SIZE, Emulator, Moment, replay
 from foveal.atari.maps import SCREEN
+from foveal.errors import FovealError
 
 STACK = 4
 _NOTHING, _FIRE, _SECOND = 0, 1, 2  # actions of every minimal set that has FIRE
 
 
-class AtariVecEnv(VecEnv):
+class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]):
     """Several games of one kind, stepped together, each in a thread of its own.
 
-    ``infos[i]`` holds ``lives``; at the end of an episode ``terminal_observation`` and ``TimeLimit.truncated``; at the
-    end of a game also ``episode``, with its true score as ``r`` and its agent steps as ``l``, whatever lives it took.
+    The step that ends an episode shows the next one's first observation (Gymnasium's SAME_STEP). ``infos`` has
+    ``lives`` of every game, ``final_obs`` of each episode that ended, and at the end of a game ``episode``, with its
+    true score as ``r`` and its agent steps as ``l``, whatever lives it took. ``_final_obs`` and ``_episode`` say where.
 
     Args:
         env: id such as ``"atari/breakout"``.
@@ -44,7 +46,7 @@ class AtariVecEnv(VecEnv):
         FovealError: the extra is missing, or there is no such game.
     """
 
-    render_mode = None
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
 
     def __init__(
         self,
@@ -67,67 +69,83 @@ class AtariVecEnv(VecEnv):
         self._lives = [0] * count
         self._scores = [0] * count
         self._lengths = [0] * count
-        observations = spaces.Box(0, 255, shape, np.uint8)
-        super().__init__(count, observations, spaces.Discrete(self._emulators[0].actions))
+        self.num_envs = count
+        self.single_observation_space = spaces.Box(0, 255, shape, np.uint8)
+        self.single_action_space = spaces.Discrete(self._emulators[0].actions)
+        self.observation_space = batch_space(self.single_observation_space, count)
+        self.action_space = batch_space(self.single_action_space, count)
 
     # --- stepping -------------------------------------------------------------------------------------------------
 
-    def reset(self) -> NDArray[np.uint8]:
-        """New games: (count, 4, 84, 84)."""
-        for index in range(self.num_envs):
-            self._begin_game(index)
-        return self._stacks.copy()
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
+        """New games, (count, 4, 84, 84), and ``lives``.
 
-    def step_async(self, actions: NDArray[np.int64]) -> None:
-        """Begin a step of every game: (count,) indices into the game's minimal action set."""
+        Args:
+            seed: begin as if made with this one.
+            options: none are known.
+
+        Raises:
+            FovealError: several seeds are given: one decides how all games begin.
+        """
+        if isinstance(seed, list):
+            raise FovealError("Atari games are begun from one seed for all of them, not from a list of seeds")
+        if seed is not None:
+            self._random = np.random.default_rng(seed)
+        for index in range(self.num_envs):
+            self._begin_game(index, reseed=seed is not None)
+        return self._stacks.copy(), {"lives": np.array(self._lives)}
+
+    def step(
+        self, actions: NDArray[np.int64]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Observations, rewards, terminations, truncations and infos.
+
+        Args:
+            actions: (count,) indices into the game's minimal action set.
+        """
         for emulator, action in zip(self._emulators, actions, strict=True):
             emulator.send(int(action))
-
-    def step_wait(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
-        """Observations, rewards, dones and infos; where an episode ended, the observation is the next one's first."""
-        rewards = np.zeros(self.num_envs, np.float32)
-        dones = np.zeros(self.num_envs, np.bool_)
-        infos: list[dict[str, Any]] = [{} for _ in range(self.num_envs)]
-        for index, emulator in enumerate(self._emulators):
-            moment = emulator.receive()
-            rewards[index], dones[index], infos[index] = self._advance(index, moment)
+        found = [self._advance(index, emulator.receive()) for index, emulator in enumerate(self._emulators)]
+        rewards = np.array([step.reward for step in found], np.float32)
+        ended = np.array([step.final is not None for step in found])
+        cut = np.array([step.cut for step in found])
         if self.clip_rewards:
             rewards = np.sign(rewards)
-        return self._stacks.copy(), rewards, dones, infos
+        return self._stacks.copy(), rewards, ended & ~cut, cut, _as_infos(found)
 
-    def _advance(self, index: int, moment: Moment) -> tuple[float, bool, dict[str, Any]]:
+    def _advance(self, index: int, moment: Moment) -> _Step:
         """Account for a step, and begin the next episode where it ended one."""
         lost = self.life_loss and 0 < moment.lives < self._lives[index]
         self._count(index, moment)
         self._lengths[index] += 1
         self._push(index, moment)
-        info: dict[str, Any] = {"lives": moment.lives}
         if not (moment.over or moment.cut or lost):
-            return moment.reward, False, info
-        info["terminal_observation"] = self._stacks[index].copy()
-        info["TimeLimit.truncated"] = moment.cut and not lost
-        if moment.over or moment.cut:
-            info["episode"] = self._result(index)
-            self._begin_game(index)
-        else:
-            self._begin_life(index, info)
-        return moment.reward, True, info
+            return _Step(moment.reward, moment.lives)
+        final = self._stacks[index].copy()
+        game = self._end_game(index) if moment.over or moment.cut else self._begin_life(index)
+        return _Step(moment.reward, moment.lives, final, moment.cut and not lost, game)
 
-    def _begin_game(self, index: int) -> None:
+    def _begin_game(self, index: int, *, reseed: bool = False) -> None:
         emulator = self._emulators[index]
         while True:
-            moment = emulator.reset(self._random)
+            moment = emulator.reset(self._random, reseed=reseed)
             self._scores[index] = self._lengths[index] = 0
             self._lives[index] = moment.lives
             if self._open(index, moment, [_FIRE, _SECOND] if emulator.needs_fire else []):
                 return
 
-    def _begin_life(self, index: int, info: dict[str, Any]) -> None:
-        """Go on after a lost life, in a new game if this one ends on the way."""
+    def _begin_life(self, index: int) -> tuple[float, int] | None:
+        """Go on after a lost life; in a new game if this one ends on the way, whose result is given then."""
         fire = [_FIRE, _SECOND] if self._emulators[index].needs_fire else []
-        if not self._open(index, None, [_NOTHING, *fire]):
-            info["episode"] = self._result(index)
-            self._begin_game(index)
+        return None if self._open(index, None, [_NOTHING, *fire]) else self._end_game(index)
+
+    def _end_game(self, index: int) -> tuple[float, int]:
+        """Begin another game; gives the score and the agent steps of the one that ended."""
+        game = float(self._scores[index]), self._lengths[index]
+        self._begin_game(index)
+        return game
 
     def _open(self, index: int, moment: Moment | None, actions: Sequence[int]) -> bool:
         """The steps that nobody learns from; False if the game ended within them."""
@@ -149,9 +167,6 @@ class AtariVecEnv(VecEnv):
         stack = self._stacks[index]
         stack[:-1] = stack[1:]
         stack[-1] = moment.frame
-
-    def _result(self, index: int) -> dict[str, Any]:
-        return {"r": float(self._scores[index]), "l": self._lengths[index]}
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -194,20 +209,45 @@ class AtariVecEnv(VecEnv):
         """Points of every running game so far."""
         return list(self._scores)
 
-    # --- the rest of the interface --------------------------------------------------------------------------------
-
-    def close(self) -> None:
+    def close_extras(self, **kwargs: Any) -> None:
         """Let go of the emulators."""
         self._emulators = []
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        return [getattr(self, attr_name)] * len(list(self._get_indices(indices)))
 
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        raise AttributeError(f"the games have no attribute {attr_name!r} of their own")
+class _Step(NamedTuple):
+    """What became of one game in one step.
 
-    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        raise AttributeError(f"the games have no method {method_name!r} of their own")
+    Attributes:
+        reward: points.
+        lives: left.
+        final: the last observation of the episode that ended, else None.
+        cut: a time limit ended it.
+        game: score and agent steps of the game that ended, else None.
+    """
 
-    def env_is_wrapped(self, wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]], indices: Any = None) -> Any:
-        return [False] * len(list(self._get_indices(indices)))
+    reward: int
+    lives: int
+    final: NDArray[np.uint8] | None = None
+    cut: bool = False
+    game: tuple[float, int] | None = None
+
+
+def _as_infos(steps: Sequence[_Step]) -> dict[str, Any]:
+    """As Gymnasium's vector environments give them: arrays over all games, and masks."""
+    infos: dict[str, Any] = {"lives": np.array([step.lives for step in steps])}
+    if any(step.final is not None for step in steps):
+        infos["final_obs"] = np.array([None] * len(steps), dtype=object)
+        for index, step in enumerate(steps):
+            infos["final_obs"][index] = step.final
+        infos["_final_obs"] = np.array([step.final is not None for step in steps])
+    if any(step.game is not None for step in steps):
+        scores, lengths = zip(*(step.game or (0.0, 0) for step in steps), strict=True)
+        infos["episode"] = {"r": np.array(scores), "l": np.array(lengths)}
+        infos["_episode"] = np.array([step.game is not None for step in steps])
+    return infos
+
+
+def finished_games(infos: Mapping[str, Any]) -> Iterator[tuple[int, float, int]]:
+    """Number, true score and agent steps of each game that ended in a step."""
+    for index in np.flatnonzero(infos.get("_episode", [])):
+        yield int(index), float(infos["episode"]["r"][index]), int(infos["episode"]["l"][index])

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from foveal.atari import games
-from foveal.atari.config import LEARNER, STEPS, HardwareConfig, PPOConfig, configure
+from foveal.atari.config import LEARNER, STEPS, AtariPPOConfig, HardwareConfig, configure
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.errors import FovealError
 
@@ -110,7 +110,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
         ("resume", Annotated[Path | None, tyro.conf.arg(help="run folder to continue")], None),
         ("run", tyro.conf.OmitArgPrefixes[AtariRunOptions], run),
         ("training", HardwareConfig, config.training),
-        (LEARNER, PPOConfig, config.ppo),
+        (LEARNER, AtariPPOConfig, config.ppo),
     ]
     return dataclasses.make_dataclass("TrainAtari", fields)
 

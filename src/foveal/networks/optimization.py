@@ -11,7 +11,7 @@ from foveal.phases import phase
 
 
 def adam(
-    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999)
+    parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
 ) -> torch.optim.Optimizer:
     """Adam in one fused operation, which a CUDA graph can hold where the parameters are on a GPU.
 
@@ -19,14 +19,26 @@ def adam(
         parameters: on their device already.
         lr: step size.
         betas: decay of the first and the second moment.
+        eps: added to the denominator.
     """
     parameters = list(parameters)
-    return torch.optim.Adam(parameters, lr=lr, betas=betas, fused=True, capturable=parameters[0].is_cuda)
+    return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, fused=True, capturable=parameters[0].is_cuda)
 
 
-def minimize(loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter]) -> None:
-    """Step ``optimizer`` down the gradient of ``loss``, which is taken for ``parameters`` and for nothing else."""
+def minimize(
+    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], gradient_norm: float | None = None
+) -> None:
+    """Step ``optimizer`` down the gradient of ``loss``, which is taken for ``parameters`` and for nothing else.
+
+    Args:
+        loss: a scalar.
+        optimizer: of these parameters.
+        parameters: to take the gradient for.
+        gradient_norm: a longer gradient is shortened to this Euclidean norm over all parameters; None leaves it.
+    """
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=parameters)
+    if gradient_norm is not None:
+        nn.utils.clip_grad_norm_(parameters, gradient_norm)
     with phase("optimizer"):
         optimizer.step()

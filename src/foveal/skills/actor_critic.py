@@ -7,15 +7,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
-import torch
 from torch import Tensor
 
 from foveal import checkpoint
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
+from foveal.networks import policies as networks
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
+from foveal.skills.heads import FORMER_NAMES, todays_weights
 from foveal.skills.minari import require_extra
+from foveal.skills.ppo import Point, learner, train
 
 
 class ActorCritic(ABC):
@@ -28,7 +30,7 @@ class ActorCritic(ABC):
     Attributes:
         what: this is, in messages.
         kind, run_kind: of its folders, when it is trained and while it is being trained.
-        network: Stable-Baselines3's ``ActorCriticPolicy``.
+        ppo: the learner, ``foveal.learners.ppo.PPO``.
         curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
 
     Raises:
@@ -41,18 +43,18 @@ class ActorCritic(ABC):
 
     def __init__(self, config: MasterConfig, seed: int) -> None:
         require_extra()
-        from foveal.skills.heads import actor_critic
-
         self.config, self.seed = config, seed
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            self.network: Any = actor_critic(*self._settings().spaces, config.channels, config.learning_rate)
-        self.network.set_training_mode(False)
+        self.ppo = learner(self._settings(), config, seed)
         self.curve: list[dict[str, Any]] = []
         self._begun: Mapping[str, Any] | None = None
 
+    @property
+    def network(self) -> networks.ActorCritic:
+        """What it acts with: encoder, actor and critic."""
+        return self.ppo.policy
+
     def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Self:
-        """Train for ``config.decisions``; returns itself.
+        """Train for ``config.decisions``, from fresh weights but where it was resumed; returns itself.
 
         Args:
             run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
@@ -63,39 +65,35 @@ class ActorCritic(ABC):
             FovealError: the run's folder can't be written, or holds a run already.
             KeyboardInterrupt: after Ctrl-C, when the running update is done.
         """
-        from foveal.skills.ppo import Begun, Trained, train
-
         store = None if run is None else CheckpointStore(run, kind=self.run_kind)
         if store is not None and store.steps() and self._begun is None:
             raise FovealError(
                 f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
             )
 
-        def keep(trained: Trained, rest: dict[str, Any]) -> None:
-            self._take(trained)
+        if self._begun is None:
+            self.ppo = learner(self._settings(), self.config, self.seed)
+
+        def keep(curve: tuple[Point, ...], rest: dict[str, Any]) -> None:
+            self.curve = [as_dict(point) for point in curve]
             if store is not None:
                 tensors, state = self.state()
                 more, state["run"] = checkpoint.split(rest, "run")
-                store.save(trained.curve[-1].actions, {**tensors, **more}, state)
+                store.save(curve[-1].actions, {**tensors, **more}, state)
 
-        trained = train(
+        train(
+            self.ppo,
             self._settings(),
             self.config,
-            seed=self.seed,
             actions=self.config.decisions,
             workers=workers,
             progress=progress,
             what=self.what,
             keep=keep,
-            begun=None if self._begun is None else Begun(self.network, self._begun),
+            begun=self._begun,
         )
         self._begun = None
-        self._take(trained)
-        self.network.set_training_mode(False)
         return self
-
-    def _take(self, trained: Any) -> None:
-        self.network, self.curve = trained.policy, [as_dict(point) for point in trained.curve]
 
     @abstractmethod
     def _settings(self) -> GroupSettings:
@@ -108,11 +106,16 @@ class ActorCritic(ABC):
         """As it was after the last good update of a run that did not end: ``learn`` goes on from there.
 
         Raises:
-            FovealError: there is no such run, or all its checkpoints are damaged.
+            FovealError: there is no such run, an earlier version began it, or all its checkpoints are damaged.
         """
         held = CheckpointStore(run, kind=cls.run_kind).latest()
         if held is None:
             raise FovealError(f"{run} holds no {cls.what} that could be resumed: train one without --resume")
+        if "learner" not in held.state["run"]:
+            raise FovealError(
+                f"{run} holds a {cls.what} that an earlier version of foveal began, with Stable-Baselines3, and this "
+                "one can't go on with it: finish it with that version, or delete the folder and start again"
+            )
         restored = cls.from_state(held.tensors, held.state)
         restored._begun = checkpoint.join(held.tensors, held.state["run"])
         return restored
@@ -151,7 +154,7 @@ class ActorCritic(ABC):
     def _learned_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Network, optimizer, configuration, curve."""
         tensors = {f"{self.what}/{name}": value for name, value in self.network.state_dict().items()}
-        held, optimizer = checkpoint.optimizer_state(self.network.optimizer)
+        held, optimizer = checkpoint.optimizer_state(self.ppo.optimizer)
         tensors |= {f"optimizer/{name}": value for name, value in held.items()}
         described = {
             "config": as_dict(self.config),
@@ -162,11 +165,14 @@ class ActorCritic(ABC):
         return tensors, described
 
     def _set_learned_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+        """Of a version that trained with Stable-Baselines3, whose optimizer has another order, the weights alone."""
+        weights = checkpoint.under(f"{self.what}/", tensors)
+        former = any(name.startswith(tuple(FORMER_NAMES)) for name in weights)
         try:
-            self.network.load_state_dict(checkpoint.under(f"{self.what}/", tensors))
+            self.network.load_state_dict(todays_weights(weights, self.network) if former else weights)
         except RuntimeError as error:
             raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
-        checkpoint.load_optimizer_state(
-            self.network.optimizer, checkpoint.under("optimizer/", tensors), state["optimizer"]
-        )
+        if not former:
+            held = checkpoint.under("optimizer/", tensors)
+            checkpoint.load_optimizer_state(self.ppo.optimizer, held, state["optimizer"])
         self.curve = list(state["curve"])

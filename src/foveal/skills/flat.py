@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.config import MasterConfig, as_dict, master_config
@@ -18,9 +19,9 @@ from foveal.skills.groups import Stepping
 from foveal.skills.policy import depth_input
 from foveal.skills.view import View
 
-# Stable-Baselines3's learning rate, lambda, clip and value coefficient. Rollouts are shorter as there are eight arms,
-# each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds of steps, and
-# there is an entropy bonus because the reward is rare.
+# Learning rate, lambda, clip and value coefficient are Stable-Baselines3's defaults. Rollouts are shorter as there are
+# eight arms, each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds
+# of steps, and there is an entropy bonus because the reward is rare.
 FLAT: dict[str, Any] = {
     "rollout": 256,
     "minibatches": 16,
@@ -62,8 +63,9 @@ class FlatPolicy(ActorCritic):
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         """The mean action; there is no skill to tell apart."""
         with torch.inference_mode():
-            mode = self.network.get_distribution(depth_input(frames, self.near, self.far)).mode()
-        return mode.clamp(-1.0, 1.0).numpy()
+            features = self.network.features(depth_input(frames, self.near, self.far))
+            mean = cast(GaussianHead, self.network.actor).mean(features)  # of what ``Stepping`` makes
+        return mean.clamp(-1.0, 1.0).numpy()
 
     def _settings(self) -> Stepping:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)

@@ -1,7 +1,6 @@
 """Groups of arms as reinforcement learning sees them: one decision for a skill of 60 steps, or every step itself.
 
-A group begins a new episode as soon as one has ended; ``infos`` then hold the last observation of the old one, as
-Stable-Baselines3 expects it.
+A group begins a new episode as soon as one has ended; ``infos`` then hold the last observation of the old one.
 """
 
 from __future__ import annotations
@@ -151,8 +150,8 @@ class _Group:
             success = bool(self.arms.success[index])
             infos[index] |= {
                 "success": success,
-                "terminal_observation": seen[index].copy(),
-                "TimeLimit.truncated": not success,
+                "final_obs": seen[index].copy(),
+                "truncated": not success,
             }
             self._begin(int(index))
         if ended.any():

@@ -1,43 +1,45 @@
-"""What Stable-Baselines3's actor-critics look with: heads on features of skills, convolutions on depth."""
+"""What actor-critics on the arm look with: heads on features of skills, convolutions on depth."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from gymnasium import spaces
-from stable_baselines3.common.policies import ActorCriticPolicy
-from stable_baselines3.common.torch_layers import BaseFeaturesExtractor
 from torch import Tensor, nn
 
 from foveal.networks.film import Relief
+from foveal.networks.initialization import relu_orthogonal_
+from foveal.networks.policies import CRITIC_GAIN, ActorCritic, CategoricalHead, GaussianHead, linear
 from foveal.networks.precision import convolution_dtype
 from foveal.skills.config import clone_config
 
 
-class SkillHead(BaseFeaturesExtractor):
+class SkillHead(nn.Module):
     """Two 3x3 convolutions with tanh, then the mean over places; HRL-BC has one for the actor, one for the critic.
 
     Args:
-        observation_space: (K * C, h, w).
+        planes: K * C of an observation (K * C, h, w).
         channels: of both convolutions.
     """
 
-    def __init__(self, observation_space: spaces.Box, channels: int) -> None:
-        super().__init__(observation_space, channels)
+    def __init__(self, planes: int, channels: int) -> None:
+        super().__init__()
         self.layers = nn.Sequential(
-            nn.Conv2d(observation_space.shape[0], channels, 3, 1, 1),
+            nn.Conv2d(planes, channels, 3, 1, 1),
             nn.Tanh(),
             nn.Conv2d(channels, channels, 3, 1, 1),
             nn.Tanh(),
         )
+        self.apply(relu_orthogonal_)
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, K * C, h, w) -> (B, channels)."""
         return self.layers(observations).mean((2, 3))
 
 
-class DepthHead(BaseFeaturesExtractor):
+class DepthHead(nn.Module):
     """Mnih et al.'s (2015) convolutions on depth frames in [-1, 1] and their relief, in bfloat16 as those of skills.
 
     Args:
@@ -45,10 +47,14 @@ class DepthHead(BaseFeaturesExtractor):
         relief: what stands out so far is 1, see ``foveal.networks.film.Relief``: that of the ``compact`` skills, so
             that learning from scratch sees as well as they do.
         outputs: of the linear layer at the end.
+
+    Attributes:
+        features_dim: the same number.
     """
 
     def __init__(self, observation_space: spaces.Box, relief: float, outputs: int = 512) -> None:
-        super().__init__(observation_space, outputs)
+        super().__init__()
+        self.features_dim = outputs
         self.dtype = convolution_dtype("auto", "cpu")
         self.relief = Relief(relief)
         self.convolutions = nn.Sequential(
@@ -63,6 +69,7 @@ class DepthHead(BaseFeaturesExtractor):
         with torch.no_grad():
             length = self._convolved(torch.zeros(1, *observation_space.shape)).shape[1]
         self.linear = nn.Sequential(nn.Linear(length, outputs), nn.ReLU())
+        self.apply(relu_orthogonal_)
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, frames, H, W) -> (B, outputs)."""
@@ -74,16 +81,16 @@ class DepthHead(BaseFeaturesExtractor):
             return self.convolutions(seen.contiguous(memory_format=torch.channels_last)).float()
 
 
-class AlignedActorCritic(ActorCriticPolicy):
-    """Stable-Baselines3's, whose observations begin where a tensor of PyTorch's own would.
+class Aligned(nn.Module):
+    """Lets observations begin where a tensor of PyTorch's own would.
 
-    NumPy's arrays begin elsewhere, differently in every process, and matrix products round by it: a resumed training
-    would come to other weights.
+    NumPy's arrays begin elsewhere, differently in every process, and matrix products round by it: the same master would
+    take other decisions.
     """
 
-    def extract_features(self, obs: Any, features_extractor: BaseFeaturesExtractor | None = None) -> Any:
-        """Features for actor and critic; see Stable-Baselines3."""
-        return super().extract_features(aligned(obs), features_extractor)
+    def forward(self, observations: Tensor) -> Tensor:
+        """The same."""
+        return aligned(observations)
 
 
 ALIGNMENT = 64
@@ -95,33 +102,58 @@ def aligned(tensor: Tensor) -> Tensor:
     return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
-def network_options(observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int) -> dict[str, Any]:
-    """How ``ActorCriticPolicy`` looks at observations of this shape.
+def state_layers(size: int) -> nn.Sequential:
+    """Two layers of 64 with tanh on a state, as Stable-Baselines3's policies have them: (B, size) -> (B, 64)."""
+    layers = (nn.Linear(size, STATE_UNITS), nn.Tanh(), nn.Linear(STATE_UNITS, STATE_UNITS), nn.Tanh())
+    return nn.Sequential(*layers).apply(relu_orthogonal_)
 
-    Skill features get a ``SkillHead`` each for actor and critic, depth frames one ``DepthHead`` for both, and
-    a state (a vector) Stable-Baselines3's two layers of 64.
+
+STATE_UNITS = 64
+
+
+def actor_critic(observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int) -> ActorCritic:
+    """A network for observations of this shape.
+
+    Skill features get a ``SkillHead`` each for actor and critic, a state (a vector) two layers of 64 each, and depth
+    frames one ``DepthHead`` for both.
     """
-    if len(observation_space.shape) == 1:
-        return {}
+    shape = observation_space.shape
     if isinstance(action_space, spaces.Box):
-        return {
-            "features_extractor_class": DepthHead,
-            "features_extractor_kwargs": {"relief": clone_config("compact").relief_height},
-            "net_arch": [],
-            "normalize_images": False,
-        }
-    return {
-        "features_extractor_class": SkillHead,
-        "features_extractor_kwargs": {"channels": channels},
-        "share_features_extractor": False,
-        "net_arch": [],
-        "normalize_images": False,
-    }
+        depth = DepthHead(observation_space, clone_config("compact").relief_height)
+        actor = GaussianHead(depth.features_dim, action_space.shape[0])
+        return ActorCritic(nn.Sequential(Aligned(), depth), actor, _critic(depth.features_dim, nn.Identity()))
+    assert isinstance(action_space, spaces.Discrete)  # skills
+    size = STATE_UNITS if len(shape) == 1 else channels
+    bodies = [state_layers(shape[0]) if len(shape) == 1 else SkillHead(shape[0], channels) for _ in range(2)]
+    return ActorCritic(Aligned(), CategoricalHead(size, int(action_space.n), bodies[0]), _critic(size, bodies[1]))
 
 
-def actor_critic(
-    observation_space: spaces.Box, action_space: spaces.Space[Any], channels: int, learning_rate: float
-) -> AlignedActorCritic:
-    """The network alone, without PPO around it: for what comes from the disk."""
-    options = network_options(observation_space, action_space, channels)
-    return AlignedActorCritic(observation_space, action_space, lambda _: learning_rate, **options)
+def _critic(size: int, body: nn.Module) -> nn.Sequential:
+    return nn.Sequential(body, linear(size, 1, CRITIC_GAIN))
+
+
+FORMER_NAMES = {
+    "pi_features_extractor.": "actor.body.",
+    "vf_features_extractor.": "critic.0.",
+    "mlp_extractor.policy_net.": "actor.body.",
+    "mlp_extractor.value_net.": "critic.0.",
+    "features_extractor.": "encoder.1.",
+    "action_net.": "actor.linear.",
+    "value_net.": "critic.1.",
+    "log_std": "actor.log_std",
+}
+"""How weights were called when Stable-Baselines3 trained masters, and what that is now."""
+
+
+def todays_weights(weights: Mapping[str, Tensor], network: ActorCritic) -> dict[str, Tensor]:
+    """Weights that an earlier version of foveal wrote, under the names that they have in this network.
+
+    Stable-Baselines3 listed some of them twice; the names that mean nothing here are left out.
+    """
+    known, found = network.state_dict().keys(), {}
+    for name, weight in weights.items():
+        former = next((former for former in FORMER_NAMES if name.startswith(former)), "")
+        todays = FORMER_NAMES.get(former, "") + name.removeprefix(former)
+        if todays in known:
+            found[todays] = weight
+    return found

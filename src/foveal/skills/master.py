@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.errors import FovealError
+from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
@@ -59,7 +60,9 @@ class Master(ActorCritic):
             (B,) numbers.
         """
         with torch.inference_mode():
-            chances = self.network.get_distribution(torch.from_numpy(seen)).distribution.probs.double().numpy()
+            features = self.network.features(torch.from_numpy(seen))
+            actor = cast(CategoricalHead, self.network.actor)  # of what ``Deciding`` makes
+            chances = actor.log_probabilities(features).exp().double().numpy()
         levels = [np.random.default_rng([7, seed, decision]).random() for seed in seeds]
         reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
         return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)

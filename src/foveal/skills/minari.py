@@ -75,11 +75,10 @@ def require_extra() -> None:
     Raises:
         FovealError: it is not installed.
     """
-    for name in ("h5py", "stable_baselines3"):
-        try:
-            importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
+    try:
+        importlib.import_module("h5py")
+    except ModuleNotFoundError as error:
+        raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
 
 
 def in_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -1,4 +1,4 @@
-"""Groups of arms in processes of their own, as Stable-Baselines3's vector environment."""
+"""Groups of arms in processes of their own, as a vector environment of Gymnasium's."""
 
 from __future__ import annotations
 
@@ -10,16 +10,21 @@ from multiprocessing import get_context
 from typing import Any
 
 import numpy as np
+from gymnasium.vector import AutoresetMode, VectorEnv
+from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
-from stable_baselines3.common.vec_env import VecEnv
 
 from foveal.errors import FovealError
 from foveal.skills.groups import Group, GroupSettings, Stepped
 from foveal.skills.workers import begin_worker
 
 
-class GroupVector(VecEnv):
+class GroupVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
     """All arms together.
+
+    The step that ends an episode shows the next one's first observation (Gymnasium's SAME_STEP). ``infos`` has the
+    ``steps`` that each action took; ``final_obs`` and ``success`` of each episode that ended, and where in
+    ``_final_obs`` and ``_success``.
 
     Args:
         settings: what they are.
@@ -31,30 +36,47 @@ class GroupVector(VecEnv):
         FovealError: ``workers`` is below 1, or a process could not begin.
     """
 
+    metadata: dict[str, Any] = {"autoreset_mode": AutoresetMode.SAME_STEP}
+
     def __init__(self, settings: GroupSettings, count: int, workers: int = 1) -> None:
         if workers < 1:
             raise FovealError(f"workers is {workers}; it takes at least 1")
-        observation_space, action_space = settings.spaces
-        super().__init__(count, observation_space, action_space)
+        self.num_envs = count
+        self.single_observation_space, self.single_action_space = settings.spaces
+        self.observation_space = batch_space(self.single_observation_space, count)
+        self.action_space = batch_space(self.single_action_space, count)
         bounds = np.linspace(0, count, min(workers, count) + 1).round().astype(int)
         self._ranges = [slice(int(low), int(high)) for low, high in itertools.pairwise(bounds)]
         places = [(part.start, part.stop - part.start) for part in self._ranges]
         remote = len(places) > 1
         self._groups: list[Any] = [(_Remote if remote else _Local)(settings, *place) for place in places]
 
-    def reset(self) -> NDArray[np.float32]:
+    def reset(
+        self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[NDArray[np.float32], dict[str, Any]]:
+        """New episodes.
+
+        Raises:
+            FovealError: a seed is given.
+        """
+        if seed is not None:
+            raise FovealError("the seed of arms that train belongs to their settings: make new ones instead")
         for group in self._groups:
             group.send("reset", ())
-        return np.concatenate([group.receive() for group in self._groups])
+        return np.concatenate([group.receive() for group in self._groups]), {}
 
-    def step_async(self, actions: NDArray[Any]) -> None:
+    def step(
+        self, actions: NDArray[Any]
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+        """Observations, rewards, terminations, truncations and infos."""
         for group, part in zip(self._groups, self._ranges, strict=True):
             group.send("step", (actions[part],))
-
-    def step_wait(self) -> Any:
         found: list[Stepped] = [group.receive() for group in self._groups]
-        seen, rewards, ended, infos = zip(*found, strict=True)
-        return np.concatenate(seen), np.concatenate(rewards), np.concatenate(ended), list(itertools.chain(*infos))
+        seen, rewards, ended, told = zip(*found, strict=True)
+        infos: list[dict[str, Any]] = list(itertools.chain(*told))
+        cut = np.array([info.get("truncated", False) for info in infos])
+        over = np.concatenate(ended) & ~cut
+        return np.concatenate(seen), np.concatenate(rewards), over, cut, _together(infos)
 
     def get_state(self) -> list[dict[str, Any]]:
         """Of each arm, in whatever process: JSON values and arrays."""
@@ -69,28 +91,24 @@ class GroupVector(VecEnv):
         for group in self._groups:
             group.receive()
 
-    def close(self) -> None:
+    def close_extras(self, **kwargs: Any) -> None:
+        """End the processes."""
         for group in self._groups:
             group.close()
         self._groups = []
 
-    # What else Stable-Baselines3 could ask of its environments, and does not ask of these.
 
-    def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-        """Nothing but that there is no ``render_mode``."""
-        return [None] * self.num_envs
-
-    def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None:
-        """Never."""
-        raise NotImplementedError
-
-    def env_method(self, method_name: str, *method_args: Any, indices: Any = None, **method_kwargs: Any) -> list[Any]:
-        """Never."""
-        raise NotImplementedError
-
-    def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-        """None is."""
-        return [False] * self.num_envs
+def _together(infos: list[dict[str, Any]]) -> dict[str, Any]:
+    """Arrays over all arms, and masks, as Gymnasium's vector environments give them."""
+    together: dict[str, Any] = {"steps": np.array([info["steps"] for info in infos])}
+    ended = np.array(["final_obs" in info for info in infos])
+    if ended.any():
+        final = np.array([None] * len(infos), dtype=object)
+        for index in np.flatnonzero(ended):
+            final[index] = infos[index]["final_obs"]
+        success = np.array([info.get("success", False) for info in infos])
+        together |= {"final_obs": final, "_final_obs": ended, "success": success, "_success": ended}
+    return together
 
 
 class _Local:

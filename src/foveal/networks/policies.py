@@ -1,0 +1,147 @@
+"""Actor-critics on one encoder, and stochastic policies over discrete and over continuous actions."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+ACTOR_GAIN, CRITIC_GAIN = 0.01, 1.0
+"""Of the orthogonal initial weights, as in OpenAI Baselines: a new policy hardly prefers any action."""
+
+
+class PolicyHead(nn.Module, ABC):
+    """A distribution over actions, given features.
+
+    Args:
+        size: number of features, after ``body``.
+        actions: how many there are, or the length of one.
+        body: layers of the actor's own in between, features -> (B, size).
+
+    Attributes:
+        action_shape: of one action: () where it is a number, (A,) where it is a vector.
+        action_dtype: of stored actions.
+    """
+
+    action_shape: tuple[int, ...]
+    action_dtype: torch.dtype
+
+    def __init__(self, size: int, actions: int, body: nn.Module | None = None) -> None:
+        super().__init__()
+        self.body = nn.Identity() if body is None else body
+        self.linear = linear(size, actions, ACTOR_GAIN)
+
+    @abstractmethod
+    def sample(
+        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (B, ...) and their log probabilities or densities (B,).
+
+        Args:
+            features: (B, F).
+            generator: of the draws, on the features' device.
+            deterministic: take the mode instead of a draw.
+        """
+
+    @abstractmethod
+    def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities or densities of given actions (B,), and the policy's entropy in nats (B,)."""
+
+
+class CategoricalHead(PolicyHead):
+    """One of some actions; see ``PolicyHead``."""
+
+    action_shape, action_dtype = (), torch.int64
+
+    def log_probabilities(self, features: Tensor) -> Tensor:
+        """(B, F) -> (B, actions)."""
+        return torch.log_softmax(self.linear(self.body(features)), dim=1)
+
+    def sample(
+        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Indices (B,) and their log probabilities (B,)."""
+        logs = self.log_probabilities(features)
+        if deterministic:
+            actions = logs.argmax(1)
+        else:
+            actions = torch.multinomial(logs.exp(), 1, generator=generator)[:, 0]  # (B, actions) -> (B,)
+        return actions, logs.gather(1, actions[:, None])[:, 0]
+
+    def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log probabilities of indices (B,), and the entropy (B,)."""
+        logs = self.log_probabilities(features)
+        return logs.gather(1, actions[:, None])[:, 0], -(logs.exp() * logs).sum(1)
+
+
+class GaussianHead(PolicyHead):
+    """Independent Gaussians whose standard deviations do not depend on the state; see ``PolicyHead``."""
+
+    action_dtype = torch.float32
+
+    def __init__(self, size: int, actions: int, body: nn.Module | None = None) -> None:
+        super().__init__(size, actions, body)
+        self.action_shape = (actions,)
+        self.log_std = nn.Parameter(torch.zeros(actions))
+
+    def mean(self, features: Tensor) -> Tensor:
+        """The deterministic action, unbounded: (B, F) -> (B, A)."""
+        return self.linear(self.body(features))
+
+    def sample(
+        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
+    ) -> tuple[Tensor, Tensor]:
+        """Actions (B, A), unbounded, and their log densities (B,)."""
+        mean = self.mean(features)
+        if deterministic:
+            return mean, self._log_density(torch.zeros_like(mean))
+        noise = torch.randn(mean.shape, device=mean.device, dtype=mean.dtype, generator=generator)
+        return mean + self.log_std.exp() * noise, self._log_density(noise)  # (A,) * (B, A)
+
+    def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+        """Log densities of actions (B, A) -> (B,), and the entropy (B,)."""
+        noise = (actions - self.mean(features)) * (-self.log_std).exp()  # (B, A) * (A,)
+        entropy = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum()
+        return self._log_density(noise), entropy.expand(len(actions))
+
+    def _log_density(self, noise: Tensor) -> Tensor:
+        """Of mean + exp(log_std) * noise; (B, A) -> (B,)."""
+        return (-0.5 * noise.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(1)
+
+
+class ActorCritic(nn.Module):
+    """A policy and the value of states, on features that they share.
+
+    Args:
+        encoder: observations (B, ...) -> features (B, F) or (B, ...), in whatever precision of its own.
+        actor: features -> a distribution over actions.
+        critic: features -> (B, 1), values in units of return.
+    """
+
+    def __init__(self, encoder: nn.Module, actor: PolicyHead, critic: nn.Module) -> None:
+        super().__init__()
+        self.encoder = encoder
+        self.actor = actor
+        self.critic = critic
+
+    def features(self, obs: Tensor) -> Tensor:
+        """What actor and critic see, ``float32``."""
+        return self.encoder(obs).float()
+
+    def value(self, features: Tensor) -> Tensor:
+        """Features -> (B,)."""
+        return self.critic(features)[:, 0]
+
+    def values(self, obs: Tensor) -> Tensor:
+        """Observations -> (B,), with a graph back to them."""
+        return self.value(self.features(obs))
+
+
+def linear(size: int, outputs: int, gain: float) -> nn.Linear:
+    """An orthogonal layer without biases at the start."""
+    layer = nn.Linear(size, outputs)
+    nn.init.orthogonal_(layer.weight, gain)
+    nn.init.zeros_(layer.bias)
+    return layer
