@@ -19,11 +19,12 @@ from foveal.atari import evaluation
 from foveal.atari.agent import AtariAgent
 from foveal.atari.config import config_from_dict
 from foveal.atari.evaluation import random_scores
-from foveal.atari.training import AtariCallback, AtariTrainer
+from foveal.atari.training import GameWork
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.results import Results
+from foveal.training import Callback, Trainer
 from foveal.training.run_folder import read_records
 from small_env import differing
 
@@ -168,9 +169,9 @@ def test_pictures_stay_beside_what_was_done() -> None:
 def test_rates_decay_to_zero() -> None:
     seen = []
 
-    class Note(AtariCallback):
-        def on_update(self, trainer: AtariTrainer) -> None:
-            seen.append((trainer.metrics["train/learning_rate"], trainer.metrics["train/clip_range"]))
+    class Note(Callback):
+        def on_step(self, trainer: Trainer) -> None:
+            seen.append((trainer.work.metrics()["train/learning_rate"], trainer.work.metrics()["train/clip_range"]))
 
     small().learn(4 * STEPS, callbacks=[Note()], progress=False)
     np.testing.assert_allclose(seen, [(2.5e-4 * left, 0.1 * left) for left in (1, 0.75, 0.5, 0.25)])
@@ -415,13 +416,13 @@ def test_value_losses_of_former_configurations() -> None:
 # --- stopping and going on --------------------------------------------------------------------------------------------
 
 
-class StopAfter(AtariCallback):
+class StopAfter(Callback):
     """Ends training, as a kill after a checkpoint would."""
 
     def __init__(self, updates: int) -> None:
         self.left = updates
 
-    def on_update(self, trainer: AtariTrainer) -> bool:
+    def on_step(self, trainer: Trainer) -> bool:
         self.left -= 1
         return self.left > 0
 
@@ -432,12 +433,12 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     whole.learn(16 * STEPS, tmp_path / "whole", progress=False)
 
     cut = small(seed=3)
-    trainer = AtariTrainer(cut, run=tmp_path / "cut", callbacks=[StopAfter(9)], progress=False)
+    trainer = Trainer(GameWork(cut), run=tmp_path / "cut", callbacks=[StopAfter(9)], progress=False)
     trainer.train(16 * STEPS)
     assert cut.steps == 9 * STEPS
     torch.manual_seed(99)  # another process has other global generators
     np.random.seed(99)  # noqa: NPY002
-    resumed = AtariTrainer.resume(tmp_path / "cut", progress=False)
+    resumed = foveal.resume(tmp_path / "cut", progress=False)
     resumed.train()
 
     assert resumed.agent.steps == whole.steps == 16 * STEPS
@@ -464,7 +465,7 @@ def test_games_that_can_not_be_brought_back_start_again(
         return lost(env, state | {"stacks": state["stacks"] + 1})
 
     monkeypatch.setattr(AtariVector, "load_state", another_emulator)
-    trainer = AtariTrainer.resume(tmp_path / "run", progress=False)
+    trainer = foveal.resume(tmp_path / "run", progress=False)
     assert "plays the saved games differently: they start again" in capsys.readouterr().out
     trainer.train(STEPS)
     assert trainer.agent.steps == 3 * STEPS
@@ -472,8 +473,8 @@ def test_games_that_can_not_be_brought_back_start_again(
 
 @pytest.mark.slow
 def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
-    class Press(AtariCallback):
-        def on_update(self, trainer: AtariTrainer) -> None:
+    class Press(Callback):
+        def on_step(self, trainer: Trainer) -> None:
             if trainer.agent.steps == 2 * STEPS:
                 signal.raise_signal(signal.SIGINT)
 
@@ -483,7 +484,7 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
             small().learn(5 * STEPS, tmp_path / "run", callbacks=[Press()], progress=False)
     finally:
         signal.signal(signal.SIGINT, before)
-    trainer = AtariTrainer.resume(tmp_path / "run", progress=False)
+    trainer = foveal.resume(tmp_path / "run", progress=False)
     assert (trainer.agent.steps, trainer.target) == (2 * STEPS, 5 * STEPS)
     trainer.train()
     assert trainer.agent.steps == 5 * STEPS

@@ -14,13 +14,15 @@ from foveal.atari import training as atari_training
 from foveal.atari import training as loop
 from foveal.atari.agent import AtariAgent
 from foveal.atari.config import PRESETS, AtariConfig, AtariPPOConfig, HardwareConfig, configure
-from foveal.atari.training import AtariCallback, AtariRunOptions, AtariTrainer
+from foveal.atari.training import GameWork
 from foveal.atari.vector import AtariVector
 from foveal.errors import FovealError
 from foveal.learners import ppo as ppo_module
 from foveal.learners import rollouts as rollouts_module
 from foveal.learners.rollouts import Rollout
 from foveal.results import Results
+from foveal.training import Callback, RunOptions, Trainer
+from foveal.training import trainer as loop_module
 from foveal.training.run_folder import RunFolder
 from wires import Room, Wire, assert_complete, cases
 
@@ -43,8 +45,8 @@ def called_with(setting: str, *values: Any, module: Any, name: str, position: in
     return Wire(*values, observe=observe)
 
 
-def trained(ppo: dict[str, Any], steps: int = 1, **named: Any) -> AtariTrainer:
-    trainer = AtariTrainer(agent_with(ppo=ppo), progress=False, **named)
+def trained(ppo: dict[str, Any], steps: int = 1, **named: Any) -> Trainer:
+    trainer = Trainer(GameWork(agent_with(ppo=ppo)), progress=False, **named)
     trainer.train(steps)
     return trainer
 
@@ -75,8 +77,8 @@ def learning_rate(room: Room, value: float) -> list[float]:
     """Adam's at the start and half way."""
     rates: list[float] = []
 
-    class Note(AtariCallback):
-        def on_update(self, trainer: AtariTrainer) -> None:
+    class Note(Callback):
+        def on_step(self, trainer: Trainer) -> None:
             rates.append(trainer.agent.ppo.optimizer.param_groups[0]["lr"])
 
     trained({"learning_rate": value}, 64, callbacks=[Note()])
@@ -104,9 +106,9 @@ def decays(setting: str) -> Any:
     def observe(room: Room, value: bool) -> list[float]:
         rates: list[float] = []
 
-        class Note(AtariCallback):
-            def on_update(self, trainer: AtariTrainer) -> None:
-                rates.append(trainer.metrics[f"train/{setting}"])
+        class Note(Callback):
+            def on_step(self, trainer: Trainer) -> None:
+                rates.append(trainer.work.metrics()[f"train/{setting}"])
 
         trained({f"decay_{'clip' if setting == 'clip_range' else setting}": value}, 64, callbacks=[Note()])
         return [rate / rates[0] for rate in rates]
@@ -118,7 +120,7 @@ def coefficient(setting: str, term: str) -> Any:
     """By how much more the loss is than it would be without a term, over the term; of the first minibatch."""
 
     def observe(room: Room, value: float) -> Any:
-        metrics = trained({setting: value, "minibatches": 1, "epochs": 1, OTHER[setting]: 0.0}).metrics
+        metrics = trained({setting: value, "minibatches": 1, "epochs": 1, OTHER[setting]: 0.0}).work.metrics()
         return (metrics["train/loss"] - metrics["train/policy_gradient_loss"]) / metrics[term]
 
     return observe
@@ -145,7 +147,7 @@ def bootstrap_timeouts(room: Room, value: bool) -> bool:
     agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value})
     with torch.no_grad():
         agent.policy.critic.bias.fill_(50.0)
-    AtariTrainer(agent, progress=False).train(1)
+    Trainer(GameWork(agent), progress=False).train(1)
     held = agent.ppo.rollout
     assert held is not None and held.truncations[9].all()
     return bool((held.returns[9] > 40).all())
@@ -154,7 +156,7 @@ def bootstrap_timeouts(room: Room, value: bool) -> bool:
 def frozen(room: Room, value: bool) -> bool:
     agent = agent_with(ppo={"freeze_encoder": value})
     before = agent.policy.encoder.linear.weight.clone()
-    AtariTrainer(agent, progress=False).train(1)
+    Trainer(GameWork(agent), progress=False).train(1)
     return agent.policy.encoder.linear.weight.equal(before)
 
 
@@ -242,8 +244,8 @@ HARDWARE = {
 def seed(room: Room, value: int) -> list[bool]:
     """Whether two agents of seeds 0 and ``value`` begin alike: weights, actions, minibatches, games."""
     one, other = agent_with(seed=0), agent_with(seed=value)
-    games = [AtariTrainer(agent, progress=False) for agent in (one, other)]
-    starts = [trainer.env._random.bit_generator.state["state"] for trainer in games]
+    games = [Trainer(GameWork(agent), progress=False) for agent in (one, other)]
+    starts = [trainer.work.env._random.bit_generator.state["state"] for trainer in games]
     for trainer in games:
         trainer.close()
     return [
@@ -299,8 +301,8 @@ def evaluations(room: Room, **options: Any) -> list[tuple[int, int]]:
     """Steps at which it was evaluated, and by how many games."""
     seen: list[tuple[int, int]] = []
 
-    class Note(AtariCallback):
-        def on_evaluation(self, trainer: AtariTrainer, results: Results) -> None:
+    class Note(Callback):
+        def on_evaluation(self, trainer: Trainer, results: Results) -> None:
             seen.append((trainer.agent.steps, results))  # type: ignore[arg-type]
 
     class Fake:
@@ -321,7 +323,7 @@ def log_every(room: Room, value: int) -> list[int]:
 
 
 def adapt_threads(room: Room, value: bool) -> list[bool]:
-    calls = room.watch(atari_training, "Threads")
+    calls = room.watch(loop_module, "Threads")
     run(room, adapt_threads=value)
     return [named["adapt"] for _, named in calls]
 
@@ -346,7 +348,7 @@ RUN = {
 
 
 def test_no_setting_of_the_run_is_forgotten() -> None:
-    assert_complete(AtariRunOptions, RUN)
+    assert set(RUN) | {"evaluate_on", "data"} == set(RunOptions.__dataclass_fields__)  # these are not for games
 
 
 @cases(RUN)

@@ -9,6 +9,8 @@ from pathlib import Path
 from foveal import checkpoint
 from foveal.agent import Agent, restore
 from foveal.atari import agent as atari
+from foveal.atari.training import KIND as GAMES
+from foveal.atari.training import GameWork
 from foveal.checkpoint import Checkpoint
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
@@ -50,7 +52,7 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
     folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
     kind = kind_of(folder)
     held = _read(folder, kind)
-    if kind == atari.KIND:
+    if kind == GAMES:
         return atari.restore(held, device)
     if kind in _OF_THE_ARM:
         return _of_the_arm(held, kind, env, device)
@@ -77,11 +79,15 @@ def resume(
     Raises:
         FovealError: no such run, it has no checkpoint yet, or all of them are damaged.
     """
-    folder = RunFolder.open(Path(run), KIND)
+    kind = kind_of(run)
+    if kind not in (KIND, GAMES):
+        raise FovealError(f"{run} is a run of the arm's: repeat its command with --resume")
+    folder = RunFolder.open(Path(run), kind)
     held = folder.store.latest()
     if held is None:
         raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
-    return Trainer.resumed(ReplayWork(restore(held, env)), folder, held, callbacks=callbacks, progress=progress)
+    work = GameWork(atari.restore(held)) if kind == GAMES else ReplayWork(restore(held, env))
+    return Trainer.resumed(work, folder, held, callbacks=callbacks, progress=progress)
 
 
 def kind_of(path: str | Path) -> str:
@@ -92,7 +98,7 @@ def kind_of(path: str | Path) -> str:
 
 
 def _read(folder: Path, kind: str) -> checkpoint.Checkpoint:
-    kind = kind if kind in (KIND, atari.KIND, *_OF_THE_ARM) else KIND
+    kind = kind if kind in (KIND, GAMES, *_OF_THE_ARM) else KIND
     store = checkpoint.CheckpointStore(folder, kind=kind)
     if not store.folder.is_dir() and not (folder / CONFIG).is_file():
         return checkpoint.load(folder, kind=kind)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,17 +14,16 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.atari import games
 from foveal.atari.config import LEARNER, AtariConfig, config_from_dict, configure
+from foveal.atari.evaluation import evaluate
+from foveal.atari.maps import render_maps
 from foveal.atari.policy import SHAPE, AtariPolicy
+from foveal.atari.training import KIND, RUN, GameWork
 from foveal.errors import FovealError
 from foveal.learners.ppo import PPO
 from foveal.networks.precision import convolution_dtype
+from foveal.results import Results
 from foveal.surroundings import chosen_device, on_this_machine
-
-if TYPE_CHECKING:
-    from foveal.atari.training import AtariCallback
-    from foveal.results import Results
-
-KIND = "foveal.atari"
+from foveal.training import Callback, RunOptions, Trainer
 
 FORMER_NAMES = {"features_extractor.encoder.": "encoder.", "action_net.": "actor.linear.", "value_net.": "critic."}
 """How weights were called in the checkpoints of agents that Stable-Baselines3 trained, and what that is now."""
@@ -119,7 +118,7 @@ class AtariAgent:
         steps: int,
         run: str | Path | None = None,
         *,
-        callbacks: Sequence[AtariCallback] = (),
+        callbacks: Sequence[Callback] = (),
         progress: bool = True,
         **options: Any,
     ) -> AtariAgent:
@@ -131,20 +130,16 @@ class AtariAgent:
         Args:
             steps: agent steps, of four frames each, summed over all games.
             run: a new folder for TensorBoard, checkpoints, configuration and scores; None keeps nothing on disk.
-            callbacks: see ``foveal.atari.training.AtariCallback``.
+            callbacks: see ``foveal.Callback``.
             progress: show a bar with the time left.
-            **options: fields of ``foveal.atari.training.AtariRunOptions``.
+            **options: fields of ``foveal.training.RunOptions``; by default ``foveal.atari.training.RUN``.
 
         Raises:
             FovealError: the folder exists, or a loss is not finite.
             KeyboardInterrupt: after Ctrl-C, once the running update is done and a checkpoint is written.
         """
-        from foveal.atari.training import AtariRunOptions, AtariTrainer
-
-        trainer = AtariTrainer(
-            self, AtariRunOptions.from_settings(options), run=run, callbacks=callbacks, progress=progress
-        )
-        trainer.train(steps)
+        run_options = RunOptions.from_settings(options, RUN)
+        Trainer(GameWork(self), run_options, run=run, callbacks=callbacks, progress=progress).train(steps)
         return self
 
     def scores(
@@ -156,8 +151,6 @@ class AtariAgent:
         progress: bool = True,
     ) -> Results:
         """True scores of whole games; see ``foveal.atari.evaluation.evaluate``."""
-        from foveal.atari.evaluation import evaluate
-
         return evaluate(self, episodes, seed, deterministic=deterministic, progress=progress)
 
     def predict(
@@ -234,8 +227,6 @@ class AtariAgent:
         return positions
 
     def _drawn(self, positions: Tensor) -> NDArray[np.float32]:
-        from foveal.atari.maps import render_maps
-
         rendering = self.policy.encoder.rendering
         assert rendering is not None  # as ``_positions`` made sure
         return render_maps(positions, rendering).cpu().numpy()

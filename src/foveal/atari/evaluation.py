@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, TypeAlias
+from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from foveal.atari import games
-from foveal.atari.agent import AtariAgent
+from foveal.atari.config import AtariConfig
 from foveal.errors import FovealError
 from foveal.evaluation import SEED_OFFSET, TRAIN, describe_agent
 from foveal.progress import Progress
@@ -20,8 +20,35 @@ SIDE_BY_SIDE = 8
 Act: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 
 
+class Player(Protocol):
+    """What playing for scores needs of an agent.
+
+    Attributes:
+        config: its settings.
+    """
+
+    config: AtariConfig
+
+    @property
+    def env_id(self) -> str:
+        """The game."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of its training."""
+
+    def predict(
+        self,
+        observation: Any,
+        state: None = None,
+        episode_start: NDArray[np.bool_] | None = None,
+        deterministic: bool = False,
+    ) -> tuple[NDArray[np.int64], None]:
+        """Actions for a batch of observations."""
+
+
 def evaluate(
-    agent: AtariAgent,
+    agent: Player,
     episodes: int = 30,
     seed: int | None = None,
     *,

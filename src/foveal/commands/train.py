@@ -11,13 +11,12 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.atari import agent as atari
 from foveal.commands import train_atari
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
-from foveal.loading import kind_of, resume
+from foveal.loading import resume
 from foveal.networks.encoders import EncoderConfig
 from foveal.presets import STEPS
 from foveal.registry import nearest
@@ -64,7 +63,7 @@ def _resume(run: Path, others: list[str]) -> None:
     parser = argparse.ArgumentParser(prog=f"foveal train --resume {run}", allow_abbrev=False)
     parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
     extra = parser.parse_args(others)
-    trainer = train_atari.resume(run) if kind_of(run) == atari.KIND else resume(run)
+    trainer = resume(run)
     done = trainer.agent.steps
     if extra.steps is not None and extra.steps <= done:
         raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")

@@ -7,7 +7,7 @@ import dataclasses
 import itertools
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import tyro
 
@@ -15,9 +15,7 @@ from foveal.atari import games
 from foveal.atari.config import LEARNER, STEPS, AtariPPOConfig, HardwareConfig, configure
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.errors import FovealError
-
-if TYPE_CHECKING:
-    from foveal.atari.training import AtariTrainer
+from foveal.training import RunOptions, Trainer
 
 NAMES = ("learner", "encoder", "preset")
 
@@ -55,14 +53,6 @@ def main(arguments: Sequence[str]) -> None:
     _start(options)
 
 
-def resume(run: Path) -> AtariTrainer:
-    """The trainer of a run's folder."""
-    games.require_extra()
-    from foveal.atari.training import AtariTrainer
-
-    return AtariTrainer.resume(run)
-
-
 def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What decides about defaults, from the command line or else from the file; and the file's other settings."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -88,11 +78,11 @@ def _env(others: Sequence[str]) -> str | None:
 def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> type:
     """A dataclass of all options, with the preset's and the file's values as defaults."""
     games.require_extra()
-    from foveal.atari.training import AtariRunOptions
+    from foveal.atari.training import RUN
 
     given = {key: checked(key, value) for key, value in names.items()}
     settings = dict(settings)
-    run = AtariRunOptions.from_settings(settings.pop("run", {}))
+    run = RunOptions.from_settings(settings.pop("run", {}), RUN)
     env, preset = given.get("env"), given.get("preset", "paper")
     encoder, seed = given.get("encoder", "sparse-fls"), given.get("seed", 0)
     config = configure(env or "atari/breakout", encoder, preset, seed, settings)
@@ -108,7 +98,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
         ("out", Annotated[Path | None, tyro.conf.arg(help="new run folder (default: runs/ENV-ENCODER-SEED)")], None),
         ("config", Annotated[Path | None, tyro.conf.arg(help="YAML file of settings, as a run's config.yaml")], None),
         ("resume", Annotated[Path | None, tyro.conf.arg(help="run folder to continue")], None),
-        ("run", tyro.conf.OmitArgPrefixes[AtariRunOptions], run),
+        ("run", tyro.conf.OmitArgPrefixes[RunOptions], run),
         ("training", HardwareConfig, config.training),
         (LEARNER, AtariPPOConfig, config.ppo),
     ]
@@ -117,14 +107,14 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any]) -> typ
 
 def _start(options: Any) -> None:
     from foveal.atari.agent import AtariAgent
-    from foveal.atari.training import AtariTrainer
+    from foveal.atari.training import GameWork
 
     if options.steps < 1:
         raise FovealError(f"--steps must be at least 1, not {options.steps}")
     sections = {"training": options.training, LEARNER: options.ppo}
     config = configure(options.env, options.encoder, options.preset, options.seed, sections)
     run = options.out or Path("runs") / f"{config.env.replace('/', '-')}-{config.encoder}-{config.seed}"
-    trainer = AtariTrainer(AtariAgent.from_config(config), options.run, run=run)
+    trainer = Trainer(GameWork(AtariAgent.from_config(config)), options.run, run=run)
     print(f"training {config.encoder} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
     print(f"done: {run}\nnext: foveal evaluate {run} --random, or foveal explain {run} --video {run.name}.mp4")

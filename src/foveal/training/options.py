@@ -42,7 +42,7 @@ class RunOptions(Bounded, section="run"):
     adapt_threads: bool = True
 
     @classmethod
-    def from_settings(cls, settings: Mapping[str, Any]) -> RunOptions:
+    def from_settings(cls, settings: Mapping[str, Any], defaults: RunOptions | None = None) -> RunOptions:
         """Defaults with some changed; unknown ones raise FovealError."""
         as_text = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
-        return changed(cls(), as_text, "run")
+        return changed(defaults or cls(), as_text, "run")

@@ -270,5 +270,6 @@ class Trainer:
     def _load_state(self, held: checkpoint.Checkpoint) -> None:
         state = checkpoint.join(held.tensors, held.state["run"])
         self.target = state["target"]
-        self.best_return = -np.inf if state["best_return"] is None else state["best_return"]
+        best = state.get("best_return", state.get("best_score"))  # as earlier versions called it for games
+        self.best_return = -np.inf if best is None else best
         self.work.load_run_state(state, held)
