@@ -18,8 +18,8 @@ import numpy as np
 from scipy import stats
 
 from foveal.atari.evaluation import random_scores
-from foveal.results import Results
-from foveal.statistics import bootstrap_interval
+from foveal.evaluation.results import Results
+from foveal.evaluation.statistics import bootstrap_interval
 
 BASE = "nature"
 COMPARED = {"sparse-fls": "Sparse FLS", "nature-f32": "Nature in float32"}

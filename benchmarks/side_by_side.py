@@ -20,11 +20,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import foveal
-from foveal.allocation import keep_freed_memory
 from foveal.cli import let_idle_threads_sleep
-from foveal.results import machine, now, versions, write_json
-from foveal.threads import PERIOD
+from foveal.evaluation.results import machine, now, versions, write_json
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training.allocator import keep_freed_memory
+from foveal.training.threads import PERIOD
 
 UNTIMED = 8
 """Updates that set things up."""

@@ -4,8 +4,8 @@
 
 takes the options of ``foveal bench speed``, times ``published.py`` in turn with foveal block by block, and needs
 captum (``pip install 'foveal[dev]'``). The published order runs in a process of its own, because foveal changes how the
-C library allocates memory for a whole process (``foveal.allocation``): it gets the library's defaults, as it does
-wherever it is run.
+C library allocates memory for a whole process (``foveal.training.allocator``), and gets the library's defaults, as it
+does wherever it is run.
 """
 
 # ruff: noqa: E402
@@ -26,14 +26,14 @@ import torch
 import tyro
 from published import Published
 
-from foveal.allocation import keep_freed_memory
-from foveal.benchmark import SpeedReport, measure_speed
-from foveal.benchmark.stopwatch import seconds
-from foveal.benchmark.tables import columns
-from foveal.benchmark.updates import PERIOD, Subject
+from foveal.bench import SpeedReport, measure_speed
+from foveal.bench.stopwatch import seconds
+from foveal.bench.tables import columns
+from foveal.bench.updates import PERIOD, Subject
 from foveal.commands.bench import BenchSpeedOptions, checked, write
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.training.allocator import keep_freed_memory
 
 METHODS = ("sac", "svea", "sgqn")
 BARS = {

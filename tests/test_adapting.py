@@ -12,10 +12,10 @@ import torch
 from torch import nn
 
 import foveal
-from foveal import adapting
 from foveal.errors import FovealError
 from foveal.methods import METHODS, Method, Setup
 from foveal.networks.optimization import adam, minimize
+from foveal.training import adapting
 from foveal.types import Batch, Observation
 from small_env import LENGTH, Counter, SavedCounter, differing, small_agent, weights
 

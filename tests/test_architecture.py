@@ -145,10 +145,9 @@ WRONG_ARROWS = [
     ("foveal.methods", "foveal.learners.sac"),
     ("foveal.methods", "foveal.envs"),
     ("foveal.checkpoint", "foveal.networks"),
-    ("foveal.statistics", "foveal.envs"),
-    ("foveal.evaluation", "foveal.agent"),
+    ("foveal.evaluation.rollouts", "foveal.agent"),
     ("foveal.training", "foveal.cli"),
-    ("foveal.report", "mujoco"),
+    ("foveal.explanation", "mujoco"),
     ("foveal.saliency", "gymnasium"),
     ("foveal.checkpoint", "pickle"),
 ]

@@ -23,7 +23,7 @@ from foveal.atari.training import GameWork
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.results import Results
+from foveal.evaluation.results import Results
 from foveal.training import Callback, Trainer
 from foveal.training.run_folder import read_records
 from small_env import differing

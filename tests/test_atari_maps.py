@@ -12,13 +12,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal import video
 from foveal.atari.maps import OBSERVED, SCREEN, render_maps, resize_maps, scale_recording
 from foveal.atari.video import overlay, write_attention_video
 from foveal.errors import FovealError
 from foveal.networks.atari import ATARI_ENCODERS, AtariEncoder, build_encoder
 from foveal.networks.attention import Rendering
-from foveal.video import write_video
+from foveal.pictures import video
+from foveal.pictures.video import write_video
 
 WITH_MAPS = [name for name in ATARI_ENCODERS.names() if name != "nature"]
 

@@ -22,13 +22,13 @@ import foveal
 from foveal.cli import main
 from foveal.commands.train import _config, _names, _parse
 from foveal.errors import FovealError
+from foveal.explanation import look
+from foveal.explanation.panels import reading_guide
 from foveal.learners import Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.networks.attention import FLS, RegionSensitive, Rendering, SoftAttention, spatial_softmax
 from foveal.networks.encoders import ConvEncoder, EncoderConfig
 from foveal.networks.initialization import convolution_initialization
-from foveal.report import look
-from foveal.report.panels import reading_guide
 from foveal.saliency import guided_backprop
 from foveal.types import Observation
 from small_env import SIZE, Counter, SavedCounter, differing, small_agent, weights

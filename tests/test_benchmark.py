@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from foveal.benchmark import (
+from foveal.bench import (
     RenderingSpeed,
     SpeedOptions,
     SpeedReport,
@@ -25,18 +25,18 @@ from foveal.benchmark import (
     measure_speed,
     updates,
 )
-from foveal.benchmark.growth import GrowthPoint
-from foveal.benchmark.peaks import LIMITS, instruction_set
-from foveal.benchmark.plots import growth_plot
-from foveal.benchmark.rates import environment_rates, environment_scaling, training_rate
-from foveal.benchmark.rendering import rendering_table
-from foveal.benchmark.speed import UNTIMED
-from foveal.benchmark.stopwatch import PhaseClock, fastest
-from foveal.benchmark.tables import columns
-from foveal.benchmark.updates import Subject, UpdateSpeed, noise_replay, summarize
+from foveal.bench.growth import GrowthPoint
+from foveal.bench.peaks import LIMITS, instruction_set
+from foveal.bench.plots import growth_plot
+from foveal.bench.rates import environment_rates, environment_scaling, training_rate
+from foveal.bench.rendering import rendering_table
+from foveal.bench.speed import UNTIMED
+from foveal.bench.stopwatch import PhaseClock, fastest
+from foveal.bench.tables import columns
+from foveal.bench.updates import Subject, UpdateSpeed, noise_replay, summarize
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.phases import phase, timed_by
+from foveal.timing import phase, timed_by
 from small_env import SavedCounter, small_agent
 
 CPU = torch.device("cpu")

@@ -18,8 +18,20 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 pytest.importorskip("stable_baselines3", reason='needs the extra "sb3"')
 
 import foveal
-from foveal.bounds import PART, POSITIVE, SHARE, STEP, Bounded, Interval, Names, at_least, bounds_of, check, one_of
-from foveal.config import configure
+from foveal.config.bounds import (
+    PART,
+    POSITIVE,
+    SHARE,
+    STEP,
+    Bounded,
+    Interval,
+    Names,
+    at_least,
+    bounds_of,
+    check,
+    one_of,
+)
+from foveal.config.tree import configure
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS

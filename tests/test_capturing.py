@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 
 import foveal
-from foveal.benchmark.updates import noise_replay
-from foveal.capturing import WARM_UP, CapturedUpdater, Recording
+from foveal.bench.updates import noise_replay
 from foveal.methods import METHODS
+from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater, Recording
+from foveal.training.updater import Due, Updater
 from foveal.types import Batch
-from foveal.updates import Due, Updater
 from small_env import Counter
 
 PERIOD = 2

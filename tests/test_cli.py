@@ -26,15 +26,15 @@ from foveal.commands.demo import DemoOptions
 from foveal.commands.evaluate import EvaluateOptions
 from foveal.commands.explain import ExplainOptions
 from foveal.commands.train import _config, _names, _parse
-from foveal.config import EnvironmentConfig, TrainingConfig
+from foveal.config.tree import EnvironmentConfig, TrainingConfig
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.learners import LEARNERS
 from foveal.learners.sac import SACConfig
 from foveal.methods import METHODS
 from foveal.methods.sgqn import SGQNConfig
 from foveal.methods.svea import SVEAConfig
 from foveal.networks.encoders import EncoderConfig
-from foveal.results import Results
 from foveal.training import RunOptions
 from foveal.training.run_folder import read_records
 from shell import foveal_command

@@ -19,14 +19,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.augmentations import AugmentationOptions
-from foveal.config import Config, EnvironmentConfig, TrainingConfig, changed, config_from_dict, configure
+from foveal.config.presets import EVERY_PRESET, PRESETS
+from foveal.config.tree import Config, EnvironmentConfig, TrainingConfig, changed, config_from_dict, configure
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.sac import SACConfig
 from foveal.methods import METHODS, Setup
 from foveal.methods.sgqn import SGQN, SGQNConfig
 from foveal.networks.encoders import EncoderConfig
-from foveal.presets import EVERY_PRESET, PRESETS
 from foveal.registry import Registry, nearest
 
 WALKER = "dmc/walker-walk"

@@ -11,7 +11,7 @@ from chromium import visit
 from foveal.cli import main
 from foveal.commands import demo
 from foveal.commands.demo import CONDITIONS, DemoOptions
-from foveal.results import Results
+from foveal.evaluation.results import Results
 from foveal.training.run_folder import read_records
 from shell import foveal_command
 

@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 import foveal
 from foveal.augmentations import AugmentationOptions
-from foveal.config import configure
+from foveal.config.tree import configure
 from foveal.errors import FovealError
 from foveal.learners.dqn import DQN, DQNConfig
 from foveal.methods import METHODS, Setup
 from foveal.saliency import pixel_gradient
+from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
-from foveal.updates import Updater
 from small_dqn import Bright, agent_on, batch_of, dqn, observation
 from small_env import SIZE, small_agent, weights
 

@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 import foveal
-from foveal.bounds import at_least
-from foveal.config import config_from_dict, configure
+from foveal.config.bounds import at_least
+from foveal.config.tree import config_from_dict, configure
 from foveal.errors import FovealError
 from foveal.networks.encoders import ENCODERS, ConvEncoder, Encoder, EncoderConfig, build_encoder
 from small_env import SavedCounter, small_agent

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 from gymnasium import spaces
 
-from foveal import evaluation
 from foveal.envs import make
 from foveal.envs.perturbations import PERTURBATIONS, Perturbation
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
-from foveal.results import Condition, Episode, Results, describe_policy, write_json
-from foveal.statistics import summary
+from foveal.evaluation.results import Condition, Episode, Results, describe_policy, write_json
+from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
+from foveal.evaluation.rollouts import rollouts as evaluation
+from foveal.evaluation.statistics import summary
 
 OPTIONS = {"image_size": 16, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}
 

@@ -20,12 +20,12 @@ from chromium import visit
 from foveal.atari.agent import AtariAgent
 from foveal.atari.maps import resize_maps
 from foveal.atari.recording import Recording, record
-from foveal.atari.screens import brightness, shrink
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.report.film import brightest
-from foveal.report.games import film_game, game_page, look_at_game, looks
+from foveal.explanation.games import film_game, game_page, look_at_game, looks
+from foveal.explanation.movies import brightest
+from foveal.gaze.screens import brightness, shrink
 
 SCREEN = (210, 160)
 
@@ -231,7 +231,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_what_is_not_for_games_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foveal.report.games.record", lambda *_, **__: pytest.fail("a game was played"))
+    monkeypatch.setattr("foveal.explanation.games.record", lambda *_, **__: pytest.fail("a game was played"))
     agent = small("nature")
     for options in ({"on": "video_hard"}, {"data": tmp_path}, {"quality": "draft"}, {"quantile": 0.9}):
         with pytest.raises(FovealError, match="atari/breakout is explained on 'train' alone"):

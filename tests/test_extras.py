@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from foveal.benchmark.updates import noise_replay
+from foveal.bench.updates import noise_replay
 from foveal.errors import FovealError
 from foveal.methods import METHODS, Context, Method, Requirements
 from foveal.replay import ReplayBuffer

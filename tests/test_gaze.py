@@ -17,16 +17,16 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from foveal.atari.gaze import GazeOptions, compare_gaze
-from foveal.atari.gaze_maps import BASELINES, centre_map, motion_map
-from foveal.atari.gaze_results import METRICS, score_of
-from foveal.atari.gaze_truth import Gaze, Picture, eligible_frames, fixated_pixels
-from foveal.atari.head import HEIGHT, WIDTH, Trial, find_trials, game_key, read_frames, read_metadata, read_trial
-from foveal.atari.head_summary import read_summary, round_samples
-from foveal.atari.screens import OFFSETS, brightness, observation, pooled_frames, shrink, shrunk_pairs
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.statistics import bootstrap_interval
+from foveal.evaluation.statistics import bootstrap_interval
+from foveal.gaze.atari_head import HEIGHT, WIDTH, Trial, find_trials, game_key, read_frames, read_metadata, read_trial
+from foveal.gaze.atari_head_summary import read_summary, round_samples
+from foveal.gaze.comparison import GazeOptions, compare_gaze
+from foveal.gaze.maps import BASELINES, centre_map, motion_map
+from foveal.gaze.results import METRICS, score_of
+from foveal.gaze.screens import OFFSETS, brightness, observation, pooled_frames, shrink, shrunk_pairs
+from foveal.gaze.truth import Gaze, Picture, eligible_frames, fixated_pixels
 
 HEADER = "frame_id,episode_id,score,duration(ms),unclipped_reward,action,gaze_positions"
 VERSION_4 = (
@@ -628,7 +628,7 @@ def test_agents_with_and_without_attention_in_one_table(
 
 @pytest.mark.usefixtures("agents")
 def test_gradient_saliency_is_where_the_value_comes_from(game: Path, tmp_path: Path) -> None:
-    from foveal.atari.gaze_agents import looks_of
+    from foveal.gaze.agents import looks_of
 
     obs = np.full((2, 4, SIDE, SIDE), 3, np.uint8)
     gradient = looks_of(Agent(), "a", ("gradient",))["a (gradient)"](obs)

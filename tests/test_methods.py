@@ -30,8 +30,8 @@ from foveal.methods.none import NoMethod, NoneConfig
 from foveal.methods.soda import SODA, SODAConfig
 from foveal.methods.svea import SVEA, SVEAConfig
 from foveal.networks.encoders import EncoderConfig
+from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
-from foveal.updates import Updater
 
 PAIRS = [
     (method, learner)

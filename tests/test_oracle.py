@@ -19,8 +19,8 @@ from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import METHODS, Setup
 from foveal.methods import sgqn as method_module
 from foveal.networks.encoders import EncoderConfig
+from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
-from foveal.updates import Updater
 from oracle import problem
 
 FOLDER = Path(__file__).parent / "oracle"

@@ -20,13 +20,13 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import foveal
-from foveal.benchmark.updates import noise_replay
-from foveal.capturing import WARM_UP, CapturedUpdater
+from foveal.bench.updates import noise_replay
 from foveal.learners.sac import SAC
 from foveal.methods import METHODS, Context, Method, PolicyView, Setup, View
 from foveal.methods.base import StrongAugmentation
 from foveal.methods.crops import shift_batch
 from foveal.training import Trainer
+from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater
 from foveal.types import Batch, Observation
 from small_env import Counter, SavedCounter, differing, small_agent, weights
 

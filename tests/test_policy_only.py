@@ -9,7 +9,7 @@ import pytest
 import torch
 
 import foveal
-from foveal.slimming import with_targets
+from foveal.checkpoint.policy_only import with_targets
 
 SIZE = 36
 

@@ -12,9 +12,9 @@ from published import Published
 from torch import nn
 
 import foveal
-from foveal.benchmark import SpeedOptions, SpeedReport
-from foveal.benchmark.growth import GrowthPoint
-from foveal.benchmark.updates import UpdateSpeed
+from foveal.bench import SpeedOptions, SpeedReport
+from foveal.bench.growth import GrowthPoint
+from foveal.bench.updates import UpdateSpeed
 
 # --- the published order ----------------------------------------------------------------------------------------------
 

@@ -25,11 +25,11 @@ from foveal.cli import main
 from foveal.envs.ur5e import kinematics, make_arm
 from foveal.envs.ur5e.model import TOOL_REACH
 from foveal.errors import FovealError
-from foveal.skills.real import ArmStopped, Limits, RunSettings, TaskFrame, run, unlock
-from foveal.skills.real.limits import limited, turning_back, velocity_bounds
-from foveal.skills.real.mover import _Orders
-from foveal.skills.real.sources import NoGripper, ToolOutput, check_pictures, load_camera, load_gripper, load_policy
-from foveal.skills.real.stops import trouble
+from foveal.robot import ArmStopped, Limits, RunSettings, TaskFrame, run, unlock
+from foveal.robot.limits import limited, turning_back, velocity_bounds
+from foveal.robot.mover import _Orders
+from foveal.robot.sources import NoGripper, ToolOutput, check_pictures, load_camera, load_gripper, load_policy
+from foveal.robot.stops import trouble
 from ur_stand_in import PLAYING, STOPPED, StandIn
 
 CLEAR, SPEED_L, SPEED_STOP, SET_WATCHDOG, STOP_SCRIPT = 0, 10, 15, 35, 255

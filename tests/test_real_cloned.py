@@ -11,13 +11,13 @@ import pytest
 
 from foveal.cli import main
 from foveal.errors import FovealError
+from foveal.robot.cloned import ClonedPolicy
+from foveal.robot.sources import load_policy
 from foveal.skills.config import clone_config, master_config
 from foveal.skills.master import Master
 from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import repaired
 from foveal.skills.policy import SkillPolicy, SkillSet
-from foveal.skills.real.cloned import ClonedPolicy
-from foveal.skills.real.sources import load_policy
 from foveal.skills.rollouts import scripted
 from foveal.skills.view import View
 from small_skills import small_policy

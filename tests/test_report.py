@@ -25,15 +25,15 @@ from torch import Tensor
 
 from chromium import visit
 from foveal.errors import FovealError
-from foveal.report import Attention, Curve, Moment, Training, demo_page, explain, look, page, pictures
-from foveal.report.agreement import agreement
-from foveal.report.attention import _Thinned
-from foveal.report.charts import NARROW, WIDE, Intervals, LearningCurve, Sparkline, ticks
-from foveal.report.demo import duration
-from foveal.report.explain import explain_page
-from foveal.report.panels import episodes
-from foveal.results import Condition, Episode, Results, machine, provenance, versions
-from foveal.statistics import summary
+from foveal.evaluation.results import Condition, Episode, Results, machine, provenance, versions
+from foveal.evaluation.statistics import summary
+from foveal.explanation import Attention, Curve, Moment, Training, demo_page, explain, look, page, pictures
+from foveal.explanation.agreement import agreement
+from foveal.explanation.attention import _Thinned
+from foveal.explanation.charts import NARROW, WIDE, Intervals, LearningCurve, Sparkline, ticks
+from foveal.explanation.demo import duration
+from foveal.explanation.explain import explain_page
+from foveal.explanation.panels import episodes
 
 SIDE = 32
 HOSTILE = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)> & \"quotes\""

@@ -19,7 +19,7 @@ from torch import Tensor
 import foveal
 from foveal import FovealError, checkpoint
 from foveal.cli import main
-from foveal.results import Results
+from foveal.evaluation.results import Results
 from foveal.training import Trainer
 from foveal.training.run_folder import read_records
 from small_env import Careless, Counter, SavedCounter, differing, small_agent, weights

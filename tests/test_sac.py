@@ -17,7 +17,7 @@ from scipy.stats import norm
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from foveal.config import configure
+from foveal.config.tree import configure
 from foveal.errors import FovealError
 from foveal.learners import Judged, Shapes
 from foveal.learners.sac import SAC, SACConfig, squashed_log_prob

@@ -22,8 +22,8 @@ from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, EstimatedView, Setup
 from foveal.methods.sgqn import SGQN, SGQNConfig, binary_cross_entropy, consistency, fill_masked
 from foveal.networks.encoders import EncoderConfig
+from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
-from foveal.updates import Updater
 
 # captum says for every call that it sets hooks; that does not concern the values compared here.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")

@@ -18,7 +18,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.envs.ur5e import TASKS
 from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
-from foveal.networks.film import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
+from foveal.networks.film_resnet import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
 from foveal.skills import cloning
 from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_within_5

@@ -23,14 +23,14 @@ from chromium import visit
 from foveal.cli import main
 from foveal.envs.ur5e import make_arm
 from foveal.errors import FovealError
-from foveal.report import explain
-from foveal.report.skills import look_at_skills
+from foveal.explanation import explain
+from foveal.explanation.skills import look_at_skills
 from foveal.saliency import SALIENCY
 from foveal.skills.config import clone_config, master_config
-from foveal.skills.looks import GRIPPER, OUTPUTS, VELOCITY, in_float32, look, scalar_of, untrained
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.recording import record
+from foveal.skills.saliency import GRIPPER, OUTPUTS, VELOCITY, in_float32, look, scalar_of, untrained
 from foveal.skills.view import View
 
 # captum says for every call that it sets hooks; that does not concern the values compared here.

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
 from foveal.errors import FovealError
-from foveal.statistics import bootstrap_interval, iqm, optimality_gap, probability_of_improvement, summary
+from foveal.evaluation.statistics import bootstrap_interval, iqm, optimality_gap, probability_of_improvement, summary
 
 values = st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=60)
 
@@ -94,7 +94,7 @@ def test_bootstrap_in_pieces_keeps_count_and_result(monkeypatch: pytest.MonkeyPa
         seen.append(len(replicates))
         return replicates.mean(axis=axis)
 
-    monkeypatch.setattr("foveal.statistics._VALUES_AT_ONCE", 30)
+    monkeypatch.setattr("foveal.evaluation.statistics._VALUES_AT_ONCE", 30)
     bootstrap_interval([1.0, 2.0, 3.0], statistic, replicates=25)
     assert seen == [10, 10, 5]
 

@@ -10,10 +10,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from foveal import threads
 from foveal.commands import options
-from foveal.threads import GLANCE, PERIOD, Reading, Threads, busy, read, taken, wanted_threads
-from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer, threads
+from foveal.training.threads import GLANCE, PERIOD, Reading, Threads, busy, read, taken, wanted_threads
 from small_env import small_agent
 
 STAT = """cpu  999 999 999 999 999 999 999 999 0 0

@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import foveal
 from foveal import FovealError
 from foveal.checkpoint import files
-from foveal.results import Results
+from foveal.evaluation.results import Results
 from foveal.training import ReplayWork, RunOptions, Trainer
 from foveal.training.run_folder import read_records
 from small_env import LENGTH, Careless, Counter, SavedCounter, differing, small_agent, weights
@@ -121,14 +121,14 @@ def test_callbacks_hear_of_everything_and_may_stop(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_best_agent_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     returns = iter([3.0, 8.0, 5.0])
-    monkeypatch.setattr("foveal.evaluation.rollout", fake_rollout(lambda: next(returns)))
+    monkeypatch.setattr("foveal.evaluation.rollouts.rollout", fake_rollout(lambda: next(returns)))
     learn(small_agent(), run=tmp_path / "run", evaluate_every=10, evaluate_episodes=1)
     assert foveal.load(tmp_path / "run" / "best").steps == 20
     assert foveal.load(tmp_path / "run").steps == 30
 
 
 def fake_rollout(value: Callable[[], float]) -> Callable[..., Any]:
-    from foveal.results import Episode
+    from foveal.evaluation.results import Episode
 
     return lambda env, act, seed, index, watch: Episode(index, seed, value(), 1, False, "draft")
 

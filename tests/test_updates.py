@@ -17,8 +17,8 @@ from foveal.learners import Estimate, Judged, Learner, PolicyView, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
+from foveal.training.updater import Updater, differentiable
 from foveal.types import Batch, Observation
-from foveal.updates import Updater, differentiable
 
 IMAGE = (3, 4, 4)
 

@@ -17,10 +17,10 @@ from foveal.atari.config import PRESETS, AtariConfig, AtariPPOConfig, HardwareCo
 from foveal.atari.training import GameWork
 from foveal.atari.vector import AtariVector
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.learners import ppo as ppo_module
 from foveal.learners import rollouts as rollouts_module
 from foveal.learners.rollouts import Rollout
-from foveal.results import Results
 from foveal.training import Callback, RunOptions, Trainer
 from foveal.training import trainer as loop_module
 from foveal.training.run_folder import RunFolder

@@ -10,11 +10,11 @@ import torch
 from torch import Tensor, nn
 
 import foveal
-from foveal.config import configure
+from foveal.config.presets import PRESETS
+from foveal.config.tree import configure
 from foveal.learners.sac import SAC, SACConfig
 from foveal.networks.encoders import ENCODERS, ConvEncoder, EncoderConfig
 from foveal.networks.heads import mlp
-from foveal.presets import PRESETS
 from foveal.types import Batch, Observation
 from small_env import SavedCounter, small_agent
 from wires import Room, Wire, assert_complete, cases

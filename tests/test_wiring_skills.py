@@ -17,7 +17,7 @@ from wires import Room, Wire, assert_complete, cases
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.experts import script, skills
-from foveal.networks.film import Relief, SpatialPoints
+from foveal.networks.film_resnet import Relief, SpatialPoints
 from foveal.skills import cloning, demos
 from foveal.skills.cloning import CloningWork, clone
 from foveal.skills.config import (

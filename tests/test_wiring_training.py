@@ -15,13 +15,13 @@ from PIL import Image
 
 import foveal
 from foveal.agent import Agent
-from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
+from foveal.config.presets import PRESETS
+from foveal.config.tree import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.envs import make
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.pictures import BLOCK
-from foveal.presets import PRESETS
 from foveal.training import RunOptions, Trainer, replay_work, trainer
 from foveal.training.run_folder import RunFolder
 from foveal.types import Batch

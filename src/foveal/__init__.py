@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from foveal.agent import Agent
     from foveal.errors import FovealError
-    from foveal.evaluation import evaluate, random_returns
+    from foveal.evaluation.results import Results
+    from foveal.evaluation.rollouts import evaluate, random_returns
+    from foveal.explanation.explain import explain
     from foveal.loading import load, resume
-    from foveal.report.explain import explain
-    from foveal.results import Results
     from foveal.training import Callback
 
 __version__ = "0.1.0"
@@ -21,11 +21,11 @@ _HOMES = {
     "Agent": "agent",
     "Callback": "training",
     "FovealError": "errors",
-    "Results": "results",
-    "evaluate": "evaluation",
-    "explain": "report",
+    "Results": "evaluation.results",
+    "evaluate": "evaluation.rollouts",
+    "explain": "explanation",
     "load": "loading",
-    "random_returns": "evaluation",
+    "random_returns": "evaluation.rollouts",
     "resume": "loading",
 }
 

@@ -13,19 +13,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.adapting import adapting
 from foveal.augmentations import AugmentationOptions
-from foveal.capturing import CapturedUpdater
-from foveal.config import Config, config_from_dict, configure
-from foveal.envs.making import EnvLike
-from foveal.errors import FovealError
-from foveal.export import export_onnx
-from foveal.learners import LEARNERS, Shapes
-from foveal.methods import METHODS, Setup
-from foveal.networks.precision import convolution_dtype
-from foveal.replay import ReplayBuffer
-from foveal.slimming import halved, with_targets, without_targets
-from foveal.surroundings import (
+from foveal.checkpoint.policy_only import halved, with_targets, without_targets
+from foveal.config.environment import (
     chosen_device,
     describe,
     env_options,
@@ -35,10 +25,20 @@ from foveal.surroundings import (
     shapes_from_json,
     shapes_to_json,
 )
+from foveal.config.tree import Config, config_from_dict, configure
+from foveal.envs.making import EnvLike
+from foveal.errors import FovealError
+from foveal.export import export_onnx
+from foveal.learners import LEARNERS, Shapes
+from foveal.methods import METHODS, Setup
+from foveal.networks.precision import convolution_dtype
+from foveal.replay import ReplayBuffer
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training.adapting import adapting
 from foveal.training.agents import KIND
+from foveal.training.cuda_graphs import CapturedUpdater
+from foveal.training.updater import Updater
 from foveal.types import Observation
-from foveal.updates import Updater
 
 
 class Agent:
@@ -224,7 +224,7 @@ class Agent:
         return (array[0] if single else array), None
 
     def adapting(self) -> AbstractContextManager[Callable[[Any, Any, float, Any, bool], None] | None]:
-        """Let the method learn at test time, within a ``with`` block; see ``foveal.adapting``."""
+        """Let the method learn at test time, within a ``with`` block; see ``foveal.training.adapting``."""
         return adapting(self)
 
     def values(self, obs: Tensor, action: Tensor, vector: Tensor | None = None) -> Tensor:

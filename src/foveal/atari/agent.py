@@ -18,11 +18,11 @@ from foveal.atari.evaluation import evaluate
 from foveal.atari.maps import render_maps
 from foveal.atari.policy import SHAPE, AtariPolicy
 from foveal.atari.training import KIND, RUN, GameWork
+from foveal.config.environment import chosen_device, on_this_machine
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.learners.ppo import PPO
 from foveal.networks.precision import convolution_dtype
-from foveal.results import Results
-from foveal.surroundings import chosen_device, on_this_machine
 from foveal.training import Callback, RunOptions, Trainer
 
 FORMER_NAMES = {"features_extractor.encoder.": "encoder.", "action_net.": "actor.linear.", "value_net.": "critic."}

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Annotated, Any
 
 from foveal.atari import games
-from foveal.bounds import DEVICE, Bounded, at_least, one_of
-from foveal.config import changed, checked_seed
+from foveal.config.bounds import DEVICE, Bounded, at_least, one_of
+from foveal.config.tree import changed, checked_seed
 from foveal.errors import FovealError
 from foveal.learners.ppo import PPOConfig
 from foveal.networks.precision import PRECISIONS

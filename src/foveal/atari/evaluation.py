@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from foveal.atari import games
 from foveal.atari.config import AtariConfig
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, TRAIN, describe_agent
+from foveal.evaluation.results import Condition, Episode, Results, machine, now, versions
+from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, describe_agent
 from foveal.progress import Progress
-from foveal.results import Condition, Episode, Results, machine, now, versions
 
 SIDE_BY_SIDE = 8
 Act: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.int64]]

@@ -11,9 +11,9 @@ from tqdm import tqdm
 
 from foveal.atari.agent import AtariAgent
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET
+from foveal.evaluation.results import Episode
+from foveal.evaluation.rollouts import SEED_OFFSET
 from foveal.progress import seconds_between_draws
-from foveal.results import Episode
 
 
 @dataclass(frozen=True)

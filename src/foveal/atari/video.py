@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal.atari.maps import resize_maps
 from foveal.errors import FovealError
-from foveal.video import Picture, write_video
+from foveal.pictures.video import Picture, write_video
 
 FRAMES_PER_SECOND = 15
 """Of an agent that sees every fourth of the console's 60 frames a second, shown at the speed of the game."""

@@ -15,10 +15,10 @@ import tyro
 from foveal.commands.plugins import import_plugins
 from foveal.envs.ur5e.randomization import WORKSPACE
 from foveal.errors import FovealError
+from foveal.explanation.explain import check_writable
 from foveal.registry import nearest
-from foveal.report.explain import check_writable
-from foveal.skills.real import Limits, RunSettings, Step, TaskFrame, run, unlock
-from foveal.skills.real.sources import load_camera, load_gripper, load_policy
+from foveal.robot import Limits, RunSettings, Step, TaskFrame, run, unlock
+from foveal.robot.sources import load_camera, load_gripper, load_policy
 
 USAGE = """foveal arm: a policy on a real Universal Robots arm
 

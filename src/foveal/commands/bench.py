@@ -9,14 +9,14 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.benchmark import SpeedOptions, measure_rendering, measure_speed
-from foveal.benchmark.plots import growth_plot
-from foveal.benchmark.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
+from foveal.bench import SpeedOptions, measure_rendering, measure_speed
+from foveal.bench.plots import growth_plot
+from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.evaluation.results import write_json
+from foveal.explanation.explain import check_writable
 from foveal.registry import nearest
-from foveal.report.explain import check_writable
-from foveal.results import write_json
 
 USAGE = """foveal bench: measure this machine
 

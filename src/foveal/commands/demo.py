@@ -13,12 +13,12 @@ from typing import Any
 import tyro
 
 from foveal.agent import Agent
-from foveal.benchmark.forecast import forecast
+from foveal.bench.forecast import forecast
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, TRAIN, evaluate, plan_for, random_returns
-from foveal.report import Curve, Training, demo_page, look
-from foveal.results import Results, machine
-from foveal.statistics import summary
+from foveal.evaluation.results import Results, machine
+from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, evaluate, plan_for, random_returns
+from foveal.evaluation.statistics import summary
+from foveal.explanation import Curve, Training, demo_page, look
 from foveal.training import ReplayWork, RunOptions, Trainer
 from foveal.training.run_folder import EPISODES, EVALUATIONS, read_records, refuse_existing
 

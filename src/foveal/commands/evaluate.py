@@ -14,9 +14,9 @@ from foveal.atari.agent import AtariAgent
 from foveal.atari.evaluation import random_scores
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
-from foveal.evaluation import SEED_OFFSET, evaluate, random_returns
+from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
+from foveal.explanation.explain import check_writable
 from foveal.loading import load
-from foveal.report.explain import check_writable
 
 EVERYWHERE = ("train", "color_hard", "video_hard")
 

@@ -12,9 +12,9 @@ import tyro
 from foveal.atari.agent import AtariAgent
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
-from foveal.evaluation import TRAIN
+from foveal.evaluation.rollouts import TRAIN
+from foveal.explanation import explain
 from foveal.loading import load
-from foveal.report import explain
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy

@@ -9,17 +9,17 @@ from typing import Annotated
 
 import tyro
 
-from foveal.atari.gaze import GazeOptions, compare_gaze
-from foveal.atari.gaze_agents import ATTENTION, Looker, even_look, looks_of
-from foveal.atari.gaze_maps import Look
-from foveal.atari.gaze_results import GameGaze, GazeResults
-from foveal.atari.head import Trial, TrialFiles, find_trials, game_key
-from foveal.atari.head_summary import SUMMARY, read_summary
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.explanation.explain import check_writable
+from foveal.explanation.gaze import write_strip
+from foveal.gaze.agents import ATTENTION, Looker, even_look, looks_of
+from foveal.gaze.atari_head import Trial, TrialFiles, find_trials, game_key
+from foveal.gaze.atari_head_summary import SUMMARY, read_summary
+from foveal.gaze.comparison import GazeOptions, compare_gaze
+from foveal.gaze.maps import Look
+from foveal.gaze.results import GameGaze, GazeResults
 from foveal.loading import load
-from foveal.report.explain import check_writable
-from foveal.report.gaze import write_strip
 
 EXAMPLES = 6
 

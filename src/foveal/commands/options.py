@@ -12,7 +12,7 @@ import yaml
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.threads import busy
+from foveal.training.threads import busy
 
 NUMBERS = ("seed", "steps")
 

@@ -14,7 +14,7 @@ import tyro
 
 from foveal.commands.options import preset_of, verb
 from foveal.errors import FovealError
-from foveal.report.explain import check_writable
+from foveal.explanation.explain import check_writable
 from foveal.skills.cloning import Epoch, clone
 from foveal.skills.config import CLONE_PRESETS, CloneConfig, clone_config
 from foveal.skills.minari import open_demos

@@ -14,11 +14,11 @@ import tyro
 from foveal.commands import train_atari
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
-from foveal.config import Config, EnvironmentConfig, TrainingConfig, configure
+from foveal.config.presets import STEPS
+from foveal.config.tree import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.errors import FovealError
 from foveal.loading import resume
 from foveal.networks.encoders import EncoderConfig
-from foveal.presets import STEPS
 from foveal.registry import nearest
 from foveal.training import ReplayWork, RunOptions, Trainer
 

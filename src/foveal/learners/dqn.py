@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
+from foveal.config.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend

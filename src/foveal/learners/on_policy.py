@@ -12,7 +12,7 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal.bounds import SHARE, Bounded, at_least
+from foveal.config.bounds import SHARE, Bounded, at_least
 from foveal.learners.rollouts import Rollout, as_actions, as_tensor, resets_at_once
 from foveal.networks.policies import ActorCritic
 

@@ -12,7 +12,7 @@ from gymnasium import spaces
 from gymnasium.vector import VectorEnv
 from torch import Tensor, nn
 
-from foveal.bounds import POSITIVE, at_least, one_of
+from foveal.config.bounds import POSITIVE, at_least, one_of
 from foveal.errors import FovealError
 from foveal.learners.on_policy import OnPolicyLearner, OnStep, RolloutConfig
 from foveal.learners.rollouts import Rollout, Samples, resets_at_once

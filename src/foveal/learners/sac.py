@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.distributions import Distribution, Independent, Normal, TanhTransform, TransformedDistribution
 
-from foveal.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
+from foveal.config.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from foveal.bounds import Bounded, at_least
+from foveal.config.bounds import Bounded, at_least
 from foveal.methods.base import METHODS, Method
 from foveal.methods.crops import shift_batch
 from foveal.types import Batch

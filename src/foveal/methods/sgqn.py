@@ -9,13 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS
-from foveal.bounds import PART, POSITIVE, Bounded, at_least, registered
+from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.optimization import adam, minimize
-from foveal.phases import phase
 from foveal.saliency import pixel_gradient, quantile_mask
+from foveal.timing import phase
 from foveal.types import Batch
 
 QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}

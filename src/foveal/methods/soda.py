@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, center_crop, random_crop
-from foveal.bounds import POSITIVE, STEP, Bounded, at_least, registered
+from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import crop_batch
 from foveal.networks.averaging import blend

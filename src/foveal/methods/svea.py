@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any
 
 from foveal.augmentations import AUGMENTATIONS
-from foveal.bounds import Bounded, at_least, registered
+from foveal.config.bounds import Bounded, at_least, registered
 from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
 from foveal.methods.crops import shift_batch
 from foveal.types import Batch

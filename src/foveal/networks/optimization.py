@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
-from foveal.phases import phase
+from foveal.timing import phase
 
 
 def adam(

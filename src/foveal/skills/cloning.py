@@ -17,8 +17,8 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.networks.precision import convolution_dtype
-from foveal.results import Results
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
 from foveal.skills.augmentation import Augmentation

@@ -7,10 +7,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
-from foveal.bounds import PART, POSITIVE, SHARE, Bounded, at_least, one_of
-from foveal.config import changed
+from foveal.config.bounds import PART, POSITIVE, SHARE, Bounded, at_least, one_of
+from foveal.config.tree import changed
 from foveal.errors import FovealError
-from foveal.networks.film import POOLINGS
+from foveal.networks.film_resnet import POOLINGS
 from foveal.networks.precision import PRECISIONS
 from foveal.registry import nearest
 from foveal.skills.augmentation import TRANSFORMS
@@ -27,12 +27,12 @@ class CloneConfig(Bounded, section="skills"):
         near: metres that become -1.
         far: metres that become 1.
         relief: metres by which a pixel is nearer than what is around it that become 1 in channels of their own, see
-            ``foveal.networks.film.Relief``; 0 leaves them out.
+            ``foveal.networks.film_resnet.Relief``; 0 leaves them out.
         horizons: which of the next actions are predicted; the first is carried out.
         early: steps by which the gripper's labels come before what the expert did.
         gripper: weight of the gripper's cross-entropy.
         velocity: weight of the squared error of standardised velocities.
-        stem: channels of the network's first convolution, see ``foveal.networks.film.FilmResNet``.
+        stem: channels of the network's first convolution, see ``foveal.networks.film_resnet.FilmResNet``.
         widths: channels of its stages.
         blocks: residual blocks in each stage.
         strides: of each stage's first block.

@@ -12,8 +12,8 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.bounds import SHARE, Bounded, at_least, one_of
-from foveal.config import changed, checked_seed
+from foveal.config.bounds import SHARE, Bounded, at_least, one_of
+from foveal.config.tree import changed, checked_seed
 from foveal.envs.ur5e import TASKS, make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills

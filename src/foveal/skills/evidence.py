@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from foveal import checkpoint
-from foveal.bounds import SHARE, Anything, Bounded, at_least, one_of
 from foveal.checkpoint import CheckpointStore
+from foveal.config.bounds import SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
 from foveal.skills import seeds

@@ -12,11 +12,11 @@ from PIL import Image, ImageDraw
 
 from foveal.envs.ur5e import make_arm
 from foveal.envs.ur5e.experts import skills
+from foveal.pictures.video import Picture, write_video
 from foveal.skills.arms import Actor, Arms, ArmSettings
 from foveal.skills.config import CloneConfig
 from foveal.skills.policy import depth_input
 from foveal.skills.rollouts import Plan
-from foveal.video import Picture, write_video
 
 HEIGHT = 336  # pixels of a film, without its caption
 FRAMES_PER_SECOND = 20  # twice the arm's own

@@ -9,7 +9,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from foveal.networks.film import Relief
+from foveal.networks.film_resnet import Relief
 from foveal.networks.initialization import relu_orthogonal_
 from foveal.networks.policies import CRITIC_GAIN, ActorCritic, CategoricalHead, GaussianHead, linear
 from foveal.networks.precision import convolution_dtype
@@ -44,8 +44,8 @@ class DepthHead(nn.Module):
 
     Args:
         observation_space: (frames, H, W).
-        relief: what stands out so far is 1, see ``foveal.networks.film.Relief``: that of the ``compact`` skills, so
-            that learning from scratch sees as well as they do.
+        relief: what stands out so far is 1, see ``foveal.networks.film_resnet.Relief``: that of the ``compact`` skills,
+            so that learning from scratch sees as well as they do.
         outputs: of the linear layer at the end.
 
     Attributes:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.networks.film import FilmResNet
+from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype
 from foveal.skills.augmentation import Augmentation, Policy
 from foveal.skills.config import clone_config

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from foveal.bounds import POSITIVE, SHARE, Bounded, at_least
+from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least
 from foveal.skills.minari import MILLIMETRES
 
 

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.errors import FovealError
-from foveal.networks.film import FilmResNet
+from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
 from foveal.skills.config import CloneConfig, as_dict, clone_config
 from foveal.skills.minari import MILLIMETRES

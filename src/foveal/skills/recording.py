@@ -10,8 +10,8 @@ from numpy.typing import NDArray
 
 from foveal.envs.ur5e.experts import SKILL_STEPS, script
 from foveal.errors import FovealError
+from foveal.evaluation.results import Episode
 from foveal.progress import Progress
-from foveal.results import Episode
 from foveal.skills import seeds
 from foveal.skills.arms import Arms, for_policy
 from foveal.skills.evidence import CONDITIONS

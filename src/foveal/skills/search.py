@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
-from foveal.bounds import Bounded, at_least
+from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.skills.augmentation import TRANSFORMS, Policy

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from scipy.stats import binomtest
 
 from foveal.errors import FovealError
-from foveal.statistics import CONFIDENCE
+from foveal.evaluation.statistics import CONFIDENCE
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.bounds import Bounded, at_least
+from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
 
 _TOP = 0.04  # of the picture: where a cut begins

@@ -8,13 +8,13 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from foveal.config import Config
+from foveal.config.tree import Config
 from foveal.envs.making import EnvLike
-from foveal.evaluation import Policy
+from foveal.evaluation.rollouts import Policy
 from foveal.learners import Shapes
 from foveal.methods import Method
 from foveal.replay import ReplayBuffer
-from foveal.updates import Updater
+from foveal.training.updater import Updater
 
 KIND = "foveal.agent"
 """Of its checkpoints."""

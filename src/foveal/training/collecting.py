@@ -14,10 +14,10 @@ from gymnasium.vector import VectorEnv
 from numpy.typing import NDArray
 
 from foveal import checkpoint
+from foveal.config.environment import requirements
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
-from foveal.surroundings import requirements
 from foveal.training.agents import LearningAgent
 from foveal.types import PREVIOUS_ACTION
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from foveal.bounds import Anything, Bounded, at_least
-from foveal.config import changed
+from foveal.config.bounds import Anything, Bounded, at_least
+from foveal.config.tree import changed
 
 VALIDATION_SEED_OFFSET = 1042
 """Evaluations during training choose the best checkpoint, so they must not see the final evaluation's episodes."""

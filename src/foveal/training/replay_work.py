@@ -10,8 +10,8 @@ import gymnasium
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.evaluation import evaluate, plan_for
-from foveal.results import Results
+from foveal.evaluation.results import Results
+from foveal.evaluation.rollouts import evaluate, plan_for
 from foveal.training.agents import KIND, LearningAgent
 from foveal.training.collecting import Collector
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions

@@ -12,7 +12,7 @@ import yaml
 
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
-from foveal.results import Results, write_text
+from foveal.evaluation.results import Results, write_text
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter

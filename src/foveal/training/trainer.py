@@ -13,11 +13,11 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.progress import Interruption, Progress
-from foveal.results import Results
-from foveal.threads import Threads
 from foveal.training.options import RunOptions
 from foveal.training.run_folder import RunFolder, refuse_existing
+from foveal.training.threads import Threads
 from foveal.training.work import Work
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foveal.checkpoint import Checkpoint
-from foveal.results import Results
+from foveal.evaluation.results import Results
 from foveal.training.options import RunOptions
 
 

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar
 import torch
 from torch import Tensor, nn
 
-from foveal.bounds import Bounded, at_least, one_of, registered
+from foveal.config.bounds import Bounded, at_least, one_of, registered
 from foveal.errors import FovealError
 from foveal.networks.attention import Rendering
 from foveal.networks.initialization import INITIALIZATIONS, orthogonal_

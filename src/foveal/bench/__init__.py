@@ -1,0 +1,6 @@
+"""How fast foveal is on this machine, and how far from what the machine can do."""
+
+from foveal.bench.rendering import RenderingSpeed, measure_rendering
+from foveal.bench.speed import SpeedOptions, SpeedReport, measure_speed
+
+__all__ = ["RenderingSpeed", "SpeedOptions", "SpeedReport", "measure_rendering", "measure_speed"]

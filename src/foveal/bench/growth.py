@@ -1,0 +1,62 @@
+"""Whether a memory that fills up makes anything slower."""
+
+from __future__ import annotations
+
+import statistics
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from tqdm import tqdm
+
+from foveal.bench.stopwatch import seconds
+from foveal.bench.updates import Subject, let_go, noise_replay, peak_memory
+
+SIZES = (1_000, 10_000, 100_000, 500_000)
+BLOCKS = 9
+
+
+@dataclass(frozen=True)
+class GrowthPoint:
+    """Speed at one size of the memory.
+
+    Attributes:
+        transitions: stored.
+        updates_per_second: median, batches included.
+        sample_milliseconds: of one batch, median.
+        replay_bytes: what the memory takes.
+        peak_memory: of the process (CPU) or the device, in bytes.
+    """
+
+    transitions: int
+    updates_per_second: float
+    sample_milliseconds: float
+    replay_bytes: int
+    peak_memory: int
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
+
+
+def growth(subject: Subject, sizes: tuple[int, ...] = SIZES) -> list[GrowthPoint]:
+    """Updates a second as the memory grows; the largest size of 84x84 frames takes 10.6 GB."""
+    return [_point(subject, size) for size in tqdm(sizes, desc="growth", unit="size", dynamic_ncols=True)]
+
+
+def _point(subject: Subject, size: int) -> GrowthPoint:
+    let_go()
+    subject.replay = noise_replay(subject.agent, size)
+    subject.block()
+    times = [subject.time() for _ in range(BLOCKS)]
+    samples = [_sampling(subject) for _ in range(BLOCKS)]
+    return GrowthPoint(
+        len(subject.replay),
+        1 / statistics.median(times),
+        1e3 * statistics.median(samples),
+        subject.replay.nbytes,
+        peak_memory(subject.device),
+    )
+
+
+def _sampling(subject: Subject) -> float:
+    return seconds(lambda: subject.sample(subject.batch_size), subject.device)

@@ -1,0 +1,101 @@
+"""Environment steps a second, and training steps a second with everything in them."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import numpy as np
+
+from foveal.agent import Agent
+from foveal.bench.stopwatch import wait_for
+from foveal.envs import make_vector
+from foveal.envs.family import QUALITIES
+from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+
+RANDOM_STEPS = 40
+
+
+def environment_rates(env: str, image_size: int, budget: float) -> dict[str, float]:
+    """Agent steps a second under random actions, for each quality of rendering.
+
+    Args:
+        env: id of the environment.
+        image_size: side of the pictures, in pixels.
+        budget: seconds for each quality.
+    """
+    return {quality: environment_rate(env, image_size, quality, budget) for quality in QUALITIES}
+
+
+def environment_scaling(env: str, image_size: int, budget: float) -> dict[int, float]:
+    """Agent steps a second of several environments together, each in a process of its own.
+
+    Args:
+        env: id of the environment; rendered in the quality ``fast``.
+        image_size: side of the pictures, in pixels.
+        budget: seconds for each number of environments: 1, 2, 4, up to twice the cores.
+    """
+    cores = os.cpu_count() or 1
+    counts = [2**power for power in range(cores.bit_length() + 1) if 2**power <= 2 * cores]
+    return {count: environment_rate(env, image_size, "fast", budget, count) for count in counts}
+
+
+def environment_rate(env: str, image_size: int, quality: str, budget: float, processes: int = 0) -> float:
+    """Agent steps a second under random actions.
+
+    Args:
+        env: id of the environment.
+        image_size: side of the pictures, in pixels.
+        quality: of rendering.
+        budget: seconds.
+        processes: environments that step together, each in a process of its own; 0 for one in this process.
+    """
+    count = max(processes, 1)
+    envs = make_vector(env, count, asynchronous=processes > 0, seed=0, image_size=image_size, quality=quality)
+    random = np.random.default_rng(0)
+    shape = (count, *(envs.single_action_space.shape or ()))
+    try:
+        envs.reset(seed=0)
+        envs.step(random.uniform(-1, 1, shape).astype(np.float32))  # the first picture prepares the renderer
+        steps, start = 0, time.perf_counter()
+        while time.perf_counter() - start < budget:
+            envs.step(random.uniform(-1, 1, shape).astype(np.float32))
+            steps += count
+        return steps / (time.perf_counter() - start)
+    finally:
+        envs.close()
+
+
+UNTIMED = 8
+"""Updates that set things up."""
+
+
+class _Watch(Callback):
+    """Notes when learning began, and stops when the budget is spent."""
+
+    def __init__(self, budget: float) -> None:
+        self.budget = budget
+        self.began: tuple[float, int] | None = None
+        self.rate = 0.0
+
+    def on_step(self, trainer: Trainer) -> bool | None:
+        agent = trainer.agent
+        if agent.updates < UNTIMED:
+            return None
+        wait_for(agent.device)
+        now = time.perf_counter()
+        if self.began is None:
+            self.began = now, agent.steps
+            return None
+        start, steps = self.began
+        self.rate = (agent.steps - steps) / (now - start)
+        return now - start < self.budget
+
+
+def training_rate(agent: Agent, budget: float) -> float:
+    """Agent steps a second of a running training, updates included."""
+    watch = _Watch(budget)
+    options = RunOptions(evaluate_every=0, adapt_threads=False)
+    trainer = Trainer(ReplayWork(agent), options, callbacks=[watch], progress=False)
+    trainer.train(1_000_000)
+    return watch.rate

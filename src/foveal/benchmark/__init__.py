@@ -1,6 +1,0 @@
-"""How fast foveal is on this machine, and how far from what the machine can do."""
-
-from foveal.benchmark.rendering import RenderingSpeed, measure_rendering
-from foveal.benchmark.speed import SpeedOptions, SpeedReport, measure_speed
-
-__all__ = ["RenderingSpeed", "SpeedOptions", "SpeedReport", "measure_rendering", "measure_speed"]

@@ -1,0 +1,117 @@
+"""What an agent is built around: its environment's name, the options it is made with, the shapes it gives; a device."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+
+from foveal.config.tree import Config
+from foveal.envs import make
+from foveal.envs.making import EnvLike
+from foveal.errors import FovealError
+from foveal.learners import Shapes
+from foveal.methods import METHODS, Requirements
+from foveal.networks.precision import portable_precision
+
+
+def requirements(config: Config) -> Requirements:
+    """What the method of a configuration needs."""
+    return METHODS.get(config.method).requirements(config.method_config, config.environment.image_size)
+
+
+def env_options(config: Config) -> dict[str, Any]:
+    """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on."""
+    environment = config.environment
+    return {
+        "image_size": requirements(config).render_size,
+        "frame_stack": environment.frame_stack,
+        "action_repeat": environment.action_repeat,
+        "quality": environment.quality,
+        "camera": environment.camera,
+    }
+
+
+def probe(env: EnvLike, config: Config) -> Shapes:
+    """Shapes of the spaces, from an environment made for the purpose (or the user's own)."""
+    made = make(env, **env_options(config))
+    space, size = made.observation_space, config.environment.image_size
+    vector = 0
+    if isinstance(space, spaces.Dict):
+        vector = math.prod(space["vector"].shape or ())
+        space = space["image"]
+    channels = (space.shape or (0,))[0]
+    if not isinstance(env, gymnasium.Env):
+        made.close()
+    return Shapes((channels, size, size), vector, made.action_space)
+
+
+def describe(env: EnvLike) -> str:
+    """An id that makes the same environment again, or else what the user's own is called."""
+    if isinstance(env, str):
+        return env
+    if isinstance(env, gymnasium.Env):
+        return _registered_id(env.spec) or type(env.unwrapped).__name__
+    return getattr(env, "__name__", type(env).__name__)
+
+
+def _registered_id(spec: EnvSpec | None) -> str | None:
+    """The id, if it alone gives this environment: no arguments of the user's, no wrappers."""
+    known = None if spec is None else gymnasium.registry.get(spec.id)
+    if spec is None or known is None or spec.additional_wrappers:
+        return None
+    same = known.kwargs == spec.kwargs and known.max_episode_steps == spec.max_episode_steps
+    return spec.id if same else None
+
+
+def shapes_to_json(shapes: Shapes) -> dict[str, Any]:
+    """For a checkpoint."""
+    if isinstance(shapes.action, spaces.Discrete):
+        action: dict[str, Any] = {"discrete": int(shapes.action.n)}
+    else:
+        action = {"continuous": list(shapes.action.shape or ())}
+    return {"image": list(shapes.image), "vector": shapes.vector, "action": action}
+
+
+def shapes_from_json(state: Mapping[str, Any]) -> Shapes:
+    """Undo of ``shapes_to_json``."""
+    channels, height, width = state["image"]
+    action = state["action"]
+    space: spaces.Space[Any]
+    if "discrete" in action:
+        space = spaces.Discrete(action["discrete"])
+    else:
+        space = spaces.Box(-1.0, 1.0, tuple(action["continuous"]), np.float32)
+    return Shapes((channels, height, width), state["vector"], space)
+
+
+def chosen_device(name: str) -> torch.device:
+    """The device of a setting.
+
+    Raises:
+        FovealError: there is no such device, or it is not at hand.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise FovealError(f"unknown device {name!r}: use 'auto', 'cpu' or 'cuda'") from error
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise FovealError("device 'cuda' was asked for and PyTorch sees no GPU; use 'cpu' or 'auto'")
+    return device
+
+
+def on_this_machine(config: Any, device: str | None = None) -> Any:
+    """The configuration of a checkpoint, which may come from a machine that could do more, on ``device`` or its own."""
+    training = config.training
+    device = training.device if device is None else device
+    precision = portable_precision(training.precision, chosen_device(device))
+    return dataclasses.replace(config, training=dataclasses.replace(training, device=device, precision=precision))

@@ -1,0 +1,1 @@
+"""Rollouts under perturbations, what they found, and robust averages of it."""

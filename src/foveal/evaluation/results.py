@@ -1,0 +1,374 @@
+"""Results of an evaluation: every episode, what it ran on, and how it is told in a table or as JSON.
+
+The JSON layout is ``foveal.results/1``: the fields of ``Results.as_dict``. Readers ignore keys that they do not know.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from foveal.errors import FovealError
+from foveal.evaluation.statistics import Summary, summary
+
+FORMAT = "foveal.results/1"
+_RECORDED_VERSIONS = ("foveal", "torch", "numpy", "gymnasium", "mujoco", "dm_control")
+
+
+@dataclass(frozen=True)
+class Episode:
+    """One rollout.
+
+    Attributes:
+        index: how many episodes came before it in the same stream.
+        seed: what the environment's stream was seeded with, before its first episode.
+        total: the return, undiscounted.
+        length: in agent steps.
+        terminated: the environment reached a terminal state; False when a time limit ended the episode.
+        quality: render quality, None where the environment has no such thing.
+    """
+
+    index: int
+    seed: int
+    total: float
+    length: int
+    terminated: bool
+    quality: str | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able; the total is called ``return``."""
+        return {
+            "index": self.index,
+            "seed": self.seed,
+            "return": self.total,
+            "length": self.length,
+            "terminated": self.terminated,
+            "quality": self.quality,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Episode:
+        """The inverse of ``as_dict``."""
+        names = ("index", "seed", "return", "length", "terminated", "quality")
+        return cls(*(state[name] for name in names))
+
+
+@dataclass(frozen=True)
+class Condition:
+    """All episodes under one perturbation.
+
+    Attributes:
+        perturbation: its name, or ``"train"`` for none.
+        source: where its colours or videos come from, ``"dmc-gb"`` or ``"generated"``; None without a perturbation.
+        quality: render quality.
+        items: colours or videos that were at hand; None where there are none to count.
+        complete: whether these are all that the benchmark has; None where there is no benchmark to compare with.
+        benchmark_items: how many the benchmark has.
+    """
+
+    perturbation: str
+    source: str | None
+    quality: str | None
+    episodes: tuple[Episode, ...]
+    items: int | None = None
+    complete: bool | None = None
+    benchmark_items: int | None = None
+
+    @property
+    def note(self) -> str:
+        """What a reader must know to compare: see ``provenance``."""
+        return provenance(self.source, self.items, self.benchmark_items, self.complete)
+
+    @property
+    def comparable(self) -> bool:
+        """Whether published numbers may stand beside this one: the whole benchmark's own colours or videos."""
+        return self.note in ("", "DMC-GB")
+
+    @property
+    def label(self) -> str:
+        """The name, with a mark where the perturbation is not the whole benchmark's own."""
+        return self.perturbation if self.comparable else f"{self.perturbation} ({self.note})"
+
+    @property
+    def returns(self) -> NDArray[np.float64]:
+        """(episodes,) undiscounted returns."""
+        return np.array([episode.total for episode in self.episodes], dtype=np.float64)
+
+    @cached_property
+    def summary(self) -> Summary:
+        """Mean, spread and interval of the returns."""
+        return summary(self.returns)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, without the name, which is its key in ``Results.as_dict``."""
+        return {
+            "source": self.source,
+            "quality": self.quality,
+            "items": self.items,
+            "benchmark_items": self.benchmark_items,
+            "complete": self.complete,
+            "comparable": self.comparable,
+            "summary": dict(self.summary),
+            "episodes": [episode.as_dict() for episode in self.episodes],
+        }
+
+    @classmethod
+    def from_dict(cls, perturbation: str, state: Mapping[str, Any]) -> Condition:
+        """The inverse of ``as_dict``; the summary is computed again."""
+        episodes = tuple(Episode.from_dict(episode) for episode in state["episodes"])
+        known = {name: state.get(name) for name in ("items", "complete", "benchmark_items")}
+        return cls(perturbation, state["source"], state["quality"], episodes, **known)
+
+
+@dataclass(frozen=True)
+class Results:
+    """What ``evaluate`` and ``random_returns`` give. Prints as a table; ``results["color_hard"]`` is one condition.
+
+    Attributes:
+        environment: id, image size, frame stack, action repeat and the like.
+        policy: what acted: method, learner, training seed, steps and updates, or ``{"name": "random"}``.
+        seed: of the evaluation.
+        conditions: one per perturbation, in the order asked for.
+        data: folder of benchmark data, or None for generated perturbations.
+        seconds: wall time of the evaluation.
+        created: UTC, ISO 8601.
+    """
+
+    environment: dict[str, Any]
+    policy: dict[str, Any]
+    seed: int
+    conditions: tuple[Condition, ...]
+    data: str | None = None
+    seconds: float = 0.0
+    created: str = ""
+    versions: dict[str, str] = field(default_factory=dict)
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    def __getitem__(self, perturbation: str) -> Condition:
+        condition = self.get(perturbation)
+        if condition is None:
+            raise KeyError(perturbation)
+        return condition
+
+    def get(self, perturbation: str) -> Condition | None:
+        """One condition, or None if it was not evaluated."""
+        return next((condition for condition in self.conditions if condition.perturbation == perturbation), None)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    @property
+    def perturbations(self) -> list[str]:
+        """Names of the conditions, in order."""
+        return [condition.perturbation for condition in self.conditions]
+
+    def table(self) -> str:
+        """A plain-text table for a terminal: one row per condition."""
+        head = ("perturbation", "mean", "95 % interval", "IQM", "median", "std", "episodes", "rendering")
+        rows = [head, *(_row(condition) for condition in self.conditions)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        lines = ["  ".join(_align(row, widths)).rstrip() for row in rows]
+        lines.insert(1, "-" * len(lines[0]))
+        return "\n".join([self.title, "", *lines])
+
+    @property
+    def title(self) -> str:
+        """One line: environment, policy and seed."""
+        return f"{self.environment.get('id', '?')} · {describe_policy(self.policy)} · evaluation seed {self.seed}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able, with a summary for every condition."""
+        return {
+            "format": FORMAT,
+            "environment": self.environment,
+            "policy": self.policy,
+            "seed": self.seed,
+            "data": self.data,
+            "perturbations": {condition.perturbation: condition.as_dict() for condition in self.conditions},
+            "seconds": self.seconds,
+            "created": self.created,
+            "versions": self.versions,
+            "machine": self.machine,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Any) -> Results:
+        """The inverse of ``as_dict``.
+
+        Raises:
+            FovealError: it is not of the layout ``foveal.results/1``.
+        """
+        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+            raise FovealError(f"these are not results of foveal: the field 'format' must be {FORMAT!r}")
+        try:
+            conditions = tuple(Condition.from_dict(*item) for item in state["perturbations"].items())
+            return cls(
+                environment=dict(state["environment"]),
+                policy=dict(state["policy"]),
+                seed=state["seed"],
+                conditions=conditions,
+                data=state["data"],
+                seconds=state["seconds"],
+                created=state["created"],
+                versions=dict(state["versions"]),
+                machine=dict(state["machine"]),
+            )
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise FovealError(f"these results are incomplete: {type(error).__name__} {error}") from error
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``as_dict`` as JSON; the file is either the old one or the whole new one at any time.
+
+        Raises:
+            FovealError: the file cannot be written.
+        """
+        return write_json(path, self.as_dict())
+
+    @classmethod
+    def load(cls, path: str | Path) -> Results:
+        """Read what ``save`` wrote.
+
+        Raises:
+            FovealError: the file is missing, no JSON, or holds something else.
+        """
+        try:
+            state = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise FovealError(f"cannot read results from {path}: {error.strerror}") from error
+        except ValueError as error:
+            raise FovealError(f"{path} is no JSON file of results: {error}") from error
+        try:
+            return cls.from_dict(state)
+        except FovealError as error:
+            raise FovealError(f"{path}: {error}") from error
+
+
+def provenance(source: str | None, items: int | None, benchmark_items: int | None, complete: bool | None) -> str:
+    """Where colours or videos come from, as tables and pages say it.
+
+    Returns:
+        ``"DMC-GB"`` for the whole benchmark's own, ``"20 of 100"`` for so many of its items, ``"generated"``, or
+        nothing.
+    """
+    if source != "dmc-gb":
+        return source or ""
+    if complete is False:
+        return f"{items} of {benchmark_items}" if benchmark_items else f"{items} of DMC-GB's"
+    return "DMC-GB"
+
+
+def describe_policy(policy: Mapping[str, Any]) -> str:
+    """One phrase, e.g. ``"sgqn on sac, 12,000 updates"`` or ``"random"``."""
+    if "method" not in policy:
+        return str(policy.get("name", "unknown policy"))
+    updates = f", {policy['updates']:,} updates" if isinstance(policy.get("updates"), int) else ""
+    return f"{policy['method']} on {policy.get('learner', '?')}{updates}"
+
+
+def machine() -> dict[str, Any]:
+    """Processor, cores that this process may use, operating system, and the GPU if PyTorch sees one."""
+    return {
+        "processor": _processor(),
+        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
+        "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
+    }
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that a result depends on."""
+    found = {"python": platform.python_version()}
+    for name in _RECORDED_VERSIONS:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def now() -> str:
+    """The current time, UTC, ISO 8601 to the second."""
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def write_json(path: str | Path, content: Any) -> Path:
+    """Write JSON as ``write_text`` does. NaN and infinities are refused, since JSON has none."""
+    return write_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_text(path: str | Path, text: str) -> Path:
+    """Write a file under a temporary name, flush it to the disk, then give it its name.
+
+    Raises:
+        FovealError: the folder cannot be made or the file cannot be written. An earlier file of that name is unharmed.
+    """
+    path = Path(path)
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(
+            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
+        ) as file:
+            temporary = Path(file.name)
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+        raise FovealError(f"cannot write {path}: {error.strerror}") from error
+    return path
+
+
+def _umask() -> int:
+    """The process's umask, which a temporary file ignores. It can only be read by setting it."""
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask
+
+
+def _processor() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
+    return next(names, "") or platform.processor() or platform.machine()
+
+
+def _row(condition: Condition) -> tuple[str, ...]:
+    told = condition.summary
+    return (
+        condition.label,
+        f"{told['mean']:.1f}",
+        f"[{told['low']:.1f}, {told['high']:.1f}]",
+        f"{told['iqm']:.1f}",
+        f"{told['median']:.1f}",
+        f"{told['std']:.1f}",
+        str(told["n"]),
+        condition.quality or "-",
+    )
+
+
+def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Names to the left, numbers to the right."""
+    last = len(row) - 1
+    return [
+        cell.ljust(width) if column in (0, last) else cell.rjust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]

@@ -1,0 +1,7 @@
+"""Pages for people: what an agent looks at, and what a demo has shown."""
+
+from foveal.explanation.attention import Attention, Moment, look
+from foveal.explanation.demo import Curve, Training, demo_page
+from foveal.explanation.explain import explain
+
+__all__ = ["Attention", "Curve", "Moment", "Training", "demo_page", "explain", "look"]

@@ -1,0 +1,215 @@
+"""What a comparison with human gaze found, as a table and as JSON.
+
+The JSON layout is ``foveal.gaze/1``: the fields of ``GazeResults.as_dict``. Readers ignore keys that they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from foveal.evaluation.results import machine, now, versions, write_json
+from foveal.evaluation.statistics import bootstrap_interval
+
+FORMAT = "foveal.gaze/1"
+METRICS = ("nss", "kl", "sauc", "cc", "sim")
+TITLES = {"nss": "NSS", "kl": "KL", "sauc": "sAUC", "cc": "CC", "sim": "SIM"}
+SUMMARY_NOTE = (
+    "the gaze is a summary (mean and spread per frame), not measured samples: these scores are not comparable with "
+    "published ones"
+)
+AVERAGED_NOTE = "the emulator blended consecutive frames in some of the recordings, which agents do not see in the game"
+
+
+@dataclass(frozen=True)
+class Score:
+    """One metric of one map over pictures.
+
+    Attributes:
+        mean: over the pictures where it is defined; None where it is nowhere.
+        low, high: 95 % percentile bootstrap interval of the mean, blocks of neighbouring pictures resampled together.
+        pictures: where it is defined.
+        undefined: where it is not.
+    """
+
+    mean: float | None
+    low: float | None
+    high: float | None
+    pictures: int
+    undefined: int
+
+    def __str__(self) -> str:
+        if self.mean is None:
+            return "-"
+        count = f" n={self.pictures:,}" if self.undefined else ""
+        return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]{count}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return dict(vars(self))
+
+
+@dataclass(frozen=True)
+class GameGaze:
+    """All maps on one game.
+
+    Attributes:
+        game: its name.
+        recordings: names of the trials.
+        scores: map -> metric -> score.
+        pictures: how many were compared on.
+        subset: how many there are in the paper's subset, with gaze.
+        without_gaze: pictures of the subset without any gaze on the screen.
+        missing: frames that were not in the archives.
+        outside: gaze samples outside the screen, discarded, in all of the recordings.
+        summary: whether the gaze is a summary.
+        averaged: whether some recording is known to be of blended frames.
+    """
+
+    game: str
+    recordings: tuple[str, ...]
+    scores: Mapping[str, Mapping[str, Score]]
+    pictures: int
+    subset: int
+    without_gaze: int = 0
+    missing: int = 0
+    outside: int = 0
+    summary: bool = False
+    averaged: bool = False
+
+    def table(self) -> str:
+        """A plain-text table for a terminal: one row per map, and what a reader must know below."""
+        rows = [("map", *TITLES.values())]
+        rows += [(name, *(str(scores[metric]) for metric in METRICS)) for name, scores in self.scores.items()]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+        lines.insert(1, "-" * max(map(len, lines)))
+        return "\n".join([self.title, "", *lines, "", *(f"- {note}" for note in self.notes)])
+
+    @property
+    def title(self) -> str:
+        """One line: game, recordings and pictures."""
+        of = "" if self.pictures == self.subset else f" of {self.subset:,}"
+        recordings = f"{len(self.recordings)} recording{'s' * (len(self.recordings) != 1)}"
+        return f"{self.game} · {recordings} · {self.pictures:,}{of} pictures · mean [95 % interval]"
+
+    @property
+    def notes(self) -> list[str]:
+        """What a reader must know of the numbers."""
+        notes = ["higher is better but for KL; chance is NSS 0, sAUC 0.5, CC 0"]
+        notes += [SUMMARY_NOTE] if self.summary else []
+        notes += [AVERAGED_NOTE] if self.averaged else []
+        counted = {
+            "pictures without gaze on the screen left out": self.without_gaze,
+            "gaze samples outside the screen discarded": self.outside,
+            "frames missing, and the pictures that need them left out": self.missing,
+        }
+        notes += [f"{count:,} {what}" for what, count in counted.items() if count]
+        undefined = any(score.undefined for scores in self.scores.values() for score in scores.values())
+        return notes + (
+            ["n: pictures where a score is defined, if not everywhere; - where it is nowhere"] if undefined else []
+        )
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "recordings": list(self.recordings),
+            "pictures": self.pictures,
+            "subset": self.subset,
+            "without_gaze": self.without_gaze,
+            "missing": self.missing,
+            "outside": self.outside,
+            "gaze": "summary" if self.summary else "samples",
+            "averaged": self.averaged,
+            "notes": self.notes,
+            "maps": {
+                name: {metric: score.as_dict() for metric, score in scores.items()}
+                for name, scores in self.scores.items()
+            },
+        }
+
+
+@dataclass(frozen=True)
+class GazeResults:
+    """What ``foveal gaze`` found, game by game.
+
+    Attributes:
+        games: one entry each.
+        data: the folder of recordings.
+        agents: name of an agent's map -> what it is of: folder, encoder, environment, kind of saliency.
+        seed: of the random map and the shuffled AUC.
+    """
+
+    games: tuple[GameGaze, ...]
+    data: str
+    agents: Mapping[str, Mapping[str, str]]
+    seed: int
+    created: str = field(default_factory=now)
+
+    def table(self) -> str:
+        """All games' tables."""
+        return "\n\n".join(game.table() for game in self.games)
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``as_dict`` as JSON.
+
+        Raises:
+            FovealError: the file cannot be written.
+        """
+        return write_json(path, self.as_dict())
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {
+            "format": FORMAT,
+            "data": self.data,
+            "seed": self.seed,
+            "agents": {name: dict(agent) for name, agent in self.agents.items()},
+            "games": {game.game: game.as_dict() for game in self.games},
+            "created": self.created,
+            "versions": versions(),
+            "machine": machine(),
+        }
+
+
+def summarize(rows: Sequence[Sequence[float]], blocks: Sequence[Hashable]) -> dict[str, Score]:
+    """Means and intervals of the METRICS.
+
+    Args:
+        rows: (pictures, METRICS), NaN where undefined.
+        blocks: (pictures,) what is resampled together has the same value.
+    """
+    values = np.asarray(rows, dtype=np.float64)
+    index = {block: number for number, block in enumerate(dict.fromkeys(blocks))}
+    groups = np.array([index[block] for block in blocks])
+    return {metric: score_of(values[:, column], groups) for column, metric in enumerate(METRICS)}
+
+
+def score_of(values: ArrayLike, groups: NDArray[np.int64]) -> Score:
+    """Mean over the defined pictures; its interval resamples whole groups of them.
+
+    Args:
+        values: (pictures,), NaN where undefined.
+        groups: (pictures,) numbers from 0.
+    """
+    array = np.asarray(values, dtype=np.float64)
+    defined = np.isfinite(array)
+    count = int(defined.sum())
+    if count == 0:
+        return Score(None, None, None, 0, len(array))
+    sums = np.bincount(groups[defined], weights=array[defined])
+    sizes = np.bincount(groups[defined])
+    sums, sizes = sums[sizes > 0], sizes[sizes > 0]
+
+    def pooled(drawn: NDArray[np.float64], axis: int) -> NDArray[np.float64]:
+        chosen = drawn.astype(np.int64)  # (replicates, groups) numbers of groups
+        mean: NDArray[np.float64] = sums[chosen].sum(axis) / sizes[chosen].sum(axis)
+        return mean
+
+    low, high = bootstrap_interval(np.arange(len(sums)), pooled)
+    return Score(float(array[defined].mean()), low, high, count, len(array) - count)

@@ -1,0 +1,114 @@
+"""The pictures that a comparison with gaze is made on, and where people looked in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.gaze.atari_head import HEIGHT, WIDTH, Pixels, Trial
+from foveal.gaze.screens import OFFSETS, POOLED, SKIP
+from foveal.saliency.metrics import fixation_density
+
+Map = NDArray[np.float64]
+"""(HEIGHT, WIDTH)."""
+
+OTHERS = 10
+"""Random other pictures whose fixations are the negatives of the shuffled AUC."""
+APART = 100
+"""Frames (5 s of play) after which gaze on the same recording counts as unrelated."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One observation to compare on.
+
+    Attributes:
+        trial: index of its recording.
+        frame: number of its newest frame there.
+    """
+
+    trial: int
+    frame: int
+
+
+@dataclass(frozen=True)
+class Truth:
+    """Where people looked in one picture: counts of each pixel, the same blurred, and counts in other pictures."""
+
+    fixations: Map
+    density: Map
+    others: Map
+
+
+def eligible_frames(trial: Trial) -> list[int]:
+    """Every SKIP-th frame after which an agent would have four pictures of one episode, in order.
+
+    An agent acts after frames 4, 8, 12, ... of a recording. The eight frames of its observation must have rows, and
+    must not be of two episodes.
+    """
+    return [
+        frame
+        for frame in sorted(trial.names)
+        if frame % SKIP == 0
+        and all(frame - offset in trial.names for offset in OFFSETS)
+        and len({trial.episodes[frame - o] for o in OFFSETS if frame - o in trial.episodes}) < 2
+    ]
+
+
+def fixated_pixels(trial: Trial, frame: int, offsets: Iterable[int] = OFFSETS) -> Pixels:
+    """(n,) pixels of all gaze samples on the frames of an observation."""
+    return np.concatenate([trial.gaze[frame - offset] for offset in offsets])
+
+
+def counts(pixels: Pixels) -> Map:
+    """(HEIGHT, WIDTH) how often each pixel occurs."""
+    return np.bincount(pixels, minlength=HEIGHT * WIDTH).reshape(HEIGHT, WIDTH).astype(np.float64)
+
+
+class Gaze:
+    """Truth, and the maps that come from gaze itself.
+
+    Args:
+        trials: recordings of one game.
+        pictures: those to compare on; each one's negatives are drawn from the others.
+        seed: of all draws.
+    """
+
+    def __init__(self, trials: Sequence[Trial], pictures: Sequence[Picture], seed: int) -> None:
+        self._trials = trials
+        self._pictures = pictures
+        self._seed = seed
+        self._total = sum((counts(np.concatenate(list(t.gaze.values()))) for t in trials), np.zeros((HEIGHT, WIDTH)))
+
+    def truth(self, picture: Picture, offsets: Iterable[int] = OFFSETS) -> Truth:
+        """Where people looked on the frames of an observation, or on some of them."""
+        fixations = counts(fixated_pixels(self._trials[picture.trial], picture.frame, offsets))
+        return Truth(fixations, fixation_density(fixations), self._others(picture))
+
+    def generator(self, picture: Picture) -> np.random.Generator:
+        """The same for every map, so that all are measured against the same draws."""
+        return np.random.default_rng((self._seed, picture.trial, picture.frame))
+
+    def elsewhere(self, picture: Picture) -> Map:
+        """Blurred gaze on all frames of the game but those within APART of this one."""
+        gaze = self._trials[picture.trial].gaze
+        near = range(picture.frame - APART, picture.frame + APART + 1)
+        return fixation_density(self._total - counts(np.concatenate([gaze[f] for f in near if f in gaze])))
+
+    def halves(self, picture: Picture) -> tuple[Map, Truth]:
+        """The gaze on every other frame of an observation, blurred, and that on the rest as the truth."""
+        first, second = OFFSETS[::POOLED], OFFSETS[1::POOLED]
+        pixels = fixated_pixels(self._trials[picture.trial], picture.frame, first)
+        return fixation_density(counts(pixels)), self.truth(picture, second)
+
+    def _others(self, picture: Picture) -> Map:
+        """Summed fixations of OTHERS random other pictures, or of all where there are fewer."""
+        generator = np.random.default_rng((self._seed, picture.trial, picture.frame, OTHERS))
+        size = min(OTHERS + 1, len(self._pictures))  # one more than needed: this picture may be drawn
+        drawn = generator.choice(len(self._pictures), size, replace=False)
+        chosen = [self._pictures[index] for index in drawn if self._pictures[index] != picture][:OTHERS]
+        pixels = [fixated_pixels(self._trials[other.trial], other.frame) for other in chosen]
+        return counts(np.concatenate(pixels)) if pixels else np.zeros((HEIGHT, WIDTH))

@@ -1,0 +1,249 @@
+"""A policy on the arm, at 10 Hz: look, decide, limit, move; and stop, whatever happens."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import Annotated, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
+
+from foveal.config.bounds import Bounded, at_least
+from foveal.errors import FovealError
+from foveal.robot.frame import TaskFrame
+from foveal.robot.interfaces import Camera, Gripper, Policy
+from foveal.robot.limits import Limits, limited, turning_back
+from foveal.robot.listener import Listener, Reading
+from foveal.robot.mover import DryMover, Mover, ScriptMover
+from foveal.robot.sources import NoGripper, check_pictures
+from foveal.robot.stops import DASHBOARD_PORT, RTDE_PORT, ArmStopped, advice, check_reachable, trouble
+
+Array = NDArray[np.float64]
+
+_ASTRAY = 0.01  # metres out of the workspace at which something is wrong: its walls are approached slowly
+_TURNED = np.radians(10.0)  # radians off the orientation that is held, the same
+
+
+@dataclass(frozen=True)
+class RunSettings(Bounded, section="arm"):
+    """How a policy is run.
+
+    Attributes:
+        steps: commands after which the run ends.
+        dry_run: read the arm and the camera, decide, and send nothing.
+        bare_flange: move an arm whose controller knows of no tool.
+        limits: what the tool may do.
+        frame: the task's frame in the base's.
+
+    Raises:
+        FovealError: no steps.
+    """
+
+    steps: Annotated[int, at_least(1)] = 600
+    dry_run: bool = False
+    bare_flange: bool = False
+    limits: Limits = field(default_factory=Limits)
+    frame: TaskFrame = field(default_factory=TaskFrame)
+
+
+class Step(NamedTuple):
+    """One command, in the task's frame.
+
+    Attributes:
+        number: from 0.
+        position: (3,) metres, where the tool was.
+        wanted: (3,) m/s, the policy's wish.
+        velocity: (3,) m/s, what the limits left of it: the command, or in a dry run what it would have been.
+        close: the gripper, or open it.
+        seconds: from looking to deciding.
+    """
+
+    number: int
+    position: Array
+    wanted: Array
+    velocity: Array
+    close: bool
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run went.
+
+    Attributes:
+        steps: commands given.
+        seconds: from the first to the last.
+        changed: commands that the limits changed.
+        late: steps that took longer than the period.
+    """
+
+    steps: int
+    seconds: float
+    changed: int
+    late: int
+
+
+def run(
+    policy: Policy,
+    host: str,
+    settings: RunSettings | None = None,
+    camera: Camera | None = None,
+    gripper: Callable[[], Gripper] = NoGripper,
+    tell: Callable[[Step], None] = lambda step: None,
+) -> Report:
+    """Let a policy move the arm.
+
+    The policy is first called once before the arm is taken over, to see that it answers. However the run ends, by its
+    last step, an exception of anybody's or Ctrl-C, the tool is stopped and the program on the controller ended.
+
+    Args:
+        policy: is called at every step.
+        host: address of the arm's controller.
+        settings: limits, and how long.
+        camera: pictures for the policy, or none.
+        gripper: makes the gripper; not called in a dry run.
+        tell: is told of every step.
+
+    Raises:
+        FovealError: before anything moves: no arm, not ready to move, or its tool out of the workspace.
+        ArmStopped: a protective or emergency stop, a lost connection, a policy or a camera that took too long.
+    """
+    settings = RunSettings() if settings is None else settings
+    check_reachable(host, RTDE_PORT, *(() if settings.dry_run else (DASHBOARD_PORT,)))
+    with closing(Listener(host)) as listener:
+        start = listener.read()
+        _check_start(start, settings, host)
+        fingers = NoGripper() if settings.dry_run else gripper()
+        try:
+            loop = _Loop(policy, host, settings, camera, fingers, tell, listener)
+            loop.decide(start)
+            with closing(_mover(host, listener, settings)) as mover:
+                return loop.go(mover)
+        finally:
+            fingers.disconnect()
+
+
+def _mover(host: str, listener: Listener, settings: RunSettings) -> Mover:
+    if settings.dry_run:
+        return DryMover()
+    return ScriptMover(host, listener, settings.limits, settings.bare_flange)
+
+
+def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
+    reason = trouble(reading.safety_bits, reading.mode)
+    if reason is not None:
+        raise FovealError(f"the arm at {host} {reason}{advice(reading.safety_bits, host)}")
+    position = settings.frame.position(reading.pose)
+    if settings.limits.outside(position) > 0.0:
+        walls = ", ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in _walls(settings.limits))
+        raise FovealError(
+            f"the tool is at {_metres(position)} m in the task's frame, out of the workspace ({walls} m): bring it "
+            "inside, or give another workspace"
+        )
+
+
+@dataclass
+class _Loop:
+    """One run under way."""
+
+    policy: Policy
+    host: str
+    settings: RunSettings
+    camera: Camera | None
+    gripper: Gripper
+    tell: Callable[[Step], None]
+    listener: Listener
+    velocity: Array = field(default_factory=lambda: np.zeros(3))
+    closed: bool | None = None
+    held: Rotation | None = None
+
+    def go(self, mover: Mover) -> Report:
+        limits = self.settings.limits
+        began = sent = time.monotonic()
+        changed = late = 0
+        for number in range(self.settings.steps):
+            looked = time.monotonic()
+            step, twist = self._step(number, sent, looked)
+            self._send(mover, twist, number)
+            sent = time.monotonic()
+            self._grip(step.close)
+            self.tell(step)
+            changed += not np.allclose(step.wanted, step.velocity, atol=1e-9)
+            late += step.seconds > limits.period
+            time.sleep(max(0.0, looked + limits.period - time.monotonic()))
+        return Report(self.settings.steps, time.monotonic() - began, changed, late)
+
+    def decide(self, reading: Reading) -> Array:
+        """The policy's action (4,) where the arm stands."""
+        pictures = {} if self.camera is None else check_pictures(self.camera.read())
+        vector = self.settings.frame.vector(reading.joints, reading.pose, self.gripper.opening())
+        return _checked(self.policy({**pictures, "vector": vector}))
+
+    def _step(self, number: int, sent: float, looked: float) -> tuple[Step, Array]:
+        """The step and its twist (6,) in the base's frame."""
+        limits, frame = self.settings.limits, self.settings.frame
+        reading = self.listener.read()
+        position = frame.position(reading.pose)
+        found = Rotation.from_rotvec(reading.pose[3:])
+        self.held = found if self.held is None else self.held
+        self._check(reading, position, (self.held * found.inv()).magnitude(), number)
+        action = self.decide(reading)
+        wanted = limits.scale * action[:3]
+        now = time.monotonic()
+        if now - looked > limits.timeout:
+            raise ArmStopped(
+                f"step {number} took {now - looked:.2f} s to look and decide, longer than the timeout of "
+                f"{limits.timeout:g} s: the arm was stopped"
+            )
+        seconds = limits.period if number == 0 else now - sent
+        self.velocity = limited(wanted, self.velocity, position, limits, seconds)
+        twist = np.concatenate([frame.to_base(self.velocity), turning_back(self.held, found, limits)])
+        return Step(number, position, wanted, self.velocity, bool(action[3] > 0.0), now - looked), twist
+
+    def _send(self, mover: Mover, twist: Array, number: int) -> None:
+        try:
+            mover.move(twist)
+        except ArmStopped:
+            self._check_safety(self.listener.read(), number)  # which may know the reason
+            raise
+
+    def _check_safety(self, reading: Reading, number: int) -> None:
+        reason = trouble(reading.safety_bits, reading.mode)
+        if reason is not None:
+            raise ArmStopped(f"the arm {reason}, at step {number}{advice(reading.safety_bits, self.host)}")
+
+    def _check(self, reading: Reading, position: Array, turned: float, number: int) -> None:
+        self._check_safety(reading, number)
+        if self.settings.limits.outside(position) > _ASTRAY:
+            raise ArmStopped(f"the tool left the workspace, to {_metres(position)} m, at step {number}")
+        if turned > _TURNED:
+            raise ArmStopped(f"the tool turned by {np.degrees(turned):.0f} degrees, at step {number}")
+
+    def _grip(self, close: bool) -> None:
+        if close != self.closed:
+            self.gripper.grip(close)
+            self.closed = close
+
+
+def _checked(action: object) -> Array:
+    """(4,) in [-1, 1]."""
+    numbers = np.asarray(action, np.float64)
+    if numbers.shape != (4,):
+        raise ArmStopped(
+            f"the policy's action has shape {numbers.shape}; it must be (4,): velocity x, y, z and gripper"
+        )
+    if not np.isfinite(numbers).all():
+        raise ArmStopped(f"the policy's action {numbers} holds a value that is not finite")
+    return np.clip(numbers, -1.0, 1.0)
+
+
+def _walls(limits: Limits) -> list[tuple[str, tuple[float, float]]]:
+    return list(zip("xyz", limits.workspace, strict=True))
+
+
+def _metres(position: Array) -> str:
+    return ", ".join(f"{number:.3f}" for number in position)
