@@ -20,10 +20,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import foveal
+from foveal.allocator import keep_freed_memory
 from foveal.cli import let_idle_threads_sleep
 from foveal.evaluation.results import machine, now, versions, write_json
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
-from foveal.training.allocator import keep_freed_memory
 from foveal.training.threads import PERIOD
 
 UNTIMED = 8

@@ -17,9 +17,9 @@ from gymnasium import spaces
 from foveal.envs import make
 from foveal.envs.perturbations import PERTURBATIONS, Perturbation
 from foveal.errors import FovealError
+from foveal.evaluation import rollouts as evaluation
 from foveal.evaluation.results import Condition, Episode, Results, describe_policy, write_json
 from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
-from foveal.evaluation.rollouts import rollouts as evaluation
 from foveal.evaluation.statistics import summary
 
 OPTIONS = {"image_size": 16, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}

@@ -12,11 +12,11 @@ import pytest
 import torch
 from torch import Tensor
 
+import foveal
 from foveal.bench.updates import noise_replay
 from foveal.errors import FovealError
 from foveal.methods import METHODS, Context, Method, Requirements
 from foveal.replay import ReplayBuffer
-from foveal.training import Trainer
 from foveal.types import PREVIOUS_ACTION, Batch, ExtraField
 from small_env import LENGTH, SIZE, Counter, SavedCounter, differing, small_agent, weights
 
@@ -140,7 +140,7 @@ def test_a_resumed_run_goes_on_with_its_fields(tmp_path: Path) -> None:
     options = {"progress": False, "evaluate_every": 0, "checkpoint_every": 0}
     whole = agent().learn(34, run=tmp_path / "whole", **options)
     agent().learn(20, run=tmp_path / "cut", **options)
-    trainer = Trainer.resume(tmp_path / "cut", env=Told, progress=False)
+    trainer = foveal.resume(tmp_path / "cut", env=Told, progress=False)
     trainer.train(14)
     assert differing(weights(whole), weights(trainer.agent)) == []
     assert_right(sampled(trainer.agent))

@@ -76,7 +76,9 @@ def learner(
 ) -> PPO:
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        encoder = ConvEncoder((1, SIDE, SIDE), EncoderConfig((2, 1), 8, initialization="orthogonal"), dtype)
+        encoder = ConvEncoder(
+            (1, SIDE, SIDE), EncoderConfig(strides=(2, 1), filters=8, initialization="orthogonal"), dtype
+        )
         policy = actor_critic(nn.Sequential(encoder, nn.ReLU()), encoder.output_size, space)
     acting, shuffling = torch.Generator(device).manual_seed(1), torch.Generator().manual_seed(2)
     return PPO(PPOConfig(**{"rollout": 16, **settings}), policy.to(device), acting, shuffling, total=total)
@@ -556,7 +558,9 @@ def test_it_works_with_foveals_environments() -> None:
         envs: Any = make_vector(SavedCounter, 2, seed=0, image_size=PICTURE)
         with torch.random.fork_rng():
             torch.manual_seed(0)
-            encoder = ConvEncoder(envs.single_observation_space.shape, EncoderConfig((4, 2), 8), torch.float32)
+            encoder = ConvEncoder(
+                envs.single_observation_space.shape, EncoderConfig(strides=(4, 2), filters=8), torch.float32
+            )
             policy = actor_critic(encoder, encoder.output_size, envs.single_action_space)
         generators = [torch.Generator().manual_seed(seed) for seed in (1, 2)]
         return PPO(PPOConfig(rollout=12, minibatches=2), policy, *generators, total=100), envs

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Sequence
 
 from foveal import __version__
+from foveal.allocator import keep_freed_memory
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.training.allocator import keep_freed_memory
 
 USAGE = """foveal: pixel policies that look at what matters
 

@@ -15,6 +15,7 @@ from foveal.checkpoint import Checkpoint
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.skills import policy as cloned
+from foveal.skills.cloning import CloningWork
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
@@ -32,6 +33,7 @@ _OF_THE_ARM: dict[str, type[SkillPolicy] | type[Master] | type[FlatPolicy]] = {
     Master.kind: Master,
     FlatPolicy.kind: FlatPolicy,
 }
+_RUNS_OF_THE_ARM = (Master.run_kind, FlatPolicy.run_kind, CloningWork.kind)
 
 
 def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Loaded:
@@ -80,9 +82,9 @@ def resume(
         FovealError: no such run, it has no checkpoint yet, or all of them are damaged.
     """
     kind = kind_of(run)
-    if kind not in (KIND, GAMES):
+    if kind in _RUNS_OF_THE_ARM:
         raise FovealError(f"{run} is a run of the arm's: repeat its command with --resume")
-    folder = RunFolder.open(Path(run), kind)
+    folder = RunFolder.open(Path(run), GAMES if kind == GAMES else KIND)
     held = folder.store.latest()
     if held is None:
         raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
