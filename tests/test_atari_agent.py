@@ -19,7 +19,7 @@ from foveal.atari import evaluation
 from foveal.atari.agent import AtariAgent
 from foveal.atari.config import config_from_dict
 from foveal.atari.evaluation import random_scores
-from foveal.atari.training import GameWork
+from foveal.atari.training import RUN, GameWork
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
@@ -433,7 +433,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None
     whole.learn(16 * STEPS, tmp_path / "whole", progress=False)
 
     cut = small(seed=3)
-    trainer = Trainer(GameWork(cut), run=tmp_path / "cut", callbacks=[StopAfter(9)], progress=False)
+    trainer = Trainer(GameWork(cut), RUN, run=tmp_path / "cut", callbacks=[StopAfter(9)], progress=False)
     trainer.train(16 * STEPS)
     assert cut.steps == 9 * STEPS
     torch.manual_seed(99)  # another process has other global generators
@@ -498,7 +498,8 @@ def test_ctrl_c_keeps_what_was_learnt(tmp_path: Path) -> None:
 def test_weights_that_break_are_never_saved(tmp_path: Path) -> None:
     agent = small(ppo={"learning_rate": 1e30})
     with pytest.raises(
-        FovealError, match=r"is not finite at agent step 32; training stopped, nothing was saved before"
+        FovealError,
+        match=r"train/loss became nan at update 1, agent step 32; training stopped, nothing was saved before",
     ):
         agent.learn(5 * STEPS, tmp_path / "run", progress=False)
     assert not (tmp_path / "run" / "checkpoints").exists()

@@ -25,7 +25,6 @@ from foveal.learners.sac import SAC
 from foveal.methods import METHODS, Context, Method, PolicyView, Setup, View
 from foveal.methods.base import StrongAugmentation
 from foveal.methods.crops import shift_batch
-from foveal.training import Trainer
 from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater
 from foveal.types import Batch, Observation
 from small_env import Counter, SavedCounter, differing, small_agent, weights
@@ -151,7 +150,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(method: str, tmp_path: 
     options = {"progress": False, "evaluate_every": 0, "checkpoint_every": 0}
     whole = small_agent(method=method).learn(26, run=tmp_path / "whole", **options)
     small_agent(method=method).learn(16, run=tmp_path / "cut", **options)
-    trainer = Trainer.resume(tmp_path / "cut", env=SavedCounter, progress=False)
+    trainer = foveal.resume(tmp_path / "cut", env=SavedCounter, progress=False)
     trainer.train(10)
     assert differing(weights(whole), weights(trainer.agent)) == []
 

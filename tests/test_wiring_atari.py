@@ -163,7 +163,7 @@ def frozen(room: Room, value: bool) -> bool:
 PPO_WIRES = {
     "environments": rollout(
         "environments",
-        lambda t: (t.env.num_envs, t.agent.ppo.rollout.values.shape[1]),
+        lambda t: (t.work.env.num_envs, t.agent.ppo.rollout.values.shape[1]),
         2,
         4,
         expected=lambda n: (n, n),
@@ -199,7 +199,7 @@ PPO_WIRES = {
     "gradient_norm": Wire(0.5, 0.1, observe=gradient_norm),
     "adam_epsilon": rollout("adam_epsilon", lambda t: t.agent.ppo.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
     "freeze_encoder": Wire(True, False, observe=frozen),
-    "life_loss": rollout("life_loss", lambda t: t.env.life_loss, True, False),
+    "life_loss": rollout("life_loss", lambda t: t.work.env.life_loss, True, False),
 }
 
 
@@ -342,7 +342,7 @@ RUN = {
     "checkpoint_every": Wire(
         0, 32, observe=lambda room, n: run(room, checkpoint_every=n), expected=lambda n: [64, 96] if n else [96]
     ),
-    "log_every": Wire(1, 2, observe=log_every, expected=lambda n: list(range(32 * n, 97, 32 * n))),
+    "log_every": Wire(1, 2, observe=log_every, expected=lambda n: sorted({*range(32 * n, 97, 32 * n), 96})),
     "adapt_threads": Wire(True, False, observe=adapt_threads, expected=lambda v: [v]),
 }
 
