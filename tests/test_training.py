@@ -130,7 +130,7 @@ def test_the_best_agent_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 def fake_rollout(value: Callable[[], float]) -> Callable[..., Any]:
     from foveal.evaluation.results import Episode
 
-    return lambda env, act, seed, index, watch, **_: Episode(index, seed, value(), 1, False, "draft")
+    return lambda env, act, seed, index, watch, adapt: Episode(index, seed, value(), 1, False, "draft")
 
 
 # --- stopping ---------------------------------------------------------------------------------------------------------
