@@ -19,6 +19,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.cli import main
 from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
+from foveal.skills.actor_critic import RUN
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.evidence import RowOptions, run_row, steps_from_scratch
@@ -28,11 +29,12 @@ from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.heads import DepthHead, SkillHead
 from foveal.skills.master import Master
 from foveal.skills.packing import pack
-from foveal.skills.ppo import learner, ppo_config, train
+from foveal.skills.ppo import ArmWork, learner, ppo_config
 from foveal.skills.rollouts import AtRandom, InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
+from foveal.training import Trainer
 
 ORACLE = Deciding(ArmSettings("pick", View(size=0)), 60, seed=0)
 
@@ -140,18 +142,24 @@ class _Lamps:
         pass
 
 
+def trained(ppo, config, actions):
+    work = ArmWork(ppo, Lamps(), config)
+    Trainer(work, RUN, progress=False).train(actions)
+    return work.curve
+
+
 @pytest.mark.slow
 def test_ppo_learns_through_the_published_head():
     before = torch.get_rng_state()
     config = master_config("paper", {"channels": 8})
     ppo = learner(Lamps(), config, 0)
-    curve = train(ppo, Lamps(), config, actions=1600)
+    curve = trained(ppo, config, 1600)
     assert torch.equal(before, torch.get_rng_state())
     assert isinstance(ppo.policy.actor.body, SkillHead) and isinstance(ppo.policy.critic[0], SkillHead)
     assert ppo.policy.actor.body is not ppo.policy.critic[0]
     assert curve[0].success < 0.7 and curve[-1].success > 0.9
     assert curve[-1].actions == 1600 and curve[-1].steps == 96_000
-    assert train(learner(Lamps(), config, 0), Lamps(), config, actions=160) == curve[:2]
+    assert trained(learner(Lamps(), config, 0), config, 160) == curve[:2]
 
 
 def test_arms_tell_what_gymnasiums_environments_tell():

@@ -17,7 +17,12 @@ from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
 from foveal.skills.heads import FORMER_NAMES, todays_weights
 from foveal.skills.minari import require_extra
-from foveal.skills.ppo import Point, learner, train
+from foveal.skills.ppo import ArmWork, Point, learner
+from foveal.training import RunOptions, Trainer
+from foveal.training.run_folder import RunFolder
+
+RUN = RunOptions(evaluate_every=0, checkpoint_every=1, log_every=1)
+"""A checkpoint after every rollout and its update."""
 
 
 class ActorCritic(ABC):
@@ -46,7 +51,7 @@ class ActorCritic(ABC):
         self.config, self.seed = config, seed
         self.ppo = learner(self._settings(), config, seed)
         self.curve: list[dict[str, Any]] = []
-        self._begun: Mapping[str, Any] | None = None
+        self._stopped: tuple[RunFolder, checkpoint.Checkpoint] | None = None  # a training to go on with
 
     @property
     def network(self) -> networks.ActorCritic:
@@ -65,35 +70,34 @@ class ActorCritic(ABC):
             FovealError: the run's folder can't be written, or holds a run already.
             KeyboardInterrupt: after Ctrl-C, when the running update is done.
         """
-        store = None if run is None else CheckpointStore(run, kind=self.run_kind)
-        if store is not None and store.steps() and self._begun is None:
-            raise FovealError(
-                f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
-            )
-
-        if self._begun is None:
+        if self._stopped is None:
+            if run is not None and CheckpointStore(run, kind=self.run_kind).steps():
+                raise FovealError(
+                    f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
+                )
             self.ppo = learner(self._settings(), self.config, self.seed)
-
-        def keep(curve: tuple[Point, ...], rest: dict[str, Any]) -> None:
-            self.curve = [as_dict(point) for point in curve]
-            if store is not None:
-                tensors, state = self.state()
-                more, state["run"] = checkpoint.split(rest, "run")
-                store.save(curve[-1].actions, {**tensors, **more}, state)
-
-        train(
+        work = ArmWork(
             self.ppo,
             self._settings(),
             self.config,
-            actions=self.config.decisions,
             workers=workers,
-            progress=progress,
             what=self.what,
-            keep=keep,
-            begun=self._begun,
+            kind=self.run_kind,
+            state=self._state_at,
         )
-        self._begun = None
+        if self._stopped is None:
+            trainer = Trainer(work, RUN, run=run, progress=progress)
+            trainer.target = self.config.decisions
+        else:
+            trainer = Trainer.resumed(work, *self._stopped, progress=progress)
+        self._stopped = None
+        trainer.train()
+        self.curve = [as_dict(point) for point in work.curve]
         return self
+
+    def _state_at(self, curve: tuple[Point, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        self.curve = [as_dict(point) for point in curve]
+        return self.state()
 
     @abstractmethod
     def _settings(self) -> GroupSettings:
@@ -117,7 +121,7 @@ class ActorCritic(ABC):
                 "one can't go on with it: finish it with that version, or delete the folder and start again"
             )
         restored = cls.from_state(held.tensors, held.state)
-        restored._begun = checkpoint.join(held.tensors, held.state["run"])
+        restored._stopped = RunFolder.open(Path(run), cls.run_kind), held
         return restored
 
     @classmethod

@@ -1,21 +1,25 @@
-"""PPO on groups of arms: the loop, its random draws and its learning curve."""
+"""PPO on groups of arms: its random draws, its rollouts and its learning curve."""
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from foveal.checkpoint import Checkpoint
+from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.learners.ppo import PPO, PPOConfig
-from foveal.progress import Interruption, Progress
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
 from foveal.skills.heads import actor_critic
 from foveal.skills.vector import GroupVector
+from foveal.training import Episode, RunOptions
 
 _RECENT = 50
 
@@ -37,8 +41,8 @@ class Point:
     success: float
 
 
-Keep = Callable[[tuple[Point, ...], dict[str, Any]], None]
-"""Takes the learning curve, and what the rest depends on beside weights and optimizer: JSON, tensors and arrays."""
+StateOf = Callable[[tuple[Point, ...]], tuple[dict[str, Tensor], dict[str, Any]]]
+"""Gives what a checkpoint holds of whatever learns, from its learning curve: tensors by name, and JSON."""
 
 
 def learner(settings: GroupSettings, config: MasterConfig, seed: int) -> PPO:
@@ -68,59 +72,121 @@ def ppo_config(config: MasterConfig) -> PPOConfig:
     )
 
 
-def train(
-    ppo: PPO,
-    settings: GroupSettings,
-    config: MasterConfig,
-    *,
-    actions: int,
-    workers: int = 1,
-    progress: bool = False,
-    what: str = "master",
-    keep: Keep | None = None,
-    begun: Mapping[str, Any] | None = None,
-) -> tuple[Point, ...]:
-    """Train for at least ``actions``, in whole rollouts; gives the learning curve, one point for every update.
+class ArmWork:
+    """Learning from groups of arms: see ``foveal.training.Work``. A step is an action, counted over all arms.
 
-    Ctrl-C ends training after the running rollout and its update, and raises KeyboardInterrupt then.
+    With as many workers as before, training that goes on from a checkpoint comes to the weights of training that was
+    never interrupted; with others the network sees batches of other sizes, whose sums round otherwise.
 
     Args:
         ppo: what learns, see ``learner``.
         settings: the arms, and what an action is.
-        config: how many arms there are.
-        actions: of all arms together.
+        config: how many arms there are, and the other hyperparameters.
         workers: processes that arms are spread over.
-        progress: show a bar.
         what: the bar says is done.
-        keep: called after every update.
-        begun: what ``keep`` was given by training that was stopped: go on from there. With as many workers as then, all
-            weights are those of training that was never interrupted; with others the network sees batches of other
-            sizes, whose sums round otherwise.
+        kind: of its checkpoints.
+        state: gives what they hold of whatever learns.
     """
-    arms = GroupVector(settings, config.environments, workers)
-    curve = _Curve()
-    try:
-        if begun is not None:
-            ppo.load_progress(begun["learner"])
-            curve.set_state(begun["curve"])
-            arms.set_state(begun["arms"])
-        with Progress(ppo.steps, actions, visible=progress, what=what, unit="action") as bar, Interruption() as stop:
 
-            def note(infos: Mapping[str, Any]) -> None:
-                curve.note(infos)
-                bar.advance(ppo.steps)
+    unit = "action"
+    can_evaluate = False  # success where it learns is all there is to know before the end
 
-            while ppo.steps < actions and not stop.asked:
-                ppo.collect(arms, note)
-                bar.show(success=curve.add_point(ppo.steps))
-                ppo.update()
-                if keep is not None:
-                    rest = {"learner": ppo.progress(), "curve": curve.get_state(), "arms": arms.get_state()}
-                    keep(tuple(curve.points), rest)
-        stop.raise_if_asked()
-    finally:
-        arms.close()
-    return tuple(curve.points)
+    def __init__(
+        self,
+        ppo: PPO,
+        settings: GroupSettings,
+        config: MasterConfig,
+        *,
+        workers: int = 1,
+        what: str = "master",
+        kind: str = "foveal.arm.run",
+        state: StateOf | None = None,
+    ) -> None:
+        self.agent = self.ppo = ppo
+        self.config, self.what, self.kind = config, what, kind
+        self.device = ppo.device
+        self.closed = False
+        self._state_of = state
+        self._arms = GroupVector(settings, config.environments, workers)
+        self._curve = _Curve()
+        self._latest: dict[str, float] = {}
+
+    @property
+    def steps(self) -> int:
+        """Actions so far, of all arms together."""
+        return self.ppo.steps
+
+    @property
+    def updates(self) -> int:
+        """Passes over what was done."""
+        return self.ppo.updates
+
+    @property
+    def curve(self) -> tuple[Point, ...]:
+        """One point for every update."""
+        return tuple(self._curve.points)
+
+    def settings(self) -> dict[str, Any]:
+        """PPO's configuration."""
+        return {"ppo": as_dict(self.config)}
+
+    def end(self, target: int) -> int:
+        """The end of the first whole rollout at or beyond the target."""
+        rollout = self.config.rollout * self.config.environments
+        return self.steps + -(-max(0, target - self.steps) // rollout) * rollout
+
+    def rehearse(self, options: RunOptions) -> None:
+        """There is nothing to evaluate."""
+
+    def begin(self, target: int) -> None:
+        """Nothing to get ready."""
+
+    def collect(self) -> Sequence[Episode]:
+        """One rollout of every arm; returns the episodes that ended, 1 for one that solved the task and 0 else."""
+        episodes: list[Episode] = []
+        self.ppo.collect(self._arms, lambda infos: episodes.extend(self._curve.note(infos)))
+        self._curve.add_point(self.steps)
+        return episodes
+
+    def learn(self, after_update: Callable[[], None]) -> None:
+        """The update on the rollout."""
+        self._latest = {name: float(value) for name, value in self.ppo.update().items()}
+        after_update()
+
+    def metrics(self) -> dict[str, float]:
+        """Of the latest update."""
+        return self._latest
+
+    def evaluate(self, options: RunOptions) -> Results:
+        """Never asked for.
+
+        Raises:
+            FovealError: always.
+        """
+        raise FovealError("policies of the arm are not evaluated while they learn")
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """What checkpoints hold of whatever learns."""
+        return ({}, {}) if self._state_of is None else self._state_of(self.curve)
+
+    def run_state(self) -> dict[str, Any]:
+        """What the rest depends on beside weights and optimizer."""
+        return {"learner": self.ppo.progress(), "curve": self._curve.get_state(), "arms": self._arms.get_state()}
+
+    def segments(self) -> Any:
+        """None."""
+        return ()
+
+    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
+        """Undo of ``run_state``; weights and optimizer are there already."""
+        self.ppo.load_progress(state["learner"])
+        self._curve.set_state(state["curve"])
+        self._arms.set_state(state["arms"])
+
+    def close(self) -> None:
+        """Let go of the arms."""
+        self.closed = True
+        self._arms.close()
 
 
 class _Curve:
@@ -142,15 +208,15 @@ class _Curve:
         self._recent.extend(state["recent"])
         self._steps, self._episodes = state["steps"], state["episodes"]
 
-    def note(self, infos: Mapping[str, Any]) -> None:
-        """What a step of all arms told."""
+    def note(self, infos: Mapping[str, Any]) -> list[Episode]:
+        """Count what a step of all arms brought; returns the episodes that ended."""
         self._steps += int(infos["steps"].sum())
-        for index in np.flatnonzero(infos.get("_success", [])):
-            self._episodes += 1
-            self._recent.append(bool(infos["success"][index]))
+        ended = [(int(index), bool(infos["success"][index])) for index in np.flatnonzero(infos.get("_success", []))]
+        self._episodes += len(ended)
+        self._recent.extend(success for _, success in ended)
+        return [Episode(index, float(success)) for index, success in ended]
 
-    def add_point(self, actions: int) -> float:
-        """At the end of a rollout; gives its share of successes."""
+    def add_point(self, actions: int) -> None:
+        """At the end of a rollout."""
         share = float(np.mean(self._recent)) if self._recent else 0.0
         self.points.append(Point(actions, self._steps, self._episodes, share))
-        return share
