@@ -42,6 +42,9 @@ from small_env import SavedCounter, differing
 
 COUNTER, DISCRETE, INTERRUPTED = "foveal-tests/Counter-v0", "foveal-tests/Discrete-v0", "foveal-tests/Interrupted-v0"
 
+EXTRAS = ("ale_py", "h5py", "stable_baselines3", "onnx", "onnxruntime", "rtde_control", "rtde_io", "rtde_receive")
+"""Modules that extras bring."""
+
 
 def press_ctrl_c(step: int) -> float:
     if step == 13:
@@ -242,6 +245,19 @@ def test_the_commands_are_listed(arguments: list[str], capsys: pytest.CaptureFix
     assert all(f"foveal {command} " in text for command in ("train", "evaluate", "explain", "demo"))
     assert main(["--version"]) == 0
     assert capsys.readouterr().out == f"{foveal.__version__}\n"
+
+
+@pytest.mark.slow
+def test_commands_are_there_without_extras() -> None:
+    """Nothing of an extra is imported before it is used."""
+    program = (
+        "import importlib, pkgutil, sys; "
+        f"sys.modules.update(dict.fromkeys({EXTRAS})); "
+        "import foveal.loading, foveal.explanation, foveal.commands as commands; "
+        "[importlib.import_module(f'foveal.commands.{room.name}') for room in pkgutil.iter_modules(commands.__path__)]"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_bare_import_and_help_load_nothing_heavy() -> None:

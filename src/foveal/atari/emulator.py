@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
-from ale_py import Action
-from ale_py.vector_env import AtariVectorEnv
 from numpy.typing import NDArray
 
 from foveal.atari.maps import SCREEN
@@ -56,6 +54,9 @@ class Emulator:
 
     def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False) -> None:
         height, width = SCREEN if in_color else (SIZE, SIZE)
+        from ale_py import Action  # of an extra: agents load without it
+        from ale_py.vector_env import AtariVectorEnv
+
         self._native = AtariVectorEnv(
             rom,
             1,
