@@ -20,8 +20,9 @@ from foveal.errors import FovealError
 from foveal.learners import Estimate, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, EstimatedView, Setup
-from foveal.methods.sgqn import SGQN, SGQNConfig, binary_cross_entropy, consistency, fill_masked
+from foveal.methods.sgqn import SGQN, SGQNConfig, consistency, fill_masked
 from foveal.networks.encoders import EncoderConfig
+from foveal.networks.kernels.cross_entropy import binary_cross_entropy
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 

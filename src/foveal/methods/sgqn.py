@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,7 @@ from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
 from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
+from foveal.networks.kernels.cross_entropy import binary_cross_entropy
 from foveal.networks.optimization import adam, minimize
 from foveal.saliency import pixel_gradient, quantile_mask
 from foveal.timing import phase
@@ -20,9 +21,6 @@ from foveal.types import Batch
 
 QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}
 """Quantile of the mask by domain of the DeepMind Control Suite, from the paper's table of hyperparameters."""
-
-AT_ONCE = 2**18
-"""Logits whose attribution loss is computed together on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -140,44 +138,3 @@ def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tens
 def consistency(values: Tensor, masked_values: Tensor) -> Tensor:
     """Sum over the critics of the mean squared difference of their values, (heads, B) each."""
     return (values - masked_values).square().mean(1).sum()
-
-
-def binary_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
-    """Mean over all elements of -m log sigmoid(z) - (1 - m) log(1 - sigmoid(z)), as softplus(z) - m z.
-
-    Args:
-        logits: (B, C, H, W), any floating dtype. The loss and its gradient are ``float32`` arithmetic.
-        mask: the same shape, ``bool``.
-
-    Returns:
-        A ``float32`` scalar.
-    """
-    return _BinaryCrossEntropy.apply(logits, mask)  # type: ignore[no-untyped-call]
-
-
-class _BinaryCrossEntropy(torch.autograd.Function):
-    """A few samples at a time on a CPU: what lies between logits and their gradient never leaves the cache."""
-
-    @staticmethod
-    def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
-        mask = mask.view(torch.uint8)  # converted several times faster than ``bool``
-        ctx.save_for_backward(logits, mask)
-        losses = []
-        for z, m in zip(_portions(logits), _portions(mask), strict=True):
-            z = z.float()
-            softplus = z.clamp(min=0) - torch.sigmoid(z.abs()).log_()  # in half the time of PyTorch's
-            losses.append(softplus.sub_(z * m).sum())
-        return torch.stack(losses).sum() / logits.numel()
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
-        logits, mask = ctx.saved_tensors
-        found, scale = torch.empty_like(logits), gradient / logits.numel()
-        for z, m, portion in zip(_portions(logits), _portions(mask), _portions(found), strict=True):
-            portion.copy_(torch.sigmoid(z.float()).sub_(m).mul_(scale))
-        return found, None
-
-
-def _portions(tensor: Tensor) -> tuple[Tensor, ...]:
-    at_once = AT_ONCE // tensor[0].numel() if tensor.device.type == "cpu" else len(tensor)
-    return tensor.split(max(1, at_once))
