@@ -16,7 +16,7 @@ from foveal.errors import FovealError
 from foveal.evaluation.results import Results
 from foveal.evaluation.rollouts import TRAIN
 from foveal.learners.ppo import PPO
-from foveal.training import VALIDATION_SEED_OFFSET, Episode, RunOptions
+from foveal.training import VALIDATION_SEED_OFFSET, Episode, RunOptions, Work
 
 KIND = "foveal.atari"
 """Of an Atari agent's checkpoints."""
@@ -51,7 +51,7 @@ class LearningPlayer(Player, Protocol):
         """Everything an update depends on."""
 
 
-class GameWork:
+class GameWork(Work):
     """What an Atari agent's training does; see ``foveal.training.Work``. Steps are agent steps, counted over all games.
 
     Args:
@@ -59,43 +59,23 @@ class GameWork:
     """
 
     kind = KIND
-    what, unit = "train", "step"
+    agent: LearningPlayer
     can_evaluate = True
 
     def __init__(self, agent: LearningPlayer) -> None:
         self.agent = agent
         self.device = agent.device
-        self.closed = False
         ppo = agent.config.ppo
+        self.steps_at_once = ppo.environments * ppo.rollout
         # What one call of ``learn`` plays differs from what the one before it played.
         self.env = AtariVector(agent.env_id, ppo.environments, agent.seed + agent.steps, life_loss=ppo.life_loss)
         agent.ppo.begin()
         self._latest: dict[str, float] = {}
         self._began = self._collected = 0.0
 
-    @property
-    def steps(self) -> int:
-        """Agent steps so far."""
-        return self.agent.steps
-
-    @property
-    def updates(self) -> int:
-        """Passes over what was played."""
-        return self.agent.updates
-
     def settings(self) -> dict[str, Any]:
         """The agent's configuration."""
         return self.agent.config.as_dict()
-
-    def end(self, target: int) -> int:
-        """The end of the first whole rollout at or beyond the target."""
-        rollout = self._steps_of_a_rollout
-        return self.steps + -(-max(0, target - self.steps) // rollout) * rollout
-
-    @property
-    def _steps_of_a_rollout(self) -> int:
-        ppo = self.agent.config.ppo
-        return ppo.environments * ppo.rollout
 
     def rehearse(self, options: RunOptions) -> None:
         """Games are evaluated as they are.
@@ -130,7 +110,7 @@ class GameWork:
         self._latest |= {
             "train/learning_rate": ppo.learning_rate,
             "train/clip_range": ppo.clip,
-            "time/steps_per_second": self._steps_of_a_rollout / taken,
+            "time/steps_per_second": self.steps_at_once / taken,
             "time/rollout_share": (self._collected - self._began) / taken,
         }
         after_update()
@@ -155,10 +135,6 @@ class GameWork:
         """How the running games came about."""
         return {"games": self.env.state()}
 
-    def segments(self) -> Any:
-        """None."""
-        return ()
-
     def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
         """The games that were running are played again up to where they were."""
         if not self.env.load_state(state["games"]):
@@ -167,5 +143,5 @@ class GameWork:
 
     def close(self) -> None:
         """Let go of the emulators."""
-        self.closed = True
+        super().close()
         self.env.close()

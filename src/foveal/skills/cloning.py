@@ -17,7 +17,6 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
-from foveal.evaluation.results import Results
 from foveal.networks.precision import convolution_dtype
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
@@ -30,7 +29,7 @@ from foveal.skills.rollouts import play, scripted
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
 from foveal.training import Episode as TrainingEpisode
-from foveal.training import RunOptions, Trainer
+from foveal.training import RunOptions, Trainer, Work
 from foveal.training.run_folder import CONFIG, RunFolder
 
 
@@ -141,7 +140,7 @@ def losses(prediction: Tensor, velocity: Tensor, closes: Tensor) -> tuple[Tensor
     return gripper, F.mse_loss(predicted[..., 2:], velocity)
 
 
-class CloningWork:
+class CloningWork(Work):
     """Learning from a data set: see ``foveal.training.Work``. A step is a batch.
 
     Args:
@@ -155,6 +154,8 @@ class CloningWork:
 
     kind = "foveal.skills.cloning"
     what, unit = "clone", "batch"
+    agent: SkillPolicy
+    steps = 0
 
     def __init__(
         self,
@@ -173,8 +174,6 @@ class CloningWork:
         self.generator = torch.Generator().manual_seed(policy.seed)
         self.optimizer = torch.optim.Adam(policy.network.parameters(), self.config.learning_rate, fused=True)
         self.batches = max(1, len(training) // self.config.batch_size)
-        self.steps = 0
-        self.closed = False
         self.epochs: list[Epoch] = []
         self.best = 0  # the number of the best epoch,
         self.best_weights: dict[str, Tensor] = {}
@@ -182,8 +181,6 @@ class CloningWork:
         self._sum = 0.0  # of the running epoch's losses
         self._latest = 0.0
         self._about = dict(about or {})
-
-    can_evaluate = False  # of its own accord it tries every few epochs
 
     @property
     def total(self) -> int:
@@ -213,16 +210,6 @@ class CloningWork:
                 f"{folder} holds cloning with other {', '.join(others)}: give the same options as then, or delete that "
                 "folder"
             )
-
-    def end(self, target: int) -> int:
-        """It can stop after any batch."""
-        return target
-
-    def rehearse(self, options: RunOptions) -> None:
-        """There is nothing to evaluate."""
-
-    def begin(self, target: int) -> None:
-        """Nothing to get ready."""
 
     def collect(self) -> Sequence[TrainingEpisode]:
         """Everything is there already."""
@@ -290,14 +277,6 @@ class CloningWork:
         """The latest batch's loss."""
         return {"loss": self._latest}
 
-    def evaluate(self, options: RunOptions) -> Results:
-        """Never asked for: the rollouts are part of an epoch.
-
-        Raises:
-            FovealError: always.
-        """
-        raise FovealError("cloning tries its skills at the end of an epoch: set skills.rollouts")
-
     def finished(self) -> Cloned:
         """The policy with the weights of the best epoch, and how all epochs went."""
         self.agent.network.load_state_dict(self.best_weights)
@@ -326,10 +305,6 @@ class CloningWork:
             "best_weights": self.best_weights,
         }
 
-    def segments(self) -> Any:
-        """None: the demonstrations are files of their own."""
-        return ()
-
     def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
         """Undo of ``agent_state`` and ``run_state``."""
         self.agent.network.load_state_dict(checkpoint.under("network/", held.tensors))
@@ -341,10 +316,6 @@ class CloningWork:
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
         self._merit = state["merit"][0], state["merit"][1]
         self.best_weights = dict(state["best_weights"])
-
-    def close(self) -> None:
-        """Nothing to let go of."""
-        self.closed = True
 
 
 def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tuple[list[Episode], list[Episode]]:

@@ -12,14 +12,12 @@ import torch
 from torch import Tensor
 
 from foveal.checkpoint import Checkpoint
-from foveal.errors import FovealError
-from foveal.evaluation.results import Results
 from foveal.learners.ppo import PPO, PPOConfig
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
 from foveal.skills.heads import actor_critic
 from foveal.skills.vector import GroupVector
-from foveal.training import Episode, RunOptions
+from foveal.training import Episode, Work
 
 _RECENT = 50
 
@@ -72,7 +70,7 @@ def ppo_config(config: MasterConfig) -> PPOConfig:
     )
 
 
-class ArmWork:
+class ArmWork(Work):
     """Learning from groups of arms: see ``foveal.training.Work``. A step is an action, counted over all arms.
 
     With as many workers as before, training that goes on from a checkpoint comes to the weights of training that was
@@ -89,7 +87,6 @@ class ArmWork:
     """
 
     unit = "action"
-    can_evaluate = False  # success where it learns is all there is to know before the end
 
     def __init__(
         self,
@@ -105,21 +102,11 @@ class ArmWork:
         self.agent = self.ppo = ppo
         self.config, self.what, self.kind = config, what, kind
         self.device = ppo.device
-        self.closed = False
+        self.steps_at_once = config.rollout * config.environments
         self._state_of = state
         self._arms = GroupVector(settings, config.environments, workers)
         self._curve = _Curve()
         self._latest: dict[str, float] = {}
-
-    @property
-    def steps(self) -> int:
-        """Actions so far, of all arms together."""
-        return self.ppo.steps
-
-    @property
-    def updates(self) -> int:
-        """Passes over what was done."""
-        return self.ppo.updates
 
     @property
     def curve(self) -> tuple[Point, ...]:
@@ -129,17 +116,6 @@ class ArmWork:
     def settings(self) -> dict[str, Any]:
         """PPO's configuration."""
         return {"ppo": as_dict(self.config)}
-
-    def end(self, target: int) -> int:
-        """The end of the first whole rollout at or beyond the target."""
-        rollout = self.config.rollout * self.config.environments
-        return self.steps + -(-max(0, target - self.steps) // rollout) * rollout
-
-    def rehearse(self, options: RunOptions) -> None:
-        """There is nothing to evaluate."""
-
-    def begin(self, target: int) -> None:
-        """Nothing to get ready."""
 
     def collect(self) -> Sequence[Episode]:
         """One rollout of every arm; returns the episodes that ended, 1 for one that solved the task and 0 else."""
@@ -157,14 +133,6 @@ class ArmWork:
         """Of the latest update."""
         return self._latest
 
-    def evaluate(self, options: RunOptions) -> Results:
-        """Never asked for.
-
-        Raises:
-            FovealError: always.
-        """
-        raise FovealError("policies of the arm are not evaluated while they learn")
-
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """What checkpoints hold of whatever learns."""
         return ({}, {}) if self._state_of is None else self._state_of(self.curve)
@@ -172,10 +140,6 @@ class ArmWork:
     def run_state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
         return {"learner": self.ppo.progress(), "curve": self._curve.get_state(), "arms": self._arms.get_state()}
-
-    def segments(self) -> Any:
-        """None."""
-        return ()
 
     def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
         """Undo of ``run_state``; weights and optimizer are there already."""
@@ -185,7 +149,7 @@ class ArmWork:
 
     def close(self) -> None:
         """Let go of the arms."""
-        self.closed = True
+        super().close()
         self._arms.close()
 
 

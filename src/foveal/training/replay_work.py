@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -15,11 +15,11 @@ from foveal.evaluation.rollouts import evaluate, plan_for
 from foveal.training.agents import KIND, LearningAgent
 from foveal.training.collecting import Collector
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
-from foveal.training.work import Episode
+from foveal.training.work import Episode, Work
 from foveal.types import Batch
 
 
-class ReplayWork:
+class ReplayWork(Work):
     """What a value learner's training does; see ``foveal.training.Work``.
 
     Args:
@@ -30,7 +30,7 @@ class ReplayWork:
     """
 
     kind = KIND
-    what, unit = "train", "step"
+    agent: LearningAgent
 
     def __init__(self, agent: LearningAgent) -> None:
         self.agent = agent
@@ -47,28 +47,9 @@ class ReplayWork:
         return self.agent.config.as_dict()
 
     @property
-    def steps(self) -> int:
-        """Agent steps so far."""
-        return self.agent.steps
-
-    @property
-    def updates(self) -> int:
-        """Gradient updates taken."""
-        return self.agent.updates
-
-    @property
-    def closed(self) -> bool:
-        """Whether ``close`` was called."""
-        return self.collector.closed
-
-    @property
     def can_evaluate(self) -> bool:
         """Not with an environment that was given as an object: it is in the middle of an episode."""
         return not isinstance(self.agent.env, gymnasium.Env)
-
-    def end(self, target: int) -> int:
-        """It can stop after any step."""
-        return target
 
     def rehearse(self, options: RunOptions) -> None:
         """Open what the evaluations need, and let go of it."""
@@ -131,7 +112,7 @@ class ReplayWork:
             "global_random": checkpoint.global_random_state(),
         }
 
-    def segments(self) -> Any:
+    def segments(self) -> Iterable[checkpoint.Segment]:
         """The frames of replay."""
         return self.collector.replay.segments()
 
@@ -145,6 +126,7 @@ class ReplayWork:
 
     def close(self) -> None:
         """Let go of the environments, and of what the method needs for training alone."""
+        super().close()
         self.collector.close()
         self.agent.method.close()
 
