@@ -33,11 +33,12 @@ from foveal.bench.rendering import rendering_table
 from foveal.bench.speed import UNTIMED
 from foveal.bench.stopwatch import PhaseClock, fastest
 from foveal.bench.tables import columns
-from foveal.bench.updates import Subject, UpdateSpeed, noise_replay, summarize
+from foveal.bench.updates import Subject, noise_replay, summarize
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.timing import phase, timed_by
 from small_env import SavedCounter, small_agent
+from speed_reports import speed_report
 
 CPU = torch.device("cpu")
 
@@ -198,17 +199,7 @@ def test_whatever_updates_are_measured_against_takes_its_turn() -> None:
 
 
 def report(**changes: Any) -> SpeedReport:
-    speed = UpdateSpeed("sgqn", 0.5, (0.4, 0.6), {"critic": 300.0}, 200.0, 400.0, 21_300.0, 10**9)
-    settings: dict[str, Any] = {
-        "options": SpeedOptions(methods=("sgqn",)),
-        "device": "cpu",
-        "dtype": "bfloat16",
-        "instructions": "AVX512-BF16",
-        "peaks": {"matmul_float32": 170.0},
-        "updates": {"sgqn": speed},
-        "training": {"sgqn": 1.9},
-    }
-    return SpeedReport(**settings | changes)
+    return speed_report(**{"training": {"sgqn": 1.9}, **changes})
 
 
 def test_the_table_tells_everything() -> None:

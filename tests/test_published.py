@@ -12,9 +12,9 @@ from published import Published
 from torch import nn
 
 import foveal
-from foveal.bench import SpeedOptions, SpeedReport
+from foveal.bench import SpeedReport
 from foveal.bench.growth import GrowthPoint
-from foveal.bench.updates import UpdateSpeed
+from speed_reports import speed_report
 
 # --- the published order ----------------------------------------------------------------------------------------------
 
@@ -64,17 +64,7 @@ def test_its_own_process_times_a_block_for_each_that_is_asked_for() -> None:
 
 
 def report(**changes: Any) -> SpeedReport:
-    taken = UpdateSpeed("sgqn", 0.5, (0.4, 0.6), {"critic": 300.0}, 200.0, 400.0, 21_300.0, 10**9)
-    settings: dict[str, Any] = {
-        "options": SpeedOptions(methods=("sgqn",)),
-        "device": "cpu",
-        "dtype": "bfloat16",
-        "instructions": "AVX512-BF16",
-        "peaks": {"matmul_float32": 170.0},
-        "updates": {"sgqn": taken},
-        "against": {"sgqn": 3.0},
-    }
-    return SpeedReport(**settings | changes)
+    return speed_report(**{"against": {"sgqn": 3.0}, **changes})
 
 
 def test_bars_are_passed_or_missed() -> None:
