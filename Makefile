@@ -11,8 +11,8 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 # What makes oneDNN, PyTorch and MKL leave out all that came after AVX2, and the tests whose numbers depend on it.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
-NUMERICAL := precision networks kernels attention atari_networks saliency methods sac sgqn updates oracle \
-  checkpoint resume skills_resume
+NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_oracle.py \
+  training/test_updater.py training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-quick test-avx2 release check-release lint types format docs check clean python egl
@@ -32,7 +32,7 @@ test-quick: egl install ## every part of the library in a minute or so: the test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow" $(PYTEST_ARGS)
 
 test-avx2: egl install ## the numerical tests as on a processor without AVX-512, whatever this one is
-	@$(AVX2) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(NUMERICAL:%=tests/test_%.py) $(PYTEST_ARGS)
+	@$(AVX2) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(NUMERICAL:%=tests/%) $(PYTEST_ARGS)
 
 release: install ## wheel and sdist in dist/, checked, ready for twine upload
 	@rm -rf dist

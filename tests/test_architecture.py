@@ -180,7 +180,7 @@ COMMANDS = "from foveal.cli import main"
 def quick_tests_import() -> str:
     """The imports of every test file in which some test is not marked slow."""
     texts = []
-    for path in sorted((ROOT / "tests").glob("test_*.py")):
+    for path in sorted((ROOT / "tests").rglob("test_*.py")):
         source = path.read_text(encoding="utf-8")
         tests = [n for n in ast.parse(source).body if isinstance(n, ast.FunctionDef) and n.name.startswith("test_")]
         slow = [test for test in tests if any("mark.slow" in ast.unparse(d) for d in test.decorator_list)]
@@ -197,3 +197,9 @@ def test_quick_tests_enter_every_room() -> None:
         room for room in rooms if not re.search(rf"from foveal\.{room}\b|from foveal import .*\b{room}\b", imports)
     ]
     assert unseen in ([], ["commands"]) and COMMANDS in imports, f"no quick test enters {unseen}"
+
+
+def test_tests_stand_in_folders_named_as_the_rooms() -> None:
+    rooms = {path.parent.name for path in (ROOT / "src" / "foveal").glob("*/__init__.py")}
+    tested = {path.parent.name for path in (ROOT / "tests").glob("*/test_*.py")}
+    assert tested == rooms | {"benchmarks"}  # which stands beside the package

@@ -29,8 +29,8 @@ from foveal.explanation.page import TIMES, Cell, Line, Table, write_page
 from foveal.explanation.panels import Explanation, episodes, map_meaning, map_name, panels, percent, times
 from foveal.registry import nearest
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
+from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict
-from foveal.skills.evidence import CONDITIONS
 from foveal.skills.master import Master, skills_of
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.recording import Recording, Sighting, record
@@ -95,7 +95,7 @@ def look_at_skills(
 
     Args:
         agent: cloned skills, which follow the script, or a master that chooses among them.
-        on: ``"train"`` or names of ``foveal.skills.evidence.CONDITIONS``.
+        on: ``"train"`` or names of ``foveal.skills.conditions.CONDITIONS``.
         moments: at most this many per episode, at even distances.
         skill: see this skill alone, the others being done by the scripted experts.
         seed: of the episode; by default evaluation's first.

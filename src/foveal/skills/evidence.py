@@ -24,13 +24,13 @@ from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings, for_policy
 from foveal.skills.augmentation import TRANSFORMS
 from foveal.skills.cloning import clone
+from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
 from foveal.skills.filming import film
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
-from foveal.skills.noise import DepthNoise
 from foveal.skills.packing import Packed, pack
 from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
@@ -51,13 +51,6 @@ ROWS = {
     "flat-bc-ordered": "the same, from as many demonstrations in the order that solves the task",
     "ppo": "PPO from scratch on every control step",
 }
-CONDITIONS = {
-    "training": ("training", None),
-    "far_starts": ("far_starts", None),
-    "moved_camera": ("moved_camera", None),
-    "noisy_depth": ("training", DepthNoise()),
-}
-"""Name -> ranges of what changes between episodes, and what the depth camera adds."""
 DEMO_STEPS = {"pick": 112, "bowl": 228, "tower": 236, "breakfast": 1067}
 """Mean length of a demonstration of the preset ``compact``, control steps, of one seed or another."""
 PRESETS = {"paper": 485_000, "compact": None, "debug": 16}

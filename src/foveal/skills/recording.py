@@ -14,7 +14,7 @@ from foveal.evaluation.results import Episode
 from foveal.progress import Progress
 from foveal.skills import seeds
 from foveal.skills.arms import Arms, for_policy
-from foveal.skills.evidence import CONDITIONS
+from foveal.skills.conditions import CONDITIONS
 from foveal.skills.master import Master, skills_of
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import Plan, scripted
@@ -43,7 +43,7 @@ class Recording:
 
     Attributes:
         task: such as ``"bowl"``.
-        condition: of ``foveal.skills.evidence.CONDITIONS``.
+        condition: of ``foveal.skills.conditions.CONDITIONS``.
         episode: how it went.
         rewards: (length,) one for each control step.
         sightings: before every step, or before those of one skill.
@@ -69,7 +69,7 @@ def record(
 
     Args:
         agent: cloned skills, or a master over them.
-        condition: name of ``foveal.skills.evidence.CONDITIONS``.
+        condition: name of ``foveal.skills.conditions.CONDITIONS``.
         skill: number of the one skill to be seen. The episode then follows the script, and scripted experts do the
             skills before and after it, so that it is seen where it is meant to begin.
         seed: of the episode; by default evaluation's first.

@@ -23,7 +23,7 @@ from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import problem
 
-FOLDER = Path(__file__).parent / "oracle"
+FOLDER = Path(__file__).parents[1] / "oracle"
 METHOD_CLASSES = {"sac": "none", "svea": "svea", "sgqn": "sgqn"}
 MASKS = {"critic": "critic_mask", "decoder": "fresh_mask"}
 
