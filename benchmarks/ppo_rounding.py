@@ -15,23 +15,23 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
-from foveal import checkpoint
-from foveal.atari.agent import KIND, AtariAgent, restore
-from foveal.atari.policy import AtariPolicy
+import foveal
 from foveal.atari.vector import AtariVector
+from foveal.learners.pixel_ppo import PixelPPO
+from foveal.networks.policies import ActorCritic
 
 GAMES, STEPS, MINIBATCH, SEED = 8, 256, 256, 5
 
 
-def policy_in(agent: AtariAgent, dtype: torch.dtype) -> AtariPolicy:
+def policy_in(agent: foveal.Agent, dtype: torch.dtype) -> ActorCritic:
     """The agent's weights with convolutions in ``dtype``."""
-    policy = AtariPolicy(agent.config, agent.actions, dtype)
-    policy.load_state_dict(agent.policy.state_dict())
-    return policy
+    learner = PixelPPO(agent.config.learner_config, agent.shapes, dtype)
+    learner.load_state_dict(agent.learner.state_dict())
+    return learner.policy
 
 
 @torch.no_grad()
-def played(agent: AtariAgent, policy: AtariPolicy) -> tuple[Tensor, Tensor]:
+def played(agent: foveal.Agent, policy: ActorCritic) -> tuple[Tensor, Tensor]:
     """(GAMES * STEPS, 4, 84, 84) observations and the actions chosen for them."""
     env, generator = AtariVector(agent.config.env, GAMES, SEED), torch.Generator().manual_seed(SEED)
     observations, actions = [torch.from_numpy(env.reset()[0])], []
@@ -42,14 +42,14 @@ def played(agent: AtariAgent, policy: AtariPolicy) -> tuple[Tensor, Tensor]:
     return torch.cat(observations[:-1]), torch.cat(actions)
 
 
-def evaluated(policy: AtariPolicy, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def evaluated(policy: ActorCritic, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Values, log probabilities of the actions, and entropies."""
     features = policy.features(observations)
     return policy.value(features), *policy.actor.evaluate(features, actions)
 
 
 @torch.no_grad()
-def answers(policy: AtariPolicy, observations: Tensor, actions: Tensor, batch: int) -> tuple[Tensor, Tensor]:
+def answers(policy: ActorCritic, observations: Tensor, actions: Tensor, batch: int) -> tuple[Tensor, Tensor]:
     """Values and log probabilities, so many observations at a time."""
     parts = zip(observations.split(batch), actions.split(batch), strict=True)
     values, chosen, _ = zip(*(evaluated(policy, *part) for part in parts), strict=True)
@@ -57,7 +57,7 @@ def answers(policy: AtariPolicy, observations: Tensor, actions: Tensor, batch: i
 
 
 def gradients(
-    policy: AtariPolicy, observations: Tensor, actions: Tensor, advantages: Tensor, targets: Tensor
+    policy: ActorCritic, observations: Tensor, actions: Tensor, advantages: Tensor, targets: Tensor
 ) -> dict[str, Tensor]:
     """Of PPO's loss where nothing is clipped yet."""
     policy.zero_grad()
@@ -70,7 +70,7 @@ def gradients(
 def main(run: Path) -> None:
     """Print the differences."""
     torch.manual_seed(SEED)
-    agent = restore(checkpoint.load(sorted((run / "checkpoints").iterdir())[-1], kind=KIND))
+    agent = foveal.load(run)
     exact, rounded = (policy_in(agent, dtype) for dtype in (torch.float32, torch.bfloat16))
     observations, actions = played(agent, exact)
     values, chosen = answers(exact, observations, actions, GAMES)
@@ -83,7 +83,7 @@ def main(run: Path) -> None:
     targets = values + values.std() * torch.randn(len(values))
     advantages = torch.randn(len(values))
 
-    def of(policy: AtariPolicy, chosen: Tensor) -> dict[str, Tensor]:
+    def of(policy: ActorCritic, chosen: Tensor) -> dict[str, Tensor]:
         return gradients(policy, observations[chosen], actions[chosen], advantages[chosen], targets[chosen])
 
     one, other = torch.randperm(len(actions))[: 2 * MINIBATCH].chunk(2)

@@ -26,7 +26,7 @@ from foveal.commands.demo import DemoOptions
 from foveal.commands.evaluate import EvaluateOptions
 from foveal.commands.explain import ExplainOptions
 from foveal.commands.train import _config, _names, _parse
-from foveal.config.tree import EnvironmentConfig, TrainingConfig
+from foveal.config.sections import EnvironmentConfig, TrainingConfig
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results
 from foveal.learners import LEARNERS
@@ -235,7 +235,9 @@ def test_a_method_brings_its_own_options(capsys: pytest.CaptureFixture[str]) -> 
     assert "--training.batch-size INT transitions per update. (default: 8)" in helped(
         "train", "--preset", "debug", capsys=capsys
     )
-    assert "--steps INT agent steps (default: 200)" in helped("train", "--preset", "debug", capsys=capsys)
+    assert "--steps INT agent steps, over all environments (default: 200)" in helped(
+        "train", "--preset", "debug", capsys=capsys
+    )
 
 
 @pytest.mark.parametrize("arguments", [[], ["-h"], ["--help"]])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,28 +14,31 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.augmentations import AugmentationOptions
-from foveal.checkpoint.policy_only import halved, with_targets, without_targets
+from foveal.atari.evaluation import evaluate as play_games
+from foveal.atari.training import GameWork
 from foveal.config.environment import (
+    augmentation_options,
     chosen_device,
     describe,
     env_options,
-    on_this_machine,
     probe,
     requirements,
-    shapes_from_json,
-    shapes_to_json,
 )
-from foveal.config.tree import Config, config_from_dict, configure
+from foveal.config.tree import Config, configure
+from foveal.envs import games
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
+from foveal.evaluation.results import Results
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
+from foveal.learners.pixel_ppo import PixelPPO
+from foveal.learners.ppo import PPO
 from foveal.methods import METHODS, Setup
 from foveal.networks.precision import convolution_dtype
 from foveal.replay import ReplayBuffer
-from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training import Callback, ReplayWork, RolloutWork, RunOptions, Trainer
 from foveal.training.adapting import adapting
+from foveal.training.agent_state import agent_state, load_agent_state
 from foveal.training.agents import KIND
 from foveal.training.cuda_graphs import CapturedUpdater
 from foveal.training.updater import Updater
@@ -42,44 +46,57 @@ from foveal.types import Observation
 
 
 class Agent:
-    """A pixel policy: a value learner, a generalization method, and the environment they are for.
+    """A pixel policy: a learner, where it is a value learner also a generalization method, and their environment.
 
     Args:
-        env: an id such as ``"dmc/walker-walk"``, any registered Gymnasium id, an environment, or a callable that
-            makes one.
-        method: name of the generalization method.
-        learner: name of the value learner.
+        env: an id such as ``"dmc/walker-walk"`` or ``"atari/breakout"``, any registered Gymnasium id, an environment,
+            or a callable that makes one.
+        method: name of the generalization method; by default "sgqn", and "none" where none can be composed.
+        learner: name of the learner; by default "sac", and "ppo" for Atari games.
         preset: ``"paper"`` (published architecture and hyperparameters), ``"compact"`` (for a CPU) or ``"debug"``.
         seed: of everything random.
+        encoder: name of the network that sees, by default the learner's own: ``"nature"``, ``"sparse-fls"``, ...;
+            or ``"fls"``, attention inside a value learner's own.
         overrides: settings by section: ``environment={"image_size": 64}``, ``training={"batch_size": 64}``,
-            ``sgqn={"quantile": 0.9}``, ``sac={"hidden": 256}``.
+            ``sgqn={"quantile": 0.9}``, ``sac={"hidden": 256}``, ``ppo={"clip": 0.2}``.
+
+    Attributes:
+        config: the whole configuration.
+        learner: its networks.
+        updater: takes the updates: of a value learner and a method, or ``foveal.learners.ppo.PPO``.
 
     Raises:
-        FovealError: an unknown name or setting, an environment without RGB images, actions that the learner
-            can't serve.
+        FovealError: an unknown name or setting, an environment without RGB images, observations or actions that the
+            learner can't serve, or a game without the extra ``atari``.
     """
 
     def __init__(
         self,
         env: EnvLike,
-        method: str = "sgqn",
-        learner: str = "sac",
+        method: str | None = None,
+        learner: str | None = None,
         preset: str = "paper",
         seed: int = 0,
+        encoder: str | None = None,
         **overrides: Any,
     ) -> None:
-        config = configure(describe(env), method, learner, preset, seed, overrides)
+        config = configure(describe(env), method, learner, preset, seed, overrides, encoder=encoder)
         self._assemble(env, config, probe(env, config))
 
     @classmethod
-    def from_config(cls, config: Config) -> Agent:
-        """An untrained agent of a configuration, whose environment is an id.
+    def from_config(cls, config: Config, env: EnvLike | None = None, shapes: Shapes | None = None) -> Agent:
+        """An untrained agent of a configuration.
+
+        Args:
+            config: all settings.
+            env: its environment, where that is not the configuration's id.
+            shapes: of its spaces, so that no environment need be made to know them.
 
         Raises:
             FovealError: as for ``Agent``.
         """
-        agent = cls.__new__(cls)
-        agent._assemble(config.env, config, probe(config.env, config))
+        agent, env = cls.__new__(cls), config.env if env is None else env
+        agent._assemble(env, config, probe(env, config) if shapes is None else shapes)
         return agent
 
     def _assemble(self, env: EnvLike, config: Config, shapes: Shapes) -> None:
@@ -91,35 +108,31 @@ class Agent:
         self.learning_starts = 0  # agent steps at which there is enough of it
         dtype = convolution_dtype(config.training.precision, self.device)
         # One generator per purpose, so that how often one is used never shifts the draws of another.
-        self.generator = torch.Generator(self.device).manual_seed(config.seed)
+        learner_class = LEARNERS.get(config.learner)
+        drawing = torch.device("cpu") if learner_class.on_policy else self.device  # minibatches are drawn on the CPU
+        self.generator = torch.Generator(drawing).manual_seed(config.seed)
         self.acting_generator = torch.Generator(self.device).manual_seed(config.seed + 1)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(config.seed)  # initial weights
-            learner_class = LEARNERS.get(config.learner)
-            self.learner = learner_class(config.learner_config, shapes, dtype, self.generator).to(self.device)
-            setup = Setup(self.learner, shapes.image, self._augmentation(), self.generator, dtype)
-            method_class = METHODS.get(config.method)
-            self.method = method_class(config.method_config, setup).to(self.device)
+            # A ``ValueLearner`` and an ``Updater``, or a ``PixelPPO`` and its ``PPO``.
+            learner: Any = learner_class(config.learner_config, shapes, dtype, self.generator)
+            self.learner = learner.to(self.device)
+            pictures = augmentation_options(config, self.device)
+            setup = Setup(self.learner, shapes.image, pictures, self.generator, dtype)
+            self.method = METHODS.get(config.method)(config.method_config, setup).to(self.device)
         self.steps = 0
-        updater = CapturedUpdater if self._can_capture() else Updater
-        self.updater = updater(self.learner, self.method, pixel_gradient=requirements(config).pixel_gradient)
+        self.updater: Any = self._updater()
+
+    def _updater(self) -> Updater | PPO:
+        if isinstance(self.learner, PixelPPO):
+            return PPO(self.config.learner_config, self.learner.policy, self.acting_generator, self.generator)
+        kind = CapturedUpdater if self._can_capture() else Updater
+        pixel_gradient = requirements(self.config).pixel_gradient
+        return kind(self.learner, self.method, pixel_gradient=pixel_gradient)
 
     def _can_capture(self) -> bool:
         wanted = self.device.type == "cuda" and self.config.training.cuda_graphs
-        return wanted and self.learner.capturable and self.method.capturable
-
-    def _augmentation(self) -> AugmentationOptions:
-        training = self.config.training
-        size = self.config.environment.image_size
-        return AugmentationOptions(
-            size,
-            training.overlays,
-            training.overlay_count,
-            training.overlay_refresh,
-            self.config.seed,
-            self.device,
-            training.overlay_detail,
-        )
+        return bool(wanted and self.learner.capturable and self.method.capturable)
 
     # --- what it is -----------------------------------------------------------------------------------------------
 
@@ -135,8 +148,13 @@ class Agent:
 
     @property
     def method_name(self) -> str:
-        """Name of its method."""
-        return self.config.method
+        """Name of its method; of its encoder where the learner takes none."""
+        return self.encoder_name if self.learner.on_policy else self.config.method
+
+    @property
+    def encoder_name(self) -> str:
+        """Name of the network that sees."""
+        return str(self.config.learner_config.encoder.name)
 
     @property
     def learner_name(self) -> str:
@@ -161,7 +179,7 @@ class Agent:
     @property
     def updates(self) -> int:
         """Gradient updates taken."""
-        return self.updater.count
+        return int(self.updater.updates if isinstance(self.updater, PPO) else self.updater.count)
 
     # --- what it does ---------------------------------------------------------------------------------------------
 
@@ -176,11 +194,13 @@ class Agent:
     ) -> Agent:
         """Train for ``steps`` more agent steps; returns itself.
 
-        What was experienced stays in memory for the next call. An agent that was loaded has no such memory, and first
-        collects as much as a new one does, with its own policy.
+        What a value learner experienced stays in memory for the next call. One that was loaded has no such memory, and
+        first collects as much as a new one does, with its own policy. PPO trains for whole rollouts, and its learning
+        rate and clip range decay linearly towards 0 at the end, from the share of them that is left: all of it for a
+        new agent.
 
         Args:
-            steps: agent steps, each ``action_repeat`` simulator steps long.
+            steps: agent steps, each ``action_repeat`` simulator steps long, summed over all environments.
             run: a new folder for TensorBoard, checkpoints, configuration and returns; None keeps nothing on disk.
             callbacks: see ``foveal.training.Callback``.
             progress: show a bar with the time left.
@@ -190,10 +210,22 @@ class Agent:
             FovealError: the folder exists, or training had to stop: a reward or a loss that is not finite.
             KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
         """
-        run_options = RunOptions.from_settings(options)
-        trainer = Trainer(ReplayWork(self), run_options, run=run, callbacks=callbacks, progress=progress)
-        trainer.train(steps)
+        run_options = RunOptions.from_settings(options, work_of(self.config).default_options)
+        Trainer(self.work(), run_options, run=run, callbacks=callbacks, progress=progress).train(steps)
         return self
+
+    def work(self) -> ReplayWork | RolloutWork:
+        """A training of it, for a ``foveal.training.Trainer``.
+
+        Raises:
+            FovealError: its environments can't be made.
+        """
+        return work_of(self.config)(self)
+
+    @property
+    def scores(self) -> Callable[..., Results] | None:
+        """Plays whole games for their true scores, see ``foveal.atari.evaluation.evaluate``; None but on Atari."""
+        return partial(play_games, self) if games.is_atari(self.env_id) else None
 
     def predict(
         self,
@@ -205,17 +237,17 @@ class Agent:
         """Actions for one observation or a batch of them.
 
         Args:
-            observation: as its environment gives it: (C, H, W) or (B, C, H, W) ``uint8``, or a dict of that as
-                ``"image"`` and a ``"vector"``.
+            observation: as its environment gives it: (C, H, W) or (B, C, H, W) ``uint8``, oldest frame first, or a dict
+                of that as ``"image"`` and a ``"vector"``.
             state: unused; there for the shape of Stable-Baselines3's ``predict``.
             episode_start: unused, for the same reason.
-            deterministic: the policy's mean action instead of a sample.
+            deterministic: the policy's mean or likeliest action instead of a sample.
 
         Returns:
             (A,) or (B, A) ``float32`` in [-1, 1], or integers where actions are discrete; and None.
 
         Raises:
-            FovealError: the observation has another shape.
+            FovealError: the observation has another shape or type.
         """
         obs, single = self._batched(observation)
         with torch.no_grad():
@@ -227,18 +259,18 @@ class Agent:
         """Let the method learn at test time, within a ``with`` block; see ``foveal.training.adapting``."""
         return adapting(self)
 
-    def values(self, obs: Tensor, action: Tensor, vector: Tensor | None = None) -> Tensor:
+    def values(self, obs: Tensor, action: Tensor | None = None, vector: Tensor | None = None) -> Tensor:
         """The critic's values, with a graph back to the observation: what saliency maps explain.
 
         Args:
             obs: (B, C, H, W) floating point in [0, 255], on the agent's device.
-            action: (B, A), or (B,) where actions are discrete.
+            action: (B, A), or (B,) where actions are discrete; PPO's values are of states, and need none.
             vector: (B, V) where the environment has one.
 
         Returns:
             (heads, B), in units of return.
         """
-        return self.learner.estimate(self.method.observe(Observation(obs, vector)), action).values
+        return self.learner.values(self.method.observe(Observation(obs, vector)), action)
 
     @property
     def has_attention(self) -> bool:
@@ -257,19 +289,37 @@ class Agent:
         Raises:
             FovealError: there is no such module (see ``has_attention``), or the image has another shape.
         """
+        return self._drawn(image)
+
+    def even_attention(self) -> NDArray[np.float32]:
+        """What ``attention`` draws of a map that is 1 at every position, (H, W): nothing that was learnt.
+
+        It is no even picture: receptive fields overlap most in the middle, and in stripes.
+
+        Raises:
+            FovealError: there is no such module.
+        """
+        return self._drawn(np.zeros(self._image_shape, np.uint8), even=True)
+
+    def _drawn(self, image: NDArray[Any], *, even: bool = False) -> NDArray[np.float32]:
         pixels, single = self._images(image)
         with torch.enable_grad():
             seen = self.method.observe(Observation(pixels.requires_grad_())).image
-        drawn = self.learner.attention(Observation(seen.detach()))[:, None]  # (B, 1, h, w)
+        drawn = self.learner.attention(Observation(seen.detach()), even=even)[:, None]  # (B, 1, h, w)
         # Back to where the method took its picture from: the transpose of a crop puts it there again.
         (placed,) = torch.autograd.grad(seen, pixels, drawn.expand_as(seen))
         maps: NDArray[np.float32] = placed[:, 0].cpu().numpy()
         return maps[0] if single else maps
 
+    @property
+    def _image_shape(self) -> tuple[int, int, int]:
+        """(C, H, W) that the environment gives, of which the method may show a crop."""
+        size = self.env_options["image_size"]
+        return (self.shapes.image[0], size, size)
+
     def _images(self, image: Any) -> tuple[Tensor, bool]:
         """(B, C, H, W) floating point on the device, and whether that was one image alone."""
-        size = self.env_options["image_size"]
-        wanted = (self.shapes.image[0], size, size)
+        wanted = self._image_shape
         array = np.asarray(image)
         single = array.ndim == 3
         if array.shape[-3:] != wanted or array.ndim not in {3, 4}:
@@ -278,6 +328,8 @@ class Agent:
 
     def _batched(self, observation: Any) -> tuple[Observation, bool]:
         parts = _parts(observation, with_vector=bool(self.shapes.vector))
+        if (kind := np.asarray(parts["image"]).dtype) != np.uint8:
+            raise FovealError(f"expected an observation of uint8 in [0, 255], got {kind}")
         image, single = self._images(parts["image"])
         vector = None
         if self.shapes.vector:
@@ -298,26 +350,7 @@ class Agent:
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything an update depends on, as tensors by name and JSON: what ``checkpoint.save`` takes."""
-        tree = {
-            "learner": dict(self.learner.state_dict()),
-            "method": dict(self.method.state_dict()),
-            "generators": [g.get_state() for g in (self.generator, self.acting_generator)],
-        }
-        tensors, described = checkpoint.split(tree)
-        optimizers = {}
-        for name, optimizer in self.updater.optimizers().items():
-            held, optimizers[name] = checkpoint.optimizer_state(optimizer)
-            tensors |= {f"optimizers/{name}/{key}": value for key, value in held.items()}
-        state = {
-            "config": self.config.as_dict(),
-            "shapes": shapes_to_json(self.shapes),
-            "device": self.device.type,
-            "steps": self.steps,
-            "updates": self.updates,
-            "networks": described,
-            "optimizers": optimizers,
-        }
-        return tensors, state
+        return agent_state(self)
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Become the agent that gave this state; the configurations must agree.
@@ -327,27 +360,7 @@ class Agent:
         Raises:
             FovealError: the networks differ.
         """
-        tree = checkpoint.join(tensors, state["networks"])
-        weights = tree["learner"]
-        if state.get("policy_only"):
-            weights = with_targets(weights, self.learner.state_dict())
-        try:
-            self.learner.load_state_dict(weights)
-            self.method.load_state_dict(tree["method"])
-        except RuntimeError as error:
-            first = str(error).splitlines()[1].strip()
-            raise FovealError(f"these weights do not fit the networks of their configuration: {first}") from error
-        if state.get("device", self.device.type) == self.device.type:  # else the generators are of another kind
-            for generator, held in zip((self.generator, self.acting_generator), tree["generators"], strict=True):
-                checkpoint.load_generator_state(generator, held)
-        for name, optimizer in self.updater.optimizers().items():
-            if state.get("policy_only"):
-                break
-            held = checkpoint.under(f"optimizers/{name}/", tensors)
-            checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
-        self.steps = state["steps"]
-        self.updater.count = state["updates"]
-        self.updater.restart()
+        load_agent_state(self, tensors, state)
 
     def save(self, folder: str | Path, *, policy_only: bool = False) -> Path:
         """Write weights, optimizers, random states and configuration, without replay; atomically.
@@ -360,11 +373,7 @@ class Agent:
         Raises:
             FovealError: the folder holds something else, or can't be written.
         """
-        tensors, state = self.state()
-        if policy_only:
-            tensors = halved(tensors)
-            state |= {"policy_only": True, "optimizers": {}, "networks": without_targets(state["networks"])}
-        return checkpoint.save(folder, tensors, state, kind=KIND)
+        return checkpoint.save(folder, *agent_state(self, policy_only=policy_only), kind=KIND)
 
     def export(self, path: str | Path) -> Path:
         """Write the deterministic policy alone as ONNX, checked against PyTorch; needs the extra ``onnx``.
@@ -375,13 +384,11 @@ class Agent:
         return export_onnx(self, Path(path))
 
 
-def restore(held: checkpoint.Checkpoint, env: EnvLike | None = None, device: str | None = None) -> Agent:
-    """The agent of a checkpoint that has been read already; arguments as for ``foveal.load``."""
-    agent = Agent.__new__(Agent)
-    config = on_this_machine(config_from_dict(held.state["config"]), device)
-    agent._assemble(config.env if env is None else env, config, shapes_from_json(held.state["shapes"]))
-    agent.load_state(held.tensors, held.state)
-    return agent
+def work_of(config: Config) -> type[ReplayWork] | type[RolloutWork]:
+    """The kind of training of an agent of this configuration."""
+    if games.is_atari(config.env):
+        return GameWork
+    return RolloutWork if LEARNERS.get(config.learner).on_policy else ReplayWork
 
 
 def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:

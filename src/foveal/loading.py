@@ -7,11 +7,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from foveal import checkpoint
-from foveal.agent import Agent, restore
-from foveal.atari import agent as atari
-from foveal.atari.training import KIND as GAMES
-from foveal.atari.training import GameWork
+from foveal.agent import Agent
+from foveal.atari.former import KIND as GAMES
+from foveal.atari.former import in_todays_form
 from foveal.checkpoint import Checkpoint
+from foveal.config.environment import on_this_machine, shapes_from_json
+from foveal.config.tree import config_from_dict
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.skills import policy as cloned
@@ -19,13 +20,13 @@ from foveal.skills.cloning import CloningWork
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
-from foveal.training import Callback, ReplayWork, Trainer
+from foveal.training import Callback, Trainer
 from foveal.training.agents import KIND
 from foveal.training.run_folder import CONFIG, RunFolder
 
 PRETRAINED = "pretrained:"
 
-Loaded = Agent | atari.AtariAgent | SkillPolicy | Master | FlatPolicy
+Loaded = Agent | SkillPolicy | Master | FlatPolicy
 """What a folder may hold."""
 
 _OF_THE_ARM: dict[str, type[SkillPolicy] | type[Master] | type[FlatPolicy]] = {
@@ -39,8 +40,8 @@ _RUNS_OF_THE_ARM = (Master.run_kind, FlatPolicy.run_kind, CloningWork.kind)
 def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Loaded:
     """A policy of any kind from the folder that its ``save`` wrote, from a run's folder, or ``"pretrained:NAME"``.
 
-    What it is, the folder says: a value learner's ``Agent``, an ``AtariAgent``, cloned skills, or a policy of the arm
-    that chooses among skills (``Master``) or knows none (``FlatPolicy``).
+    What it is, the folder says: an ``Agent``, cloned skills, or a policy of the arm that chooses among skills
+    (``Master``) or knows none (``FlatPolicy``).
 
     Args:
         path: the folder (of a run: its last good checkpoint), or the name of a policy that ships with foveal.
@@ -54,11 +55,17 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
     folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
     kind = kind_of(folder)
     held = _read(folder, kind)
-    if kind == GAMES:
-        return atari.restore(held, device)
     if kind in _OF_THE_ARM:
         return _of_the_arm(held, kind, env, device)
-    return restore(held, env, device)
+    return _agent(held, env, device)
+
+
+def _agent(held: Checkpoint, env: EnvLike | None, device: str | None = None) -> Agent:
+    tensors, state = in_todays_form(held.tensors, held.state)
+    config = on_this_machine(config_from_dict(state["config"]), device)
+    agent = Agent.from_config(config, env, shapes_from_json(state["shapes"]))
+    agent.load_state(tensors, state)
+    return agent
 
 
 def _of_the_arm(held: Checkpoint, kind: str, env: EnvLike | None, device: str | None) -> Loaded:
@@ -88,8 +95,7 @@ def resume(
     held = folder.store.latest()
     if held is None:
         raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
-    work = GameWork(atari.restore(held)) if kind == GAMES else ReplayWork(restore(held, env))
-    return Trainer.resumed(work, folder, held, callbacks=callbacks, progress=progress)
+    return Trainer.resumed(_agent(held, env).work(), folder, held, callbacks=callbacks, progress=progress)
 
 
 def kind_of(path: str | Path) -> str:

@@ -15,12 +15,19 @@ from torch import Tensor, nn
 from foveal.atari.maps import OBSERVED, SCREEN, render_maps, resize_maps, scale_recording
 from foveal.atari.video import overlay, write_attention_video
 from foveal.errors import FovealError
-from foveal.networks.atari import ATARI_ENCODERS, AtariEncoder, build_encoder
 from foveal.networks.attention import Rendering
+from foveal.networks.encoders import EncoderChoice, build_encoder
+from foveal.networks.encoders.atari import ATARI_ENCODERS, AtariEncoder
 from foveal.pictures import video
 from foveal.pictures.video import write_video
 
-WITH_MAPS = [name for name in ATARI_ENCODERS.names() if name != "nature"]
+WITH_MAPS = [name for name in sorted(ATARI_ENCODERS) if name != "nature"]
+
+
+def built(name: str) -> AtariEncoder:
+    made = build_encoder((4, 84, 84), EncoderChoice(name), torch.float32)
+    assert isinstance(made, AtariEncoder)
+    return made
 
 
 def random(*shape: int) -> Tensor:
@@ -44,7 +51,7 @@ def random(*shape: int) -> Tensor:
     ],
 )
 def test_published_fields(name: str, published: Rendering) -> None:
-    assert build_encoder(name).rendering == published
+    assert built(name).rendering == published
 
 
 def seen(encoder: AtariEncoder, position: tuple[int, int]) -> Tensor:
@@ -61,7 +68,7 @@ def seen(encoder: AtariEncoder, position: tuple[int, int]) -> Tensor:
 
 @pytest.mark.parametrize("name", WITH_MAPS)
 def test_a_position_is_drawn_on_the_pixels_that_it_saw(name: str) -> None:
-    encoder = build_encoder(name)
+    encoder = built(name)
     side = {"dense-fls": 84, "dense-fls-norelu": 84, "sparse-fls-h1": 20, "sparse-fls-x3": 20}.get(name, 7)
     positions = [(0, 0), (0, side - 1), (side - 1, side - 1), (side // 2, side // 3), (side - 2, 1)]
     one = torch.zeros(len(positions), 1, side, side)
@@ -75,7 +82,7 @@ def test_a_position_is_drawn_on_the_pixels_that_it_saw(name: str) -> None:
 @pytest.mark.parametrize("name", ["sparse-fls", "sparse-fls-h1", "rs-ppo", "dense-fls"])
 def test_maps_are_sums_over_fields(name: str) -> None:
     """Against a loop over the pixels: what does a pixel get from the positions that see it?"""
-    rendering = build_encoder(name).rendering
+    rendering = built(name).rendering
     assert rendering is not None
     side = {"dense-fls": 84, "sparse-fls-h1": 20}.get(name, 7)
     attention = random(2, 1, side, side)
@@ -90,7 +97,7 @@ def test_maps_are_sums_over_fields(name: str) -> None:
 
 
 def test_the_screen_shows_the_same_map_larger() -> None:
-    rendering = build_encoder("sparse-fls").rendering
+    rendering = built("sparse-fls").rendering
     attention = random(2, 1, 7, 7)
     small, large = render_maps(attention, rendering), render_maps(attention, rendering, SCREEN)
     assert small.shape == (2, 84, 84) and large.shape == (2, 210, 160)
@@ -102,13 +109,13 @@ def test_the_screen_shows_the_same_map_larger() -> None:
 
 
 def test_a_constant_map_of_the_dense_network_is_brightest_where_all_fields_meet() -> None:
-    drawn = render_maps(torch.ones(1, 1, 84, 84), build_encoder("dense-fls").rendering)[0]
+    drawn = render_maps(torch.ones(1, 1, 84, 84), built("dense-fls").rendering)[0]
     assert drawn[42, 42] == 13 * 13 and drawn[0, 0] == 7 * 7 and drawn[0, 42] == 7 * 13
 
 
 def test_networks_without_maps_and_maps_without_shape_are_refused() -> None:
     with pytest.raises(FovealError, match=r"no attention.*sparse-fls"):
-        render_maps(torch.ones(1, 1, 7, 7), build_encoder("nature").rendering)
+        render_maps(torch.ones(1, 1, 7, 7), built("nature").rendering)
     with pytest.raises(FovealError, match=r"shape \(N, 1, h, w\), not \(7, 7\)"):
         render_maps(torch.ones(7, 7), Rendering(36, 8, 0))
 

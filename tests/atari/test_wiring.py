@@ -10,16 +10,18 @@ from torch import nn
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
+import foveal
 from foveal.atari import training as atari_training
 from foveal.atari import training as loop
-from foveal.atari.agent import AtariAgent
-from foveal.atari.config import PRESETS, AtariConfig, AtariPPOConfig, HardwareConfig, configure
-from foveal.atari.training import GameWork
 from foveal.atari.vector import AtariVector
+from foveal.config.presets import PRESETS
+from foveal.config.sections import GameConfig, RolloutTrainingConfig
+from foveal.config.tree import configure
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results
 from foveal.learners import ppo as ppo_module
 from foveal.learners import rollouts as rollouts_module
+from foveal.learners.pixel_ppo import PixelPPOConfig
 from foveal.learners.rollouts import Rollout
 from foveal.training import Callback, RunOptions, Trainer
 from foveal.training import trainer as loop_module
@@ -29,9 +31,9 @@ from wires import Room, Wire, assert_complete, cases
 BREAKOUT = "atari/breakout"
 
 
-def agent_with(encoder: str = "nature", env: str = BREAKOUT, seed: int = 0, **sections: Any) -> AtariAgent:
+def agent_with(encoder: str | None = "nature", env: str = BREAKOUT, seed: int = 0, **sections: Any) -> foveal.Agent:
     sections = {"training": {"precision": "float32"}, **sections}
-    return AtariAgent(env, encoder, "debug", seed, **sections)
+    return foveal.Agent(env, preset="debug", seed=seed, encoder=encoder, **sections)
 
 
 def called_with(setting: str, *values: Any, module: Any, name: str, position: int) -> Wire:
@@ -46,7 +48,7 @@ def called_with(setting: str, *values: Any, module: Any, name: str, position: in
 
 
 def trained(ppo: dict[str, Any], steps: int = 1, **named: Any) -> Trainer:
-    trainer = Trainer(GameWork(agent_with(ppo=ppo)), progress=False, **named)
+    trainer = Trainer(agent_with(ppo=ppo).work(), progress=False, **named)
     trainer.train(steps)
     return trainer
 
@@ -79,7 +81,7 @@ def learning_rate(room: Room, value: float) -> list[float]:
 
     class Note(Callback):
         def on_step(self, trainer: Trainer) -> None:
-            rates.append(trainer.agent.ppo.optimizer.param_groups[0]["lr"])
+            rates.append(trainer.agent.updater.optimizer.param_groups[0]["lr"])
 
     trained({"learning_rate": value}, 64, callbacks=[Note()])
     return rates
@@ -133,7 +135,7 @@ def normalised_where(room: Room, value: str) -> tuple[bool, bool]:
     """Whether advantages are normalised in the rollout, and before the loss."""
     losses = room.watch(ppo_module, "surrogate_loss")
     trainer = trained({"normalise_advantages": value})
-    held = trainer.agent.ppo.rollout
+    held = trainer.agent.updater.rollout
     assert held is not None
     given = [arguments[2].mean().abs().item() < 1e-5 for arguments, _ in losses]
     return bool(held.advantages.mean().abs() < 1e-5), all(given)
@@ -146,29 +148,22 @@ def bootstrap_timeouts(room: Room, value: bool) -> bool:
     )
     agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value})
     with torch.no_grad():
-        agent.policy.critic.bias.fill_(50.0)
-    Trainer(GameWork(agent), progress=False).train(1)
-    held = agent.ppo.rollout
+        agent.learner.policy.critic.bias.fill_(50.0)
+    Trainer(agent.work(), progress=False).train(1)
+    held = agent.updater.rollout
     assert held is not None and held.truncations[9].all()
     return bool((held.returns[9] > 40).all())
 
 
 def frozen(room: Room, value: bool) -> bool:
     agent = agent_with(ppo={"freeze_encoder": value})
-    before = agent.policy.encoder.linear.weight.clone()
-    Trainer(GameWork(agent), progress=False).train(1)
-    return agent.policy.encoder.linear.weight.equal(before)
+    before = agent.learner.policy.encoder.linear.weight.clone()
+    Trainer(agent.work(), progress=False).train(1)
+    return agent.learner.policy.encoder.linear.weight.equal(before)
 
 
 PPO_WIRES = {
-    "environments": rollout(
-        "environments",
-        lambda t: (t.work.env.num_envs, t.agent.ppo.rollout.values.shape[1]),
-        2,
-        4,
-        expected=lambda n: (n, n),
-    ),
-    "rollout": rollout("rollout", lambda t: t.agent.ppo.rollout.values.shape[0], 16, 8),
+    "rollout": rollout("rollout", lambda t: t.agent.updater.rollout.values.shape[0], 16, 8),
     "minibatches": Wire(2, 4, observe=minibatch_sizes, expected=lambda n: {32 // n}),
     "epochs": Wire(1, 3, observe=epochs),
     "learning_rate": Wire(2.5e-4, 1e-3, observe=learning_rate, expected=lambda r: [r, r / 2]),
@@ -197,14 +192,19 @@ PPO_WIRES = {
         0.5, 0.9, observe=coefficient("value", "train/value_loss"), expected=lambda v: pytest.approx(v, rel=1e-4)
     ),
     "gradient_norm": Wire(0.5, 0.1, observe=gradient_norm),
-    "adam_epsilon": rollout("adam_epsilon", lambda t: t.agent.ppo.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
+    "adam_epsilon": rollout("adam_epsilon", lambda t: t.agent.updater.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
     "freeze_encoder": Wire(True, False, observe=frozen),
-    "life_loss": rollout("life_loss", lambda t: t.work.env.life_loss, True, False),
+    "encoder": Wire(
+        "nature",
+        "sparse-fls",
+        observe=lambda _, name: agent_with(ppo={"encoder": {"name": name}}, encoder=None).has_attention,
+        expected=lambda name: name != "nature",
+    ),
 }
 
 
 def test_no_setting_of_ppo_is_forgotten() -> None:
-    assert_complete(AtariPPOConfig, PPO_WIRES)
+    assert_complete(PixelPPOConfig, PPO_WIRES)
 
 
 @cases(PPO_WIRES)
@@ -219,10 +219,10 @@ def test_settings_of_ppo_arrive(room: Room, wire: Wire, value: Any) -> None:
 def precision(room: Room, value: str) -> set[torch.dtype]:
     agent = agent_with(training={"precision": value})
     seen: list[torch.dtype] = []
-    first = next(m for m in agent.policy.modules() if isinstance(m, nn.Conv2d))
+    first = next(m for m in agent.learner.policy.modules() if isinstance(m, nn.Conv2d))
     first.register_forward_hook(lambda module, given, out: seen.append(out.dtype))
     agent.values(torch.zeros(1, 4, 84, 84))
-    return {agent.policy.encoder.dtype, *seen}
+    return {agent.learner.policy.encoder.dtype, *seen}
 
 
 def device(room: Room, value: str) -> str:
@@ -230,10 +230,38 @@ def device(room: Room, value: str) -> str:
         agent = agent_with(training={"device": value})
     except FovealError:
         return "refused"
-    return "/".join(sorted({p.device.type for p in agent.policy.parameters()} | {agent.acting.device.type}))
+    return "/".join(
+        sorted({p.device.type for p in agent.learner.policy.parameters()} | {agent.acting_generator.device.type})
+    )
 
 
-HARDWARE = {
+def environments(room: Room, value: int) -> tuple[int, int]:
+    """Games that are played, and columns of a rollout."""
+    trainer = Trainer(agent_with(training={"precision": "float32", "environments": value}).work(), progress=False)
+    trainer.train(1)
+    return trainer.work.env.num_envs, trainer.agent.updater.rollout.values.shape[1]  # type: ignore[attr-defined]
+
+
+def processes(room: Room, value: bool) -> str:
+    """Whether games are refused, which have threads."""
+    try:
+        agent_with(training={"processes": value}).work().close()
+    except FovealError:
+        return "refused"
+    return "played"
+
+
+def life_loss(room: Room, value: bool) -> tuple[bool, bool]:
+    """In the games of training and of evaluation."""
+    agent = agent_with(environment={"life_loss": value})
+    work = agent.work()
+    work.close()
+    return work.env.life_loss, agent.env_options["life_loss"]  # type: ignore[union-attr]
+
+
+TRAINING = {
+    "environments": Wire(2, 4, observe=environments, expected=lambda n: (n, n)),
+    "processes": Wire(False, True, observe=processes, expected=lambda v: "refused" if v else "played"),
     "precision": Wire("float32", "bfloat16", observe=precision, expected=lambda v: {getattr(torch, v)}),
     "device": Wire(
         "cpu", "cuda", observe=device, expected=lambda v: v if torch.cuda.is_available() or v == "cpu" else "refused"
@@ -244,31 +272,32 @@ HARDWARE = {
 def seed(room: Room, value: int) -> list[bool]:
     """Whether two agents of seeds 0 and ``value`` begin alike: weights, actions, minibatches, games."""
     one, other = agent_with(seed=0), agent_with(seed=value)
-    games = [Trainer(GameWork(agent), progress=False) for agent in (one, other)]
+    games = [Trainer(agent.work(), progress=False) for agent in (one, other)]
     starts = [trainer.work.env._random.bit_generator.state["state"] for trainer in games]
     for trainer in games:
         trainer.close()
     return [
-        all(torch.equal(a, b) for a, b in zip(one.policy.parameters(), other.policy.parameters(), strict=True)),
-        torch.equal(one.acting.get_state(), other.acting.get_state()),
-        torch.equal(one.ppo.shuffling.get_state(), other.ppo.shuffling.get_state()),
+        all(
+            torch.equal(a, b)
+            for a, b in zip(one.learner.policy.parameters(), other.learner.policy.parameters(), strict=True)
+        ),
+        torch.equal(one.acting_generator.get_state(), other.acting_generator.get_state()),
+        torch.equal(one.updater.shuffling.get_state(), other.updater.shuffling.get_state()),
         starts[0] == starts[1],
     ]
 
 
+ENVIRONMENT = {"life_loss": Wire(True, False, observe=life_loss, expected=lambda v: (v, v))}
 WHOLE = {
     "env": Wire(
         BREAKOUT,
         "atari/pong",
-        observe=lambda _, env: agent_with(env=env).policy.actor.linear.out_features,
+        observe=lambda _, env: agent_with(env=env).learner.policy.actor.linear.out_features,
         expected=lambda env: {BREAKOUT: 4, "atari/pong": 6}[env],
-    ),
-    "encoder": Wire(
-        "nature", "sparse-fls", observe=lambda _, name: agent_with(name).has_attention, expected=lambda n: n != "nature"
     ),
     "preset": Wire(
         *PRESETS,
-        observe=lambda _, name: configure(BREAKOUT, preset=name).ppo.rollout,
+        observe=lambda _, name: configure(BREAKOUT, preset=name).learner_config.rollout,
         expected=lambda name: 16 if name == "debug" else 128,
     ),
     "seed": Wire(0, 1, observe=seed, expected=lambda s: [s == 0] * 4),
@@ -276,12 +305,11 @@ WHOLE = {
 
 
 def test_no_other_setting_is_forgotten() -> None:
-    assert_complete(HardwareConfig, HARDWARE)
-    sections = {"training", "ppo"}  # tables of their own
-    assert set(AtariConfig.__dataclass_fields__) == set(WHOLE) | sections
+    assert_complete(RolloutTrainingConfig, TRAINING)
+    assert_complete(GameConfig, ENVIRONMENT)
 
 
-@cases({**HARDWARE, **WHOLE})
+@cases({**TRAINING, **ENVIRONMENT, **WHOLE})
 @pytest.mark.slow
 def test_other_settings_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)

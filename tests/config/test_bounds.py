@@ -39,7 +39,6 @@ from small_env import SavedCounter, small_agent
 
 OTHERWISE = {
     "Config": "made of sections that are bounded, and a checked seed",
-    "AtariConfig": "the same",
     "NoneConfig": "empty",
     "EnvOptions": "checked by foveal.envs.make",
     "AugmentationOptions": "made of a training section",

@@ -17,7 +17,6 @@ pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
 import foveal
 from chromium import visit
-from foveal.atari.agent import AtariAgent
 from foveal.atari.maps import resize_maps
 from foveal.atari.recording import Recording, record
 from foveal.atari.vector import AtariVector, finished_games
@@ -30,17 +29,17 @@ from foveal.gaze.screens import brightness, shrink
 SCREEN = (210, 160)
 
 
-def small(encoder: str = "sparse-fls", game: str = "breakout") -> AtariAgent:
-    return AtariAgent(f"atari/{game}", encoder, "debug", training={"precision": "float32"})
+def small(encoder: str = "sparse-fls", game: str = "breakout") -> foveal.Agent:
+    return foveal.Agent(f"atari/{game}", preset="debug", encoder=encoder, training={"precision": "float32"})
 
 
 @pytest.fixture(scope="module")
-def agent() -> AtariAgent:
+def agent() -> foveal.Agent:
     return small()
 
 
 @pytest.fixture(scope="module")
-def played(agent: AtariAgent) -> Recording:
+def played(agent: foveal.Agent) -> Recording:
     return record(agent, progress=False)
 
 
@@ -50,13 +49,13 @@ def played(agent: AtariAgent) -> Recording:
 @pytest.mark.slow
 def test_what_is_played_again_is_what_the_agent_saw(monkeypatch: pytest.MonkeyPatch) -> None:
     agent, seen = small("nature"), []
-    plain = AtariAgent.predict
+    plain = foveal.Agent.predict
 
-    def noting(self: AtariAgent, observation: Any, **options: Any) -> Any:
+    def noting(self: foveal.Agent, observation: Any, **options: Any) -> Any:
         seen.append(observation[0].copy())
         return plain(self, observation, **options)
 
-    monkeypatch.setattr(AtariAgent, "predict", noting)
+    monkeypatch.setattr(foveal.Agent, "predict", noting)
     recording = record(agent, progress=False)
     assert len(recording.actions) == recording.episode.length == len(seen) > 30
     assert len(set(recording.actions.tolist())) > 1
@@ -88,10 +87,10 @@ def test_points_sum_to_the_true_score() -> None:
     assert list(finished_games(infos)) == [(0, recording.episode.total, recording.episode.length)]
 
 
-def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, played: Recording) -> None:
-    before = agent.acting.get_state()
+def test_playing_is_repeatable_and_leaves_training_alone(agent: foveal.Agent, played: Recording) -> None:
+    before = agent.acting_generator.get_state()
     again, other = record(agent, progress=False), record(agent, 3, progress=False)
-    assert torch.equal(agent.acting.get_state(), before)
+    assert torch.equal(agent.acting_generator.get_state(), before)
     np.testing.assert_array_equal(again.actions, played.actions)
     assert played.episode.seed == agent.seed + 42
     assert other.actions[:40].tolist() != played.actions[:40].tolist()
@@ -103,14 +102,14 @@ def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, play
 
 
 @pytest.mark.slow
-def test_maps_are_the_agents_own(agent: AtariAgent, played: Recording) -> None:
+def test_maps_are_the_agents_own(agent: foveal.Agent, played: Recording) -> None:
     own, gradient = look_at_game(agent, played, moments=20)
     assert (own.saliency, gradient.saliency) == ("attention", "gradient")
     observations = list(played.observations())
     steps = [moment.step for moment in own.moments]
     assert steps == list(range(0, len(observations), -(-len(observations) // 20)))
     pixels = torch.from_numpy(np.stack([observations[step] for step in steps])).float().requires_grad_()
-    values = agent.policy.critic(agent.policy.encoder(pixels / 255))[:, 0]
+    values = agent.learner.policy.critic(agent.learner.policy.encoder(pixels))[:, 0]
     values.sum().backward()
     strengths = pixels.grad.abs().sum(1)
     drawn = torch.from_numpy(agent.attention(pixels.detach().to(torch.uint8).numpy()))
@@ -155,7 +154,7 @@ def text_of(page: str) -> str:
 
 
 @pytest.mark.slow
-def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
+def test_the_page_shows_game_attention_and_gradient(agent: foveal.Agent, played: Recording, tmp_path: Path) -> None:
     points = np.arange(played.episode.length, dtype=float)
     scored = dataclasses.replace(
         played, points=points, episode=dataclasses.replace(played.episode, total=float(points.sum()))
@@ -180,7 +179,7 @@ def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: R
 
 
 @pytest.mark.slow
-def test_a_film_shows_every_step(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
+def test_a_film_shows_every_step(agent: foveal.Agent, played: Recording, tmp_path: Path) -> None:
     film_game(tmp_path / "game.mp4", agent, played, ["attention", "gradient"])
     with av.open(str(tmp_path / "game.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
@@ -200,7 +199,7 @@ def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played:
     told = []
     for weight in (0.0, 50.0):
         agent = small()
-        module: Any = agent.policy.encoder.attend["2"].layers
+        module: Any = agent.learner.policy.encoder.attend["2"].layers
         with torch.no_grad():
             module[0].weight.fill_(weight / 100)
             module[2].weight.fill_(weight)

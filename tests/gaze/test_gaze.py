@@ -556,7 +556,7 @@ class Agent:
         return torch.from_numpy(bright(np.asarray(obs))).float()
 
     def values(self, obs: torch.Tensor) -> torch.Tensor:
-        return (obs[:, -1, :42] ** 2).sum((1, 2))
+        return (obs[:, -1, :42] ** 2).sum((1, 2))[None]
 
 
 class Blind(Agent):

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 import foveal
 from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners import LEARNERS, Shapes
+from foveal.learners import LEARNERS, Shapes, ValueLearner
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import METHODS, Context, EstimatedView, Method, Setup
 from foveal.methods.drq import DrQ, DrQConfig
@@ -36,10 +36,10 @@ from foveal.types import Batch, Observation
 PAIRS = [
     (method, learner)
     for method in METHODS.names()
-    for learner in LEARNERS.names()
-    if LEARNERS.get(learner).has_policy or METHODS.get(method).actor_loss is Method.actor_loss
+    for learner, kind in ((name, LEARNERS.get(name)) for name in LEARNERS.names())
+    if issubclass(kind, ValueLearner) and (kind.has_policy or METHODS.get(method).actor_loss is Method.actor_loss)
 ]
-"""Every pair but those that are refused: a term of the policy's loss on a learner that has no policy."""
+"""Every pair of a method and a value learner, but where there is a term of a policy's loss and no policy."""
 
 
 # --- environments and agents ------------------------------------------------------------------------------------------

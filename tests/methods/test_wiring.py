@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 import foveal
 from foveal.augmentations import AUGMENTATIONS
+from foveal.config.environment import augmentation_options
 from foveal.methods import METHODS, sgqn
 from foveal.methods.base import StrongAugmentation
 from foveal.types import Batch, Observation
@@ -100,7 +101,7 @@ def augmentation(method: str) -> Any:
         room.patch.setattr(StrongAugmentation, "__call__", noted)
         update(agent)
         ((images, before, made),) = seen
-        options, state = agent._augmentation(), before.get_state()
+        options, state = augmentation_options(agent.config, agent.device), before.get_state()
         same = []
         for name in ("overlay", "conv"):
             again = AUGMENTATIONS.get(name)(options)(images, before.set_state(state))

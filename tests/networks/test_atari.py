@@ -18,18 +18,25 @@ from torch import Tensor
 
 from foveal.atari.extractors import DAQN, RSPPO, AtariFeatures, DenseFLS, NatureFeatures, SparseFLS
 from foveal.errors import FovealError
-from foveal.networks.atari import ATARI_ENCODERS, AtariEncoder, build_encoder
+from foveal.networks.encoders import EncoderChoice, build_encoder
+from foveal.networks.encoders.atari import ATARI_ENCODERS, AtariEncoder
 from foveal.saliency import guided_backprop
 
-NAMES = ATARI_ENCODERS.names()
+NAMES = sorted(ATARI_ENCODERS)
 SMALL = (4, 52, 52)  # Mnih's convolutions leave 3 x 3
 SCREEN = spaces.Box(0, 255, (4, 84, 84), np.uint8)
+
+
+def built(name: str, shape: tuple[int, int, int] = (4, 84, 84), dtype: torch.dtype = torch.float32) -> AtariEncoder:
+    made = build_encoder(shape, EncoderChoice(name), dtype)
+    assert isinstance(made, AtariEncoder)
+    return made
 
 
 def network(name: str, shape: tuple[int, int, int] = SMALL, dtype: torch.dtype = torch.float32) -> AtariEncoder:
     """Off its initial weights, whose zero biases would hide mistakes."""
     torch.manual_seed(0)
-    made = build_encoder(name, shape, dtype)
+    made = built(name, shape, dtype)
     with torch.no_grad():
         for parameter in made.parameters():
             parameter.add_(0.05 * torch.randn(parameter.shape))
@@ -75,7 +82,7 @@ def test_policies_have_the_published_number_of_parameters(encoder: str, publishe
     ],
 )
 def test_what_is_only_computed_otherwise_has_as_many_parameters(name: str, beside: str) -> None:
-    sizes = [{key: weight.shape for key, weight in build_encoder(n).state_dict().items()} for n in (name, beside)]
+    sizes = [{key: weight.shape for key, weight in built(n).state_dict().items()} for n in (name, beside)]
     assert sizes[0] == sizes[1]
 
 
@@ -87,7 +94,7 @@ def test_no_name_is_missing() -> None:
 
 def test_weights_start_orthogonal_with_gain_sqrt_2() -> None:
     for name in ("sparse-fls", "daqn"):
-        for key, weight in build_encoder(name).state_dict().items():
+        for key, weight in built(name).state_dict().items():
             if key.endswith("bias"):
                 assert not weight.any()
                 continue
@@ -145,7 +152,7 @@ def test_networks_compute_what_the_paper_says(name: str) -> None:
     shape = (4, 24, 20) if name.startswith("dense") else (4, 52, 44)  # sides that differ: no mix-up goes unseen
     made, image = network(name, shape), pictures(3, shape)
     expected, maps = plain(name, image, dict(made.state_dict()))
-    found = made(image)
+    found = made.features(image)
     assert found.shape == (3, made.output_size) == (3, 512) and found.dtype == torch.float32
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
     assert expected.std() > 1e-3
@@ -157,7 +164,7 @@ def test_three_maps_become_one() -> None:
     shape = (4, 84, 84)
     made, image = network("sparse-fls-x3", shape), pictures(2, shape)
     _, (h1, h2, h3) = plain("sparse-fls-x3", image, dict(made.state_dict()))
-    made(image)
+    made.features(image)
     second = F.conv_transpose2d(h2, torch.ones(1, 1, 4, 4), stride=2)
     third = F.conv_transpose2d(h3, torch.ones(1, 1, 8, 8), stride=2)
     assert h1.shape == second.shape == third.shape == (2, 1, 20, 20)
@@ -168,7 +175,7 @@ def test_three_maps_become_one() -> None:
 def test_the_map_of_the_last_forward_pass_can_be_read(name: str) -> None:
     made = network(name)
     assert made.attention is None
-    made(pictures(3))
+    made.features(pictures(3))
     if name == "nature":
         assert made.attention is None and made.rendering is None
         return
@@ -176,7 +183,7 @@ def test_the_map_of_the_last_forward_pass_can_be_read(name: str) -> None:
     assert first is not None and first.shape[:2] == (3, 1) and first.dtype == torch.float32
     assert not first.requires_grad and (first >= 0).all()
     with torch.no_grad():
-        made(pictures(5) * 0.5)
+        made.features(pictures(5) * 0.5)
     assert made.attention is not None and made.attention.shape[0] == 5
     assert not made.attention[:3].equal(first)
     assert not any("attention" in key for key in made.state_dict())
@@ -190,7 +197,7 @@ def test_half_precision_is_of_the_convolutions_alone(name: str) -> None:
     for index, stage in enumerate(half.stages):
         stage.register_forward_hook(lambda m, i, o, key=f"stage {index}": types.update({key: o.dtype}))
     half.linear.register_forward_hook(lambda m, i, o: types.update({"linear": o.dtype}))
-    wanted, found = full(image), half(image)
+    wanted, found = full.features(image), half.features(image)
     assert types == dict.fromkeys(("stage 0", "stage 1", "stage 2"), torch.bfloat16) | {"linear": torch.float32}
     assert found.dtype == torch.float32
     assert 0 < (found - wanted).norm() < 0.06 * wanted.norm()
@@ -198,22 +205,22 @@ def test_half_precision_is_of_the_convolutions_alone(name: str) -> None:
     found.sum().backward()
     assert all(p.dtype == torch.float32 and p.grad is not None and p.grad.isfinite().all() for p in half.parameters())
 
-    half(image.requires_grad_())
+    half.features(image.requires_grad_())
     assert types["stage 0"] == torch.float32  # the backward pass of this one makes the pixels' gradients
 
 
 def test_pixel_gradients_and_guided_ones_pass() -> None:
     made, image = network("sparse-fls"), pictures(2).requires_grad_()
-    (gradient,) = torch.autograd.grad(made(image).sum(), image)
-    guided = guided_backprop(lambda obs: made(obs).sum(1), image)
+    (gradient,) = torch.autograd.grad(made.features(image).sum(), image)
+    guided = guided_backprop(lambda obs: made.features(obs).sum(1), image)
     assert gradient.isfinite().all() and gradient.any() and guided.any() and not guided.equal(gradient)
 
 
 def test_bad_input_is_refused() -> None:
-    with pytest.raises(FovealError, match=r"unknown Atari encoder 'sparse_fls': did you mean 'sparse-fls'"):
-        build_encoder("sparse_fls")
+    with pytest.raises(FovealError, match=r"encoder.name is 'sparse_fls': did you mean 'sparse-fls'"):
+        built("sparse_fls")
     with pytest.raises(FovealError, match="30x84 pixels is too small"):
-        build_encoder("nature", (4, 30, 84))
+        built("nature", (4, 30, 84))
 
 
 # --- in Stable-Baselines3 ---------------------------------------------------------------------------------------------
@@ -246,7 +253,7 @@ def test_named_extractors_are_those_networks(features: type[AtariFeatures], name
     torch.manual_seed(0)
     made = features(SCREEN, dtype=torch.bfloat16)  # type: ignore[call-arg]
     torch.manual_seed(0)
-    expected = build_encoder(name).state_dict()
+    expected = built(name).state_dict()
     found = made.encoder.state_dict()
     assert made.features_dim == 512 and made.encoder.dtype == torch.bfloat16
     assert found.keys() == expected.keys() and all(found[key].equal(expected[key]) for key in expected)
@@ -276,7 +283,7 @@ def test_the_map_is_that_of_the_pass_that_chose_the_action() -> None:
     found = made.features_extractor.attention
     assert calls == [2]
     extractor: Any = made.features_extractor
-    extractor.encoder(screens / 255.0)  # Stable-Baselines3 divides by 255
+    extractor.encoder.features(screens / 255.0)  # Stable-Baselines3 divides by 255
     torch.testing.assert_close(found, extractor.encoder.attention)
 
 

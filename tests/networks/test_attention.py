@@ -361,7 +361,7 @@ def test_a_vector_beside_the_image_has_no_say() -> None:
 def test_agents_without_attention_say_so() -> None:
     agent = small_agent()
     assert not agent.has_attention and small_agent(sac=SMALL_FLS).has_attention
-    with pytest.raises(FovealError, match="no attention module inside: train one with --encoder fls"):
+    with pytest.raises(FovealError, match=r"'conv' has no attention module inside: .* or train one with --encoder fls"):
         agent.attention(frames(1))
     with pytest.raises(FovealError, match=r"shape \(9, 36, 36\)"):
         small_agent(sac=SMALL_FLS).attention(frames(1, 20))

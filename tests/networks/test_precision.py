@@ -101,14 +101,14 @@ def test_an_atari_agent_in_bfloat16_needs_a_library_that_takes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     pytest.importorskip("ale_py", reason='needs the extra "atari"')
-    from foveal.atari.agent import AtariAgent
+    from foveal.agent import Agent
 
     library_says(monkeypatch, True, {})
     asked = {"preset": "debug", "training": {"precision": "bfloat16"}}
-    saved = AtariAgent("atari/breakout", "nature", **asked).save(tmp_path / "agent")  # type: ignore[arg-type]
+    saved = Agent("atari/breakout", encoder="nature", **asked).save(tmp_path / "agent")  # type: ignore[arg-type]
     library_says(monkeypatch, False, {})
     with pytest.raises(FovealError, match=REFUSAL):
-        AtariAgent("atari/breakout", "nature", **asked)  # type: ignore[arg-type]
+        Agent("atari/breakout", encoder="nature", **asked)  # type: ignore[arg-type]
     assert foveal.load(saved).config.training.precision == "float32"
 
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners import Estimate, Judged, Learner, PolicyView, Shapes
+from foveal.learners import Estimate, Judged, PolicyView, Shapes, ValueLearner
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
@@ -34,7 +34,7 @@ class Scale(nn.Module):
         return self.weight * x
 
 
-class Toy(Learner):
+class Toy(ValueLearner):
     """Value: c * p * mean pixel, with one weight for convolutions and one for the projection. Notes what is called."""
 
     def __init__(self, events: list[str], periods: tuple[int, int] = (1, 1)) -> None:
@@ -102,7 +102,7 @@ class Toy(Learner):
 class Busy(Method):
     """Every hook, noted: a trained brightness to observe through, two views, critic terms and a step of its own."""
 
-    def __init__(self, learner: Learner, events: list[str]) -> None:
+    def __init__(self, learner: ValueLearner, events: list[str]) -> None:
         super().__init__(None, Setup(learner, IMAGE, AugmentationOptions(8), torch.Generator(), torch.float32))
         self.events = events
         self.brightness = Scale(0.5)
@@ -150,7 +150,7 @@ class Busy(Method):
 class Still(Method):
     """Nothing but the defaults."""
 
-    def __init__(self, learner: Learner) -> None:
+    def __init__(self, learner: ValueLearner) -> None:
         super().__init__(None, Setup(learner, IMAGE, AugmentationOptions(8), torch.Generator(), torch.float32))
 
 
@@ -444,7 +444,7 @@ def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events:
 
 def test_a_learner_must_improve_the_policy_that_it_says_it_has(events: list[str]) -> None:
     class Unfinished(Toy):
-        policy_step = Learner.policy_step  # type: ignore[assignment]
+        policy_step = ValueLearner.policy_step  # type: ignore[assignment]
 
     learner = Unfinished(events)
     with pytest.raises(FovealError, match="the learner Unfinished has no policy_step: define it, or set has_policy"):

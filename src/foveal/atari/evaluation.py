@@ -4,51 +4,23 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.atari import games
-from foveal.atari.config import AtariConfig
+from foveal.envs import games
 from foveal.errors import FovealError
 from foveal.evaluation.results import Condition, Episode, Results, machine, now, versions
-from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, describe_agent
+from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, Policy, describe_agent
 from foveal.progress import Progress
 
 SIDE_BY_SIDE = 8
 Act: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 
 
-class Player(Protocol):
-    """What playing for scores needs of an agent.
-
-    Attributes:
-        config: its settings.
-    """
-
-    config: AtariConfig
-
-    @property
-    def env_id(self) -> str:
-        """The game."""
-
-    @property
-    def seed(self) -> int:
-        """Seed of its training."""
-
-    def predict(
-        self,
-        observation: Any,
-        state: None = None,
-        episode_start: NDArray[np.bool_] | None = None,
-        deterministic: bool = False,
-    ) -> tuple[NDArray[np.int64], None]:
-        """Actions for a batch of observations."""
-
-
 def evaluate(
-    agent: Player,
+    agent: Policy,
     episodes: int = 30,
     seed: int | None = None,
     *,
@@ -73,11 +45,14 @@ def evaluate(
     """
 
     def act(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return agent.predict(frames, deterministic=deterministic)[0]
+        actions: NDArray[np.int64] = agent.predict(frames, deterministic=deterministic)[0]
+        return actions
 
     described = describe_agent(agent) | {"deterministic": deterministic}
     chosen = agent.seed + SEED_OFFSET if seed is None else seed
-    return _run(agent.env_id, act, described, episodes, chosen, life_loss=agent.config.ppo.life_loss, progress=progress)
+    return _run(
+        agent.env_id, act, described, episodes, chosen, life_loss=agent.env_options["life_loss"], progress=progress
+    )
 
 
 def random_scores(env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, progress: bool = True) -> Results:

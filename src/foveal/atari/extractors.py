@@ -1,4 +1,4 @@
-"""The networks of ``foveal.networks.atari`` as feature extractors of Stable-Baselines3's actor-critics.
+"""The networks of ``foveal.networks.encoders.atari`` as feature extractors of Stable-Baselines3's actor-critics.
 
 Give the policy ``net_arch=[]`` beside them. As published, actor and critic are one linear layer each on the 512
 features, and Stable-Baselines3 would put hidden layers between, for extractors that are not its own.
@@ -13,7 +13,9 @@ from gymnasium import spaces
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.networks.atari import build_encoder
+from foveal.networks.encoders import EncoderChoice, build_encoder
+from foveal.networks.encoders.atari import ATARI_ENCODERS, AtariEncoder
+from foveal.registry import nearest
 
 try:
     from stable_baselines3.common.preprocessing import is_image_space
@@ -23,7 +25,7 @@ except ImportError as error:
 
 
 class AtariFeatures(BaseFeaturesExtractor):
-    """Any network of ``foveal.networks.atari.ATARI_ENCODERS``, for ``policy_kwargs={"features_extractor_class": ...}``.
+    """Any network of ``foveal.networks.encoders.atari``, for ``policy_kwargs={"features_extractor_class": ...}``.
 
     Args:
         observation_space: images (C, H, W), ``uint8`` in [0, 255], which Stable-Baselines3 divides by 255.
@@ -37,7 +39,9 @@ class AtariFeatures(BaseFeaturesExtractor):
     def __init__(
         self, observation_space: spaces.Space[Any], encoder: str = "nature", dtype: torch.dtype = torch.float32
     ) -> None:
-        network = build_encoder(encoder, _image_shape(observation_space), dtype)
+        network = build_encoder(_image_shape(observation_space), EncoderChoice(encoder), dtype)
+        if not isinstance(network, AtariEncoder):
+            raise FovealError(f"{encoder!r} is no Atari network: {nearest(encoder, list(ATARI_ENCODERS))}")
         super().__init__(observation_space, network.output_size)
         self.encoder = network
 
@@ -48,7 +52,7 @@ class AtariFeatures(BaseFeaturesExtractor):
 
     def forward(self, observations: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, 512)."""
-        return self.encoder(observations)
+        return self.encoder.features(observations)
 
 
 class NatureFeatures(AtariFeatures):

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from foveal.atari.agent import AtariAgent
 from foveal.errors import FovealError
 from foveal.evaluation.results import Episode
-from foveal.evaluation.rollouts import SEED_OFFSET
+from foveal.evaluation.rollouts import SEED_OFFSET, Policy
 from foveal.progress import seconds_between_draws
 
 
@@ -53,7 +54,17 @@ class Recording:
         vector.close()
 
 
-def record(agent: AtariAgent, seed: int | None = None, *, progress: bool = True) -> Recording:
+class Player(Policy, Protocol):
+    """An agent whose draws can be repeated; ``foveal.Agent`` is one.
+
+    Attributes:
+        acting_generator: draws its actions.
+    """
+
+    acting_generator: torch.Generator
+
+
+def record(agent: Player, seed: int | None = None, *, progress: bool = True) -> Recording:
     """Let an agent play one game to its end, with actions drawn from its policy, as in its evaluation.
 
     The draws come from the seed, and those of later training stay what they were.
@@ -69,18 +80,18 @@ def record(agent: AtariAgent, seed: int | None = None, *, progress: bool = True)
     seed = agent.seed + SEED_OFFSET if seed is None else seed
     if seed < 0:
         raise FovealError(f"seed must not be negative, and it is {seed}")
-    held = agent.acting.get_state()
-    agent.acting.manual_seed(seed)
+    held = agent.acting_generator.get_state()
+    agent.acting_generator.manual_seed(seed)
     try:
         return _play(agent, seed, progress)
     finally:
-        agent.acting.set_state(held)
+        agent.acting_generator.set_state(held)
 
 
-def _play(agent: AtariAgent, seed: int, progress: bool) -> Recording:
+def _play(agent: Player, seed: int, progress: bool) -> Recording:
     from foveal.atari.vector import AtariVector, finished_games
 
-    life_loss = agent.config.ppo.life_loss
+    life_loss = agent.env_options["life_loss"]
     vector = AtariVector(agent.env_id, 1, seed, life_loss=life_loss)
     seen, _ = vector.reset()
     actions: list[int] = []

@@ -17,9 +17,9 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from foveal import checkpoint
-from foveal.atari import games
 from foveal.atari.emulator import FRAME_LIMIT, SIZE, Emulator, Moment, replay
 from foveal.atari.maps import SCREEN
+from foveal.envs import games
 from foveal.errors import FovealError
 
 STACK = 4

@@ -10,9 +10,9 @@ from typing import Annotated
 import tyro
 
 from foveal.agent import Agent
-from foveal.atari.agent import AtariAgent
 from foveal.atari.evaluation import random_scores
 from foveal.commands.plugins import import_plugins
+from foveal.envs.games import is_atari
 from foveal.errors import FovealError
 from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
 from foveal.explanation.explain import check_writable
@@ -58,15 +58,16 @@ def main(arguments: Sequence[str]) -> None:
     if options.out is not None:
         check_writable(options.out)
     agent = load(options.agent, device=options.device)
-    if not isinstance(agent, Agent | AtariAgent):
+    if not isinstance(agent, Agent):
         raise FovealError(f"{options.agent} is a policy of the arm: foveal hrl evaluates it")
     data, quality, episodes = options.data, options.quality, options.episodes
-    on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
+    game = is_atari(agent.env_id)
+    on = ("train",) if game and options.on == EVERYWHERE else options.on
     results = evaluate(agent, on, episodes, options.seed, data, quality, adapt=options.adapt)
     print(results.table())
     if options.random:
         seed = agent.seed + SEED_OFFSET if options.seed is None else options.seed
-        if isinstance(agent, AtariAgent):
+        if game:
             chance = random_scores(agent.env_id, episodes, seed)
         else:
             chance = random_returns(agent.env_id, on, episodes, seed, agent.env_options, data, quality)

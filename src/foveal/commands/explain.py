@@ -9,15 +9,14 @@ from typing import Annotated
 
 import tyro
 
-from foveal.atari.agent import AtariAgent
+from foveal.agent import Agent
 from foveal.commands.plugins import import_plugins
+from foveal.envs.games import is_atari
 from foveal.errors import FovealError
 from foveal.evaluation.rollouts import TRAIN
 from foveal.explanation import explain
 from foveal.loading import load
 from foveal.skills.flat import FlatPolicy
-from foveal.skills.master import Master
-from foveal.skills.policy import SkillPolicy
 
 EVERYWHERE = (TRAIN, "color_hard", "video_hard")
 
@@ -67,7 +66,7 @@ def main(arguments: Sequence[str]) -> None:
     agent = load(options.agent, device=options.device)
     if isinstance(agent, FlatPolicy):
         raise FovealError("maps are of cloned skills and of masters over them; this policy of the arm has no skills")
-    alone = isinstance(agent, AtariAgent | SkillPolicy | Master) and options.on == EVERYWHERE
+    alone = (not isinstance(agent, Agent) or is_atari(agent.env_id)) and options.on == EVERYWHERE
     page = explain(
         agent,
         (TRAIN,) if alone else options.on,

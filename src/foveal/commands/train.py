@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import itertools
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
@@ -11,20 +12,17 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.commands import train_atari
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
-from foveal.config.presets import STEPS
-from foveal.config.tree import Config, EnvironmentConfig, TrainingConfig, configure
+from foveal.config.former import in_todays_words
+from foveal.config.presets import STEPS, STEPS_OF_GAMES
+from foveal.config.tree import Config, configure, default_learner, default_method
+from foveal.envs import games
 from foveal.errors import FovealError
 from foveal.loading import resume
-from foveal.networks.encoders import EncoderConfig
-from foveal.registry import nearest
-from foveal.training import ReplayWork, RunOptions, Trainer
+from foveal.training import RunOptions, Trainer
 
-DEFAULTS = {"env": None, "method": "sgqn", "learner": "sac", "preset": "paper", "seed": 0}
-ENCODERS = {"plain": "none", "fls": "fls"}
-ENCODER_HELP = "plain, or fls: with attention inside; short for --LEARNER.encoder.attention"
+NAMES = ("method", "learner", "preset", "encoder")
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -33,9 +31,6 @@ def main(arguments: Sequence[str]) -> None:
     resumed, others = _resumed(arguments)
     if resumed is not None:
         _resume(resumed, others)
-        return
-    if train_atari.asked_for(arguments):
-        train_atari.main(arguments)
         return
     names, settings = _names(arguments)
     options = _parse(arguments, names, settings)
@@ -46,10 +41,10 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _parse(arguments: Sequence[str], names: Mapping[str, Any], settings: Mapping[str, Any]) -> Any:
-    told = re.findall(r"--((?:environment|training)\.[\w-]+)", " ".join(arguments))
-    later = {name.replace("-", "_") for name in told}
-    options = _options_class(names, settings, later)
-    return tyro.cli(options, args=arguments, prog="foveal train", description=_describe(names))
+    set_later = re.findall(r"--((?:environment|training)\.[\w-]+)", " ".join(arguments))
+    config = _defaults(names, settings, {name.replace("-", "_") for name in set_later})
+    options = _options_class(names, settings, config)
+    return tyro.cli(options, args=arguments, prog="foveal train", description=_describe(config))
 
 
 def _resumed(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
@@ -73,50 +68,80 @@ def _resume(run: Path, others: list[str]) -> None:
 
 
 def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """What decides which options there are: from the command line, else the configuration file, else the defaults."""
+    """What decides which options there are: from the command line or the configuration file; and its other settings."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     parser.add_argument("--config", type=Path)
-    for name in ("method", "learner", "preset"):
+    for name in NAMES:
         parser.add_argument(f"--{name}")
     known, others = parser.parse_known_args(list(arguments))
-    settings = {} if known.config is None else read_settings(known.config)
-    names = {key: checked(key, settings.pop(key, default)) for key, default in DEFAULTS.items()}
-    names |= {name: value for name in ("method", "learner", "preset") if (value := getattr(known, name)) is not None}
-    names["steps"] = checked("steps", settings.pop("steps", STEPS.get(names["preset"], STEPS["paper"])))
+    settings = {} if known.config is None else in_todays_words(read_settings(known.config))
+    given = {key: checked(key, settings.pop(key)) for key in ("env", *NAMES, "seed", "steps") if key in settings}
+    given |= {name: value for name in NAMES if (value := getattr(known, name)) is not None}
+    given |= {"env": env} if (env := _env(others)) is not None else {}
+    return {"env": None, "preset": "paper", "seed": 0, **given}, settings
+
+
+def _env(others: Sequence[str]) -> str | None:
+    """The environment: the first argument, or one behind options that is an Atari game and no option's value."""
     if others and not others[0].startswith("-"):
-        names["env"] = others[0]
-    return names, settings
+        return others[0]
+    pairs = itertools.pairwise(others)
+    return next((word for flag, word in pairs if games.is_atari(word) and not flag.startswith("--")), None)
 
 
-def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], later: Collection[str]) -> type:
-    """A dataclass of all options, with the preset's and the file's values as defaults; ``later`` ones are to be set."""
-    settings = dict(settings)
-    run = RunOptions.from_settings(settings.pop("run", {}))
+def _defaults(names: Mapping[str, Any], settings: Mapping[str, Any], later: Collection[str]) -> Config:
+    """The preset's and the file's values; ``later`` ones are to be set.
+
+    Raises:
+        FovealError: as for ``configure``, or the environment is another name of an Atari game.
+    """
+    env, learner = names["env"], names.get("learner")
+    if learner is None and env is not None and (game := games.meant(env)) is not None:
+        raise FovealError(f"Atari games are called atari/...: foveal train {game}, instead of {env}")
+    learner = default_learner(env) if learner is None else learner
+    method = names.get("method", default_method(learner))
+    sections = {name: value for name, value in settings.items() if name != "run"}
+    return configure(
+        env or "", method, learner, names["preset"], names["seed"], sections, later, encoder=names.get("encoder")
+    )
+
+
+def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config: Config) -> type:
+    """A dataclass of all options, with the configuration's values as defaults."""
+    from foveal.agent import work_of  # which imports PyTorch
+
+    run = RunOptions.from_settings(settings.get("run", {}), work_of(config).default_options)
+    steps = (STEPS_OF_GAMES if games.is_atari(config.env) else STEPS)[config.preset]
     env = names["env"]
-    config = configure(env or "", names["method"], names["learner"], names["preset"], names["seed"], settings, later)
     what = "environment: dmc/walker-walk, ur5e/bowl, atari/breakout, or any registered Gymnasium id"
-    text = Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]
-    positional = tyro.conf.Positional[text]
+    positional = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]]
     fields: list[Any] = [
         ("env", positional) if env is None else ("env", positional, env),
-        ("method", named("generalization method"), names["method"]),
-        ("learner", named("value learner"), names["learner"]),
-        ("preset", named("starting point: paper, compact or debug"), names["preset"]),
-        ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], None),
-        ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], names["seed"]),
-        ("steps", Annotated[int, tyro.conf.arg(help="agent steps")], names["steps"]),
+        ("method", named("generalization method, composed onto value learners"), config.method),
+        ("learner", named("sac, dqn or ppo; for atari/... ppo"), config.learner),
+        ("preset", named("starting point: paper, compact or debug"), config.preset),
+        ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], names.get("encoder")),
+        ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], config.seed),
+        ("steps", Annotated[int, tyro.conf.arg(help="agent steps, over all environments")], names.get("steps", steps)),
         ("out", Annotated[Path | None, tyro.conf.arg(help="new run folder (default: runs/ENV-METHOD-SEED)")], None),
         ("config", Annotated[Path | None, tyro.conf.arg(help="YAML file of settings, as a run's config.yaml")], None),
         ("resume", Annotated[Path | None, tyro.conf.arg(help="run folder to continue")], None),
         ("plugins", Annotated[str | None, tyro.conf.arg(name="import", help="module that registers your own")], None),
         ("run", tyro.conf.OmitArgPrefixes[RunOptions], run),
-        ("environment", EnvironmentConfig, config.environment),
-        ("training", TrainingConfig, config.training),
     ]
-    for name, part in ((config.learner, config.learner_config), (config.method, config.method_config)):
-        if dataclasses.fields(part):
-            fields.append((_identifier(name), type(part), _default(part)))
+    sections = {
+        "environment": config.environment,
+        "training": config.training,
+        config.learner: config.learner_config,
+        config.method: config.method_config,
+    }
+    for name, section in sections.items():
+        if dataclasses.fields(section):
+            fields.append((_identifier(name), type(section), _default(section)))
     return dataclasses.make_dataclass("Train", fields)
+
+
+ENCODER_HELP = "network that sees: conv, nature, sparse-fls, ...; plain or fls: a value learner's own, with attention"
 
 
 def _default(value: Any) -> Any:
@@ -127,9 +152,10 @@ def _identifier(name: str) -> str:
     return re.sub(r"\W", "_", name)
 
 
-def _describe(names: Mapping[str, Any]) -> str:
+def _describe(config: Config) -> str:
+    what = config.learner if config.method == "none" else f"{config.method} on {config.learner}"
     return (
-        f"Train {names['method']} on {names['learner']}, preset {names['preset']}. "
+        f"Train {what}, preset {config.preset}. "
         "Other methods, learners and presets bring options and defaults of their own: name them before --help."
     )
 
@@ -138,31 +164,20 @@ def _start(options: Any) -> None:
     config = _config(options)
     if options.steps < 1:
         raise FovealError(f"--steps must be at least 1, not {options.steps}")
-    run = options.out or Path("runs") / f"{options.env.replace('/', '-')}-{options.method}-{options.seed}"
     from foveal.agent import Agent
 
     agent = Agent.from_config(config)
-    trainer = Trainer(ReplayWork(agent), options.run, run=run)
-    print(f"training {config.method} on {config.env}; everything goes to {run}")
+    name = agent.method_name
+    run = options.out or Path("runs") / f"{config.env.replace('/', '-')}-{name}-{config.seed}"
+    trainer = Trainer(agent.work(), options.run, run=run)
+    print(f"training {name} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
-    print(f"done: {run}\nnext: foveal evaluate {run} --on train color_hard, or foveal explain {run}")
+    game = games.is_atari(config.env)
+    evaluation, film = ("--random", f" --video {run.name}.mp4") if game else ("--on train color_hard", "")
+    print(f"done: {run}\nnext: foveal evaluate {run} {evaluation}, or foveal explain {run}{film}")
 
 
 def _config(options: Any) -> Config:
-    sections = {"environment": options.environment, "training": options.training}
-    for name in (options.learner, options.method):
-        if hasattr(options, _identifier(name)):
-            sections[name] = getattr(options, _identifier(name))
-    if options.encoder is not None:
-        sections[options.learner] = _with_encoder(options.encoder, options.learner, sections.get(options.learner))
+    names = ("environment", "training", options.learner, options.method)
+    sections = {name: getattr(options, _identifier(name)) for name in names if hasattr(options, _identifier(name))}
     return configure(options.env, options.method, options.learner, options.preset, options.seed, sections)
-
-
-def _with_encoder(encoder: str, learner: str, settings: Any) -> Any:
-    """The learner's settings with the encoder of that name."""
-    if encoder not in ENCODERS:
-        raise FovealError(f"unknown encoder {encoder!r}: {nearest(encoder, list(ENCODERS))}")
-    if not isinstance(getattr(settings, "encoder", None), EncoderConfig):
-        raise FovealError(f"learner {learner!r} has an encoder of its own, so --encoder can't choose one: leave it out")
-    changed = dataclasses.replace(settings.encoder, attention=ENCODERS[encoder])
-    return dataclasses.replace(settings, encoder=changed)

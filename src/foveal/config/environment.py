@@ -13,8 +13,10 @@ import torch
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 
+from foveal.augmentations import AugmentationOptions
+from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
-from foveal.envs import make
+from foveal.envs import games, make
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import Shapes
@@ -28,8 +30,11 @@ def requirements(config: Config) -> Requirements:
 
 
 def env_options(config: Config) -> dict[str, Any]:
-    """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on."""
+    """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on; a game's own."""
     environment = config.environment
+    if games.is_atari(config.env):
+        frames, size, _ = games.OBSERVED
+        return {"image_size": size, "frame_stack": frames, "action_repeat": 4, "life_loss": environment.life_loss}
     return {
         "image_size": requirements(config).render_size,
         "frame_stack": environment.frame_stack,
@@ -39,8 +44,26 @@ def env_options(config: Config) -> dict[str, Any]:
     }
 
 
+def augmentation_options(config: Config, device: torch.device) -> AugmentationOptions:
+    """What strong augmentations of a configuration's method are built with; nothing in particular without any."""
+    training = config.training
+    if not isinstance(training, TrainingConfig):
+        return AugmentationOptions(seed=config.seed, device=device)
+    return AugmentationOptions(
+        config.environment.image_size,
+        training.overlays,
+        training.overlay_count,
+        training.overlay_refresh,
+        config.seed,
+        device,
+        training.overlay_detail,
+    )
+
+
 def probe(env: EnvLike, config: Config) -> Shapes:
     """Shapes of the spaces, from an environment made for the purpose (or the user's own)."""
+    if games.is_atari(config.env):
+        return Shapes(games.OBSERVED, 0, spaces.Discrete(games.action_count(config.env)))
     made = make(env, **env_options(config))
     space, size = made.observation_space, config.environment.image_size
     vector = 0

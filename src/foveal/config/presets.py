@@ -1,5 +1,6 @@
 """Named starting points: the environment's and the loop's parts. Learners and methods hold theirs in ``presets``.
 
+They are of settings that most have, and not of Atari games or of on-policy learners' loops.
 What their own sources say of environment and loop is in their ``run_presets``, and goes over what is here.
 ``paper`` changes nothing: every default in the code is the published one. ``compact`` is for a CPU, ``debug``
 finishes in seconds and learns nothing.
@@ -39,3 +40,5 @@ EVERY_PRESET = "*"
 """In ``run_presets``: what a learner or a method needs whatever the preset is."""
 STEPS = {"paper": 500_000, "compact": 500_000, "debug": 200}
 """Agent steps of training where none are asked for: DMC-GB's, and of ``debug`` enough for everything to happen once."""
+STEPS_OF_GAMES = {"paper": 50_000_000, "compact": 1_000_000, "debug": 128}
+"""The same of Atari games, summed over all that are played side by side."""

@@ -8,85 +8,17 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
-from foveal.config.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
+from foveal.config.former import in_todays_words
 from foveal.config.presets import EVERY_PRESET, PRESETS
-from foveal.envs.family import QUALITIES
+from foveal.config.sections import EnvironmentConfig, GameConfig, RolloutTrainingConfig, TrainingConfig
+from foveal.envs import games
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Learner
 from foveal.methods.base import METHODS, Method
-from foveal.networks.precision import PRECISIONS
+from foveal.networks.encoders import ENCODERS, EncoderChoice
 from foveal.registry import nearest
-
-
-@dataclass(frozen=True)
-class EnvironmentConfig(Bounded, section="environment"):
-    """How the environment shows itself.
-
-    Attributes:
-        image_size: side in pixels of what the encoder sees. A method may render larger and crop.
-        frame_stack: frames in an observation.
-        action_repeat: simulator steps per agent step; None for the benchmark's own (finger 2, cartpole 8, other dmc/ 4)
-            and 1 for all else.
-        quality: of rendering: "exact", "fast" or "draft".
-        camera: index of the camera.
-    """
-
-    image_size: Annotated[int, at_least(1)] = 84
-    frame_stack: Annotated[int, at_least(1)] = 3
-    action_repeat: Annotated[int | None, at_least(1)] = None
-    quality: Annotated[str, one_of(*QUALITIES)] = "exact"
-    camera: Annotated[int, at_least(0)] = 0
-
-
-REPLAY_DEVICES = ("auto", "cpu", "cuda")
-
-
-@dataclass(frozen=True)
-class TrainingConfig(Bounded, section="training"):
-    """The training loop. The defaults are DMC-GB's.
-
-    Attributes:
-        batch_size: transitions per update.
-        discount: gamma, per agent step.
-        n_step: rewards summed before bootstrapping.
-        replay_capacity: frames kept.
-        initial_random_steps: agent steps with random actions before the first update.
-        catch_up_updates: extra updates taken at once when the random phase ends.
-        updates_per_step: gradient updates per agent step.
-        environments: how many are stepped in turn.
-        processes: step every environment in a process of its own, while updates run. Actions are then chosen before the
-            updates that their step earns, not after, and a resumed run begins new episodes.
-        overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
-        overlay_count: how many of them are kept in memory; every sample is a new random crop of one. At 84 pixels,
-            20,000 take 0.9 GiB.
-        overlay_refresh: how many more are drawn per update: first until so many are kept, then to replace the oldest.
-        overlay_detail: side of the kept pictures over the image's, at least 1: crops of less than 1 / detail**2 of a
-            picture are blurrier than those of the file.
-        precision: of convolutions: "auto" (bfloat16 where the hardware has it), "float32" or "bfloat16".
-        device: "auto", "cpu", "cuda".
-        replay_device: where frames are stored: "auto" (the device that trains, if they fit), "cpu" or "cuda".
-        cuda_graphs: on a GPU, record updates once and replay them; methods that can't be recorded run as they are.
-    """
-
-    batch_size: Annotated[int, at_least(1)] = 128
-    discount: Annotated[float, SHARE] = 0.99
-    n_step: Annotated[int, at_least(1)] = 1
-    replay_capacity: Annotated[int, at_least(1)] = 500_000
-    initial_random_steps: Annotated[int, at_least(0)] = 1000
-    catch_up_updates: Annotated[int, at_least(0)] = 1000
-    updates_per_step: Annotated[float, at_least(0)] = 1.0
-    environments: Annotated[int, at_least(1)] = 1
-    processes: bool = False
-    overlays: Annotated[str, Anything("a folder of the user's, which is looked for when training begins")] = "generated"
-    overlay_count: Annotated[int, at_least(1)] = 20_000
-    overlay_refresh: Annotated[float, at_least(0)] = 0.5
-    overlay_detail: Annotated[float, at_least(1)] = 1.5
-    precision: Annotated[str, one_of(*PRECISIONS)] = "auto"
-    device: Annotated[str, DEVICE] = "auto"
-    replay_device: Annotated[str, one_of(*REPLAY_DEVICES)] = "auto"
-    cuda_graphs: bool = True
 
 
 @dataclass(frozen=True)
@@ -95,12 +27,12 @@ class Config:
 
     Attributes:
         env: id of the environment, or a description of the user's own.
-        method: name of the method.
+        method: name of the method; "none" for an on-policy learner.
         learner: name of the learner.
         preset: what the sections started from.
         seed: of everything random.
-        environment: see ``EnvironmentConfig``.
-        training: see ``TrainingConfig``.
+        environment: see ``EnvironmentConfig``; of an Atari game a ``GameConfig``.
+        training: see ``TrainingConfig``; of an on-policy learner a ``RolloutTrainingConfig``.
         learner_config: the learner's own dataclass.
         method_config: the method's own dataclass.
     """
@@ -110,8 +42,8 @@ class Config:
     learner: str
     preset: str
     seed: int
-    environment: EnvironmentConfig = field(default_factory=EnvironmentConfig)
-    training: TrainingConfig = field(default_factory=TrainingConfig)
+    environment: Any = field(default_factory=EnvironmentConfig)
+    training: Any = field(default_factory=TrainingConfig)
     learner_config: Any = None
     method_config: Any = None
 
@@ -130,50 +62,81 @@ class Config:
         }
 
 
+def default_learner(env: str | None) -> str:
+    """The learner of an environment where none is named."""
+    return "ppo" if env is not None and games.is_atari(env) else "sac"
+
+
+def default_method(learner: str) -> str:
+    """The method of a learner where none is named."""
+    return "none" if LEARNERS.get(learner).on_policy else "sgqn"
+
+
 def configure(
     env: str,
-    method: str,
-    learner: str,
+    method: str | None = None,
+    learner: str | None = None,
     preset: str = "paper",
     seed: int = 0,
     overrides: Mapping[str, Any] | None = None,
     later: Collection[str] = (),
+    encoder: str | None = None,
 ) -> Config:
     """A preset for this learner, method and task, with overrides on top.
 
     Args:
         env: id of the environment.
+        method: by default "sgqn", and "none" for an on-policy learner.
+        learner: by default "sac", and "ppo" for an Atari game.
         overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
             the method's names. A section may also be given as a whole dataclass.
         later: settings such as ``"training.batch_size"`` that the user will set over what this gives.
+        encoder: name of the learner's encoder; or "plain" or "fls", for the learner's own without attention or with.
 
     Raises:
-        FovealError: an unknown name, section or setting, a value of the wrong type, or a setting of environment or
-            training that learner and method each want otherwise and that the user leaves open.
+        FovealError: an unknown name, section or setting, a value of the wrong type, settings that do not go together,
+            or a setting of environment or training that learner and method each want otherwise and that the user leaves
+            open.
     """
     if preset not in PRESETS:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
+    env = games.env_id(env) if games.is_atari(env) else env
+    learner = default_learner(env) if learner is None else learner
+    method = default_method(learner) if method is None else method
     components: dict[str, type[Learner] | type[Method]] = {learner: LEARNERS.get(learner), method: METHODS.get(method)}
+    _check_pair(env, learner, method)
     overrides = dict(overrides or {})
-    bases = {"environment": EnvironmentConfig, "training": TrainingConfig}
+    bases = {
+        "environment": GameConfig if games.is_atari(env) else EnvironmentConfig,
+        "training": RolloutTrainingConfig if LEARNERS.get(learner).on_policy else TrainingConfig,
+    }
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
     brought = {name: _brought(components, preset, name, overrides.get(name), later) for name in BROUGHT}
-    sections = {
-        name: _section(base, [PRESETS[preset].get(name, {}), brought[name]], overrides.get(name), name)
+    of_preset = {
+        name: PRESETS[preset].get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
         for name, base in bases.items()
     }
-    encoder = {"encoder": brought["encoder"]} if brought["encoder"] else {}
+    sections = {
+        name: _section(base, [of_preset[name], brought[name]], overrides.get(name), name)
+        for name, base in bases.items()
+    }
+    encoders = [brought["encoder"], _encoder(learner, encoder)]
     configs = {
         name: _section(
             component.Config,
-            [component.presets.get(preset, {}), component.task_settings(env), encoder if name == learner else {}],
+            [
+                component.presets.get(preset, {}),
+                component.task_settings(env),
+                *({"encoder": settings} for settings in encoders if settings and name == learner),
+            ],
             overrides.get(name),
             name,
         )
         for name, component in components.items()
     }
+    LEARNERS.get(learner).check(configs[learner], sections["training"].environments)
     return Config(
         env,
         method,
@@ -185,6 +148,33 @@ def configure(
         configs[learner],
         configs[method],
     )
+
+
+def _check_pair(env: str, learner: str, method: str) -> None:
+    on_policy = LEARNERS.get(learner).on_policy
+    if games.is_atari(env) and not on_policy:
+        raise FovealError(f"{env} is trained by learner 'ppo', not {learner!r}: leave --learner out")
+    if on_policy and method != "none":
+        raise FovealError(
+            f"method {method!r} is composed onto value learners, and {learner!r} is none: leave the method out"
+        )
+
+
+ATTENTION = {"plain": "none", "fls": "fls"}
+"""Names that choose the attention of a learner's own encoder, instead of another encoder."""
+
+
+def _encoder(learner: str, name: str | None) -> dict[str, Any]:
+    """Settings of the learner's encoder that a name stands for; see ``configure``."""
+    if name is None:
+        return {}
+    own = getattr(LEARNERS.get(learner).Config(), "encoder", None)
+    if not isinstance(own, EncoderChoice):
+        raise FovealError(f"learner {learner!r} has an encoder of its own, so none can be chosen by name: leave it out")
+    short = ATTENTION if hasattr(own, "attention") else {}
+    if name not in (known := [*short, *ENCODERS.names()]):
+        raise FovealError(f"unknown encoder {name!r}: {nearest(name, known)}")
+    return {"attention": short[name]} if name in short else {"name": name}
 
 
 BROUGHT = ("environment", "training", "encoder")
@@ -250,14 +240,15 @@ def config_from_dict(state: Mapping[str, Any]) -> Config:
     Raises:
         FovealError: as for ``configure``, or a name is missing.
     """
-    sections = dict(state)
+    sections = in_todays_words(state)
     try:
         env, method, learner, preset, seed = (
             sections.pop(key) for key in ("env", "method", "learner", "preset", "seed")
         )
     except KeyError as error:
         raise FovealError(f"the configuration lacks {error.args[0]!r}") from error
-    return configure(env, method, learner, preset, seed, sections)
+    encoder = sections.pop("encoder", None)
+    return configure(env, method, learner, preset, seed, sections, encoder=encoder)
 
 
 def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: str) -> Any:

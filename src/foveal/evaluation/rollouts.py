@@ -64,18 +64,6 @@ class Policy(Protocol):
 
 
 @runtime_checkable
-class ScoresGames(Protocol):
-    """An agent whose environment is a game that it plays and scores itself."""
-
-    @property
-    def env_id(self) -> str:
-        """The game."""
-
-    def scores(self, episodes: int = 30, seed: int | None = None, *, progress: bool = True) -> Results:
-        """Scores of whole games."""
-
-
-@runtime_checkable
 class Adapts(Protocol):
     """A policy that may go on learning at test time."""
 
@@ -121,7 +109,7 @@ class Plan:
 
 
 def evaluate(
-    agent: Policy | ScoresGames,
+    agent: Policy,
     on: str | Sequence[str] = TRAIN,
     episodes: int = 30,
     seed: int | None = None,
@@ -134,7 +122,8 @@ def evaluate(
 ) -> Results:
     """Roll out the deterministic policy and keep every episode's return.
 
-    An Atari agent has a protocol of its own, see ``foveal.atari.evaluation.evaluate``, and is asked to follow it.
+    Atari games have a protocol of their own, see ``foveal.atari.evaluation.evaluate``: an agent that has ``scores``, a
+    function and not None, is asked for them.
 
     Args:
         agent: the policy.
@@ -153,12 +142,13 @@ def evaluate(
         FovealError: a name is unknown or given twice, ``episodes`` or ``seed`` is out of range, the data folder lacks
             something, a reward is not finite, or the policy can't be asked to adapt.
     """
-    if isinstance(agent, ScoresGames):
+    scores: Callable[..., Results] | None = getattr(agent, "scores", None)
+    if scores is not None:
         if on not in (TRAIN, [TRAIN], (TRAIN,)) or not data is quality is env is None or adapt:
             raise FovealError(
                 f"scores of {agent.env_id} are taken on {TRAIN!r} alone, without data, quality, env or adapt"
             )
-        return agent.scores(episodes, seed, progress=progress)
+        return scores(episodes, seed, progress=progress)
     seed = agent.seed + SEED_OFFSET if seed is None else seed
     plan = plan_for(agent, on, seed=seed, data=data, quality=quality, env=env)
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from foveal.atari.agent import AtariAgent
+from foveal.agent import Agent
+from foveal.envs.games import is_atari
 from foveal.errors import FovealError
 from foveal.evaluation.results import describe_policy
 from foveal.evaluation.rollouts import TRAIN, EnvLike, describe_agent
@@ -25,7 +26,7 @@ EVERY_STEP = 1_000_000
 
 
 def explain(
-    agent: Critic | AtariAgent | SkillPolicy | Master,
+    agent: Critic | Agent | SkillPolicy | Master,
     on: str | Sequence[str] = TRAIN,
     out: str | Path = "explain.html",
     *,
@@ -101,7 +102,7 @@ def explain(
         )
     if skill is not None or of is not None:
         raise FovealError("skill and of are for cloned skills of an arm, and this agent has none")
-    if isinstance(agent, AtariAgent):
+    if isinstance(agent, Agent) and is_atari(agent.env_id):
         if on not in (TRAIN, [TRAIN], (TRAIN,)) or any(x is not None for x in (data, quality, env, quantile)):
             raise FovealError(f"{agent.env_id} is explained on {TRAIN!r} alone, without data, quality, env or quantile")
         return explain_game(

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foveal.atari.agent import AtariAgent
+from foveal.agent import Agent
 from foveal.atari.maps import OBSERVED, SCREEN, resize_maps
 from foveal.atari.recording import Recording, record
 from foveal.evaluation.rollouts import TRAIN
@@ -29,7 +29,7 @@ _AT_ONCE = 16  # observations per pass; bounds memory, not the result
 
 
 def look_at_game(
-    agent: AtariAgent,
+    agent: Agent,
     recording: Recording,
     *,
     moments: int = 125,
@@ -79,7 +79,7 @@ def look_at_game(
     return attentions
 
 
-def looks(agent: AtariAgent, saliency: str | Sequence[str] | None = None) -> dict[str, Look]:
+def looks(agent: Agent, saliency: str | Sequence[str] | None = None) -> dict[str, Look]:
     """Maps of an agent by name.
 
     Args:
@@ -96,7 +96,7 @@ def looks(agent: AtariAgent, saliency: str | Sequence[str] | None = None) -> dic
 
 
 def explain_game(
-    agent: AtariAgent,
+    agent: Agent,
     out: str | Path,
     *,
     frames: int = 6,
@@ -119,7 +119,7 @@ def explain_game(
 
 
 def film_game(
-    path: str | Path, agent: AtariAgent, recording: Recording, saliency: Sequence[str], *, progress: bool = False
+    path: str | Path, agent: Agent, recording: Recording, saliency: Sequence[str], *, progress: bool = False
 ) -> Path:
     """An mp4 of every step of a game, and beside it one map after another over the game in grey.
 
@@ -147,7 +147,7 @@ def film_game(
 def game_page(
     out: str | Path,
     attentions: Sequence[Attention],
-    agent: AtariAgent,
+    agent: Agent,
     *,
     frames: int = 6,
 ) -> Path:
@@ -172,7 +172,7 @@ def game_page(
     return write_page(out, "explain.html.j2", title=title, page=page, config=agent.config.as_dict())
 
 
-def _lede(attentions: Sequence[Attention], agent: AtariAgent) -> str:
+def _lede(attentions: Sequence[Attention], agent: Agent) -> str:
     episode = attentions[0].episode
     names = {attention.saliency for attention in attentions}
     post_hoc = "the pixels that its value is most sensitive to"
@@ -189,7 +189,7 @@ def _lede(attentions: Sequence[Attention], agent: AtariAgent) -> str:
     )
 
 
-def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> list[tuple[str, str]]:
+def _guide(attentions: Sequence[Attention], agent: Agent) -> list[tuple[str, str]]:
     terms = [("game", "the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before")]
     for attention in attentions:
         meaning = map_meaning(
@@ -205,7 +205,7 @@ def _guide(attentions: Sequence[Attention], agent: AtariAgent) -> list[tuple[str
     return terms
 
 
-def _evenness(attention: Attention, agent: AtariAgent) -> str:
+def _evenness(attention: Attention, agent: Agent) -> str:
     """Mean correlation of the maps with the one that is drawn of a map without any preference."""
     even = resize_maps(torch.from_numpy(agent.even_attention())[None], SCREEN)[0].numpy()
     found = [correlation(moment.strength, even) for moment in attention.moments]
@@ -226,9 +226,9 @@ def _maps(look: Look, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
     return torch.as_tensor(look(observations)).detach().float().cpu().numpy()
 
 
-def _values(agent: AtariAgent, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
+def _values(agent: Agent, observations: NDArray[np.uint8]) -> NDArray[np.float32]:
     with torch.no_grad():
         values: NDArray[np.float32] = (
-            agent.values(torch.from_numpy(observations).to(agent.device)).float().cpu().numpy()
+            agent.values(torch.from_numpy(observations).to(agent.device).float())[0].cpu().numpy()
         )
     return values

@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.envs.games import is_atari
 from foveal.errors import FovealError
 from foveal.gaze.maps import Look
 from foveal.gaze.screens import SIDE, STACK
@@ -47,7 +48,7 @@ class Looker(Protocol):
         """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
 
     def values(self, obs: Tensor) -> Tensor:
-        """(N, 4, 84, 84) in [0, 255] -> (N,) state values with their graph."""
+        """(N, 4, 84, 84) floating point in [0, 255] -> (1, N) state values with their graph."""
 
 
 def attention_look(agent: Looker) -> Look:
@@ -69,7 +70,8 @@ def post_hoc_look(agent: Looker, name: str = "gradient") -> Look:
     saliency = SALIENCY.get(name)
 
     def look(obs: NDArray[np.uint8]) -> Tensor:
-        return saliency(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
+        maps = saliency(lambda pixels: agent.values(pixels)[0], torch.from_numpy(obs).to(agent.device))
+        return maps.abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
 
     return look
 
@@ -103,7 +105,7 @@ def looks_of(agent: object, name: str, kinds: tuple[str, ...] = ()) -> dict[str,
     Raises:
         FovealError: it is no Atari agent, a kind is unknown, or it has none of them.
     """
-    if not isinstance(agent, Looker):
+    if not (isinstance(agent, Looker) and is_atari(agent.env_id)):
         raise FovealError(f"{name} is no Atari agent; gaze was recorded on Atari games")
     known = [ATTENTION, *SALIENCY.names()]
     unknown = [kind for kind in kinds if kind not in known]

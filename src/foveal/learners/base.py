@@ -74,17 +74,16 @@ class Shapes:
 
 
 class Learner(nn.Module, ABC):
-    """Value learning from pixels: its networks, its TD targets and losses, how it acts. It knows no method.
-
-    The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
+    """What every agent has: networks that act on pixels, and say what they expect. It knows no method.
 
     Attributes:
+        config: an instance of ``Config``.
         dtype: that convolutions compute in.
-        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
-            looks at the value of a tensor.
+        generator: of its random draws in training.
+        presets: preset -> its own settings.
         run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
             ``environment`` and ``training``. They go over the preset's own and under the user's.
-        has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
+        on_policy: whether it learns from what its own policy just did, and not from replay.
         agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
             so that a CUDA graph reads the present value. Not saved: the agent tells it again.
     """
@@ -92,8 +91,7 @@ class Learner(nn.Module, ABC):
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
-    capturable: ClassVar[bool] = False
-    has_policy: ClassVar[bool] = True
+    on_policy: ClassVar[bool] = False
 
     def __init__(
         self, config: Any, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
@@ -114,11 +112,95 @@ class Learner(nn.Module, ABC):
         """Settings that the source gives for one task in particular."""
         return {}
 
+    @classmethod
+    def check(cls, config: Any, environments: int) -> None:
+        """Refuse its settings where they do not go with so many environments.
+
+        Raises:
+            FovealError: they do not.
+        """
+
+    @abstractmethod
+    def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
+        """Actions for a batch of observations, (B, A) or (B,)."""
+
+    @abstractmethod
+    def best_action(self, obs: Observation) -> Tensor:
+        """Deterministic actions for a batch, (B, A) or (B,): what an exported policy computes."""
+
+    @abstractmethod
+    def values(self, obs: Observation, action: Tensor | None) -> Tensor:
+        """What it expects, with a graph back to the observation: (heads, B) in units of return.
+
+        Args:
+            obs: a batch of observations.
+            action: (B, A) or (B,); None where values are those of states.
+        """
+
+    @abstractmethod
+    def encoder(self) -> nn.Module:
+        """The network that sees, with an attention module inside or without."""
+
+    @property
+    def has_attention(self) -> bool:
+        """Whether there is an attention module inside the encoder, whose map can be shown."""
+        return getattr(self.encoder(), "rendering", None) is not None
+
+    @torch.no_grad()
+    def attention(self, obs: Observation, *, even: bool = False) -> Tensor:
+        """The map of the attention module inside the encoder, drawn on the observation's pixels.
+
+        Args:
+            obs: a batch of observations.
+            even: draw a map that is 1 at every position instead: what every drawing has, whatever was learnt.
+
+        Returns:
+            (B, H, W), not negative, in the module's own unit.
+
+        Raises:
+            FovealError: there is no such module.
+        """
+        encoder: Any = self.encoder()
+        if not self.has_attention:
+            raise FovealError(
+                f"the encoder {self.config.encoder.name!r} has no attention module inside: explain the agent by "
+                "gradients, or train one with --encoder fls or, for ppo, sparse-fls"
+            )
+        encoder(obs.image)
+        positions = torch.ones_like(encoder.attention) if even else encoder.attention
+        drawn: Tensor = encoder.rendering.render(positions, obs.image.shape[-2:])
+        return drawn
+
+
+class ValueLearner(Learner):
+    """Value learning from pixels: its networks, its TD targets and losses. Methods are composed onto it.
+
+    The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
+
+    Attributes:
+        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
+            looks at the value of a tensor.
+        has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
+    """
+
+    capturable: ClassVar[bool] = False
+    has_policy: ClassVar[bool] = True
+
     convolutions: nn.Module
     projection: nn.Module
     feature_size: int
     latent_size: int
     action_size: int
+
+    def encoder(self) -> nn.Module:
+        """The convolutions."""
+        return self.convolutions
+
+    def values(self, obs: Observation, action: Tensor | None) -> Tensor:
+        """The critic's, of the action: (heads, B)."""
+        if action is None:
+            raise FovealError("the values of this learner are of actions: give one for every observation")
+        return self.estimate(obs, action).values
 
     def features(self, obs: Observation) -> Tensor:
         """The critic's flattened convolutions, (B, F)."""
@@ -143,29 +225,6 @@ class Learner(nn.Module, ABC):
             FovealError: the learner has no policy with a distribution.
         """
         raise FovealError(f"the learner {type(self).__name__} has no policy with a distribution over actions")
-
-    @property
-    def has_attention(self) -> bool:
-        """Whether there is an attention module inside the convolutions, whose map can be shown."""
-        return getattr(self.convolutions, "rendering", None) is not None
-
-    @torch.no_grad()
-    def attention(self, obs: Observation) -> Tensor:
-        """The map of the attention module inside the convolutions, drawn on the observation's pixels.
-
-        Returns:
-            (B, H, W), not negative, in the module's own unit.
-
-        Raises:
-            FovealError: there is no such module.
-        """
-        if not self.has_attention:
-            raise FovealError(
-                "this agent has no attention module inside: train one with --encoder fls, or encoder.attention = fls"
-            )
-        self.features(obs)
-        encoder: Any = self.convolutions
-        return encoder.rendering.render(encoder.attention, obs.image.shape[-2:])
 
     @abstractmethod
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
@@ -213,14 +272,6 @@ class Learner(nn.Module, ABC):
     @abstractmethod
     def update_target_networks(self) -> None:
         """Move the target networks towards the trained ones."""
-
-    @abstractmethod
-    def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
-        """Actions for a batch of observations, (B, A) or (B,)."""
-
-    @abstractmethod
-    def best_action(self, obs: Observation) -> Tensor:
-        """Deterministic actions for a batch, (B, A) or (B,): what an exported policy computes."""
 
     @abstractmethod
     def policy_periods(self) -> tuple[int, int]:

@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from foveal.config.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
+from foveal.learners.base import LEARNERS, Estimate, Shapes, ValueLearner, check_action_space
 from foveal.networks.averaging import blend
-from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
+from foveal.networks.encoders import EncoderChoice, EncoderConfig, Projection, build_encoder
 from foveal.networks.heads import mlp
 from foveal.networks.optimization import adam
 from foveal.types import Batch, Observation
@@ -40,7 +40,7 @@ class DQNConfig(Bounded, section="dqn"):
         epsilon_steps: agent steps over which the share falls linearly. Theirs are 1 million frames of 4 repeats.
     """
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderChoice = field(default_factory=EncoderConfig)
     hidden: Annotated[int, at_least(1)] = 512
     hidden_layers: Annotated[int, at_least(1)] = 1
     double: bool = True
@@ -61,7 +61,7 @@ class DQNConfig(Bounded, section="dqn"):
 
 
 @LEARNERS.register("dqn")
-class DQN(Learner):
+class DQN(ValueLearner):
     """One value for every action from one pass of the encoder; random actions at a falling rate.
 
     Raises:

@@ -50,6 +50,7 @@ class OnPolicyLearner:
     Attributes:
         steps: taken so far, by all environments together.
         seen: (N, ...), what the environments show now; None before the first rollout, which then resets them.
+        beginning: (N,), where the next step only begins an episode; None before the first rollout.
         rollout: the latest.
     """
 
@@ -59,11 +60,16 @@ class OnPolicyLearner:
         self.steps = 0
         self.seen: NDArray[Any] | None = None
         self.rollout: Rollout | None = None
-        self._beginning: NDArray[np.bool_] | None = None  # (N,), whose next step only begins an episode
+        self.beginning: NDArray[np.bool_] | None = None
 
-    def begin(self, seen: NDArray[Any] | None = None) -> None:
-        """Go on in environments that show ``seen`` (N, ...), or in ones that the next rollout resets."""
-        self.seen, self._beginning = seen, None
+    def begin(self, seen: NDArray[Any] | None = None, beginning: NDArray[np.bool_] | None = None) -> None:
+        """Go on in environments that show ``seen`` (N, ...), or in ones that the next rollout resets.
+
+        Args:
+            seen: as the attribute.
+            beginning: as the attribute; by default no step only begins an episode.
+        """
+        self.seen, self.beginning = seen, beginning
 
     @torch.no_grad()
     def collect(self, envs: VectorEnv[Any, Any, Any], on_step: OnStep | None = None) -> Rollout:
@@ -79,10 +85,10 @@ class OnPolicyLearner:
         same_step = resets_at_once(envs)
         if self.seen is None:
             self.seen, _ = envs.reset()
-        if self._beginning is None:
-            self._beginning = np.zeros(envs.num_envs, np.bool_)
+        if self.beginning is None:
+            self.beginning = np.zeros(envs.num_envs, np.bool_)
         for step in range(self.rollout_config.rollout):
-            infos = self._act(envs, step, self.seen, self._beginning, same_step=same_step)
+            infos = self._act(envs, step, self.seen, self.beginning, same_step=same_step)
             if on_step is not None:
                 on_step(infos)
         return self._estimate(self.seen, same_step=same_step)
@@ -109,7 +115,7 @@ class OnPolicyLearner:
             final = np.stack([infos["final_obs"][index] for index in timeouts])
             rollout.timeout_values[step, timeouts] = self.policy.values(as_tensor(final, self.device))
         if not same_step:
-            self._beginning = ended | cut
+            self.beginning = ended | cut
         return infos
 
     def _estimate(self, shown: NDArray[Any], *, same_step: bool) -> Rollout:

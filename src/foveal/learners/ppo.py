@@ -228,6 +228,10 @@ class PPO(OnPolicyLearner):
 
     # --- state --------------------------------------------------------------------------------------------------------
 
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The one that there is, by name."""
+        return {"ppo": self.optimizer}
+
     def state(self) -> dict[str, Any]:
         """A copy of everything that the next rollout and update depend on, beside the environments.
 
@@ -243,7 +247,7 @@ class PPO(OnPolicyLearner):
             "counts": [self.steps, self.updates, self.total],
             "left": self.left,
             "seen": self.seen,
-            "beginning": self._beginning,
+            "beginning": self.beginning,
         }
         return copy.deepcopy(state)
 
@@ -259,7 +263,7 @@ class PPO(OnPolicyLearner):
             generator.set_state(held)
         self.steps, self.updates, self.total = state["counts"]
         self.left = state["left"]
-        self.seen, self._beginning = copy.deepcopy((state["seen"], state["beginning"]))
+        self.seen, self.beginning = copy.deepcopy((state["seen"], state["beginning"]))
 
 
 _METRICS = (

@@ -15,9 +15,9 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 
 from foveal.config.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
+from foveal.learners.base import LEARNERS, Estimate, Judged, Shapes, ValueLearner, check_action_space
 from foveal.networks.averaging import blend
-from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
+from foveal.networks.encoders import EncoderChoice, EncoderConfig, Projection, build_encoder
 from foveal.networks.heads import TwinCritic, mlp
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
@@ -43,7 +43,7 @@ class SACConfig(Bounded, section="sac"):
         log_std_max: see ``log_std_min``.
     """
 
-    encoder: EncoderConfig = field(default_factory=EncoderConfig)
+    encoder: EncoderChoice = field(default_factory=EncoderConfig)
     hidden: Annotated[int, at_least(1)] = 1024
     critic_lr: Annotated[float, POSITIVE] = 1e-3
     actor_lr: Annotated[float, POSITIVE] = 1e-3
@@ -83,7 +83,7 @@ class PolicySample(NamedTuple):
 
 
 @LEARNERS.register("sac")
-class SAC(Learner):
+class SAC(ValueLearner):
     """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions.
 
     Raises:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners.base import Estimate, Learner
+from foveal.learners.base import Estimate, ValueLearner
 from foveal.learners.base import PolicyView as PolicyView  # methods name it beside their views
 from foveal.registry import Registry
 from foveal.types import Batch, ExtraField, Observation
@@ -44,7 +44,7 @@ class Setup:
         dtype: of its convolutions.
     """
 
-    learner: Learner
+    learner: ValueLearner
     image_shape: tuple[int, int, int]
     augmentation: AugmentationOptions
     generator: torch.Generator
@@ -91,7 +91,7 @@ class Context:
 
     def __init__(
         self,
-        learner: Learner,
+        learner: ValueLearner,
         prepared: Batch,
         batch: Batch,
         views: Sequence[EstimatedView],

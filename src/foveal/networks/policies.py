@@ -46,6 +46,10 @@ class PolicyHead(nn.Module, ABC):
         """
 
     @abstractmethod
+    def mode(self, features: Tensor) -> Tensor:
+        """The likeliest actions, (B, F) -> (B, ...)."""
+
+    @abstractmethod
     def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log probabilities or densities of given actions (B,), and the policy's entropy in nats (B,)."""
 
@@ -70,6 +74,10 @@ class CategoricalHead(PolicyHead):
             actions = torch.multinomial(logs.exp(), 1, generator=generator)[:, 0]  # (B, actions) -> (B,)
         return actions, logs.gather(1, actions[:, None])[:, 0]
 
+    def mode(self, features: Tensor) -> Tensor:
+        """Indices (B,)."""
+        return self.log_probabilities(features).argmax(1)
+
     def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log probabilities of indices (B,), and the entropy (B,)."""
         logs = self.log_probabilities(features)
@@ -89,6 +97,10 @@ class GaussianHead(PolicyHead):
     def mean(self, features: Tensor) -> Tensor:
         """The deterministic action, unbounded: (B, F) -> (B, A)."""
         return self.linear(self.body(features))
+
+    def mode(self, features: Tensor) -> Tensor:
+        """Their means (B, A), unbounded."""
+        return self.mean(features)
 
     def sample(
         self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False

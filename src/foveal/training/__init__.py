@@ -2,7 +2,17 @@
 
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
 from foveal.training.replay_work import ReplayWork
+from foveal.training.rollout_work import RolloutWork
 from foveal.training.trainer import Callback, Trainer
 from foveal.training.work import Episode, Work
 
-__all__ = ["VALIDATION_SEED_OFFSET", "Callback", "Episode", "ReplayWork", "RunOptions", "Trainer", "Work"]
+__all__ = [
+    "VALIDATION_SEED_OFFSET",
+    "Callback",
+    "Episode",
+    "ReplayWork",
+    "RolloutWork",
+    "RunOptions",
+    "Trainer",
+    "Work",
+]

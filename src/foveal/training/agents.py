@@ -1,4 +1,4 @@
-"""What learning from replay needs of an agent; ``foveal.Agent`` has it."""
+"""What learning needs of an agent; ``foveal.Agent`` has it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from foveal.config.tree import Config
 from foveal.envs.making import EnvLike
 from foveal.evaluation.rollouts import Policy
 from foveal.learners import Shapes
+from foveal.learners.ppo import PPO
 from foveal.methods import Method
 from foveal.replay import ReplayBuffer
 from foveal.training.updater import Updater
@@ -21,36 +22,56 @@ KIND = "foveal.agent"
 
 
 class LearningAgent(Policy, Protocol):
-    """A value learner, its method, its environment, and how far it is.
+    """An environment, settings, and how far it is.
 
     Attributes:
         env: its environment, or the id or callable that makes one.
         config: all of its settings.
         shapes: of observations and actions.
         device: that it learns on.
-        method: its method.
-        updater: takes its updates.
         steps: agent steps so far.
-        replay: its memory, from one training to the next.
-        learning_starts: agent steps at which there is enough of that.
     """
 
     env: EnvLike
     config: Config
     shapes: Shapes
     device: torch.device
-    method: Method
-    updater: Updater
     steps: int
-    replay: ReplayBuffer | None
-    learning_starts: int
 
     @property
     def updates(self) -> int:
-        """Gradient updates taken."""
+        """Gradient updates taken, or passes over rollouts."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Everything an update depends on."""
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Undo of ``state``."""
+
+
+class ReplayAgent(LearningAgent, Protocol):
+    """A value learner and its method.
+
+    Attributes:
+        method: its method.
+        updater: takes its updates.
+        replay: its memory, from one training to the next.
+        learning_starts: agent steps at which there is enough of that.
+    """
+
+    method: Method
+    updater: Updater
+    replay: ReplayBuffer | None
+    learning_starts: int
+
+
+class OnPolicyAgent(LearningAgent, Protocol):
+    """A policy that learns from what it did.
+
+    Attributes:
+        updater: collects rollouts and takes the updates.
+        acting_generator: draws its actions.
+    """
+
+    updater: PPO
+    acting_generator: torch.Generator

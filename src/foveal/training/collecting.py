@@ -18,7 +18,7 @@ from foveal.config.environment import requirements
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
-from foveal.training.agents import LearningAgent
+from foveal.training.agents import LearningAgent, ReplayAgent
 from foveal.types import PREVIOUS_ACTION
 
 FREE_SHARE = 0.6
@@ -35,11 +35,11 @@ class Collector:
         FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
     """
 
-    def __init__(self, agent: LearningAgent) -> None:
+    def __init__(self, agent: ReplayAgent) -> None:
         count = agent.config.training.environments
         self._agent = agent
-        self._seed = _seed(agent)
-        self._envs = _environments(agent, self._seed)
+        self._seed = first_seed(agent)
+        self._envs = environments(agent, self._seed)
         self.replay = _replay(agent)
         self.episodes: list[tuple[int, float]] = []
         self._obs: Any = None
@@ -109,7 +109,7 @@ class Collector:
         return {
             "replay": self.replay.state(),
             "learning_starts": self._agent.learning_starts,
-            "envs": _saved(self._envs),
+            "envs": saved(self._envs),
             "obs": self._obs,
             "ended": self._ended,
             "returns": self._returns,
@@ -197,7 +197,15 @@ class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
         """Nothing to restore."""
 
 
-def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
+def environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
+    """The environments that an agent learns in.
+
+    Args:
+        seed: of the first.
+
+    Raises:
+        FovealError: as ``foveal.envs.make_vector``, or the user's own environment is to move to a process.
+    """
     training, env = agent.config.training, agent.env
     if isinstance(env, gymnasium.Env):
         if training.processes:
@@ -206,14 +214,14 @@ def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
     return make_vector(env, training.environments, asynchronous=training.processes, seed=seed, **agent.env_options)
 
 
-def _seed(agent: LearningAgent) -> int:
+def first_seed(agent: LearningAgent) -> int:
     """The agent's own at first; later another, so as not to play the episodes again that it began with."""
     if agent.steps == 0:
         return agent.seed
     return int(np.random.SeedSequence([agent.seed, agent.steps]).generate_state(1)[0]) // 2
 
 
-def _replay(agent: LearningAgent) -> ReplayBuffer:
+def _replay(agent: ReplayAgent) -> ReplayBuffer:
     """The memory that the agent has, or a new one that must fill before it is learnt from."""
     if agent.replay is None:
         training = agent.config.training
@@ -222,7 +230,7 @@ def _replay(agent: LearningAgent) -> ReplayBuffer:
     return agent.replay
 
 
-def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffer:
+def new_replay(agent: ReplayAgent, capacity: int, streams: int) -> ReplayBuffer:
     """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
@@ -248,7 +256,7 @@ def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffe
     )
 
 
-def _replay_device(agent: LearningAgent, wanted: int) -> str:
+def _replay_device(agent: ReplayAgent, wanted: int) -> str:
     """Where ``wanted`` bytes of frames go: to the GPU that trains only if most of it stays free for the networks."""
     device = agent.config.training.replay_device
     if device != "auto":
@@ -259,7 +267,8 @@ def _replay_device(agent: LearningAgent, wanted: int) -> str:
     return "cuda" if wanted < FREE_SHARE * free else "cpu"
 
 
-def _saved(envs: Any) -> Any:
+def saved(envs: Any) -> Any:
+    """The state of environments, or None where it can't be saved."""
     try:
         return envs.get_state()
     except FovealError:

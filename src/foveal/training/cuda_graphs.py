@@ -18,7 +18,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal.learners.base import Learner
+from foveal.learners.base import ValueLearner
 from foveal.methods.base import Method
 from foveal.timing import phase
 from foveal.training.updater import Due, Updater
@@ -51,7 +51,7 @@ class CapturedUpdater(Updater):
 
     failed = False
 
-    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
+    def __init__(self, learner: ValueLearner, method: Method, *, pixel_gradient: bool) -> None:
         super().__init__(learner, method, pixel_gradient=pixel_gradient)
         self.restart()
 

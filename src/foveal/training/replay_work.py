@@ -2,24 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, ClassVar
 
-import gymnasium
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.evaluation.results import Results
-from foveal.evaluation.rollouts import evaluate, plan_for
-from foveal.training.agents import KIND, LearningAgent
+from foveal.training.agent_work import AgentWork
+from foveal.training.agents import ReplayAgent
 from foveal.training.collecting import Collector
-from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
-from foveal.training.work import Episode, Work
+from foveal.training.options import RunOptions
+from foveal.training.work import Episode
 from foveal.types import Batch
 
 
-class ReplayWork(Work):
+class ReplayWork(AgentWork):
     """What a value learner's training does; see ``foveal.training.Work``.
 
     Args:
@@ -29,32 +26,16 @@ class ReplayWork(Work):
         FovealError: its environments can't be made.
     """
 
-    kind = KIND
-    agent: LearningAgent
+    default_options: ClassVar[RunOptions] = RunOptions()
+    agent: ReplayAgent
 
-    def __init__(self, agent: LearningAgent) -> None:
-        self.agent = agent
-        self.device = agent.device
-        self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET
+    def __init__(self, agent: ReplayAgent) -> None:
+        super().__init__(agent)
         agent.method.get_ready()
         self.latest: dict[str, Tensor] = {}
         self.owed_updates = 0.0
         self.collector = Collector(agent)
         self._before = agent.steps
-
-    def settings(self) -> dict[str, Any]:
-        """The agent's configuration."""
-        return self.agent.config.as_dict()
-
-    @property
-    def can_evaluate(self) -> bool:
-        """Not with an environment that was given as an object: it is in the middle of an episode."""
-        return not isinstance(self.agent.env, gymnasium.Env)
-
-    def rehearse(self, options: RunOptions) -> None:
-        """Open what the evaluations need, and let go of it."""
-        names, seed = list(options.evaluate_on), self.evaluation_seed
-        plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
 
     def begin(self, target: int) -> None:
         """Start an episode everywhere, unless one was restored and is running."""
@@ -86,23 +67,6 @@ class ReplayWork(Work):
         """Waits for the device: the loop calls it only every so often."""
         return {name: float(value) for name, value in self.latest.items()}
 
-    def evaluate(self, options: RunOptions) -> Results:
-        """The deterministic policy, on seeds that no final evaluation uses."""
-        with _global_randomness_kept():
-            return evaluate(
-                self.agent,
-                list(options.evaluate_on),
-                options.evaluate_episodes,
-                seed=self.evaluation_seed,
-                data=options.data,
-                env=None if isinstance(self.agent.env, str) else self.agent.env,
-                progress=False,
-            )
-
-    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, optimizers, generators and counters."""
-        return self.agent.state()
-
     def run_state(self) -> dict[str, Any]:
         """Replay's counters, the running episodes, and what is owed."""
         return {
@@ -129,13 +93,3 @@ class ReplayWork(Work):
         super().close()
         self.collector.close()
         self.agent.method.close()
-
-
-@contextmanager
-def _global_randomness_kept() -> Iterator[None]:
-    """Environments of the user's own may draw from the generators that belong to nobody; training must not notice."""
-    held = checkpoint.global_random_state()
-    try:
-        yield
-    finally:
-        checkpoint.load_global_random_state(*held)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.learners.base import Judged, Learner
+from foveal.learners.base import Judged, ValueLearner
 from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.timing import phase
@@ -42,7 +42,7 @@ class Updater:
         FovealError: the method adds to the loss of a policy that the learner does not have.
     """
 
-    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
+    def __init__(self, learner: ValueLearner, method: Method, *, pixel_gradient: bool) -> None:
         check_pair(learner, method)
         self.learner = learner
         self.method = method
@@ -179,14 +179,14 @@ class Updater:
         return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}
 
 
-def check_pair(learner: Learner, method: Method) -> None:
+def check_pair(learner: ValueLearner, method: Method) -> None:
     """Refuse a method that needs what the learner lacks.
 
     Raises:
         FovealError: the method adds to the loss of a policy that the learner does not have, or the learner says that it
             has one and can't improve it.
     """
-    if learner.has_policy and type(learner).policy_step is Learner.policy_step:
+    if learner.has_policy and type(learner).policy_step is ValueLearner.policy_step:
         raise FovealError(
             f"the learner {type(learner).__name__} has no policy_step: define it, or set has_policy = False where "
             "there are values alone"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -21,17 +21,40 @@ ATTENTION = ("none", "fls")
 
 
 @dataclass(frozen=True)
-class EncoderConfig(Bounded, section="encoder"):
-    """Shape of the encoder. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
+class EncoderChoice(Bounded, section="encoder"):
+    """Which encoder; those with settings of their own have them in a subclass.
+
+    Attributes:
+        name: of the encoder, in ``ENCODERS``.
+        projection: size of the latent behind it. Unused by a PPO policy on an encoder that ends in a dense layer.
+    """
+
+    name: Annotated[str, registered(ENCODERS)] = "nature"
+    projection: Annotated[int, at_least(1)] = 100
+
+    def named(self, name: str) -> EncoderChoice:
+        """The settings of the encoder of that name: its own, and what these say of those that both have.
+
+        Raises:
+            FovealError: there is no encoder of that name.
+        """
+        kind = ENCODERS.get(name).Config
+        shared = {field.name for field in dataclasses.fields(kind)} & {field.name for field in dataclasses.fields(self)}
+        return kind(**{**{key: getattr(self, key) for key in shared}, "name": name})
+
+
+@dataclass(frozen=True)
+class EncoderConfig(EncoderChoice):
+    """Shape of an encoder of convolutions. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
 
     Attributes:
         name: of the encoder, in ``ENCODERS``; it may have further settings, and leave some of these unused.
+        projection: size of the latent.
         strides: one convolution per entry.
         filters: output channels of every convolution.
         first_kernel: side of the first convolution's kernels, in pixels.
         kernel: side of all other kernels.
         initialization: of the kernels, "delta-orthogonal" (all but the centre tap is zero) or "orthogonal".
-        projection: size of the latent.
         centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
         attention: "none", or "fls": Sparse FLS, whose map multiplies the last convolution's features after a ReLU.
         attention_filters: channels between the two convolutions of the attention module.
@@ -43,7 +66,6 @@ class EncoderConfig(Bounded, section="encoder"):
     first_kernel: Annotated[int, at_least(1)] = 3
     kernel: Annotated[int, at_least(1)] = 3
     initialization: Annotated[str, one_of(*INITIALIZATIONS)] = "delta-orthogonal"
-    projection: Annotated[int, at_least(1)] = 100
     centred: bool = False
     attention: Annotated[str, one_of(*ATTENTION)] = "none"
     attention_filters: Annotated[int, at_least(1)] = 256
@@ -53,16 +75,6 @@ class EncoderConfig(Bounded, section="encoder"):
         if not self.strides:
             raise FovealError("encoder.strides must have at least one entry, one for each convolution")
 
-    def named(self, name: str) -> EncoderConfig:
-        """The settings of the encoder of that name: its own, and what these say of those that both have.
-
-        Raises:
-            FovealError: there is no encoder of that name.
-        """
-        kind = ENCODERS.get(name).Config
-        shared = {field.name for field in dataclasses.fields(kind)} & {field.name for field in dataclasses.fields(self)}
-        return kind(**{**{key: getattr(self, key) for key in shared}, "name": name})
-
 
 class Encoder(nn.Module):
     """From stacked frames to features, shared by actor and critic: (B, C, H, W) in [0, 255] -> (B, F) ``float32``.
@@ -71,7 +83,7 @@ class Encoder(nn.Module):
     convolutions compute in ``dtype``.
 
     Args:
-        image_shape: (C, H, W) of the observation: frames oldest first, three channels each.
+        image_shape: (C, H, W) of the observation: frames oldest first, three channels each, or one where they are grey.
         config: an instance of ``Config``.
         dtype: of the convolutions.
 
@@ -81,13 +93,15 @@ class Encoder(nn.Module):
         rendering: which pixels a position of ``attention`` stands for; None without an attention module.
         attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
             and without an attention module.
+        dense: whether it ends in a fully connected layer, on which actor and critic may be linear.
     """
 
-    Config: ClassVar[type[EncoderConfig]] = EncoderConfig
+    Config: ClassVar[type[EncoderChoice]] = EncoderConfig
+    dense: ClassVar[bool] = False
     output_shape: tuple[int, int, int]
     output_size: int
 
-    def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
+    def __init__(self, image_shape: tuple[int, int, int], config: Any, dtype: torch.dtype) -> None:
         super().__init__()
         self.image_shape = image_shape
         self.dtype = dtype
@@ -95,7 +109,7 @@ class Encoder(nn.Module):
         self.rendering: Rendering | None = None
 
 
-def build_encoder(image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> Encoder:
+def build_encoder(image_shape: tuple[int, int, int], config: EncoderChoice, dtype: torch.dtype) -> Encoder:
     """The encoder that the settings name.
 
     Raises:

@@ -1,4 +1,4 @@
-"""Convolutional networks for Atari: the one of Mnih et al. (2015), and those with attention inside that FLS compares.
+"""Encoders for Atari: the network of Mnih et al. (2015), and those with attention inside that FLS compares.
 
 "Free-Lunch Saliency via Attention in Atari Agents" (Nikulin et al. 2019) adds its module to Mnih's network (Sparse FLS)
 and to one without strides (Dense FLS), takes both apart in ablations, and compares them with DAQN (Mousavi et al.
@@ -11,14 +11,15 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.networks.attention import FLS, RegionSensitive, Rendering, SoftAttention
+from foveal.networks.encoders.base import ENCODERS, Encoder, EncoderChoice
 from foveal.networks.initialization import relu_orthogonal_
-from foveal.registry import Registry
 
 FEATURES = 512
 """Size of the layer that actor and critic share."""
@@ -58,74 +59,49 @@ class Architecture:
     pool: bool = False
 
 
-ATARI_ENCODERS: Registry[Architecture] = Registry("Atari encoder", "foveal.networks")
-
-for _name, _architecture in {
-    "nature": Architecture(),
-    "sparse-fls": Architecture(attention=FLS),
-    "dense-fls": Architecture(DENSE, FLS, pool=True),
-    "sparse-fls-pool": Architecture(attention=FLS, pool=True),
-    "sparse-fls-norm": Architecture(attention=partial(FLS, normalized=True)),
-    "sparse-fls-1x1": Architecture(attention=partial(FLS, kernel=1)),
-    "sparse-fls-sp2": Architecture(attention=partial(FLS, base=2)),
-    "sparse-fls-norelu": Architecture(attention=FLS, last_relu=False),
-    "sparse-fls-norelu-pool": Architecture(attention=FLS, last_relu=False, pool=True),
-    "dense-fls-norelu": Architecture(DENSE, FLS, last_relu=False, pool=True),
-    "sparse-fls-h1": Architecture(attention=FLS, after=(0,)),
-    "sparse-fls-x3": Architecture(attention=FLS, after=(0, 1, 2)),
-    "daqn": Architecture(attention=SoftAttention, pool=True),
-    "rs-ppo": Architecture(PADDED, RegionSensitive),
-    "rs-ppo-no-pad": Architecture(attention=RegionSensitive),
-}.items():
-    ATARI_ENCODERS.register(_name)(_architecture)
-
-
-class AtariEncoder(nn.Module):
-    """Stacked frames to the features that actor and critic share.
+class AtariEncoder(Encoder):
+    """Stacked frames to the features that actor and critic share; ``network`` makes the subclass of an architecture.
 
     Convolutions run in ``dtype``; weights, maps and the linear layer are float32. Where pixel gradients are wanted, the
-    first convolution runs in float32 as well, because its backward pass makes them.
-
-    Args:
-        architecture: which network.
-        image_shape: (C, H, W) of an observation.
-        dtype: of the convolutions.
-
-    Attributes:
-        output_size: number of features.
-        rendering: which pixels a position of ``attention`` stands for; None without attention.
-        attention: (B, 1, h, w) ``float32``, the map of the last forward pass, without its graph. Where there are
-            several modules, their maps are added on the grid of the first one's. None before the first pass, and for a
-            network without attention.
+    first convolution runs in float32 as well, because its backward pass makes them. Where there are several attention
+    modules, their maps are added on the grid of the first one's.
 
     Raises:
         FovealError: the image is too small for the convolutions.
     """
 
-    def __init__(self, architecture: Architecture, image_shape: tuple[int, int, int], dtype: torch.dtype) -> None:
-        super().__init__()
+    Config = EncoderChoice
+    dense = True
+    architecture: ClassVar[Architecture]
+
+    def __init__(self, image_shape: tuple[int, int, int], config: EncoderChoice, dtype: torch.dtype) -> None:
+        super().__init__(image_shape, config, dtype)
+        architecture = self.architecture
         convolutions, (channels, height, width) = _convolutions(architecture.convolutions, image_shape)
         self.stages = nn.ModuleList(nn.Sequential(convolution, nn.ReLU()) for convolution in convolutions)
         if not architecture.last_relu:
             self.stages[-1] = nn.Sequential(convolutions[-1])
         self.attend = nn.ModuleDict()
-        self.rendering: Rendering | None = None
-        self.attention: Tensor | None = None
         if architecture.attention is not None:
             after = architecture.after
             self.attend.update({str(i): architecture.attention(convolutions[i].out_channels) for i in after})
             self.rendering = Rendering.of(convolutions[: after[0] + 1])
             self._on_first_grid = {str(i): Rendering.of(convolutions[after[0] + 1 : i + 1]) for i in after}
         self.pool = architecture.pool
-        self.dtype = dtype
-        self.image_shape = image_shape
-        self.output_size = FEATURES
+        self.output_shape, self.output_size = (FEATURES, 1, 1), FEATURES
         self.linear = nn.Linear(channels * (1 if self.pool else height * width), FEATURES)
         self.relu = nn.ReLU()
         # Inputs are channels last, kernels are not: Stable-Baselines3 draws them anew, which PyTorch then could not.
         self.apply(relu_orthogonal_)
 
     def forward(self, image: Tensor) -> Tensor:
+        """(B, C, H, W) in [0, 255], ``uint8`` or floating point -> (B, 512) ``float32``."""
+        if image.is_floating_point():
+            return self.features(image / 255.0)
+        # One step to the type and the memory layout of the convolutions.
+        return self.features(image.to(self.dtype, memory_format=torch.channels_last).div_(255.0))
+
+    def features(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 1] -> (B, 512) ``float32``."""
         features = image.contiguous(memory_format=torch.channels_last)
         maps: dict[str, Tensor] = {}
@@ -168,17 +144,29 @@ def _convolutions(
     return made, (channels, height, width)
 
 
-def build_encoder(
-    name: str, image_shape: tuple[int, int, int] = (4, 84, 84), dtype: torch.dtype = torch.float32
-) -> AtariEncoder:
-    """A network of ``ATARI_ENCODERS`` with fresh weights.
+def network(architecture: Architecture) -> type[AtariEncoder]:
+    """An encoder of this architecture, to be registered under a name in ``ENCODERS``."""
+    return type("AtariEncoder", (AtariEncoder,), {"architecture": architecture, "__module__": __name__})
 
-    Args:
-        name: such as ``"nature"`` or ``"sparse-fls"``.
-        image_shape: (C, H, W) of an observation.
-        dtype: of the convolutions.
 
-    Raises:
-        FovealError: no network has that name, or the image is too small for it.
-    """
-    return AtariEncoder(ATARI_ENCODERS.get(name), image_shape, dtype)
+ATARI_ENCODERS = {
+    "nature": Architecture(),
+    "sparse-fls": Architecture(attention=FLS),
+    "dense-fls": Architecture(DENSE, FLS, pool=True),
+    "sparse-fls-pool": Architecture(attention=FLS, pool=True),
+    "sparse-fls-norm": Architecture(attention=partial(FLS, normalized=True)),
+    "sparse-fls-1x1": Architecture(attention=partial(FLS, kernel=1)),
+    "sparse-fls-sp2": Architecture(attention=partial(FLS, base=2)),
+    "sparse-fls-norelu": Architecture(attention=FLS, last_relu=False),
+    "sparse-fls-norelu-pool": Architecture(attention=FLS, last_relu=False, pool=True),
+    "dense-fls-norelu": Architecture(DENSE, FLS, last_relu=False, pool=True),
+    "sparse-fls-h1": Architecture(attention=FLS, after=(0,)),
+    "sparse-fls-x3": Architecture(attention=FLS, after=(0, 1, 2)),
+    "daqn": Architecture(attention=SoftAttention, pool=True),
+    "rs-ppo": Architecture(PADDED, RegionSensitive),
+    "rs-ppo-no-pad": Architecture(attention=RegionSensitive),
+}
+"""The networks of the paper by name."""
+
+for _name, _architecture in ATARI_ENCODERS.items():
+    ENCODERS.register(_name)(network(_architecture))

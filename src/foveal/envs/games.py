@@ -13,6 +13,8 @@ from foveal.registry import nearest
 
 PREFIX = "atari/"
 EXTRA = 'Atari needs the extra that brings it: pip install "foveal[atari]"'
+OBSERVED = (4, 84, 84)
+"""Shape of what an agent sees of a game: four grey frames, oldest first."""
 WITHOUT_SINGLE_PLAYER = {"combat", "joust", "maze_craze", "warlords"}
 
 

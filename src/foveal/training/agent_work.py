@@ -1,0 +1,77 @@
+"""What the trainings of all agents have in common, whatever they learn from: the agent, and how it is evaluated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import gymnasium
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.evaluation.results import Results
+from foveal.evaluation.rollouts import evaluate, plan_for
+from foveal.training.agents import KIND, LearningAgent
+from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
+from foveal.training.work import Work
+
+
+class AgentWork(Work):
+    """The training of a ``foveal.Agent``; see ``foveal.training.Work``.
+
+    Args:
+        agent: what learns; its counters go on from where they are.
+
+    Attributes:
+        evaluation_seed: of evaluations on the way.
+    """
+
+    kind = KIND
+    agent: LearningAgent
+
+    def __init__(self, agent: LearningAgent) -> None:
+        self.agent = agent
+        self.device = agent.device
+        self.evaluation_seed = agent.seed + VALIDATION_SEED_OFFSET
+
+    def settings(self) -> dict[str, Any]:
+        """The agent's configuration."""
+        return self.agent.config.as_dict()
+
+    @property
+    def can_evaluate(self) -> bool:
+        """Not with an environment that was given as an object: it is in the middle of an episode."""
+        return not isinstance(self.agent.env, gymnasium.Env)
+
+    def rehearse(self, options: RunOptions) -> None:
+        """Open what the evaluations need, and let go of it."""
+        names, seed = list(options.evaluate_on), self.evaluation_seed
+        plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
+
+    def evaluate(self, options: RunOptions) -> Results:
+        """The deterministic policy, on seeds that no final evaluation uses."""
+        with _global_randomness_kept():
+            return evaluate(
+                self.agent,
+                list(options.evaluate_on),
+                options.evaluate_episodes,
+                seed=self.evaluation_seed,
+                data=options.data,
+                env=None if isinstance(self.agent.env, str) else self.agent.env,
+                progress=False,
+            )
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, optimizers, generators and counters."""
+        return self.agent.state()
+
+
+@contextmanager
+def _global_randomness_kept() -> Iterator[None]:
+    """Environments of the user's own may draw from the generators that belong to nobody; training must not notice."""
+    held = checkpoint.global_random_state()
+    try:
+        yield
+    finally:
+        checkpoint.load_global_random_state(*held)
