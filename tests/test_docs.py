@@ -77,7 +77,7 @@ def flags() -> Callable[[str, str], set[str]]:
 def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
     command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in TWO_WORDS else words
     method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
-    method = "ppo" if rest and rest[0].startswith("atari/") else method
+    method = "ppo" if rest and (rest[0].startswith("atari/") or "ppo" in rest) else method
     for flag in (word for word in rest if word.startswith("--")):
         assert flag in flags(command, method), f"foveal {command} has no option {flag}"
 
