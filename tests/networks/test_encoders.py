@@ -16,7 +16,7 @@ import foveal
 from foveal.config.bounds import at_least
 from foveal.config.tree import config_from_dict, configure
 from foveal.errors import FovealError
-from foveal.networks.encoders import ENCODERS, ConvEncoder, Encoder, EncoderConfig, build_encoder
+from foveal.networks.encoders import ENCODERS, ConvEncoder, Encoder, EncoderChoice, EncoderConfig, build_encoder
 from small_env import SavedCounter, small_agent
 
 
@@ -69,6 +69,16 @@ def test_an_encoder_is_chosen_by_name_and_brings_settings_of_its_own(tmp_path: P
     )
     for name, value in agent.learner.state_dict().items():
         assert torch.equal(loaded.learner.state_dict()[name], value)  # type: ignore[union-attr]
+
+
+@pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.bfloat16)])
+@pytest.mark.parametrize("name", ["nature", "sparse-fls"])
+def test_networks_for_atari_serve_value_learners_too(name: str, precision: str) -> None:
+    agent = small_agent(method="sgqn", encoder=name, training={"precision": precision})
+    assert agent.config.learner_config.encoder == EncoderChoice(name, projection=8)  # the debug preset's
+    before = agent.learner.convolutions.linear.weight.clone()
+    agent.learn(14, progress=False, evaluate_every=0)
+    assert agent.has_attention == (name != "nature") and not agent.learner.convolutions.linear.weight.equal(before)
 
 
 def test_settings_of_another_encoder_are_refused() -> None:

@@ -63,12 +63,7 @@ class OnPolicyLearner:
         self.beginning: NDArray[np.bool_] | None = None
 
     def begin(self, seen: NDArray[Any] | None = None, beginning: NDArray[np.bool_] | None = None) -> None:
-        """Go on in environments that show ``seen`` (N, ...), or in ones that the next rollout resets.
-
-        Args:
-            seen: as the attribute.
-            beginning: as the attribute; by default no step only begins an episode.
-        """
+        """Go on in environments that show ``seen``, or in ones that the next rollout resets; see the attributes."""
         self.seen, self.beginning = seen, beginning
 
     @torch.no_grad()

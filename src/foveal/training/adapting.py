@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from foveal.methods.base import Method
-from foveal.training.agents import ReplayAgent
+from foveal.training.agents import LearningAgent
 from foveal.types import Batch, Observation
 
 
 @contextmanager
-def adapting(agent: ReplayAgent) -> Iterator[Callable[[Any, Any, float, Any, bool], None] | None]:
+def adapting(agent: LearningAgent) -> Iterator[Callable[[Any, Any, float, Any, bool], None] | None]:
     """What to tell each step of an episode, or None where the method does not adapt; afterwards the agent is as before.
 
     It is told the observation, the action, the reward, the next observation, and whether that terminated the episode.
@@ -30,7 +30,7 @@ def adapting(agent: ReplayAgent) -> Iterator[Callable[[Any, Any, float, Any, boo
         agent.load_state(held, state)
 
 
-def _transition(agent: ReplayAgent, obs: Any, action: Any, reward: float, next_obs: Any, terminated: bool) -> Batch:
+def _transition(agent: LearningAgent, obs: Any, action: Any, reward: float, next_obs: Any, terminated: bool) -> Batch:
     """A step as a batch of one on the agent's device."""
     device, discount = agent.device, 0.0 if terminated else agent.config.training.discount
     return Batch(
@@ -42,7 +42,7 @@ def _transition(agent: ReplayAgent, obs: Any, action: Any, reward: float, next_o
     )
 
 
-def _one(agent: ReplayAgent, observation: Any) -> Observation:
+def _one(agent: LearningAgent, observation: Any) -> Observation:
     parts = observation if isinstance(observation, dict) else {"image": observation, "vector": None}
     image = torch.as_tensor(parts["image"], device=agent.device)[None]
     vector = parts["vector"]

@@ -3,40 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
-import torch
 from torch import Tensor
 
 from foveal import checkpoint
 from foveal.checkpoint.policy_only import halved, with_targets, without_targets
 from foveal.config.environment import shapes_to_json
-from foveal.config.tree import Config
 from foveal.errors import FovealError
-from foveal.learners import Learner, Shapes
 from foveal.learners.ppo import PPO
-from foveal.methods import Method
+from foveal.training.agents import LearningAgent
 
 
-class Stateful(Protocol):
-    """An agent; ``foveal.Agent`` says what its attributes are."""
-
-    config: Config
-    shapes: Shapes
-    device: torch.device
-    learner: Learner
-    method: Method
-    updater: Any
-    generator: torch.Generator
-    acting_generator: torch.Generator
-    steps: int
-
-    @property
-    def updates(self) -> int:
-        """Taken so far."""
-
-
-def agent_state(agent: Stateful, *, policy_only: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
+def agent_state(agent: LearningAgent, *, policy_only: bool = False) -> tuple[dict[str, Tensor], dict[str, Any]]:
     """Tensors by name and JSON, as ``checkpoint.save`` takes them; arguments as for ``Agent.save``."""
     tree = {
         "learner": dict(agent.learner.state_dict()),
@@ -63,7 +42,7 @@ def agent_state(agent: Stateful, *, policy_only: bool = False) -> tuple[dict[str
     return tensors, state
 
 
-def load_agent_state(agent: Stateful, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
+def load_agent_state(agent: LearningAgent, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
     """Undo of ``agent_state``; the configurations must agree.
 
     Random draws go on as they would have, unless that was on another kind of device.

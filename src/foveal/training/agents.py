@@ -11,32 +11,44 @@ from torch import Tensor
 from foveal.config.tree import Config
 from foveal.envs.making import EnvLike
 from foveal.evaluation.rollouts import Policy
-from foveal.learners import Shapes
-from foveal.learners.ppo import PPO
+from foveal.learners import Learner, Shapes
 from foveal.methods import Method
 from foveal.replay import ReplayBuffer
-from foveal.training.updater import Updater
 
 KIND = "foveal.agent"
 """Of its checkpoints."""
 
 
 class LearningAgent(Policy, Protocol):
-    """An environment, settings, and how far it is.
+    """A learner, its method, its environment, and how far it is.
 
     Attributes:
         env: its environment, or the id or callable that makes one.
         config: all of its settings.
         shapes: of observations and actions.
         device: that it learns on.
+        learner: its networks.
+        method: its method.
+        updater: takes its updates: an ``Updater``, or the ``PPO`` of an on-policy learner.
+        generator: of random draws in updates.
+        acting_generator: draws its actions.
         steps: agent steps so far.
+        replay: its memory, from one training to the next.
+        learning_starts: agent steps at which there is enough of that.
     """
 
     env: EnvLike
     config: Config
     shapes: Shapes
     device: torch.device
+    learner: Learner
+    method: Method
+    updater: Any
+    generator: torch.Generator
+    acting_generator: torch.Generator
     steps: int
+    replay: ReplayBuffer | None
+    learning_starts: int
 
     @property
     def updates(self) -> int:
@@ -47,31 +59,3 @@ class LearningAgent(Policy, Protocol):
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Undo of ``state``."""
-
-
-class ReplayAgent(LearningAgent, Protocol):
-    """A value learner and its method.
-
-    Attributes:
-        method: its method.
-        updater: takes its updates.
-        replay: its memory, from one training to the next.
-        learning_starts: agent steps at which there is enough of that.
-    """
-
-    method: Method
-    updater: Updater
-    replay: ReplayBuffer | None
-    learning_starts: int
-
-
-class OnPolicyAgent(LearningAgent, Protocol):
-    """A policy that learns from what it did.
-
-    Attributes:
-        updater: collects rollouts and takes the updates.
-        acting_generator: draws its actions.
-    """
-
-    updater: PPO
-    acting_generator: torch.Generator

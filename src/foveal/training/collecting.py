@@ -18,7 +18,7 @@ from foveal.config.environment import requirements
 from foveal.envs import PixelProcesses, make_vector
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
-from foveal.training.agents import LearningAgent, ReplayAgent
+from foveal.training.agents import LearningAgent
 from foveal.types import PREVIOUS_ACTION
 
 FREE_SHARE = 0.6
@@ -35,7 +35,7 @@ class Collector:
         FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
     """
 
-    def __init__(self, agent: ReplayAgent) -> None:
+    def __init__(self, agent: LearningAgent) -> None:
         count = agent.config.training.environments
         self._agent = agent
         self._seed = first_seed(agent)
@@ -221,7 +221,7 @@ def first_seed(agent: LearningAgent) -> int:
     return int(np.random.SeedSequence([agent.seed, agent.steps]).generate_state(1)[0]) // 2
 
 
-def _replay(agent: ReplayAgent) -> ReplayBuffer:
+def _replay(agent: LearningAgent) -> ReplayBuffer:
     """The memory that the agent has, or a new one that must fill before it is learnt from."""
     if agent.replay is None:
         training = agent.config.training
@@ -230,7 +230,7 @@ def _replay(agent: ReplayAgent) -> ReplayBuffer:
     return agent.replay
 
 
-def new_replay(agent: ReplayAgent, capacity: int, streams: int) -> ReplayBuffer:
+def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffer:
     """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
@@ -256,7 +256,7 @@ def new_replay(agent: ReplayAgent, capacity: int, streams: int) -> ReplayBuffer:
     )
 
 
-def _replay_device(agent: ReplayAgent, wanted: int) -> str:
+def _replay_device(agent: LearningAgent, wanted: int) -> str:
     """Where ``wanted`` bytes of frames go: to the GPU that trains only if most of it stays free for the networks."""
     device = agent.config.training.replay_device
     if device != "auto":

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.training.agent_work import AgentWork
-from foveal.training.agents import ReplayAgent
+from foveal.training.agents import LearningAgent
 from foveal.training.collecting import Collector
 from foveal.training.options import RunOptions
 from foveal.training.work import Episode
@@ -27,9 +27,8 @@ class ReplayWork(AgentWork):
     """
 
     default_options: ClassVar[RunOptions] = RunOptions()
-    agent: ReplayAgent
 
-    def __init__(self, agent: ReplayAgent) -> None:
+    def __init__(self, agent: LearningAgent) -> None:
         super().__init__(agent)
         agent.method.get_ready()
         self.latest: dict[str, Tensor] = {}

@@ -14,7 +14,7 @@ from foveal.errors import FovealError
 from foveal.learners.ppo import PPO
 from foveal.learners.rollouts import Rollout
 from foveal.training.agent_work import AgentWork
-from foveal.training.agents import OnPolicyAgent
+from foveal.training.agents import LearningAgent
 from foveal.training.collecting import environments, first_seed, saved
 from foveal.training.options import RunOptions
 from foveal.training.work import Episode
@@ -31,9 +31,8 @@ class RolloutWork(AgentWork):
     """
 
     default_options: ClassVar[RunOptions] = RunOptions(log_every=1)
-    agent: OnPolicyAgent
 
-    def __init__(self, agent: OnPolicyAgent) -> None:
+    def __init__(self, agent: LearningAgent) -> None:
         super().__init__(agent)
         self.ppo: PPO = agent.updater
         self.env = self._environments()

@@ -97,7 +97,7 @@ class AtariEncoder(Encoder):
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 255], ``uint8`` or floating point -> (B, 512) ``float32``."""
         if image.is_floating_point():
-            return self.features(image / 255.0)
+            return self.features(image.float() / 255.0)
         # One step to the type and the memory layout of the convolutions.
         return self.features(image.to(self.dtype, memory_format=torch.channels_last).div_(255.0))
 
