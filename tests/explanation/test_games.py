@@ -140,7 +140,7 @@ def test_networks_without_attention_are_explained_by_gradients_alone() -> None:
     assert list(looks(agent)) == ["gradient"]
     assert list(looks(small())) == ["attention", "gradient"]
     assert list(looks(agent, ["guided_backprop", "gradient"])) == ["guided_backprop", "gradient"]
-    with pytest.raises(FovealError, match="'nature' has no attention; explain it by gradients"):
+    with pytest.raises(FovealError, match="'nature' has no attention module inside: explain the agent by gradients"):
         looks(agent, "attention")
     with pytest.raises(FovealError, match="no saliency map is named"):
         looks(agent, [])
