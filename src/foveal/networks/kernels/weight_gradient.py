@@ -1,6 +1,7 @@
 """The gradients of a convolution's weights and bias as a row of matrix products, for some float32 CPUs without AVX-512.
 
-Where a core's second-level cache is small, oneDNN's kernel for it is half as fast as its other convolutions. A matrix product reaches what the processor can do, if its operands lie in memory as it wants them:
+Where a core's second-level cache is small, oneDNN's kernel for it is half as fast as its other convolutions. A matrix
+product reaches what the processor can do, if its operands lie in memory as it wants them:
 
     dW[o, i, y, x] = sum over b, r, c of dOut[b, o, r, c] * In[b, i, r + y, c + x]
 
@@ -24,8 +25,8 @@ KEPT = 5 * 2**18
 LEAST_PRODUCTS = 2**21
 """Windows times their length, of all images, below which oneDNN's one call is as quick."""
 SMALL_CACHE = 2**20
-"""Bytes of a core's second-level cache above which oneDNN's kernel is the quicker one: it reaches 153 GFLOP/s with 2 MiB,
-where products reach 129, and 95 to their 125 with 512 KiB."""
+"""Bytes of a core's second-level cache above which oneDNN's kernel is the quicker one: with 2 MiB it reaches 153
+GFLOP/s and products 129, with 512 KiB 95 and 125."""
 _WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 """Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from AVX-512."""
 
