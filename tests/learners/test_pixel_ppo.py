@@ -177,6 +177,15 @@ def test_the_configuration_is_one_tree() -> None:
     assert config_from_dict(own.as_dict()) == own
 
 
+@pytest.mark.parametrize(("learner", "name"), [("ppo", "conv"), ("sac", "nature"), ("sac", "fls")])
+def test_an_encoder_that_is_chosen_by_name_goes_over_that_of_a_file(learner: str, name: str) -> None:
+    whole = configure(WALKER, learner=learner, preset="debug").as_dict()[learner]
+    wanted = configure(WALKER, learner=learner, preset="debug", encoder=name).learner_config
+    for held in (whole, configure(WALKER, learner=learner, preset="debug").learner_config):
+        over = {learner: held}
+        assert configure(WALKER, learner=learner, preset="debug", overrides=over, encoder=name).learner_config == wanted
+
+
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -12,11 +12,12 @@ from typing import Annotated, Any
 
 import tyro
 
+from foveal.agent import Agent, work_of
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config.former import in_todays_words
 from foveal.config.presets import STEPS, STEPS_OF_GAMES
-from foveal.config.tree import Config, configure, default_learner, default_method
+from foveal.config.tree import Config, configure
 from foveal.envs import games
 from foveal.errors import FovealError
 from foveal.loading import resume
@@ -98,18 +99,15 @@ def _defaults(names: Mapping[str, Any], settings: Mapping[str, Any], later: Coll
     env, learner = names["env"], names.get("learner")
     if learner is None and env is not None and (game := games.meant(env)) is not None:
         raise FovealError(f"Atari games are called atari/...: foveal train {game}, instead of {env}")
-    learner = default_learner(env) if learner is None else learner
-    method = names.get("method", default_method(learner))
     sections = {name: value for name, value in settings.items() if name != "run"}
+    encoder = names.get("encoder")
     return configure(
-        env or "", method, learner, names["preset"], names["seed"], sections, later, encoder=names.get("encoder")
+        env or "", names.get("method"), learner, names["preset"], names["seed"], sections, later, encoder=encoder
     )
 
 
 def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config: Config) -> type:
     """A dataclass of all options, with the configuration's values as defaults."""
-    from foveal.agent import work_of  # which imports PyTorch
-
     run = RunOptions.from_settings(settings.get("run", {}), work_of(config).default_options)
     steps = (STEPS_OF_GAMES if games.is_atari(config.env) else STEPS)[config.preset]
     env = names["env"]
@@ -164,8 +162,6 @@ def _start(options: Any) -> None:
     config = _config(options)
     if options.steps < 1:
         raise FovealError(f"--steps must be at least 1, not {options.steps}")
-    from foveal.agent import Agent
-
     agent = Agent.from_config(config)
     name = agent.method_name
     run = options.out or Path("runs") / f"{config.env.replace('/', '-')}-{name}-{config.seed}"

@@ -62,16 +62,6 @@ class Config:
         }
 
 
-def default_learner(env: str | None) -> str:
-    """The learner of an environment where none is named."""
-    return "ppo" if env is not None and games.is_atari(env) else "sac"
-
-
-def default_method(learner: str) -> str:
-    """The method of a learner where none is named."""
-    return "none" if LEARNERS.get(learner).on_policy else "sgqn"
-
-
 def configure(
     env: str,
     method: str | None = None,
@@ -101,8 +91,10 @@ def configure(
     if preset not in PRESETS:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(PRESETS))}")
     env = games.env_id(env) if games.is_atari(env) else env
-    learner = default_learner(env) if learner is None else learner
-    method = default_method(learner) if method is None else method
+    if learner is None:
+        learner = "ppo" if games.is_atari(env) else "sac"
+    if method is None:
+        method = "none" if LEARNERS.get(learner).on_policy else "sgqn"
     components: dict[str, type[Learner] | type[Method]] = {learner: LEARNERS.get(learner), method: METHODS.get(method)}
     _check_pair(env, learner, method)
     overrides = dict(overrides or {})
@@ -122,20 +114,24 @@ def configure(
         name: _section(base, [of_preset[name], brought[name]], overrides.get(name), name)
         for name, base in bases.items()
     }
-    encoders = [brought["encoder"], _encoder(learner, encoder)]
+    chosen = _encoder(learner, encoder)
+    before, after = ({}, chosen) if _holds_encoder(overrides.get(learner)) else (chosen, {})
+    encoders = {learner: [settings for settings in (brought["encoder"], before) if settings]}
     configs = {
         name: _section(
             component.Config,
             [
                 component.presets.get(preset, {}),
                 component.task_settings(env),
-                *({"encoder": settings} for settings in encoders if settings and name == learner),
+                *({"encoder": settings} for settings in encoders.get(name, [])),
             ],
             overrides.get(name),
             name,
         )
         for name, component in components.items()
     }
+    if after:
+        configs[learner] = changed(configs[learner], {"encoder": after}, learner)
     LEARNERS.get(learner).check(configs[learner], sections["training"].environments)
     return Config(
         env,
@@ -175,6 +171,14 @@ def _encoder(learner: str, name: str | None) -> dict[str, Any]:
     if name not in (known := [*short, *ENCODERS.names()]):
         raise FovealError(f"unknown encoder {name!r}: {nearest(name, known)}")
     return {"attention": short[name]} if name in short else {"name": name}
+
+
+def _holds_encoder(override: Any) -> bool:
+    """Whether the user's settings of a learner hold a whole encoder, by its name, and not settings of a chosen one."""
+    if not isinstance(override, Mapping):
+        return override is not None
+    encoder = override.get("encoder", {})
+    return not isinstance(encoder, Mapping) or "name" in encoder
 
 
 BROUGHT = ("environment", "training", "encoder")
