@@ -15,7 +15,7 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.atari.evaluation import evaluate as play_games
-from foveal.atari.training import GameWork
+from foveal.atari.training import work_of
 from foveal.config.environment import (
     augmentation_options,
     chosen_device,
@@ -382,13 +382,6 @@ class Agent:
             FovealError: the extra is missing, or the exported policy disagrees with this one.
         """
         return export_onnx(self, Path(path))
-
-
-def work_of(config: Config) -> type[ReplayWork] | type[RolloutWork]:
-    """The kind of training of an agent of this configuration."""
-    if games.is_atari(config.env):
-        return GameWork
-    return RolloutWork if LEARNERS.get(config.learner).on_policy else ReplayWork
 
 
 def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:

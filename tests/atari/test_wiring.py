@@ -12,7 +12,6 @@ pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
 import foveal
 from foveal.atari import training as atari_training
-from foveal.atari import training as loop
 from foveal.atari.vector import AtariVector
 from foveal.config.presets import PRESETS
 from foveal.config.sections import GameConfig, RolloutTrainingConfig
@@ -23,7 +22,7 @@ from foveal.learners import ppo as ppo_module
 from foveal.learners import rollouts as rollouts_module
 from foveal.learners.pixel_ppo import PixelPPOConfig
 from foveal.learners.rollouts import Rollout
-from foveal.training import Callback, RunOptions, Trainer
+from foveal.training import Callback, RunOptions, Trainer, agent_work
 from foveal.training import trainer as loop_module
 from foveal.training.run_folder import RunFolder
 from wires import Room, Wire, assert_complete, cases
@@ -339,7 +338,7 @@ def evaluations(room: Room, **options: Any) -> list[tuple[int, int]]:
         def __init__(self, episodes: int) -> None:
             self.episodes = episodes
 
-    room.patch.setattr(loop, "evaluate", lambda agent, episodes, seed, progress: Fake(episodes))
+    room.patch.setattr(agent_work, "evaluate", lambda agent, on, episodes, **_: Fake(episodes))
     agent_with().learn(96, progress=False, callbacks=[Note()], **options)
     return [(step, results.episodes) for step, results in seen]  # type: ignore[attr-defined]
 

@@ -6,13 +6,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from foveal import checkpoint
-from foveal.atari.evaluation import evaluate
 from foveal.atari.vector import AtariVector, finished_games
+from foveal.config.tree import Config
+from foveal.envs import games
 from foveal.errors import FovealError
-from foveal.evaluation.results import Results
 from foveal.evaluation.rollouts import TRAIN
+from foveal.learners import LEARNERS
 from foveal.learners.rollouts import Rollout
-from foveal.training import Episode, RolloutWork, RunOptions
+from foveal.training import Episode, ReplayWork, RolloutWork, RunOptions
 
 RUN = RunOptions(evaluate_every=0, evaluate_episodes=10, checkpoint_every=100_000, log_every=1)
 """What happens beside learning, by default. There are no evaluations: training plays whole games with the same policy
@@ -51,13 +52,6 @@ class GameWork(RolloutWork):
         """True scores of the games that ended, whatever lives they took."""
         return [Episode(index, score) for step in infos for index, score, _ in finished_games(step)]
 
-    def evaluate(self, options: RunOptions) -> Results:
-        """True scores of the policy that samples, on seeds that no final evaluation uses."""
-        acting = self.agent.acting_generator.get_state()  # training must not notice
-        results = evaluate(self.agent, options.evaluate_episodes, self.evaluation_seed, progress=False)
-        self.agent.acting_generator.set_state(acting)
-        return results
-
     def run_state(self) -> dict[str, Any]:
         """How the running games came about."""
         return {"games": self.env.state()}
@@ -67,3 +61,10 @@ class GameWork(RolloutWork):
         if not self.env.load_state(state["games"]):
             print("this version of ale-py plays the saved games differently: they start again")
         self.ppo.begin(self.env.observation)
+
+
+def work_of(config: Config) -> type[ReplayWork] | type[RolloutWork]:
+    """The kind of training of an agent of this configuration, on a game or elsewhere."""
+    if games.is_atari(config.env):
+        return GameWork
+    return RolloutWork if LEARNERS.get(config.learner).on_policy else ReplayWork

@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.agent import Agent, work_of
+from foveal.agent import Agent
+from foveal.atari.training import work_of
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config.former import in_todays_words

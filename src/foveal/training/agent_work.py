@@ -50,9 +50,10 @@ class AgentWork(Work):
         plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
 
     def evaluate(self, options: RunOptions) -> Results:
-        """The deterministic policy, on seeds that no final evaluation uses."""
+        """As ``foveal.evaluate``, on seeds that no final evaluation uses."""
+        acting = self.agent.acting_generator.get_state()  # training must not notice
         with _global_randomness_kept():
-            return evaluate(
+            results = evaluate(
                 self.agent,
                 list(options.evaluate_on),
                 options.evaluate_episodes,
@@ -61,6 +62,8 @@ class AgentWork(Work):
                 env=None if isinstance(self.agent.env, str) else self.agent.env,
                 progress=False,
             )
+        self.agent.acting_generator.set_state(acting)
+        return results
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, optimizers, generators and counters."""
