@@ -27,7 +27,6 @@ from foveal.config.environment import (
 from foveal.config.tree import Config, configure
 from foveal.envs import games
 from foveal.envs.making import EnvLike
-from foveal.errors import FovealError
 from foveal.evaluation.results import Results
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
@@ -35,6 +34,7 @@ from foveal.learners.pixel_ppo import PixelPPO
 from foveal.learners.ppo import PPO
 from foveal.methods import METHODS, Setup
 from foveal.networks.precision import convolution_dtype
+from foveal.observations import as_batch, as_images
 from foveal.replay import ReplayBuffer
 from foveal.training import Callback, ReplayWork, RolloutWork, RunOptions, Trainer
 from foveal.training.adapting import adapting
@@ -249,7 +249,7 @@ class Agent:
         Raises:
             FovealError: the observation has another shape or type.
         """
-        obs, single = self._batched(observation)
+        obs, single = as_batch(observation, self._image_shape, self.shapes.vector, self.device)
         with torch.no_grad():
             actions = self.learner.act(self.method.observe(obs), deterministic, self.acting_generator)
         array = actions.cpu().numpy()
@@ -302,7 +302,7 @@ class Agent:
         return self._drawn(np.zeros(self._image_shape, np.uint8), even=True)
 
     def _drawn(self, image: NDArray[Any], *, even: bool = False) -> NDArray[np.float32]:
-        pixels, single = self._images(image)
+        pixels, single = as_images(image, self._image_shape, self.device)
         with torch.enable_grad():
             seen = self.method.observe(Observation(pixels.requires_grad_())).image
         drawn = self.learner.attention(Observation(seen.detach()), even=even)[:, None]  # (B, 1, h, w)
@@ -316,35 +316,6 @@ class Agent:
         """(C, H, W) that the environment gives, of which the method may show a crop."""
         size = self.env_options["image_size"]
         return (self.shapes.image[0], size, size)
-
-    def _images(self, image: Any) -> tuple[Tensor, bool]:
-        """(B, C, H, W) floating point on the device, and whether that was one image alone."""
-        wanted = self._image_shape
-        array = np.asarray(image)
-        single = array.ndim == 3
-        if array.shape[-3:] != wanted or array.ndim not in {3, 4}:
-            raise FovealError(f"expected an observation of shape {wanted} or a batch of them, got {array.shape}")
-        return Observation(self._tensor(array, single)).float().image, single
-
-    def _batched(self, observation: Any) -> tuple[Observation, bool]:
-        parts = _parts(observation, with_vector=bool(self.shapes.vector))
-        if (kind := np.asarray(parts["image"]).dtype) != np.uint8:
-            raise FovealError(f"expected an observation of uint8 in [0, 255], got {kind}")
-        image, single = self._images(parts["image"])
-        vector = None
-        if self.shapes.vector:
-            values = np.asarray(parts["vector"], np.float32)
-            if values.shape != (*np.shape(parts["image"])[:-3], self.shapes.vector):
-                raise FovealError(
-                    f"expected a vector of {self.shapes.vector} numbers beside every image, got {values.shape} beside "
-                    f"images {np.shape(parts['image'])}"
-                )
-            vector = self._tensor(values, single)
-        return Observation(image, vector), single
-
-    def _tensor(self, array: NDArray[Any], single: bool) -> Tensor:
-        # A copy: arrays may be read-only or run backwards, which torch accepts with a warning or not at all.
-        return torch.from_numpy(np.array(array[None] if single else array, order="C")).to(self.device)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -382,10 +353,3 @@ class Agent:
             FovealError: the extra is missing, or the exported policy disagrees with this one.
         """
         return export_onnx(self, Path(path))
-
-
-def _parts(observation: Any, *, with_vector: bool) -> Mapping[str, Any]:
-    names = {"image", "vector"} if with_vector else set()
-    if names != (set(observation) if isinstance(observation, Mapping) else set()):
-        raise FovealError(f"this agent observes {'a dict of image and vector' if names else 'an image alone'}")
-    return observation if names else {"image": observation}
