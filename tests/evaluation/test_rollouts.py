@@ -17,10 +17,11 @@ from gymnasium import spaces
 from foveal.envs import make
 from foveal.envs.perturbations import PERTURBATIONS, Perturbation
 from foveal.errors import FovealError
-from foveal.evaluation import rollouts as evaluation
+from foveal.evaluation import pixel_world
 from foveal.evaluation.results import Condition, Episode, Results, describe_policy, write_json
-from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
+from foveal.evaluation.rollouts import evaluate, random_returns
 from foveal.evaluation.statistics import summary
+from foveal.evaluation.world import SEED_OFFSET
 
 OPTIONS = {"image_size": 16, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}
 
@@ -294,7 +295,7 @@ def test_benchmark_data_force_exact_rendering(monkeypatch: pytest.MonkeyPatch, t
         calls.append(options)
         return make(Corridor, **{**options, "perturbation": None, "data": None})
 
-    monkeypatch.setattr(evaluation, "make", spy)
+    monkeypatch.setattr(pixel_world, "make", spy)
     evaluate(Half(), ["train", "video_hard"], episodes=1, data=tmp_path, quality="draft", progress=False)
     assert {call["quality"] for call in calls} == {"exact"}
     assert {(call["perturbation"], call["data"]) for call in calls} == {(None, None), ("video_hard", tmp_path)}

@@ -84,6 +84,7 @@ class Learner(nn.Module, ABC):
             looks at the value of a tensor.
         run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
             ``environment`` and ``training``. They go over the preset's own and under the user's.
+        heads: how many values the critic has for an observation and an action.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
         agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
             so that a CUDA graph reads the present value. Not saved: the agent tells it again.
@@ -92,6 +93,7 @@ class Learner(nn.Module, ABC):
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    heads: ClassVar[int] = 1
     capturable: ClassVar[bool] = False
     has_policy: ClassVar[bool] = True
 
