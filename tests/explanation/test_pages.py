@@ -554,7 +554,7 @@ def test_explain_tells_the_ratio(explained: Path) -> None:
 def test_a_comparison_tells_shares_and_agreement(compared: Path) -> None:
     text = " ".join(re.sub(r"<[^>]*>", " ", compared.read_text(encoding="utf-8")).split())
     for name in ("gradient", "guided backprop"):
-        assert f"train {name} 50.0 % 50.0 % 3.1 % 16.0×" in text  # noqa: RUF001
+        assert f"train {name} 10.0 50.0 % 50.0 % 3.1 % 16.0×" in text  # noqa: RUF001
     assert "gradient and guided backprop 1.00 1.00 at other moments" in text
     assert "the 5 % of pixels with the highest saliency in that map" in text
     assert text.count("mask of guided backprop") == 2  # strip and player

@@ -3,47 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.evaluation.insides import BUILT_IN, Insides, Scalar, configuration, summed
 from foveal.saliency import ScalarFunction
 
 
-class Attentive(Protocol):
-    """An agent that may have attention inside.
+def game_insides(agent: Any) -> Insides:
+    """Scalars ``value`` and ``log_prob``, and the map ``attention`` where the network has that.
 
-    Attributes:
-        device: of its network.
-        policy: encoder, actor and critic.
+    Args:
+        agent: ``foveal.atari.agent.AtariAgent``.
     """
 
-    device: torch.device
-    policy: Any
-
-    @property
-    def has_attention(self) -> bool:
-        """Whether its network has attention."""
-
-    def even_attention(self) -> NDArray[np.float32]:
-        """(84, 84): what ``attention`` makes of a map that is the same everywhere."""
-
-    def attention(self, obs: NDArray[np.uint8]) -> Any:
-        """(N, 4, 84, 84) -> (N, 84, 84), not negative."""
-
-    def values(self, obs: Tensor) -> Tensor:
-        """(N, 4, 84, 84) in [0, 255] -> (N,) state values with their graph."""
-
-
-def game_insides(agent: Attentive) -> Insides:
-    """Scalars ``value`` and ``log_prob``, and the map ``attention`` where the network has that."""
-
     def value(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-        return agent.values
+        fn: ScalarFunction = agent.values
+        return fn
 
     def log_prob(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
         acted = torch.as_tensor(np.asarray(actions), device=agent.device)

@@ -55,30 +55,41 @@ class Policy(Protocol):
         """The action for one observation."""
 
 
-def pixel_world(agent: Any, options: WorldOptions) -> PixelWorld:
-    """The world of an agent that brings none: ``foveal.envs.make`` makes its environment.
+def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
+    """The world of an agent that brings none, checked before the first environment is made.
+
+    Args:
+        agent: a ``Policy``.
+        asked: by default the seed is that of the training + 42.
 
     Raises:
-        FovealError: what was asked for can't be done there, or the agent can't adapt at test time.
+        FovealError: a name is unknown or given twice, the seed is negative, or the agent can't adapt at test time.
     """
-    options.refuse("policies without skills", "skill")
+    asked.refuse("policies without skills", "skill")
     adapting: Adapting = nullcontext
     policy = describe_agent(agent)
-    if options.adapt:
+    if asked.adapt:
         if not hasattr(agent, "adapting"):
             raise FovealError(
                 f"a {type(agent).__name__} has no adapting(), so it can't adapt at test time: leave adapt out"
             )
         adapting, policy = agent.adapting, {**policy, "adapted": True}
+    options = dict(agent.env_options)
+    if asked.data is not None:
+        options["quality"] = "exact"
+    elif asked.quality is not None:
+        options["quality"] = asked.quality
     own = getattr(agent, "env", agent.env_id)  # an agent made on the user's own environment remembers it
-    env = own if options.env is None else options.env
-
-    def act(observation: Any) -> Any:
-        return agent.predict(observation, deterministic=True)[0]
-
-    seed = agent.seed + SEED_OFFSET
-    world = PixelWorld.of(env, agent.env_options, options, seed, act, policy)
-    return replace(world, adapting=adapting)
+    return PixelWorld(
+        env=own if asked.env is None else asked.env,
+        options=options,
+        conditions=asked.conditions(USUAL, [TRAIN, *PERTURBATIONS.names()]),
+        seed=asked.seed_or(agent.seed + SEED_OFFSET),
+        act=lambda observation: agent.predict(observation, deterministic=True)[0],
+        policy=policy,
+        data=asked.data,
+        adapting=adapting,
+    )
 
 
 @dataclass(frozen=True)
@@ -104,29 +115,6 @@ class PixelWorld(World):
     policy: Mapping[str, Any]
     data: str | Path | None = None
     adapting: Adapting = nullcontext
-
-    @classmethod
-    def of(
-        cls,
-        env: EnvLike,
-        options: Mapping[str, Any],
-        wanted: WorldOptions,
-        seed: int,
-        act: Act | None,
-        policy: Mapping[str, Any],
-    ) -> PixelWorld:
-        """With what was asked for, checked before the first environment is made; arguments as the attributes.
-
-        Raises:
-            FovealError: a name is unknown or given twice, or the seed is negative.
-        """
-        options = dict(options)
-        if wanted.data is not None:
-            options["quality"] = "exact"
-        elif wanted.quality is not None:
-            options["quality"] = wanted.quality
-        names = wanted.conditions(USUAL, [TRAIN, *PERTURBATIONS.names()])
-        return cls(env, options, names, wanted.seed_or(seed), act, policy, wanted.data)
 
     @contextmanager
     def open(self, perturbation: str) -> Iterator[PixelEnv]:

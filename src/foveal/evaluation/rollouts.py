@@ -10,11 +10,12 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
-from foveal.evaluation.pixel_world import PixelWorld, Policy, pixel_world
+from foveal.evaluation.pixel_world import Policy, pixel_world
 from foveal.evaluation.results import Condition, Results, machine, now, versions
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, BringsWorld, World, WorldOptions
 
@@ -78,9 +79,9 @@ def random_returns(
 
     The other arguments and the errors are those of ``evaluate``.
     """
-    wanted = WorldOptions(on, seed, data, quality)
-    world = PixelWorld.of(env_id, options or {}, wanted, seed, None, {"name": "random"})
-    return run(world, episodes, progress=progress)
+    nobody = SimpleNamespace(env_id=env_id, env_options=options or {}, seed=seed)
+    world = pixel_world(nobody, WorldOptions(on, seed, data, quality))
+    return run(world.by_chance(), episodes, progress=progress)
 
 
 def world_of(agent: Policy | BringsWorld, options: WorldOptions) -> World:

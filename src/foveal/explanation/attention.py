@@ -28,7 +28,8 @@ from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 AGENT = "agent"
 """Name of the part of a picture that is the agent's own body."""
 
-_AT_ONCE = 16  # observations per backward pass; bounds memory, not the result
+AT_ONCE = 16
+"""Observations per backward pass; bounds memory, not the result."""
 
 
 @dataclass(frozen=True)
@@ -282,7 +283,7 @@ def _names(saliency: str | Sequence[str]) -> tuple[str, ...]:
 
 
 def _in_batches(sights: Sequence[Sight], fn: Any) -> NDArray[np.float32]:
-    parts = [fn(sights[start : start + _AT_ONCE]).numpy() for start in range(0, len(sights), _AT_ONCE)]
+    parts = [fn(sights[start : start + AT_ONCE]).numpy() for start in range(0, len(sights), AT_ONCE)]
     return np.concatenate(parts)
 
 

@@ -15,7 +15,7 @@ from foveal.evaluation.world import TRAIN, Bar, BringsWorld, WorldOptions
 from foveal.explanation.attention import Attention, Lens
 from foveal.explanation.movies import check_film, film
 from foveal.explanation.page import write_page
-from foveal.explanation.panels import MOST_STILLS, Episode, Explanation, episodes, panels, reading_guide
+from foveal.explanation.panels import MOST_STILLS, Episode, episodes, panels, reading_guide
 from foveal.explanation.tables import agreement_table, part_tables
 
 EVERY_STEP = 1_000_000
@@ -102,18 +102,21 @@ def explain_page(out: str | Path, attentions: Sequence[Attention], *, frames: in
     played = episodes(attentions)
     first = attentions[0]
     words, environment = first.recording.words, first.recording.environment
-    page = Explanation(
-        heading=f"What {words.who} looks at in",
+    heading = f"What {words.who} looks at in"
+    return write_page(
+        out,
+        "explain.html.j2",
+        title=f"{heading} {environment}",
+        config=first.insides.config,
+        heading=heading,
         environment=environment,
         lede=_lede(played[0]),
-        tables=part_tables(played),
+        tables=part_tables(attentions),
         guide=reading_guide(played[0]),
         section=words.section,
         panels=panels(played, frames),
         tables_below=[agreement_table(played)] if len(played[0]) > 1 else [],
     )
-    title, config = f"{page.heading} {environment}", first.insides.config
-    return write_page(out, "explain.html.j2", title=title, page=page, config=config)
 
 
 def check_writable(out: str | Path) -> None:

@@ -13,14 +13,12 @@ from numpy.typing import NDArray
 from foveal.atari.video import write_attention_video
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight
-from foveal.explanation.attention import Lens, brightest
+from foveal.explanation.attention import AT_ONCE, Lens, brightest
 from foveal.explanation.panels import map_name
 from foveal.progress import watched
 
 HEIGHT = 420
 """Pixels that a film is high at least: every pixel of a frame becomes a square."""
-
-_AT_ONCE = 16  # observations per backward pass; bounds memory, not the result
 
 
 def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool = False) -> Path:
@@ -68,5 +66,5 @@ def check_film(path: str | Path) -> None:
 
 def _batches(sights: Iterable[Sight]) -> Iterator[list[Sight]]:
     sights = iter(sights)
-    while batch := list(islice(sights, _AT_ONCE)):
+    while batch := list(islice(sights, AT_ONCE)):
         yield batch

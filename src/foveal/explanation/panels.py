@@ -16,7 +16,7 @@ from foveal.evaluation.insides import BUILT_IN
 from foveal.explanation import pictures
 from foveal.explanation.attention import Attention, resized
 from foveal.explanation.charts import Sparkline
-from foveal.explanation.page import TIMES, Cell, Table
+from foveal.explanation.page import TIMES, Cell
 from foveal.explanation.pictures import Picture
 from foveal.saliency.metrics import correlation
 
@@ -64,29 +64,6 @@ class Panel:
     layers: Sequence[Layer]
     data: Mapping[str, Any]
     lines: Sequence[Sparkline]
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A page of ``explain``.
-
-    Attributes:
-        heading, environment: what the page is about.
-        lede: what was played, and what is shown.
-        tables, tables_below: above and below the pictures.
-        guide: (name, meaning) of what the pictures show.
-        section: heading above the panels.
-        panels: the episodes.
-    """
-
-    heading: str
-    environment: str
-    lede: str
-    tables: Sequence[Table]
-    guide: Sequence[tuple[str, str]]
-    section: str
-    panels: Sequence[Panel]
-    tables_below: Sequence[Table] = ()
 
 
 def map_name(saliency: str) -> str:

@@ -18,42 +18,22 @@ from foveal.saliency.metrics import correlation
 ELSEWHERE = "elsewhere"
 
 
-def part_tables(played: Sequence[Episode]) -> list[Table]:
-    """What lies where in the picture, as far as the simulator can tell parts of it apart.
-
-    Args:
-        played: episodes, each as all maps show it.
-    """
-    attentions = [attention for episode in played for attention in episode]
+def part_tables(attentions: Sequence[Attention]) -> list[Table]:
+    """What lies where in the picture, as far as the simulator can tell parts of it apart."""
     parts = attentions[0].moments[0].parts
     if AGENT not in parts:
         return [share_table(attentions)] if parts else []
-    if all(attention.precision is None for attention in attentions):
-        return []
-    return [mask_table(attentions) if len(played[0]) == 1 else comparison_table(attentions)]
+    return [mask_table(attentions)] if attentions[0].precision is not None else []
 
 
 def mask_table(attentions: Sequence[Attention]) -> Table:
-    """Return of the shown episode, and how well its masks find the agent."""
-    head = ["", "return", "mask on the agent", "agent's share of the picture", "ratio"]
-    rows: list[Line] = [
-        [episode_name(a), f"{a.recording.episode.total:.1f}", percent(a.precision), percent(a.share), times(a.ratio)]
-        for a in attentions
-    ]
-    caption = (
-        "Return of the one episode shown for each condition; share of the mask's pixels that lie on the agent's own "
-        f"body, share of the picture that its body is, and their ratio (1{TIMES} is a mask laid at random). "
-        "Means over the episode; the simulator's segmentation tells which pixels are the agent's."
-    )
-    return Table(caption, head, rows)
-
-
-def comparison_table(attentions: Sequence[Attention]) -> Table:
-    """How well each of several maps finds the agent, episode by episode."""
-    head = ["", "mask on the agent", "saliency on the agent", "agent's share of the picture", "ratio of the mask"]
+    """Return of each episode that is shown, and how well each map finds the agent."""
+    head = ["", "return", "mask on the agent", "saliency on the agent", "agent's share of the picture", "ratio"]
+    several = len({attention.saliency for attention in attentions}) > 1
     rows: list[Line] = [
         [
-            episode_name(attention, map_name(attention.saliency)),
+            episode_name(attention, *([map_name(attention.saliency)] if several else [])),
+            f"{attention.recording.episode.total:.1f}",
             percent(attention.precision),
             percent(attention.weight),
             percent(attention.share),
@@ -62,9 +42,10 @@ def comparison_table(attentions: Sequence[Attention]) -> Table:
         for attention in attentions
     ]
     caption = (
-        "Share of the mask's pixels, and of the whole map's saliency, that lies on the agent's own body; share of the "
-        f"picture that its body is, and how many times as often the mask lies on it (1{TIMES} is a mask laid at "
-        "random). Means over the episode; the simulator's segmentation tells which pixels are the agent's."
+        "Return of the one episode shown for each condition; share of the mask's pixels, and of the whole map's "
+        "saliency, that lies on the agent's own body; share of the picture that its body is, and how many times as "
+        f"often the mask lies on it (1{TIMES} is a mask laid at random). Means over the episode; the simulator's "
+        "segmentation tells which pixels are the agent's."
     )
     return Table(caption, head, rows)
 

@@ -3,48 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Protocol, Self, TypeVar
+from typing import Any
 
 import numpy as np
 from torch import Tensor
 
 from foveal.evaluation.insides import Insides, Scalar, summed
 from foveal.saliency import ScalarFunction
-from foveal.skills.config import CloneConfig, as_dict, clone_config
+from foveal.skills.config import as_dict, clone_config
 
 VELOCITY, GRIPPER = "velocity", "gripper"
+AXES = "(absolute values along its three axes, summed)"
 
 
-class Cloned(Protocol):
-    """Cloned skills; see ``foveal.skills.policy.SkillPolicy``."""
-
-    skill_set: Any
-    config: CloneConfig
-    seed: int
-    network: Any
-    mean: Tensor
-    spread: Tensor
-
-    def __init__(self, skill_set: Any, config: CloneConfig, seed: int = 0) -> None: ...
-
-    def input(self, frames: Any) -> Tensor:
-        """Depth as the network sees it."""
-
-    def one_hot(self, skill: Any) -> Tensor:
-        """(B,) numbers -> (B, K)."""
-
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights by name, and JSON."""
-
-    @classmethod
-    def from_state(cls, tensors: Any, state: Any) -> Self:
-        """Undo of ``state``."""
-
-
-Skills = TypeVar("Skills", bound=Cloned)
-
-
-def skill_insides(policy: Cloned) -> Insides:
+def skill_insides(policy: Any) -> Insides:
     """Scalars ``velocity`` and ``gripper`` of cloned skills, of the first horizon: that is carried out.
 
     ``"velocity"`` is the sum of the absolute values of the three velocities, as shares of the fastest. Every axis then
@@ -53,19 +25,22 @@ def skill_insides(policy: Cloned) -> Insides:
     one of the gripper's logits is above the other: how sure it is to close, or to open.
 
     A network of the same shape that has learned nothing is there for comparison.
+
+    Args:
+        policy: ``foveal.skills.policy.SkillPolicy``.
     """
     exact, config = in_float32(policy), {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
     return _insides(exact, config, control=_insides(untrained(policy), config))
 
 
-def in_float32(policy: Skills) -> Skills:
+def in_float32(policy: Any) -> Any:
     """The same skills with convolutions in ``float32``: pixels are ranked by their gradients, which need its digits."""
     tensors, state = policy.state()
     copies = {name: tensor.clone() for name, tensor in tensors.items()}
     return type(policy).from_state(copies, {**state, "config": {**state["config"], "precision": "float32"}})
 
 
-def untrained(policy: Skills) -> Skills:
+def untrained(policy: Any) -> Any:
     """A network of the same shape with other first weights: what its map finds needs no training to be found."""
     config = clone_config("paper", {**as_dict(policy.config), "precision": "float32"})
     fresh = type(policy)(policy.skill_set, config, policy.seed + 1)
@@ -73,7 +48,7 @@ def untrained(policy: Skills) -> Skills:
     return fresh
 
 
-def _insides(policy: Cloned, config: dict[str, Any], control: Insides | None = None) -> Insides:
+def _insides(policy: Any, config: dict[str, Any], control: Insides | None = None) -> Insides:
     def outputs(observations: Sequence[Any]) -> ScalarFunction:
         condition = policy.one_hot([seen.skill for seen in observations])
         return lambda image: policy.network(image, condition)[:, :5]  # (B, 5): two logits, three velocities
@@ -94,12 +69,7 @@ def _insides(policy: Cloned, config: dict[str, Any], control: Insides | None = N
     stack = policy.config.stack
     return Insides(
         scalars={
-            VELOCITY: Scalar(
-                velocity,
-                "|v|",
-                "predicted velocity",
-                "the tool's predicted velocity (absolute values along its three axes, summed)",
-            ),
+            VELOCITY: Scalar(velocity, "|v|", "predicted velocity", f"the tool's predicted velocity {AXES}"),
             GRIPPER: Scalar(
                 gripper,
                 "margin",
@@ -116,31 +86,31 @@ def _insides(policy: Cloned, config: dict[str, Any], control: Insides | None = N
 
 
 def step_insides(policy: Any) -> Insides:
-    """Scalars ``velocity``, ``gripper`` and ``value`` of a policy of every step, ``foveal.skills.flat.FlatPolicy``."""
+    """Scalars ``velocity``, ``gripper`` and ``value`` of a policy of every step.
+
+    Args:
+        policy: ``foveal.skills.flat.FlatPolicy``.
+    """
     network = policy.network
 
-    def bound(fn: ScalarFunction) -> Any:
-        return lambda observations, actions: fn
-
     def mean(image: Tensor) -> Tensor:
-        found: Tensor = network.actor.mean(network.features(image))  # (B, 4)
-        return found
+        action: Tensor = network.actor.mean(network.features(image))  # (B, 4)
+        return action
+
+    def scalar(fn: ScalarFunction, symbol: str, label: str, meaning: str) -> Scalar:
+        return Scalar(lambda observations, actions: fn, symbol, label, meaning)
+
+    def velocity(image: Tensor) -> Tensor:
+        return mean(image)[:, :3].abs().sum(1)
+
+    def gripper(image: Tensor) -> Tensor:
+        return mean(image)[:, 3].abs()
 
     return Insides(
         scalars={
-            VELOCITY: Scalar(
-                bound(lambda image: mean(image)[:, :3].abs().sum(1)),
-                "|v|",
-                "mean velocity",
-                "the tool's mean velocity (absolute values along its three axes, summed)",
-            ),
-            GRIPPER: Scalar(
-                bound(lambda image: mean(image)[:, 3].abs()),
-                "|g|",
-                "gripper's mean",
-                "the gripper's mean action (how sure it is to close or to open)",
-            ),
-            "value": Scalar(bound(network.values), "V", "value of the state", "the state's value"),
+            VELOCITY: scalar(velocity, "|v|", "mean velocity", f"the tool's mean velocity {AXES}"),
+            GRIPPER: scalar(gripper, "|g|", "gripper's mean", "how sure the gripper is to close or to open"),
+            "value": scalar(network.values, "V", "value of the state", "the state's value"),
         },
         pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
         strength=summed,
