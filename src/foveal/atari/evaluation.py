@@ -109,12 +109,12 @@ class GameWorld(World):
         bar.enter(condition)
         if self.acting is None:
             return self._record(condition, bar)
-        held = self.acting.get_state()
+        before = self.acting.get_state()
         self.acting.manual_seed(self.seed)
         try:
             return self._record(condition, bar)
         finally:
-            self.acting.set_state(held)
+            self.acting.set_state(before)
 
     def _record(self, condition: str, bar: Bar) -> Recording:
         from foveal.atari.vector import AtariVector, finished_games

@@ -28,8 +28,8 @@ def game_insides(agent: Any) -> Insides:
         acted = torch.as_tensor(np.asarray(actions), device=agent.device)
 
         def of_action(pixels: Tensor) -> Tensor:
-            found: Tensor = agent.policy.actor.evaluate(agent.policy.features(pixels), acted)[0]
-            return found
+            log_probs: Tensor = agent.policy.actor.evaluate(agent.policy.features(pixels), acted)[0]
+            return log_probs
 
         return of_action
 

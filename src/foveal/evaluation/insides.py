@@ -62,7 +62,7 @@ class Insides:
         same_scale: whether all pictures of an episode share their brightness.
         summed: what ``strength`` adds up, in words, if it does.
         remark: a sentence on what is not there.
-        even: (H, W), what "attention" draws where it weighs every place alike; None where nobody can tell.
+        even: (H, W), what "attention" draws where it weighs every place alike; None where that is unknown.
         control: the same of an agent that has learned nothing, for comparison.
         config: everything the agent was made with, JSON-able.
     """
@@ -112,10 +112,10 @@ class Insides:
         """
         pixels = self.pixels(observations)
         if name in self.maps:
-            found = self.maps[name](pixels)
+            strength = self.maps[name](pixels)
         else:
-            found = self.strength(SALIENCY.get(name)(self.scalar(of).bind(observations, actions), pixels))
-        return found.detach().float().cpu()
+            strength = self.strength(SALIENCY.get(name)(self.scalar(of).bind(observations, actions), pixels))
+        return strength.detach().float().cpu()
 
     def check_map(self, name: str) -> None:
         """Refuse a map that the agent lacks.

@@ -128,7 +128,7 @@ class PixelWorld(World):
                 env.close()
 
     def rehearse(self) -> None:
-        """Make and close each perturbed environment, so that bad data is found now and not after an hour."""
+        """Make and close each perturbed environment, so that bad data fails now and not after an hour."""
         for perturbation in self.conditions:
             if perturbation != TRAIN:
                 with self.open(perturbation):
@@ -148,9 +148,9 @@ class PixelWorld(World):
                 with self.adapting() as adapt:
                     done.append(rollout(env, act, seed=self.seed, index=index, watch=bar.step, adapt=adapt))
                 bar.finish()
-        told = {name: value for name, value in asdict(info).items() if not name.startswith("perturbation")}
-        del told["quality"]  # each condition's own
-        return told, Condition(
+        about = {name: value for name, value in asdict(info).items() if not name.startswith("perturbation")}
+        del about["quality"]  # each condition's own
+        return about, Condition(
             perturbation=condition,
             source=info.perturbation_source,
             quality=info.quality,
@@ -180,7 +180,7 @@ class PixelWorld(World):
 
             episode = rollout(env, noting, seed=self.seed, watch=watch)
             bar.finish()
-        told = info.perturbation_items, info.perturbation_benchmark_items, info.perturbation_complete
+        items = info.perturbation_items, info.perturbation_benchmark_items, info.perturbation_complete
         return Recording(
             environment=info.id,
             condition=condition,
@@ -189,7 +189,7 @@ class PixelWorld(World):
             sights=tuple(seen.kept),
             words=_words(self.policy),
             source=info.perturbation_source,
-            note=provenance(info.perturbation_source, *told),
+            note=provenance(info.perturbation_source, *items),
             name=condition,
         )
 

@@ -118,8 +118,8 @@ class Condition:
     @cached_property
     def success(self) -> SuccessRate | None:
         """How often the task was solved; None where some episode does not tell."""
-        told = [episode.success for episode in self.episodes]
-        return None if None in told else SuccessRate.of([bool(success) for success in told])
+        successes = [episode.success for episode in self.episodes]
+        return None if None in successes else SuccessRate.of([bool(success) for success in successes])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the name, which is its key in ``Results.as_dict``."""

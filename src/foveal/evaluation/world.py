@@ -125,8 +125,8 @@ class World(ABC):
 
         Args:
             condition: its name.
-            most: steps that will be looked at; fewer than those must not be kept, if the episode has them.
-            bar: is told of every step.
+            most: how many steps will be looked at: so many sights at least, or every step's, at even distances.
+            bar: moves with every step.
         """
 
     def by_chance(self) -> World:
@@ -189,6 +189,9 @@ class Bar:
         self._steps += 1
         if self._longest:
             self._move(self._base + min(1.0, self._steps / self._longest))
+        else:
+            self._bar.set_postfix_str(f"{self._steps:,} steps", refresh=False)
+            self._bar.update(0)
 
     def finish(self) -> None:
         """An episode is over."""

@@ -87,8 +87,8 @@ class Attention:
     @property
     def precision(self) -> float | None:
         """Share of the mask that lies on the agent's own pixels, averaged over the moments; None if nobody can tell."""
-        told = [(m.parts[AGENT], m.mask) for m in self.moments if AGENT in m.parts and m.mask is not None]
-        return _mean(float(agent[mask].mean()) for agent, mask in told)
+        pairs = [(m.parts[AGENT], m.mask) for m in self.moments if AGENT in m.parts and m.mask is not None]
+        return _mean(float(agent[mask].mean()) for agent, mask in pairs)
 
     @property
     def share(self) -> float | None:
@@ -103,8 +103,8 @@ class Attention:
     @property
     def weight(self) -> float | None:
         """Share of all saliency that lies on the agent's own pixels, averaged over the moments; None as above."""
-        told = [(m.parts[AGENT], m.strength) for m in self.moments if AGENT in m.parts and m.strength.any()]
-        return _mean(float(strength[agent].sum() / strength.sum()) for agent, strength in told)
+        pairs = [(m.parts[AGENT], m.strength) for m in self.moments if AGENT in m.parts and m.strength.any()]
+        return _mean(float(strength[agent].sum() / strength.sum()) for agent, strength in pairs)
 
     def evenly(self, count: int) -> list[int]:
         """Where ``count`` moments from the first to the last are, or all if there are fewer."""
@@ -268,8 +268,8 @@ def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:
 
 def resized(maps: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
     """(N, h, w) -> (N, H, W) by bilinear interpolation."""
-    found: NDArray[np.float32] = resize_maps(torch.from_numpy(maps), (size[0], size[1])).numpy()
-    return found
+    larger: NDArray[np.float32] = resize_maps(torch.from_numpy(maps), (size[0], size[1])).numpy()
+    return larger
 
 
 def _names(saliency: str | Sequence[str]) -> tuple[str, ...]:

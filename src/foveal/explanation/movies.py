@@ -41,10 +41,10 @@ def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool =
     for batch in _batches(watched(sights, length, "look", visible=progress)):
         side = batch[0].picture.shape[0]
         for name in lens.names:
-            found = lens.strengths(name, batch)
+            strengths = lens.strengths(name, batch)
             if name not in maps:
-                maps[name] = np.empty((length, *found.shape[1:]), np.float32)
-            maps[name][start : start + len(batch)] = found
+                maps[name] = np.empty((length, *strengths.shape[1:]), np.float32)
+            maps[name][start : start + len(batch)] = strengths
         start += len(batch)
     for name, strengths in maps.items():
         strengths /= brightest(name, strengths)  # in place, for the same reason

@@ -109,21 +109,21 @@ def _row_name(attention: Attention, several: bool) -> str:
 def _map_guide(attention: Attention) -> str:
     """How a map is made, how bright its pictures are, and what its drawing adds."""
     insides, own = attention.insides, attention.saliency == BUILT_IN
-    told = map_meaning(attention)
+    text = map_meaning(attention)
     if insides.summed and attention.saliency not in insides.maps:
-        told += f". Summed over {insides.summed}"
+        text += f". Summed over {insides.summed}"
     if insides.same_scale:
         scale = "the largest value" if own else "the 99.5 % quantile"
-        told += f". Brightness is relative to {scale} in all these pictures"
-    told += f"; the {attention.recording.words.picture} beneath is in grey"
+        text += f". Brightness is relative to {scale} in all these pictures"
+    text += f"; the {attention.recording.words.picture} beneath is in grey"
     if own:
-        told += (
+        text += (
             ". More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere "
             "is drawn brighter there"
         )
     if own and insides.even is not None:
-        told += f", and in stripes: these pictures correlate with that one at {_evenness(attention, insides.even())}"
-    return told
+        text += f", and in stripes: these pictures correlate with that one at {_evenness(attention, insides.even())}"
+    return text
 
 
 def _evenness(attention: Attention, even: NDArray[np.float32]) -> str:
@@ -216,12 +216,12 @@ def _masked(attention: Attention, index: int) -> Picture:
 def _told(episode: Episode) -> str:
     attention, recording = episode[0], episode[0].recording
     played, words = recording.episode, recording.words
-    told = f"{words.total.capitalize()} {played.total:,.{words.digits}f} in {played.length:,} steps"
-    told += words.ends[0] if played.terminated else words.ends[1]
+    text = f"{words.total.capitalize()} {played.total:,.{words.digits}f} in {played.length:,} steps"
+    text += words.ends[0] if played.terminated else words.ends[1]
     if len(episode) > 1 or attention.ratio is None or attention.precision is None:
-        return f"{told}."
+        return f"{text}."
     return (
-        f"{told}. {percent(attention.precision)} of the mask lies on the agent, "
+        f"{text}. {percent(attention.precision)} of the mask lies on the agent, "
         f"which fills {percent(attention.share)} of the picture ({times(attention.ratio)} chance)."
     )
 

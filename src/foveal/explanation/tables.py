@@ -90,10 +90,10 @@ def shares(attention: Attention) -> dict[str, dict[str, Share]]:
 def share_table(attentions: Sequence[Attention]) -> Table:
     """How much of each map lies on each part: a row for every note of every episode."""
     several = len({attention.saliency for attention in attentions}) > 1
-    found = [shares(attention) for attention in attentions]
-    parts = list(next(iter(found[0].values())))
+    by_map = [shares(attention) for attention in attentions]
+    parts = list(next(iter(by_map[0].values())))
     rows: list[Line] = []
-    for attention, by_note in zip(attentions, found, strict=True):
+    for attention, by_note in zip(attentions, by_map, strict=True):
         condition = attention.recording.condition
         where = f"{condition}, {map_name(attention.saliency)}" if several else condition
         rows += [
@@ -129,8 +129,8 @@ def _on(strengths: NDArray[np.float32], masks: NDArray[np.bool_]) -> float:
     """Mean over pictures, (M, H, W), of the share of each one's saliency that lies within its mask."""
     whole = strengths.sum((1, 2), dtype=np.float64)
     inside = np.where(masks, strengths, 0.0).sum((1, 2), dtype=np.float64)
-    found = inside[whole > 0.0] / whole[whole > 0.0]
-    return float(found.mean()) if len(found) else 0.0
+    ratios = inside[whole > 0.0] / whole[whole > 0.0]
+    return float(ratios.mean()) if len(ratios) else 0.0
 
 
 def _share_cell(share: Share) -> str | Cell:
@@ -158,8 +158,8 @@ def agreement(one: Attention, other: Attention, *, later: int = 0) -> NDArray[np
         (M,), one for each moment at which neither map is constant.
     """
     pairs = zip(one.moments, other.moments[later:] + other.moments[:later], strict=True)
-    found = [correlation(a.strength, b.strength) for a, b in pairs]
-    return np.array([value for value in found if not math.isnan(value)])
+    values = [correlation(a.strength, b.strength) for a, b in pairs]
+    return np.array([value for value in values if not math.isnan(value)])
 
 
 def agreement_table(played: Sequence[Episode]) -> Table:

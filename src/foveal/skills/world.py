@@ -26,6 +26,11 @@ from foveal.skills.workers import Workers
 TRAINING = "training"
 """What ``CONDITIONS`` call ``"train"``."""
 
+BLIND = (
+    "this master chooses among scripted experts, so there is no skill that looks at pictures: train one over cloned "
+    "skills, with foveal master train --skills"
+)
+
 
 class Seer(Actor, HasState, Protocol):
     """Acts by the depth frames that it sees."""
@@ -179,12 +184,6 @@ class ArmWorld(World):
             total="reward",
             digits=0,
         )
-
-
-BLIND = (
-    "this master chooses among scripted experts, so there is no skill that looks at pictures: train one over cloned "
-    "skills, with foveal master train --skills"
-)
 
 
 class _WatchedArms(Arms):
