@@ -23,9 +23,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 from scipy import stats
 
+from foveal.evaluation.statistics import SuccessRate
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.evidence import ROWS
-from foveal.skills.success import SuccessRate
 
 Reports = dict[str, dict[str, list[dict[str, Any]]]]
 OURS = "hrl-bc"

@@ -15,6 +15,8 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.atari.evaluation import evaluate as play_games
+from foveal.atari.evaluation import game_world
+from foveal.atari.insides import game_insides
 from foveal.atari.training import work_of
 from foveal.config.environment import (
     augmentation_options,
@@ -27,7 +29,10 @@ from foveal.config.environment import (
 from foveal.config.tree import Config, configure
 from foveal.envs import games
 from foveal.envs.making import EnvLike
+from foveal.evaluation.insides import Insides, critic_insides
+from foveal.evaluation.pixel_world import pixel_world
 from foveal.evaluation.results import Results
+from foveal.evaluation.world import World, WorldOptions
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.pixel_ppo import PixelPPO
@@ -222,6 +227,14 @@ class Agent:
         """
         return work_of(self.config)(self)
 
+    def world(self, options: WorldOptions) -> World:
+        """Where it acts, by whose rules ``foveal.evaluate`` and ``foveal.explain`` play."""
+        return game_world(self, options) if games.is_atari(self.env_id) else pixel_world(self, options)
+
+    def insides(self) -> Insides:
+        """What ``foveal.explain`` can look at in it."""
+        return game_insides(self) if games.is_atari(self.env_id) else critic_insides(self)
+
     @property
     def scores(self) -> Callable[..., Results] | None:
         """Plays whole games for their true scores, see ``foveal.atari.evaluation.evaluate``; None but on Atari."""
@@ -271,6 +284,11 @@ class Agent:
             (heads, B), in units of return.
         """
         return self.learner.values(self.method.observe(Observation(obs, vector)), action)
+
+    @property
+    def heads(self) -> int:
+        """How many values its critic has for an observation and an action."""
+        return self.learner.heads
 
     @property
     def has_attention(self) -> bool:

@@ -10,7 +10,6 @@ from foveal.atari.vector import AtariVector, finished_games
 from foveal.config.tree import Config
 from foveal.envs import games
 from foveal.errors import FovealError
-from foveal.evaluation.rollouts import TRAIN
 from foveal.learners import LEARNERS
 from foveal.learners.rollouts import Rollout
 from foveal.training import Episode, ReplayWork, RolloutWork, RunOptions
@@ -28,7 +27,6 @@ class GameWork(RolloutWork):
     """
 
     default_options = RUN
-    can_evaluate = True
     env: AtariVector
 
     def _environments(self) -> AtariVector:
@@ -38,15 +36,6 @@ class GameWork(RolloutWork):
         # What one call of ``learn`` plays differs from what the one before it played.
         life_loss = agent.config.environment.life_loss
         return AtariVector(agent.env_id, training.environments, agent.seed + agent.steps, life_loss=life_loss)
-
-    def rehearse(self, options: RunOptions) -> None:
-        """Games are evaluated as they are.
-
-        Raises:
-            FovealError: a perturbation or data are asked for.
-        """
-        if options.evaluate_on != (TRAIN,) or options.data is not None:
-            raise FovealError(f"{self.agent.env_id} is evaluated on {TRAIN!r} alone, without data")
 
     def _episodes(self, rollout: Rollout, infos: Sequence[Mapping[str, Any]]) -> list[Episode]:
         """True scores of the games that ended, whatever lives they took."""

@@ -83,6 +83,7 @@ class Learner(nn.Module, ABC):
         presets: preset -> its own settings.
         run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
             ``environment`` and ``training``. They go over the preset's own and under the user's.
+        heads: how many values it has of an observation and an action.
         on_policy: whether it learns from what its own policy just did, and not from replay.
         agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
             so that a CUDA graph reads the present value. Not saved: the agent tells it again.
@@ -91,6 +92,7 @@ class Learner(nn.Module, ABC):
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    heads: ClassVar[int] = 1
     on_policy: ClassVar[bool] = False
 
     def __init__(

@@ -92,6 +92,7 @@ class SAC(ValueLearner):
 
     Config = SACConfig
     config: SACConfig
+    heads = 2
     capturable = True
     presets = {
         "compact": {

@@ -19,6 +19,7 @@ from foveal.checkpoint import CheckpointStore
 from foveal.config.bounds import SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
+from foveal.evaluation.statistics import SuccessRate
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings, for_policy
@@ -35,7 +36,6 @@ from foveal.skills.packing import Packed, pack
 from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
 from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
-from foveal.skills.success import SuccessRate
 from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available

@@ -11,13 +11,19 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.envs.ur5e.experts import SKILL_STEPS
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.config import MasterConfig, as_dict, master_config
 from foveal.skills.groups import Stepping
+from foveal.skills.insides import step_insides
 from foveal.skills.policy import depth_input
+from foveal.skills.rollouts import InOrder
 from foveal.skills.view import View
+from foveal.skills.world import Acting, ArmWorld
 
 # Learning rate, lambda, clip and value coefficient are Stable-Baselines3's defaults. Rollouts are shorter as there are
 # eight arms, each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds
@@ -63,9 +69,29 @@ class FlatPolicy(ActorCritic):
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         """The mean action; there is no skill to tell apart."""
         with torch.inference_mode():
-            features = self.network.features(depth_input(frames, self.near, self.far))
+            features = self.network.features(self.input(frames))
             mean = cast(GaussianHead, self.network.actor).mean(features)  # of what ``Stepping`` makes
         return mean.clamp(-1.0, 1.0).numpy()
+
+    def input(self, frames: Any) -> Tensor:
+        """(B, stack, H, W) millimetres -> what the network sees."""
+        return depth_input(frames, self.near, self.far)
+
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm, all of whose steps it decides."""
+        arms, name = ArmSettings(self.task, self.view), "a policy of every step"
+        return ArmWorld(
+            Acting(arms, InOrder((0,)), self, ("",), SKILL_STEPS, name, self.seed, self.near, self.far), options
+        )
+
+    def insides(self) -> Insides:
+        """What it is about to do, and what it expects."""
+        return step_insides(self)
 
     def _settings(self) -> Stepping:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
@@ -20,6 +23,7 @@ from foveal.skills.groups import Deciding, observe
 from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.view import View
+from foveal.skills.world import BLIND, Acting, ArmWorld
 
 
 class Master(ActorCritic):
@@ -67,10 +71,37 @@ class Master(ActorCritic):
         reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
         return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)
 
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm, where it chooses skills."""
+        names = tuple(skill.name for skill in skills(self.task))
+        near, far = 0.0, 0.0
+        if self.skills is not None:
+            names, near, far = self.skills.skill_set.names, self.skills.config.near, self.skills.config.far
+        doing = "scripted experts" if self.skills is None else "cloned skills"
+        name = f"a master that chooses among {doing}"
+        return ArmWorld(
+            Acting(self._arms(), self, self.skills, names, self.config.skill_steps, name, self.seed, near, far), options
+        )
+
+    def insides(self) -> Insides:
+        """What the skill that it has chosen is about to do.
+
+        Raises:
+            FovealError: it chooses among scripted experts, which look at nothing.
+        """
+        return skills_of(self).insides()
+
+    def _arms(self) -> ArmSettings:
+        return ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+
     def _settings(self) -> Deciding:
-        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
         held = None if self.skills is None else pack(self.skills)
-        return Deciding(arms, self.config.skill_steps, self.seed, held)
+        return Deciding(self._arms(), self.config.skill_steps, self.seed, held)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, optimizer and skills, and JSON."""
@@ -104,8 +135,5 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     """
     found = agent.skills if isinstance(agent, Master) else agent
     if found is None:
-        raise FovealError(
-            "this master chooses among scripted experts, so there is no skill that looks at pictures: "
-            "train one over cloned skills, with foveal master train --skills"
-        )
+        raise FovealError(BLIND)
     return found

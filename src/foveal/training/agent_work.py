@@ -10,8 +10,10 @@ import gymnasium
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.envs.making import EnvLike
 from foveal.evaluation.results import Results
-from foveal.evaluation.rollouts import evaluate, plan_for
+from foveal.evaluation.rollouts import evaluate, world_of
+from foveal.evaluation.world import WorldOptions
 from foveal.training.agents import KIND, LearningAgent
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
 from foveal.training.work import Work
@@ -46,8 +48,8 @@ class AgentWork(Work):
 
     def rehearse(self, options: RunOptions) -> None:
         """Open what the evaluations need, and let go of it."""
-        names, seed = list(options.evaluate_on), self.evaluation_seed
-        plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
+        wanted = WorldOptions(list(options.evaluate_on), self.evaluation_seed, options.data, env=self._own_env)
+        world_of(self.agent, wanted).rehearse()
 
     def evaluate(self, options: RunOptions) -> Results:
         """As ``foveal.evaluate``, on seeds that no final evaluation uses."""
@@ -59,11 +61,16 @@ class AgentWork(Work):
                 options.evaluate_episodes,
                 seed=self.evaluation_seed,
                 data=options.data,
-                env=None if isinstance(self.agent.env, str) else self.agent.env,
+                env=self._own_env,
                 progress=False,
             )
         self.agent.acting_generator.set_state(acting)
         return results
+
+    @property
+    def _own_env(self) -> EnvLike | None:
+        """The environment where it has no id."""
+        return None if isinstance(self.agent.env, str) else self.agent.env
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Weights, optimizers, generators and counters."""
