@@ -140,12 +140,12 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: JSON values and arrays."""
-        return {"steps": self._steps, **mujoco_state.capture(self._env, self._model)}
+        return {"steps": self._steps, **mujoco_state.get_state(self._env, self._model)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on exactly where ``get_state`` was called."""
         self._steps = int(state["steps"])
-        mujoco_state.restore(self._env, self._model, state)
+        mujoco_state.set_state(self._env, self._model, state)
 
     def close(self) -> None:
         if self._env is not None:

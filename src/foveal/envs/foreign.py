@@ -1,7 +1,4 @@
-"""Anybody's Gymnasium environment, brought to the shapes that agents see: one RGB frame, flat actions in [-1, 1].
-
-Each wrapper here holds no state of its own, and says so by an empty ``snapshot``.
-"""
+"""Anybody's Gymnasium environment, brought to the shapes that agents see: one RGB frame, flat actions in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
 
 _HINT = "; foveal needs a uint8 RGB image, (H, W, 3) or (3, H, W), alone or as the only image in a Dict"
@@ -80,7 +78,7 @@ def _check_image(space: spaces.Space[Any], what: str) -> None:
         raise FovealError(f"{what} has shape {shape}: which axis is RGB can't be told{_HINT}")
 
 
-class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
+class ImageObservation(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
     """(3, size, size) ``uint8`` from any RGB picture; floats beside it flattened into ``"vector"``, sorted by key."""
 
     def __init__(
@@ -109,12 +107,6 @@ class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
             return image
         parts = [np.asarray(observation[key], np.float32).ravel() for key in self._vector_keys]
         return {"image": image, "vector": np.concatenate(parts)}
-
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if image.shape[1:] == (self._size, self._size):
@@ -150,7 +142,7 @@ def _with_actions(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any,
     return ScaledActions(env)
 
 
-class DiscreteFromZero(gymnasium.ActionWrapper[Any, Any, Any]):
+class DiscreteFromZero(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
     """Discrete actions counted from 0, whatever the environment's first one is."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -161,14 +153,8 @@ class DiscreteFromZero(gymnasium.ActionWrapper[Any, Any, Any]):
     def action(self, action: Any) -> int:
         return int(action) + self._start
 
-    def snapshot(self) -> dict[str, Any]:
-        return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class ScaledActions(gymnasium.ActionWrapper[Any, Any, Any]):
+class ScaledActions(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
     """(A,) actions in [-1, 1] for an environment whose Box has other limits, another shape or another type."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -181,14 +167,8 @@ class ScaledActions(gymnasium.ActionWrapper[Any, Any, Any]):
         unit = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) / 2.0
         return np.asarray(low + unit.reshape(self._box.shape) * (high - low), self._box.dtype)
 
-    def snapshot(self) -> dict[str, Any]:
-        return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
+class ActionRepeat(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
     """Gives each action ``times`` times, or until the episode ends; rewards are summed."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], times: int) -> None:
@@ -203,9 +183,3 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, info
-
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        pass

@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.envs.layers import capture_layers, restore_layers
+from foveal.envs import wrapper_state
 from foveal.errors import FovealError
 
 DEFAULT_FPS = 30  # of pictures of environments that don't say how fast theirs follow each other
@@ -162,7 +162,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
             "frames": np.stack(self._frames) if self._frames else None,
             "over": self._over,
             "first_seed": self._first_seed,
-            "layers": capture_layers(self.inner),
+            "layers": wrapper_state.get_state(self.inner),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -177,7 +177,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         size = (3, self.spec_info.image_size, self.spec_info.image_size)
         if frames and (len(frames) != self.spec_info.frame_stack or frames[0].shape != size):
             raise FovealError("this state was saved with another image_size or frame_stack")
-        restore_layers(self.inner, state["layers"])
+        wrapper_state.set_state(self.inner, state["layers"])
         self._frames.clear()
         self._frames.extend(frames)
         self._over = bool(state["over"])

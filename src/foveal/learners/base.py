@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -71,6 +72,25 @@ class Shapes:
     image: tuple[int, int, int]
     vector: int
     action: spaces.Space[Any]
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        if isinstance(self.action, spaces.Discrete):
+            action: dict[str, Any] = {"discrete": int(self.action.n)}
+        else:
+            action = {"continuous": list(self.action.shape or ())}
+        return {"image": list(self.image), "vector": self.vector, "action": action}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Shapes:
+        """The inverse of ``as_dict``."""
+        channels, height, width = state["image"]
+        action: spaces.Space[Any]
+        if "discrete" in state["action"]:
+            action = spaces.Discrete(state["action"]["discrete"])
+        else:
+            action = spaces.Box(-1.0, 1.0, tuple(state["action"]["continuous"]), np.float32)
+        return cls((channels, height, width), state["vector"], action)
 
 
 class Learner(nn.Module, ABC):

@@ -338,7 +338,7 @@ class ReplayBuffer:
             raise FovealError(
                 f"this replay was saved with other settings: {', '.join(differ)}; resume with the settings of the run"
             )
-        self._rows.load(state["rows"], segments)
+        self._rows.load_state(state["rows"], segments)
         self._windows = [_Window(**window) for window in state["windows"]]
         self._rng.bit_generator.state = state["rng"]
 

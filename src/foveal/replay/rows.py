@@ -145,13 +145,13 @@ class RowStore:
         return {"frames": self.frames(slots).cpu().numpy(), "rows": self.table[slots]}
 
     def state(self) -> list[dict[str, Any]]:
-        """For each stream, what ``load`` needs beside the segments, ready for JSON."""
+        """For each stream, what ``load_state`` needs beside the segments, ready for JSON."""
         return [
             {"written": written, "sealed": [[number, name] for number, name in self._needed(stream).items()]}
             for stream, written in enumerate(self.written)
         ]
 
-    def load(self, state: list[Mapping[str, Any]], segments: Mapping[str, Mapping[str, Array]]) -> None:
+    def load_state(self, state: list[Mapping[str, Any]], segments: Mapping[str, Mapping[str, Array]]) -> None:
         """Become the store that gave ``state`` and ``segments``.
 
         Raises:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from foveal import checkpoint
 from foveal.config.environment import requirements
 from foveal.envs import PixelProcesses, make_vector
+from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
 from foveal.training.agents import LearningAgent
@@ -183,18 +184,11 @@ class Collector:
         return self._action_rng.uniform(-1, 1, (count, *(space.shape or ()))).astype(np.float32)
 
 
-class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
+class Borrowed(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment that the user made: whoever trains in it does not close it."""
 
     def close(self) -> None:
         """Leave it open."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Nothing of its own to save."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
 
 def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:

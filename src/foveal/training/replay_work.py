@@ -103,7 +103,7 @@ class ReplayWork(Work):
         """Weights, optimizers, generators and counters."""
         return self.agent.state()
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Replay's counters, the running episodes, and what is owed."""
         return {
             "collector": self.collector.state(),
@@ -116,8 +116,8 @@ class ReplayWork(Work):
         """The frames of replay."""
         return self.collector.replay.segments()
 
-    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
-        """Undo of ``run_state``; says so where the running episode could not be saved."""
+    def load_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
+        """Undo of ``state``; says so where the running episode could not be saved."""
         self.owed_updates = state["owed_updates"]
         self.latest = state["metrics"]
         checkpoint.load_global_random_state(*state["global_random"])

@@ -264,7 +264,7 @@ class Trainer:
             "options": dataclasses.asdict(self.options),
             "target": self.target,
             "best_return": float(self.best_return) if np.isfinite(self.best_return) else None,
-            **self.work.run_state(),
+            **self.work.state(),
         }
 
     def _load_state(self, held: checkpoint.Checkpoint) -> None:
@@ -272,4 +272,4 @@ class Trainer:
         self.target = state["target"]
         best = state.get("best_return", state.get("best_score"))  # as earlier versions called it for games
         self.best_return = -np.inf if best is None else best
-        self.work.load_run_state(state, held)
+        self.work.load_state(state, held)

@@ -105,7 +105,7 @@ class Work(ABC):
         """What the agent is: tensors by name and JSON, as ``checkpoint.save`` takes them."""
 
     @abstractmethod
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What the rest of the training depends on beside the agent: nested tensors, arrays and JSON values."""
 
     def segments(self) -> Iterable[Segment]:
@@ -113,8 +113,8 @@ class Work(ABC):
         return ()
 
     @abstractmethod
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``run_state``."""
+    def load_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
+        """Undo of ``state``."""
 
     def close(self) -> None:
         """Let go of environments and of what is needed for training alone."""

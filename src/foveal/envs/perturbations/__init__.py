@@ -9,7 +9,7 @@ environment, is one file:
             return Darker(env)          # a gymnasium.Wrapper that changes the frames
 
 It is applied before frames are stacked: ``env`` gives single frames, (3, H, W) ``uint8`` RGB (or a dict with such an
-``"image"``). A wrapper with ``snapshot() -> dict`` and ``restore(state)`` can be saved in the middle of an episode.
+``"image"``). A wrapper with ``get_state() -> dict`` and ``set_state(state)`` can be saved in the middle of an episode.
 """
 
 from __future__ import annotations

@@ -67,10 +67,10 @@ class RandomColors(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._paint(int(self._random.randint(len(self._palette))))
         return self.env.reset(seed=seed, options=options)
 
-    def snapshot(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         return {"random": self._random.get_state(legacy=False), "index": self._index, "size": len(self._palette)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         if state["size"] != len(self._palette):
             raise FovealError(f"this state drew from {state['size']} colours, and there are {len(self._palette)} here")
         self._random.set_state(state["random"])

@@ -90,10 +90,10 @@ class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._frame += 1
         return self._composed(frame), reward, terminated, truncated, info
 
-    def snapshot(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         return {"index": self._index, "frame": self._frame, "begun": self._video is not None, "size": len(self._videos)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         if state["size"] != len(self._videos):
             raise FovealError(f"this state is of {state['size']} videos, and there are {len(self._videos)} here")
         self._index, self._frame = int(state["index"]), int(state["frame"])

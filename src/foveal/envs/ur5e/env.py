@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium
@@ -166,7 +166,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "task": self.task_name,
             "steps": self._steps,
             "random": self.np_random.bit_generator.state,
-            "draw": self._begun().state(),
+            "draw": asdict(self._begun()),
             "physics": self.simulation.get_state(),
         }
 
@@ -178,7 +178,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """
         if state["task"] != self.task_name:
             raise FovealError(f"this state is of ur5e/{state['task']}, and this environment is ur5e/{self.task_name}")
-        drawn = Draw.from_state(state["draw"])
+        drawn = Draw.from_dict(state["draw"])
         self.simulation.set_state(state["physics"], drawn)
         self.draw = drawn
         self._steps = int(state["steps"])

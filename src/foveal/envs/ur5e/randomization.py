@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -143,13 +143,9 @@ class Draw:
     light_shift: Array
     light: float
 
-    def state(self) -> dict[str, Any]:
-        """As JSON values and arrays."""
-        return asdict(self)
-
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Draw:
-        """Undo of ``state``."""
+    def from_dict(cls, state: Mapping[str, Any]) -> Draw:
+        """The draw of ``dataclasses.asdict``, whose arrays may have become lists."""
         values: dict[str, Any] = {}
         for name, value in state.items():
             values[name] = value if value is None else np.asarray(value, np.float64)
