@@ -183,9 +183,9 @@ def test_the_hooks_run_in_the_order_of_the_published_pseudocode(events: list[str
     assert events == [
         "prepare", "observe", "observe",  # observation, next observation
         "targets", "views",
-        "estimate", "td_loss",  # the batch's own view has been observed already
-        "observe", "estimate", "td_loss",
-        "critic_loss",
+        "estimate",  # the batch's own view has been observed already
+        "observe", "estimate",
+        "td_loss", "td_loss", "critic_loss",
         "observe",  # once more: the critic's step has trained it
         "actor_loss", "policy_step", "update_target_networks", "auxiliary",
     ]  # fmt: skip

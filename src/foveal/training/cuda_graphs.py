@@ -73,7 +73,7 @@ class CapturedUpdater(Updater):
             self.method.begin_update(self.count)
         recording = self._recorded(due, batch, sample)
         if recording is None:
-            metrics = self._computed(batch, sample)
+            metrics = self._steps(batch, sample)
         else:
             recording.replay()
             metrics = recording.metrics
@@ -85,7 +85,7 @@ class CapturedUpdater(Updater):
         try:
             held = self._hold(batch)
             if due not in self._recordings:
-                self._recordings[due] = self._record(lambda: self._computed(held, sample))
+                self._recordings[due] = self._record(lambda: self._steps(held, sample))
             return self._recordings[due]
         except RuntimeError as error:
             self._give_up(error)
