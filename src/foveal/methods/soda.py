@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Annotated
@@ -14,7 +13,7 @@ from torch import Tensor, nn
 from foveal.augmentations import AUGMENTATIONS, center_crop, random_crop
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
-from foveal.networks.averaging import blend
+from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.initialization import orthogonal_
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
@@ -61,8 +60,8 @@ class SODA(Method):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         self.project = _batch_norm_mlp(setup.learner.feature_size, config.hidden, config.projection)
         self.predict = _batch_norm_mlp(config.projection, config.hidden, config.projection)
-        self.target_convolutions = copy.deepcopy(setup.learner.convolutions).requires_grad_(False)
-        self.target_project = copy.deepcopy(self.project).requires_grad_(False)
+        self.target_convolutions = frozen_copy(setup.learner.convolutions)
+        self.target_project = frozen_copy(self.project)
         self._convolutions = list(setup.learner.convolutions.parameters())
 
     @classmethod

@@ -20,6 +20,11 @@ def mlp(size: int, hidden: int, output_size: int, hidden_layers: int = 2) -> nn.
     return network.apply(orthogonal_)
 
 
+def with_vector(latent: Tensor, vector: Tensor | None) -> Tensor:
+    """A latent (B, D) and the vector beside the image, (B, V) or None, as the input of a head, (B, D + V)."""
+    return latent if vector is None else torch.cat([latent, vector], dim=1)
+
+
 class TwinCritic(nn.Module):
     """Independent critics on one latent: (B, D) and (B, A) -> (heads, B) in units of return."""
 
