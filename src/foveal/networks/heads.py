@@ -11,7 +11,7 @@ from foveal.networks.initialization import orthogonal_
 
 
 def mlp(size: int, hidden: int, output_size: int, hidden_layers: int = 2) -> nn.Sequential:
-    """Linear layers with a ReLU between each two, orthogonally initialised."""
+    """Linear layers with ReLUs between them, orthogonally initialised."""
     sizes = [size] + [hidden] * hidden_layers
     layers: list[nn.Module] = []
     for previous, following in itertools.pairwise(sizes):

@@ -1,7 +1,7 @@
-"""Visual change at test time: what an agent did not see while it was trained.
+"""Visual changes at test time, which an agent has not seen in training.
 
-The four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021) are here. One of your own, for any
-environment, is one file:
+Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021). A perturbation of your own,
+for any environment, is one file:
 
     @PERTURBATIONS.register("night")
     class Night(Perturbation):

@@ -1,14 +1,14 @@
-"""The gradients of a convolution's weights and bias as a row of matrix products, for float32 CPUs without AVX-512.
+"""The gradients of a convolution's weights and bias as matrix products, for float32 CPUs without AVX-512.
 
-oneDNN's kernel for it is a third as fast as its other convolutions on some processors with AVX2 alone, which is most
-of them. A matrix product reaches what the processor can do, if its operands lie in memory as it wants them:
+On some processors with AVX2 alone, oneDNN's kernel for these gradients is a third as fast as its other convolutions. A
+matrix product reaches the processor's peak if its operands lie in memory as it needs them:
 
     dW[o, i, y, x] = sum over b, r, c of dOut[b, o, r, c] * In[b, i, r + y, c + x]
 
-For one row y of the kernel, the pixels that it sees from (r, c) are kernel-width * C neighbours in memory
-(``channels_last``). Written one window after the other they are a matrix of (OH * OW) windows, and so, begun one row of
-windows later, is what the kernel's next row sees. A few images at a time stay in the cache, from which the gradient of
-the bias, their sum over b, r and c, costs little more.
+The pixels that row y of the kernel sees from (r, c) are kernel-width * C neighbours in memory (``channels_last``).
+Written one window after another they are a matrix of (OH * OW) windows; the matrix of the kernel's next row is the
+same, begun one row of windows later. A few images at a time stay in the cache, from which the gradient of the bias, the
+sum over b, r and c, costs little more.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 
 
 def suits_products(image: Tensor, weight: Tensor, stride: list[int]) -> bool:
-    """Whether ``parameter_gradients`` is the quicker way."""
+    """Whether ``parameter_gradients`` is faster than oneDNN."""
     on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
     return on_cpu and stride == [1, 1] and image.numel() * weight.shape[3] >= LEAST_PRODUCTS and not _has_avx512()
 
@@ -69,7 +69,7 @@ def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding
 
 
 def _at_once(batch: int, numbers: int) -> int:
-    """How many images of so many numbers in their windows are handled together: a divisor of ``batch``."""
+    """How many images, with so many numbers in their windows, are handled together: a divisor of ``batch``."""
     most = max(1, KEPT // numbers)
     return max(count for count in range(1, min(batch, most) + 1) if batch % count == 0)
 
