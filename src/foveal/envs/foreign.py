@@ -22,10 +22,10 @@ def adapt(env: gymnasium.Env[Any, Any], size: int, name: str) -> gymnasium.Env[A
     Args:
         env: with a ``uint8`` RGB image among its observations and Box or Discrete actions.
         size: height and width of the image; another size is averaged over areas.
-        name: what to call the environment in an error.
+        name: of the environment, for error messages.
 
     Raises:
-        FovealError: the environment lacks such an image, or has actions that no learner here can give.
+        FovealError: the environment has no such image, or actions that no learner here can choose.
     """
     image_key, vector_keys = _observation_entries(env.observation_space, name)
     image = env.observation_space if image_key is None else env.observation_space[image_key]  # type: ignore[index]
@@ -53,7 +53,7 @@ def _observation_entries(space: spaces.Space[Any], name: str) -> tuple[str | Non
 
 
 def _looks_like_image(space: spaces.Space[Any]) -> bool:
-    """Whether it can only be meant as a picture, if perhaps one of the wrong kind."""
+    """Whether it must be meant as a picture, even if one of the wrong kind."""
     if not isinstance(space, spaces.Box):
         return False
     return len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
@@ -79,7 +79,7 @@ def _check_image(space: spaces.Space[Any], what: str) -> None:
 
 
 class ImageObservation(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
-    """(3, size, size) ``uint8`` from any RGB picture; floats beside it flattened into ``"vector"``, sorted by key."""
+    """(3, size, size) ``uint8`` from any RGB picture; float entries become one ``"vector"``, sorted by key."""
 
     def __init__(
         self, env: gymnasium.Env[Any, Any], size: int, image_key: str | None, vector_keys: list[str], name: str
@@ -143,7 +143,7 @@ def _with_actions(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any,
 
 
 class DiscreteFromZero(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
-    """Discrete actions counted from 0, whatever the environment's first one is."""
+    """Discrete actions counted from 0, whatever number the environment's first action has."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -169,7 +169,7 @@ class ScaledActions(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
 
 
 class ActionRepeat(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Gives each action ``times`` times, or until the episode ends; rewards are summed."""
+    """Takes each action ``times`` times, or until the episode ends, and sums the rewards."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], times: int) -> None:
         super().__init__(env)

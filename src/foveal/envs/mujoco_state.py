@@ -1,7 +1,7 @@
 """A dm_control environment's complete state, so that a killed run goes on bit for bit.
 
-MuJoCo's integration state alone is not enough: tasks move targets by writing into the model, keep attributes of
-their own, and observe sensors that were computed with the accelerations of the step before.
+MuJoCo's integration state alone is not enough: tasks move targets by writing into the model, have attributes of
+their own, and read sensors that were computed with the accelerations of the step before.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from foveal.errors import FovealError
 
 # Large and never written by a task. A perturbation that writes textures writes them again in its ``set_state``.
 _SKIPPED = {"tex_data"}
-# Computed with the accelerations of the step before: a task may look at them before the next step, and mj_step1
-# does not compute them.
+# Computed with the accelerations of the step before: a task may read them before the next step, and mj_step1 does not
+# compute them.
 _CARRIED = ("sensordata", "qacc", "act_dot", "actuator_force", "qfrc_actuator")
 
 
