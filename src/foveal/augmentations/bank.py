@@ -1,7 +1,7 @@
-"""A bank of whole pictures on the training device, of which every sample takes a new random crop.
+"""A bank of whole pictures on the training device; every sample is a new random crop of one.
 
-Picture ``i`` of a source is a function of its seed and ``i`` alone. So what a bank holds is described by how many
-pictures it has drawn, and a resumed run holds exactly what it held before.
+Picture ``i`` of a source is a function of its seed and ``i`` alone. So the number of pictures drawn describes the
+content of a bank, and a resumed run has exactly the pictures that it had before.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from foveal.pictures import BLOCK, GENERATED, Ahead, Block, open_source
 
 
 class PictureBank:
-    """The latest ``count`` pictures of a source, ``uint8``, on one device; crops of them are what it gives.
+    """The latest ``count`` pictures of a source, ``uint8``, on one device, of which it gives random crops.
 
-    The first block is drawn at once, so that a source that cannot be used fails here. Others come from a process that
-    draws ahead of their use, started when it is first needed.
+    The first block is drawn at once, so that a source that cannot be used fails here. The others come from a process
+    that draws ahead of their use, started when it is first needed.
 
     Args:
-        source: ``"generated"``, or a folder that holds images at any depth, such as Places365's.
+        source: ``"generated"``, or a folder with images at any depth, such as Places365's.
         size: side of the crops in pixels.
-        count: most pictures that are kept. A folder with fewer is kept whole.
-        detail: side of the kept pictures over ``size``.
+        count: the largest number of pictures in memory. Of a folder with fewer, all are.
+        detail: side of the pictures in memory over ``size``.
         seed: of the order of files, or of the generated pictures.
-        device: where pictures are kept.
+        device: where pictures are stored.
 
     Attributes:
         pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``hold`` writes into it; it never moves.
@@ -55,7 +55,7 @@ class PictureBank:
         self._origin = open_source(source, self._side, seed)
         self.source = self._origin.name
         different = self._origin.different
-        # A folder that fits is drawn once; to go round it again would replace pictures by themselves.
+        # A folder that fits is drawn once; drawing it again would replace pictures by themselves.
         self._last = different if different is not None and different <= count else None
         self._allocate(self._last or count, device)
         self.drawn = 0
@@ -69,7 +69,7 @@ class PictureBank:
     def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
         """``n`` random crops of pictures drawn uniformly with replacement: (n, 3, size, size) in [0, 255].
 
-        The generator lives on the bank's device. ``dtype`` is that of the arithmetic.
+        The generator is on the bank's device, and the arithmetic in ``dtype``.
         """
         place = torch.rand(n, generator=generator, device=self.pictures.device) * self._available
         index = torch.minimum(place.long(), self._available - 1)  # a product may round up to the bound
@@ -78,7 +78,7 @@ class PictureBank:
         return crops.clamp_(max=255.0)  # weights that sum to 1 do so up to rounding
 
     def hold(self, drawn: int) -> None:
-        """Hold the latest of the source's first ``drawn`` pictures; those that are not here yet are waited for.
+        """Keep the latest of the source's first ``drawn`` pictures, after waiting for those that are not drawn yet.
 
         Raises:
             FovealError: nothing more can be drawn.
@@ -94,7 +94,7 @@ class PictureBank:
         self._available.fill_(min(drawn, len(self)))
 
     def prepare(self, drawn: int) -> None:
-        """Begin to draw what ``hold(drawn)`` will ask for, without waiting for it."""
+        """Begin to draw the pictures for ``hold(drawn)``, without waiting for them."""
         if min(drawn, self._last or drawn) > self.drawn and self.drawn % BLOCK == 0:
             self._stream(self.drawn // BLOCK)
 
@@ -117,7 +117,7 @@ class PictureBank:
         self._available = torch.zeros((), dtype=torch.int64, device=device)
 
     def _write(self, start: int, stop: int) -> None:
-        """Pictures of one block into their slots: picture ``i`` lives in slot ``i % count``."""
+        """Write pictures of one block into their slots: picture ``i`` has slot ``i % count``."""
         block = self._block(start // BLOCK)
         slots = torch.arange(start, stop, device=self.pictures.device) % len(self)
         part = slice(start % BLOCK, start % BLOCK + stop - start)
@@ -125,7 +125,7 @@ class PictureBank:
         self.aspects[slots] = torch.from_numpy(block.aspects[part]).to(self.pictures.device)
 
     def _block(self, number: int) -> Block:
-        """The latest block is kept, since a few pictures of it may be wanted at a time."""
+        """A block; the latest is kept, because only some of its pictures may be needed at a time."""
         if self._latest[0] != number:
             self._latest = number, self._stream(number).take()
         return self._latest[1]
@@ -149,16 +149,16 @@ def pictures(
     """A bank of ``count`` pictures for overlays, ready to be sampled.
 
     Args:
-        source: ``"generated"``, or a folder that holds images at any depth, such as Places365's.
-        size: side in pixels of the crops that samples are.
-        count: how many are kept; those of a folder with fewer are all kept.
-        detail: side of the kept pictures over ``size``: 1.5 keeps crops of 40 % of a picture's area and more as sharp
-            as those of the file. A picture takes ``3 * (detail * size) ** 2`` bytes.
+        source: ``"generated"``, or a folder with images at any depth, such as Places365's.
+        size: side of the crops in pixels.
+        count: the largest number of pictures in memory. Of a folder with fewer, all are.
+        detail: side of the pictures in memory over ``size``: with 1.5, crops of at least 40 % of a picture's area are
+            as sharp as those of the file. A picture takes ``3 * (detail * size) ** 2`` bytes.
         seed: of the order of files, or of the generated pictures.
-        device: where the bank lives: the device that trains.
+        device: of the bank: the device that trains.
 
     Raises:
-        FovealError: the folder is missing, holds no image that can be read, or a number makes no sense.
+        FovealError: the folder is missing, has no image that can be read, or a number is out of range.
     """
     if size < 8:
         raise FovealError(f"pictures are at least 8 pixels wide, got size={size}")

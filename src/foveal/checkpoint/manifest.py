@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, and what is believed of it."""
+"""The manifest of a checkpoint, and what is checked when it is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Manifest:
     sealed: list[str] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """The file, which ends in a checksum of its own content."""
+        """The file's content, which ends in a checksum of the rest."""
         body = {
             "kind": self.kind,
             "format": FORMAT,
@@ -50,7 +50,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path, kind: str) -> Manifest:
-    """The manifest of a checkpoint folder, itself checked; the files it lists are not.
+    """The manifest of a checkpoint folder, after a check of itself but not of the files that it lists.
 
     Raises:
         DamagedCheckpoint: it is missing, or not what was written.
@@ -77,7 +77,7 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
 
 
 def kind_of(folder: Path) -> str | None:
-    """What a folder says it is a checkpoint of; None where it says nothing that can be read. Nothing is checked."""
+    """What a folder says it is a checkpoint of, without a check; None where it says nothing that can be read."""
     for place in (folder, previous_name(folder)):  # the latter where a writer was killed
         try:
             kind = json.loads((place / MANIFEST).read_bytes())["kind"]
@@ -91,7 +91,7 @@ def parse_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        DamagedCheckpoint: there is none.
+        DamagedCheckpoint: the file has none.
     """
     try:
         parsed = json.loads(path.read_bytes())
@@ -103,7 +103,7 @@ def parse_json(path: Path) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of Python and of the installed libraries that matter to a result."""
+    """The versions of Python and of the installed libraries that influence results."""
     found = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
@@ -119,7 +119,7 @@ def _parse(folder: Path, body: Mapping[str, Any]) -> Manifest:
         manifest = Manifest(body["kind"], dict(body["versions"]), entries, list(body["sealed"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {MANIFEST} is incomplete: {error!r}") from error
-    for name in entries:  # an allowlist, so no name can lead out of the folder
+    for name in entries:  # only known names, so that none can lead out of the folder
         if name not in (STATE, TENSORS) and not SEGMENT_FILE.fullmatch(name):
             raise FovealError(f"won't load {folder}: its {MANIFEST} lists {name!r}, which no checkpoint of ours holds")
     for name in (STATE, TENSORS):

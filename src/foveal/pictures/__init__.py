@@ -1,6 +1,6 @@
-"""Pictures for overlays, in an order that a seed decides: photographs of a folder, or generated ones.
+"""Pictures for overlays: photographs of a folder, or generated ones, in an order that depends on a seed.
 
-Nothing here imports PyTorch, so that the processes which draw pictures beside training start quickly and stay small.
+Nothing here imports PyTorch, so that the process which draws pictures beside training starts quickly and stays small.
 """
 
 from __future__ import annotations
