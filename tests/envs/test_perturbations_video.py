@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from foveal.envs import PixelEnv, make
 from foveal.envs.perturbations import benchmark_files
 from foveal.envs.perturbations.benchmark_files import VideoFolder, decoded
-from foveal.envs.perturbations.generated import FRAMES, GeneratedVideos, generated_video
+from foveal.envs.perturbations.generated_videos import FRAMES, GeneratedVideos, generated_video
 from foveal.envs.perturbations.video import VideoBackground, green_key
 from foveal.errors import FovealError
 

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from foveal.augmentations.resized_crop import random_boxes, resized
 from foveal.errors import FovealError
-from foveal.pictures import BLOCK, GENERATED, Ahead, Block, open_source
+from foveal.pictures import BLOCK, GENERATED, Block, Prefetcher, open_source
 
 
 class PictureBank:
@@ -31,7 +31,7 @@ class PictureBank:
         device: where pictures are stored.
 
     Attributes:
-        pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``hold`` writes into it; it never moves.
+        pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``advance`` writes into it; it never moves.
         aspects: (count,) width over height of the pictures before they were squeezed into squares.
         drawn: how many pictures were drawn from the source so far. Crops are of the latest of these.
         source: the source's name, for the record of a result.
@@ -54,14 +54,14 @@ class PictureBank:
         self._side = round(detail * size)
         self._origin = open_source(source, self._side, seed)
         self.source = self._origin.name
-        different = self._origin.different
+        distinct = self._origin.distinct
         # A folder that fits is drawn once; drawing it again would replace pictures by themselves.
-        self._last = different if different is not None and different <= count else None
+        self._last = distinct if distinct is not None and distinct <= count else None
         self._allocate(self._last or count, device)
         self.drawn = 0
-        self._ahead: Ahead | None = None
+        self._prefetcher: Prefetcher | None = None
         self._latest = 0, self._origin.block(0)
-        self.hold(min(BLOCK, len(self)))
+        self.advance(min(BLOCK, len(self)))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -77,7 +77,7 @@ class PictureBank:
         crops = resized(self.pictures.index_select(0, index), boxes, self.size, dtype)
         return crops.clamp_(max=255.0)  # weights that sum to 1 do so up to rounding
 
-    def hold(self, drawn: int) -> None:
+    def advance(self, drawn: int) -> None:
         """Keep the latest of the source's first ``drawn`` pictures, after waiting for those that are not drawn yet.
 
         Raises:
@@ -93,16 +93,16 @@ class PictureBank:
         self.drawn = drawn
         self._available.fill_(min(drawn, len(self)))
 
-    def prepare(self, drawn: int) -> None:
-        """Begin to draw the pictures for ``hold(drawn)``, without waiting for them."""
+    def prefetch(self, drawn: int) -> None:
+        """Begin to draw the pictures for ``advance(drawn)``, without waiting for them."""
         if min(drawn, self._last or drawn) > self.drawn and self.drawn % BLOCK == 0:
             self._stream(self.drawn // BLOCK)
 
     def close(self) -> None:
         """End the process that draws; it starts again when it is needed."""
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
 
     def _allocate(self, count: int, device: torch.device | str) -> None:
         shape = (count, self._side, 3, self._side)
@@ -130,12 +130,12 @@ class PictureBank:
             self._latest = number, self._stream(number).take()
         return self._latest[1]
 
-    def _stream(self, number: int) -> Ahead:
+    def _stream(self, number: int) -> Prefetcher:
         """The process that draws, with block ``number`` next."""
-        if self._ahead is None or self._ahead.next != number:
+        if self._prefetcher is None or self._prefetcher.next != number:
             self.close()
-            self._ahead = Ahead(self.source, self._side, self._seed, number)
-        return self._ahead
+            self._prefetcher = Prefetcher(self.source, self._side, self._seed, number)
+        return self._prefetcher
 
 
 def pictures(
@@ -169,6 +169,6 @@ def pictures(
     if seed < 0:
         raise FovealError(f"a seed is not negative, got {seed}")
     bank = PictureBank(source, size, count, detail, seed, device)
-    bank.hold(count)
+    bank.advance(count)
     bank.close()
     return bank

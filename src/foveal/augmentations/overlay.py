@@ -86,11 +86,11 @@ class Overlay:
         self.source: str | None = self.bank.source
         self._refresh = options.refresh
         self._begin = min(AT_FIRST, options.picture_count)
-        self.bank.prepare(self._begin)
+        self.bank.prefetch(self._begin)
 
     def refresh(self, update: int) -> None:
         """Get the pictures of this update, after waiting for those that are not drawn yet."""
-        self.bank.hold(self._begin + int(self._refresh * update) // BLOCK * BLOCK)
+        self.bank.advance(self._begin + int(self._refresh * update) // BLOCK * BLOCK)
 
     def close(self) -> None:
         """End the process that draws pictures; it starts again when it is needed."""

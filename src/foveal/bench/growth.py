@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from tqdm import tqdm
 
 from foveal.bench.stopwatch import seconds
-from foveal.bench.updates import Subject, let_go, noise_replay, peak_memory
+from foveal.bench.updates import Subject, free_memory, noise_replay, peak_memory
 
 SIZES = (1_000, 10_000, 100_000, 500_000)
 BLOCKS = 9
@@ -39,7 +39,7 @@ def growth(subject: Subject, sizes: tuple[int, ...] = SIZES) -> list[GrowthPoint
 
 
 def _point(subject: Subject, size: int) -> GrowthPoint:
-    let_go()
+    free_memory()
     subject.replay = noise_replay(subject.agent, size)
     subject.block()
     times = [subject.time() for _ in range(BLOCKS)]

@@ -84,11 +84,11 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
     domain, task = name.split("-", 1)
     envs = {quality: ControlSuiteEnv(domain, task, EnvOptions(size, None, quality, 0)) for quality in QUALITIES}
     exact = envs["exact"].physics  # as dm_control loads it
-    takers: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    renderers: dict[str, Callable[[], NDArray[np.uint8]]] = {
         OWN: lambda: exact.render(size, size, camera_id=0).transpose(2, 0, 1),
         **{quality: env._frame for quality, env in envs.items()},
     }
-    seconds: dict[str, list[float]] = {taker: [] for taker in takers}
+    seconds: dict[str, list[float]] = {renderer: [] for renderer in renderers}
     errors: dict[str, list[float]] = {quality: [] for quality in QUALITIES}
     random = np.random.default_rng(0)
     for env in envs.values():
@@ -99,9 +99,9 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
             for env in envs.values():
                 env.step(action)
             shown = {}
-            for taker, take in takers.items():
-                took, shown[taker] = elapsed(take)
-                seconds[taker].append(took)
+            for renderer, render in renderers.items():
+                took, shown[renderer] = elapsed(render)
+                seconds[renderer].append(took)
             for quality in QUALITIES:
                 errors[quality].append(float(np.square(shown[quality].astype(np.float64) - shown[OWN]).mean()))
     finally:
@@ -109,7 +109,7 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
             env.close()
     return RenderingSpeed(
         name,
-        {taker: 1e3 * statistics.median(times) for taker, times in seconds.items()},
+        {renderer: 1e3 * statistics.median(times) for renderer, times in seconds.items()},
         {quality: _decibels(statistics.mean(squares)) for quality, squares in errors.items()},
     )
 

@@ -15,7 +15,7 @@ from foveal.bench.growth import GrowthPoint, growth
 from foveal.bench.peaks import instruction_set, peaks
 from foveal.bench.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
 from foveal.bench.tables import speed_table
-from foveal.bench.updates import Subject, UpdateSpeed, agent_of, let_go, summarize
+from foveal.bench.updates import Subject, UpdateSpeed, agent_of, free_memory, summarize
 from foveal.config.bounds import POSITIVE, Anything, Bounded, Names, at_least, one_of
 from foveal.config.presets import PRESETS
 from foveal.evaluation.results import machine, now, versions
@@ -157,7 +157,7 @@ def measure_speed(options: SpeedOptions, against: Callable[[Subject], Contestant
 
 def _measure(report: SpeedReport, name: str, against: Callable[[Subject], Contestant | None]) -> None:
     """Measure one method: its updates, in turn with another implementation's, then a training."""
-    let_go()
+    free_memory()
     options = report.options
     subject = Subject(options.env, name, options.preset, options.settings)
     other = against(subject)

@@ -194,7 +194,7 @@ def peak_memory(device: torch.device) -> int:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def let_go() -> None:
+def free_memory() -> None:
     """Free the memory of the last subject."""
     gc.collect()
     if torch.cuda.is_available():

@@ -10,9 +10,9 @@ import gymnasium
 import gymnasium.error
 
 from foveal.envs.family import FAMILIES, EnvOptions, check_whole, gymnasium_id, known_ids
-from foveal.envs.foreign import ActionRepeat, adapt
 from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
+from foveal.envs.wrappers import ActionRepeat, adapt
 from foveal.errors import FovealError
 from foveal.registry import nearest
 

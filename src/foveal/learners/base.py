@@ -39,15 +39,15 @@ class PolicyView(NamedTuple):
     """What the policy's step learns from.
 
     Attributes:
-        acts: the observation that the policy acts on.
-        judged: the observation on which the critic values its action.
+        actor: the observation on which the policy acts.
+        critic: the observation on which the critic values its action.
     """
 
-    acts: Observation
-    judged: Observation
+    actor: Observation
+    critic: Observation
 
 
-class Judged(NamedTuple):
+class CriticInput(NamedTuple):
     """The observations on which the critic values the policy's actions, without a graph.
 
     Attributes:
@@ -216,17 +216,17 @@ class Learner(nn.Module, ABC):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
-        judged: Judged | None = None,
+        critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
         """Improve the policy on a batch without training the convolutions; returns metrics.
 
         Learners with ``has_policy`` override it; it is never called for others.
 
         Args:
-            obs: what the policy acts on.
+            obs: the observations on which the policy acts.
             extra_loss: a method's term.
             features: ``features(obs)`` without a graph, where the update has them already.
-            judged: the observations on which the critic values its actions; None for ``obs`` itself.
+            critic_input: the observations on which the critic values its actions; None for ``obs`` itself.
         """
         raise NotImplementedError(f"{type(self).__name__} has no policy to improve")
 

@@ -15,7 +15,7 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 
 from foveal.config.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
+from foveal.learners.base import LEARNERS, CriticInput, Estimate, Learner, Shapes, check_action_space
 from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
 from foveal.networks.heads import TwinCritic, mlp, with_vector
@@ -170,13 +170,13 @@ class SAC(Learner):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
-        judged: Judged | None = None,
+        critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
         """One step of the policy, one of the temperature; one pass of the convolutions serves actor and critic."""
         with torch.no_grad():
             features = self.features(obs) if features is None else features
-            judged = judged or Judged(features, obs.vector)
-            latent = with_vector(self.projection(judged.features), judged.vector)
+            critic_input = critic_input or CriticInput(features, obs.vector)
+            latent = with_vector(self.projection(critic_input.features), critic_input.vector)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)
         loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()

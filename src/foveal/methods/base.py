@@ -246,7 +246,7 @@ class Method(nn.Module):
         return []
 
     def policy_views(self, context: Context) -> list[PolicyView]:
-        """What the policy acts on, and what the values of its actions are judged on: by default both the batch's."""
+        """On what the policy acts, and on what the critic values its actions: by default the batch's for both."""
         return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:

@@ -5,8 +5,8 @@ Nothing here imports PyTorch, so that the process which draws pictures beside tr
 
 from __future__ import annotations
 
-from foveal.pictures.ahead import Ahead
 from foveal.pictures.block import BLOCK, Block, PictureSource, empty_block
+from foveal.pictures.prefetcher import Prefetcher
 from foveal.pictures.source import GENERATED, open_source
 
-__all__ = ["BLOCK", "GENERATED", "Ahead", "Block", "PictureSource", "empty_block", "open_source"]
+__all__ = ["BLOCK", "GENERATED", "Block", "PictureSource", "Prefetcher", "empty_block", "open_source"]

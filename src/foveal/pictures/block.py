@@ -33,11 +33,11 @@ class PictureSource(Protocol):
 
     Attributes:
         name: for the record of a result.
-        different: number of different pictures, after which the sequence repeats itself; None if it never does.
+        distinct: number of different pictures, after which the sequence repeats itself; None if it never does.
     """
 
     name: str
-    different: int | None
+    distinct: int | None
 
     def block(self, number: int) -> Block:
         """Pictures ``BLOCK * number`` and on, a function of the source's arguments and of ``number`` alone."""

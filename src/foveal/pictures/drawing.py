@@ -1,4 +1,4 @@
-"""The program of the process that draws pictures beside training; ``ahead`` starts it.
+"""The program of the process that draws pictures beside training; ``prefetcher`` starts it.
 
 It writes block after block to its standard output. A pipe has room for less than a block, so the program is never more
 than ``threads`` blocks ahead of the reader, and sleeps while nobody reads. It ends when the other end is closed.

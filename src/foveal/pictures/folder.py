@@ -40,7 +40,7 @@ class FolderPictures:
         self.folder = folder
         self.side = side
         self.files = _image_files(folder)
-        self.different: int | None = len(self.files)
+        self.distinct: int | None = len(self.files)
         self.order = np.random.default_rng(seed).permutation(len(self.files))
         self._unreadable: set[int] = set()
 

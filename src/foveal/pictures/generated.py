@@ -21,7 +21,7 @@ class GeneratedPictures:
     """
 
     name = "generated"
-    different: int | None = None
+    distinct: int | None = None
 
     def __init__(self, side: int, seed: int) -> None:
         self.side = side

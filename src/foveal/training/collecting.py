@@ -168,7 +168,7 @@ class Collector:
         return self._action_rng.uniform(-1, 1, (count, *(space.shape or ()))).astype(np.float32)
 
 
-class Borrowed(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
+class KeptOpen(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
     """An environment that the user made, which training does not close."""
 
     def close(self) -> None:
@@ -180,7 +180,7 @@ def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
     if isinstance(env, gymnasium.Env):
         if training.processes:
             raise FovealError("an environment can't move to another process: give a callable that makes it, or its id")
-        env = Borrowed(env)
+        env = KeptOpen(env)
     return make_vector(env, training.environments, asynchronous=training.processes, seed=seed, **agent.env_options)
 
 

@@ -5,7 +5,7 @@ combination of steps. The first updates of a combination run eagerly, so that op
 they need; then one is recorded and replayed from then on, with the same mathematics on the same tensors. Random numbers
 come from the device's generators, which are registered with every graph, so that each replay draws new ones.
 
-If a recording fails, updates go on eagerly. Recording runs no kernel, so none of the update has happened by then.
+If a recording fails, updates go on eagerly. UpdateGraph runs no kernel, so none of the update has happened by then.
 """
 
 from __future__ import annotations
@@ -18,8 +18,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal.learners.base import Learner
-from foveal.methods.base import Method
 from foveal.timing import phase
 from foveal.training.updater import Due, Updater
 from foveal.types import Batch
@@ -28,7 +26,7 @@ WARM_UP = 3
 """Updates of a combination that run eagerly before one is recorded."""
 
 
-class Recording(NamedTuple):
+class UpdateGraph(NamedTuple):
     """An update as a CUDA graph.
 
     Attributes:
@@ -51,14 +49,10 @@ class CapturedUpdater(Updater):
 
     failed = False
 
-    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
-        super().__init__(learner, method, pixel_gradient=pixel_gradient)
-        self.restart()
-
     def restart(self) -> None:
         """Forget the recordings, which use the tensors of before."""
         self._warm: Counter[Due] = Counter()
-        self._recordings: dict[Due, Recording] = {}
+        self._recordings: dict[Due, UpdateGraph] = {}
         self._batch: Batch | None = None
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
@@ -80,7 +74,7 @@ class CapturedUpdater(Updater):
         self.count += 1
         return metrics
 
-    def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> Recording | None:
+    def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> UpdateGraph | None:
         """The recording of such an update, ready to be replayed on the batch; None where recording fails."""
         try:
             fixed = self._fixed(batch)
@@ -116,14 +110,14 @@ class CapturedUpdater(Updater):
             self._batch.copy_(batch)
         return self._batch
 
-    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators():
             graph.register_generator_state(generator)
         # A recording that fails leaves its own stream as the current one; the outer block restores it.
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             metrics = work()
-        return Recording(graph.replay, metrics)
+        return UpdateGraph(graph.replay, metrics)
 
     def _generators(self) -> set[torch.Generator]:
         return {generator for generator in (self.learner.generator, self.method.generator) if generator is not None}

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.learners.base import Judged, Learner
+from foveal.learners.base import CriticInput, Learner
 from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.timing import phase
@@ -49,6 +49,7 @@ class Updater:
         self.pixel_gradient = pixel_gradient
         self.count = 0
         self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
+        self.restart()
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """One update with all the steps that are due.
@@ -80,7 +81,7 @@ class Updater:
         )
 
     def restart(self) -> None:
-        """Called when weights, optimizers or counters were replaced by others."""
+        """Called at first, and whenever weights, optimizers or counters were replaced by others."""
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """Every optimizer by name: the critic's, the learner's and the method's."""
@@ -140,15 +141,14 @@ class Updater:
         views, extra_loss = self.method.policy_views(context), self.method.actor_loss(context)
         # Where saliency of the updated critic may be wanted after this, one pass serves both.
         known = [(context.batch.obs, context.fresh.features.detach())] if self.pixel_gradient else []
-        if len(views) == 1 and views[0].acts is views[0].judged:
-            acts = views[0].acts
-            features = next((features for obs, features in known if obs is acts), None)
-            return self.learner.policy_step(acts._replace(image=acts.image.detach()), extra_loss, features)
+        if len(views) == 1 and views[0].actor is views[0].critic:
+            actor = views[0].actor
+            features = next((features for obs, features in known if obs is actor), None)
+            return self.learner.policy_step(actor._replace(image=actor.image.detach()), extra_loss, features)
         encoded = self._encoded([obs for view in views for obs in view], known)
-        judged = Judged(torch.cat(encoded[1::2]), joined([view.judged for view in views]).vector)
-        return self.learner.policy_step(
-            joined([view.acts for view in views]), extra_loss, torch.cat(encoded[::2]), judged
-        )
+        critic_input = CriticInput(torch.cat(encoded[1::2]), joined([view.critic for view in views]).vector)
+        actor = joined([view.actor for view in views])
+        return self.learner.policy_step(actor, extra_loss, torch.cat(encoded[::2]), critic_input)
 
     @torch.no_grad()
     def _encoded(self, observations: list[Observation], known: list[tuple[Observation, Tensor]]) -> list[Tensor]:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, control_suite
 from foveal.envs.perturbations.benchmark_files import VideoFolder
-from foveal.envs.perturbations.generated import GeneratedVideos
+from foveal.envs.perturbations.generated_videos import GeneratedVideos
 from foveal.envs.perturbations.repaint import repaint
 from foveal.errors import FovealError
 

@@ -22,7 +22,7 @@ PIPE = 1 << 20
 """Bytes in the pipe, where the system allows it: with more of them the processes alternate less often."""
 
 
-class Ahead:
+class Prefetcher:
     """The blocks of a source from ``first`` on, in order, drawn by a process of low priority.
 
     The content of a block depends on the source and its number alone. The process is a program of its own and no copy
