@@ -103,14 +103,14 @@ def verify(folder: Path, entries: Mapping[str, Entry]) -> None:
     """
     for name, entry in entries.items():
         try:
-            found = os.lstat(folder / name)
+            status = os.lstat(folder / name)
         except FileNotFoundError:
             raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {name} is missing") from None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {name} is not an ordinary file")
-        if found.st_size != entry.size:
+        if status.st_size != entry.size:
             raise DamagedCheckpoint(
-                f"checkpoint {folder} is damaged: {name} has {found.st_size} bytes instead of {entry.size}"
+                f"checkpoint {folder} is damaged: {name} has {status.st_size} bytes instead of {entry.size}"
             )
     for name, entry in entries.items():
         with open(folder / name, "rb") as file:

@@ -217,8 +217,8 @@ def _refuse_to_overwrite(folder: Path, kind: str) -> None:
         listed = {MANIFEST, *read_manifest(folder, kind).files}
     except FovealError as error:
         raise FovealError(f"won't replace {folder}: {error}; save to another folder, or delete this one") from error
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if extra := sorted(found - listed):
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if extra := sorted(present - listed):
         raise FovealError(
             f"won't replace {folder}: it also holds {extra[0]!r}, which is no part of the checkpoint; "
             "move it, or save to another folder"

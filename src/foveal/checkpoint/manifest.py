@@ -62,8 +62,8 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     if not (folder / MANIFEST).is_file():
         raise DamagedCheckpoint(f"{folder} is not a foveal checkpoint: it has no {MANIFEST}")
     body = parse_json(folder / MANIFEST)
-    found, number = body.get("kind"), body.get("format")
-    if not isinstance(found, str) or not isinstance(number, int):
+    its_kind, number = body.get("kind"), body.get("format")
+    if not isinstance(its_kind, str) or not isinstance(number, int):
         raise FovealError(f"{folder} is not a foveal checkpoint: its {MANIFEST} was written by something else")
     if number > FORMAT:
         raise FovealError(
@@ -71,8 +71,8 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
         )
     if body.pop("sha256", None) != _checksum(body):
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {MANIFEST} is not what was written")
-    if found != kind:
-        raise FovealError(f"{folder} is a checkpoint of {found!r}, but one of {kind!r} is needed")
+    if its_kind != kind:
+        raise FovealError(f"{folder} is a checkpoint of {its_kind!r}, but one of {kind!r} is needed")
     return _parse(folder, body)
 
 
@@ -104,13 +104,13 @@ def parse_json(path: Path) -> dict[str, Any]:
 
 def library_versions() -> dict[str, str]:
     """The versions of Python and of the installed libraries that influence results."""
-    found = {"python": platform.python_version()}
+    versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:  # optional, or run from a source tree
             continue
-    return found
+    return versions
 
 
 def _parse(folder: Path, body: Mapping[str, Any]) -> Manifest:

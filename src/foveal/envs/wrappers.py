@@ -41,8 +41,8 @@ def _observation_entries(space: spaces.Space[Any], name: str) -> tuple[str | Non
         return None, []
     images = [key for key, entry in space.items() if _looks_like_image(entry)]
     if len(images) != 1:
-        found = f"{len(images)} images ({', '.join(map(repr, images))})" if images else "no image"
-        raise FovealError(f"{name} has {found} among its observations {list(space)}{_HINT}")
+        count = f"{len(images)} images ({', '.join(map(repr, images))})" if images else "no image"
+        raise FovealError(f"{name} has {count} among its observations {list(space)}{_HINT}")
     _check_image(space[images[0]], f"the observation {images[0]!r} of {name}")
     vectors = sorted(key for key in space if key not in images)
     for key in vectors:

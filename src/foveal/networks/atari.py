@@ -149,7 +149,7 @@ class AtariEncoder(nn.Module):
         if not maps or torch.compiler.is_exporting():  # an exported graph has no attributes to write to
             return
         height, width = next(iter(maps.values())).shape[-2:]
-        drawn = [self._on_first_grid[key].render(found, (height, width)) for key, found in maps.items()]
+        drawn = [self._on_first_grid[key].render(attention, (height, width)) for key, attention in maps.items()]
         self.attention = torch.stack(drawn).sum(0)[:, None]  # (modules, B, h, w) -> (B, 1, h, w)
 
 

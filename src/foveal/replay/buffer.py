@@ -293,11 +293,11 @@ class ReplayBuffer:
         """The extra fields at rows ``index``, which are at ``step`` of their episodes; (B,) each."""
         back = np.arange(1 - self.frame_stack, 1)  # (stack,), oldest frame first
         stack = index[:, None] + np.maximum(back, -step[:, None])  # (B, stack)
-        found = {}
+        fields = {}
         for extra in self.extras:
             slots = self._rows.slot(stream[:, None], stack) if extra.stacked else self._rows.slot(stream, index)
-            found[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
-        return found
+            fields[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
+        return fields
 
     def _tensor(self, values: Array, dtype: npt.DTypeLike) -> torch.Tensor:
         # A copy, because torch refuses the strides of a single row of the table, which NumPy calls contiguous.

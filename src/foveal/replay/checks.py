@@ -47,7 +47,7 @@ def extras(where: str, given: Mapping[str, npt.ArrayLike] | None, fields: Sequen
     if sorted(given) != sorted(field.name for field in fields):
         wanted = sorted(field.name for field in fields) or "none"
         raise FovealError(f"{where}: the extra fields are {sorted(given) or 'none'} but replay was made for {wanted}")
-    found = {}
+    values = {}
     for field in fields:
         value = np.asarray(given[field.name])
         if value.shape != field.shape or not np.can_cast(value.dtype, field.dtype, "same_kind"):
@@ -57,8 +57,8 @@ def extras(where: str, given: Mapping[str, npt.ArrayLike] | None, fields: Sequen
             )
         if not np.isfinite(value).all():
             raise FovealError(f"{where}: {field.name} holds numbers that are not finite")
-        found[field.name] = value
-    return found
+        values[field.name] = value
+    return values
 
 
 def observation(

@@ -44,15 +44,15 @@ def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
 def _strength(saliency: Tensor) -> Tensor:
     """Largest absolute value among the channels of a frame: (B, 3 * F, H, W) -> (B, F, H * W) ``float32``."""
     batch, channels, height, width = saliency.shape
-    found = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
+    strengths = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
     on_cpu = saliency.device.type == "cpu"
     at_once = max(1, AT_ONCE // (channels * height * width) if on_cpu else batch)
-    for frames, strength in zip(saliency.split(at_once), found.split(at_once), strict=True):
+    for frames, strength in zip(saliency.split(at_once), strengths.split(at_once), strict=True):
         pixels = frames.float().abs().permute(0, 2, 3, 1).unflatten(3, (-1, CHANNELS))  # (b, H, W, F, 3)
         red, green, blue = pixels.unbind(-1)  # a maximum over an axis of three is several times slower
         largest = torch.maximum(torch.maximum(red, green), blue).permute(0, 3, 1, 2)  # (b, F, H, W)
         strength.copy_(largest.flatten(2))
-    return found
+    return strengths
 
 
 def _spread(kept: Tensor) -> Tensor:

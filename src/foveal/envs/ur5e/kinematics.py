@@ -73,10 +73,10 @@ def frames(joints: Array) -> Array:
     Args:
         joints: (6,) radians.
     """
-    found = [np.eye(4)]
+    poses = [np.eye(4)]
     for link, angle in zip(LINKS, joints, strict=True):
-        found.append(found[-1] @ link_transform(link, float(angle)))
-    return np.stack(found)
+        poses.append(poses[-1] @ link_transform(link, float(angle)))
+    return np.stack(poses)
 
 
 def tool_pose(joints: Array, reach: float) -> Array:
@@ -105,12 +105,12 @@ def damped_least_squares(jacobian: Array, twist: Array, damping: float = DAMPING
     return speeds
 
 
-def orientation_error(wanted: Array, found: Array) -> Array:
-    """(3,) the rotation from the matrix ``found`` to ``wanted``, as half the sum of the cross products of their axes.
+def orientation_error(wanted: Array, actual: Array) -> Array:
+    """(3,) the rotation from the matrix ``actual`` to ``wanted``, as half the sum of the cross products of their axes.
 
     That is the rotation vector to first order. Its direction is right for rotations up to a right angle.
     """
-    return np.asarray(0.5 * np.cross(found.T, wanted.T).sum(axis=0))
+    return np.asarray(0.5 * np.cross(actual.T, wanted.T).sum(axis=0))
 
 
 def solve(position: Array, rotation: Array, reach: float, start: Array) -> Array:

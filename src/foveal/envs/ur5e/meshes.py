@@ -60,8 +60,8 @@ def load_skin() -> Skin:
 
 
 def _robot_file() -> Path:
-    found = importlib.util.find_spec(PACKAGE)  # does not import it
-    places = [] if found is None else list(found.submodule_search_locations or [])
+    spec = importlib.util.find_spec(PACKAGE)  # does not import it
+    places = [] if spec is None else list(spec.submodule_search_locations or [])
     files = [Path(place) / ROBOT for place in places]
     existing = [file for file in files if file.is_file()]
     if not existing:

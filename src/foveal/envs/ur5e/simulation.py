@@ -235,9 +235,9 @@ class Simulation:
         model = self._model
         bodies = model.geom_bodyid
         gripper = np.isin(bodies, [self._hand, *self._fingers])
-        found = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
-        found |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
-        return found if self.task.bowl is None else {**found, "bowl": bodies == model.body("bowl").id}
+        parts = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
+        parts |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
+        return parts if self.task.bowl is None else {**parts, "bowl": bodies == model.body("bowl").id}
 
     def _touched_by(self, finger: int) -> NDArray[np.bool_]:
         """(N,) bool: the things in contact with a finger."""

@@ -83,7 +83,7 @@ class _Convolutions(torch.autograd.Function):
         weights, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         of_image, *of_parameters = (_is_wanted(node) for node, _ in ctx.next_functions)
         in_own_dtype = of_image and ctx.image_dtype != kept[0].dtype
-        found: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
+        gradients: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
         of_input: Tensor | None = gradient
         positive = False  # whether guided backpropagation has already dropped negative entries of ``of_input``
         for index in reversed(range(count)):
@@ -101,17 +101,17 @@ class _Convolutions(torch.autograd.Function):
             positive = positive and _turns(gradient, geometry)
             if positive:
                 of_input = _turned(gradient, weights[index], geometry, "relu")
-                found += [None, None]
+                gradients += [None, None]
                 continue
             of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
-            found += reversed(of_layer)
+            gradients += reversed(of_layer)
         if in_own_dtype:
             shape = torch.empty_like(kept[0], dtype=ctx.image_dtype)  # this gradient depends on no pixel's value
             first = weights[0].to(ctx.image_dtype)
             of_input, *_ = _gradients(
                 gradient.to(ctx.image_dtype), shape, first, ctx.geometries[0], [True, False, False]
             )
-        return None, None, of_input, *reversed(found)
+        return None, None, of_input, *reversed(gradients)
 
 
 def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:

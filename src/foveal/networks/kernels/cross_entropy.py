@@ -39,10 +39,10 @@ class _BinaryCrossEntropy(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logits, mask = ctx.saved_tensors
-        found, scale = torch.empty_like(logits), gradient / logits.numel()
-        for z, m, portion in zip(_portions(logits), _portions(mask), _portions(found), strict=True):
+        result, scale = torch.empty_like(logits), gradient / logits.numel()
+        for z, m, portion in zip(_portions(logits), _portions(mask), _portions(result), strict=True):
             portion.copy_(torch.sigmoid(z.float()).sub_(m).mul_(scale))
-        return found, None
+        return result, None
 
 
 def _portions(tensor: Tensor) -> tuple[Tensor, ...]:

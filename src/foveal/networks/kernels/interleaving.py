@@ -33,12 +33,12 @@ class _Interleave(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         batch, channels, height, width = ctx.shape
         pixels = gradient.permute(0, 2, 3, 1).reshape(-1, channels // 4)  # (B * 2H * 2W, C)
-        found = pixels.index_select(0, _destinations(batch, height, width, gradient.device))
-        by_parity = found.view(batch, height, width, 2, 2, channels // 4)
+        parities = pixels.index_select(0, _destinations(batch, height, width, gradient.device))
+        by_parity = parities.view(batch, height, width, 2, 2, channels // 4)
         for parity in range(2):  # unused are the last row and column of even parities, the first of odd ones
             by_parity[:, parity - 1, :, parity] = 0
             by_parity[:, :, parity - 1, :, parity] = 0
-        return found.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return parities.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 @functools.cache

@@ -64,8 +64,8 @@ def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding
         for product, by_row in sums:
             product.baddbmm_(some_out, by_row)
         bias += some_out.sum((0, 2))
-    found = products.sum(1).unflatten(2, (width, channels)).permute(1, 3, 0, 2)  # (C', C, h, w)
-    return found.contiguous(memory_format=torch.channels_last), bias
+    weights = products.sum(1).unflatten(2, (width, channels)).permute(1, 3, 0, 2)  # (C', C, h, w)
+    return weights.contiguous(memory_format=torch.channels_last), bias
 
 
 def _at_once(batch: int, numbers: int) -> int:
