@@ -11,7 +11,8 @@ from typing import Annotated
 import tyro
 
 from foveal.commands.skills import read_policy
-from foveal.skills.evidence import CONDITIONS, ROWS, RowOptions, run_row
+from foveal.skills.conditions import CONDITIONS
+from foveal.skills.evidence import ROWS, RowOptions, run_row
 
 
 @dataclass(frozen=True)
