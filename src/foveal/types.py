@@ -34,7 +34,7 @@ class Observation(NamedTuple):
         return self._replace(image=self.image.contiguous(memory_format=torch.channels_last).to(dtype))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Observation:
-        """The observation of the changed tensors."""
+        """The same observation with every tensor changed."""
         return Observation(change(self.image), None if self.vector is None else change(self.vector))
 
     def to(self, device: torch.device | str) -> Observation:
@@ -110,7 +110,7 @@ class Batch:
         return self.replace(obs=obs, next_obs=self.next_obs._replace(image=change(self.next_obs.image)))
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
-        """The batch of the changed tensors."""
+        """The same batch with every tensor changed."""
         return Batch(
             self.obs.map(change),
             change(self.action),
@@ -141,7 +141,7 @@ class Batch:
 
 
 def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """``tensor`` on a device; on the way to a GPU neither host nor device waits for the other."""
+    """``tensor`` on a device. Copies to a GPU are asynchronous, from pinned memory."""
     if torch.device(device).type == "cuda" and not tensor.is_cuda:
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -146,7 +146,7 @@ class UpdateSpeed:
 
 
 def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = time.perf_counter) -> UpdateSpeed:
-    """The measured times together with the phases and the arithmetic of an update, which it measures."""
+    """Measure phases and arithmetic of an update, and report them with the times that were measured before."""
     clock = PhaseClock(subject.device, now)
     with timed_by(clock):
         for _ in range(blocks):

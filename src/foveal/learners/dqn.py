@@ -147,7 +147,7 @@ class DQN(Learner):
             blend(getattr(self, f"target_{part}"), getattr(self, part), self.config.target_tau)
 
     def policy_periods(self) -> tuple[int, int]:
-        """There is no policy, so that its period means nothing."""
+        """The first is unused, because there is no policy."""
         return 1, self.config.target_period
 
     def action_features(self, action: Tensor) -> Tensor:

@@ -59,7 +59,7 @@ class SGQNConfig(Bounded, section="sgqn"):
 
 @METHODS.register("sgqn")
 class SGQN(Method):
-    """Values that agree on the pixels their own saliency marks, and a latent that can tell which pixels those are."""
+    """Values that agree on the most salient pixels alone, and a latent from which these pixels can be predicted."""
 
     Config = SGQNConfig
     config: SGQNConfig

@@ -107,7 +107,7 @@ class GaussianHead(PolicyHead):
         return self._log_density(noise), entropy.expand(len(actions))
 
     def _log_density(self, noise: Tensor) -> Tensor:
-        """Of mean + exp(log_std) * noise; (B, A) -> (B,)."""
+        """The log density of mean + exp(log_std) * noise; (B, A) -> (B,)."""
         return (-0.5 * noise.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(1)
 
 

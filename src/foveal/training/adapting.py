@@ -15,7 +15,7 @@ from foveal.types import Batch, Observation
 
 @contextmanager
 def adapting(agent: LearningAgent) -> Iterator[Callable[[Any, Any, float, Any, bool], None] | None]:
-    """A function to call after each step of an episode, or None for a method that does not adapt.
+    """Yield a function to call after each step of an episode, or None if the method does not adapt.
 
     Its arguments are the observation, the action, the reward, the next observation, and whether the episode terminated.
     Afterwards the agent is as it was before.

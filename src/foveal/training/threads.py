@@ -27,7 +27,7 @@ GLANCE = 0.3
 
 
 class Reading(NamedTuple):
-    """What the cores that this process may use have done so far.
+    """The work so far of the cores that this process may use.
 
     Attributes:
         time: seconds since any fixed moment.

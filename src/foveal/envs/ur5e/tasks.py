@@ -88,7 +88,7 @@ class Truth:
 
 @dataclass(frozen=True)
 class Task:
-    """A task.
+    """A task for the arm.
 
     Attributes:
         things: what can be grasped.

@@ -39,7 +39,7 @@ def suits_products(image: Tensor, weight: Tensor, stride: list[int]) -> bool:
 
 
 def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> tuple[Tensor, Tensor]:
-    """Of a convolution of stride 1.
+    """The gradients of the weights and the bias of a convolution of stride 1.
 
     Args:
         gradient: (B, C', OH, OW), of the convolution's result.
@@ -89,6 +89,6 @@ def second_level_cache() -> int:
 
 @functools.cache
 def _has_avx512() -> bool:
-    """Whether oneDNN may use it: the processor has it, and the user hasn't limited the library."""
+    """Whether oneDNN may use AVX-512: the processor has it, and the user hasn't limited the library."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     return limit not in _WITHOUT_AVX512 and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
