@@ -120,35 +120,29 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str,
             if isinstance(current.get(key), tuple):
                 group[key] = tuple(value)
         group |= {key: current[key] for key in ("fused", "foreach", "capturable") if key in current}  # this device's
-    by_index = {int(index): values for index, values in parts["state"].items()}
-    _check_shapes(optimizer, by_index)
-    parameters = _parameters(optimizer)
-    copies = {i: {k: _laid_out_as(parameters[i], v) for k, v in values.items()} for i, values in by_index.items()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    copies = {}
+    for index, values in parts["state"].items():
+        parameter = parameters[int(index)]
+        copies[int(index)] = {key: _copy(v, parameter, f"{key} of parameter {index}") for key, v in values.items()}
     optimizer.load_state_dict({"state": copies, "param_groups": groups})
 
 
-def _laid_out_as(parameter: Tensor, value: Any) -> Any:
-    """A copy of a moment in its parameter's memory layout, which files lose and the rounding of fused steps needs."""
+def _copy(value: Any, parameter: Tensor, name: str) -> Any:
+    """A copy of a value that belongs to a parameter, in the parameter's memory layout if it is one for each element.
+
+    Files lose the layout, and the rounding of fused steps depends on it.
+    """
     if not isinstance(value, Tensor):
         return value
-    if value.shape != parameter.shape:
+    if not value.dim():
         return value.clone()
+    if value.shape != parameter.shape:
+        raise FovealError(
+            f"the checkpoint's {name} is {tuple(value.shape)}, the parameter {tuple(parameter.shape)}: "
+            "build the same agent"
+        )
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _check_shapes(optimizer: torch.optim.Optimizer, by_index: Mapping[int, Mapping[str, Any]]) -> None:
-    parameters = _parameters(optimizer)
-    for index, values in by_index.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != parameters[index].shape:
-                raise FovealError(
-                    f"the checkpoint's {name} of parameter {index} is {tuple(value.shape)}, the parameter "
-                    f"{tuple(parameters[index].shape)}: build the same agent"
-                )
 
 
 # --------------------------------------------------------------------------------------------------- random generators
