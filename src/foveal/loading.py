@@ -11,10 +11,11 @@ from foveal.agent import Agent
 from foveal.atari.former import KIND as GAMES
 from foveal.atari.former import in_todays_form
 from foveal.checkpoint import Checkpoint
-from foveal.config.environment import on_this_machine, shapes_from_json
+from foveal.config.environment import on_this_machine
 from foveal.config.tree import config_from_dict
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
+from foveal.learners import Shapes
 from foveal.skills import policy as cloned
 from foveal.skills.cloning import CloningWork
 from foveal.skills.flat import FlatPolicy
@@ -63,7 +64,7 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
 def _agent(held: Checkpoint, env: EnvLike | None, device: str | None = None) -> Agent:
     tensors, state = in_todays_form(held.tensors, held.state)
     config = on_this_machine(config_from_dict(state["config"]), device)
-    agent = Agent.from_config(config, env, shapes_from_json(state["shapes"]))
+    agent = Agent.from_config(config, env, Shapes.from_dict(state["shapes"]))
     agent.load_state(tensors, state)
     return agent
 

@@ -40,7 +40,7 @@ from small_env import SavedCounter, small_agent
 OTHERWISE = {
     "Config": "made of sections that are bounded, and a checked seed",
     "NoneConfig": "empty",
-    "EnvOptions": "checked by foveal.envs.make",
+    "EnvOptions": "checks every number itself, as the tests of foveal.envs.make show",
     "AugmentationOptions": "made of a training section",
     "ArmSettings": "made of a bounded view",
     "Limits": "checks every number itself, as below",

@@ -8,7 +8,6 @@ from typing import Any
 from gymnasium import spaces
 from torch import Tensor
 
-from foveal.config.environment import shapes_to_json
 from foveal.envs import games
 from foveal.learners import Shapes
 
@@ -32,7 +31,7 @@ def in_todays_form(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> t
         **{name.replace("optimizer/", "optimizers/ppo/", 1): value for name, value in moments.items()},
     }, {
         **state,
-        "shapes": shapes_to_json(Shapes(games.OBSERVED, 0, spaces.Discrete(state["actions"]))),
+        "shapes": Shapes(games.OBSERVED, 0, spaces.Discrete(state["actions"])).as_dict(),
         "networks": {"learner": learner, "method": {}, "generators": generators},
         "optimizers": {"ppo": state["optimizer"]},
         "policy_only": not state["optimizer"],

@@ -9,7 +9,6 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.checkpoint.policy_only import halved, with_targets, without_targets
-from foveal.config.environment import shapes_to_json
 from foveal.errors import FovealError
 from foveal.learners.ppo import PPO
 from foveal.training.agents import LearningAgent
@@ -29,7 +28,7 @@ def agent_state(agent: LearningAgent, *, policy_only: bool = False) -> tuple[dic
         tensors |= {f"optimizers/{name}/{key}": value for key, value in held.items()}
     state = {
         "config": agent.config.as_dict(),
-        "shapes": shapes_to_json(agent.shapes),
+        "shapes": agent.shapes.as_dict(),
         "device": agent.device.type,
         "steps": agent.steps,
         "updates": agent.updates,

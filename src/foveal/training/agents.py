@@ -16,7 +16,7 @@ from foveal.methods import Method
 from foveal.replay import ReplayBuffer
 
 KIND = "foveal.agent"
-"""Of its checkpoints."""
+"""The kind of its checkpoints."""
 
 
 class LearningAgent(Policy, Protocol):
@@ -33,8 +33,8 @@ class LearningAgent(Policy, Protocol):
         generator: of random draws in updates.
         acting_generator: draws its actions.
         steps: agent steps so far.
-        replay: its memory, from one training to the next.
-        learning_starts: agent steps at which there is enough of that.
+        replay: its transitions, which stay from one training to the next.
+        learning_starts: the agent step from which on replay has enough of them.
     """
 
     env: EnvLike
@@ -55,7 +55,7 @@ class LearningAgent(Policy, Protocol):
         """Gradient updates taken, or passes over rollouts."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything an update depends on."""
+        """Everything that an update depends on."""
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Undo of ``state``."""
+        """Go on from ``state``."""

@@ -1,4 +1,4 @@
-"""Learning from replay: step the environments, remember, and take the updates that the steps have earned."""
+"""Learning from replay: step the environments, store the transitions, and take the updates that the steps earn."""
 
 from __future__ import annotations
 
@@ -63,10 +63,10 @@ class ReplayWork(AgentWork):
         return self.collector.replay.sample(size).to(self.agent.device)
 
     def metrics(self) -> dict[str, float]:
-        """Waits for the device: the loop calls it only every so often."""
+        """The latest losses. This waits for the device, so the loop calls it only every so many updates."""
         return {name: float(value) for name, value in self.latest.items()}
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Replay's counters, the running episodes, and what is owed."""
         return {
             "collector": self.collector.state(),
@@ -79,16 +79,16 @@ class ReplayWork(AgentWork):
         """The frames of replay."""
         return self.collector.replay.segments()
 
-    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
-        """Undo of ``run_state``; says so where the running episode could not be saved."""
+    def load_state(self, state: Mapping[str, Any], saved: checkpoint.Checkpoint) -> None:
+        """Go on from ``state``; prints a line where the running episode could not be saved."""
         self.owed_updates = state["owed_updates"]
         self.latest = state["metrics"]
         checkpoint.load_global_random_state(*state["global_random"])
-        if not self.collector.load_state(state["collector"], held.segments):
+        if not self.collector.load_state(state["collector"], saved.segments):
             print("this environment can't be saved: the episode that was running starts again")
 
     def close(self) -> None:
-        """Let go of the environments, and of what the method needs for training alone."""
+        """Close the environments and the method."""
         super().close()
         self.collector.close()
         self.agent.method.close()

@@ -96,7 +96,7 @@ class RolloutWork(AgentWork):
         """Of the latest update."""
         return self._latest
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """The running episodes, and what the environments show."""
         return {
             "envs": saved(self.env),
@@ -106,8 +106,8 @@ class RolloutWork(AgentWork):
             "global_random": checkpoint.global_random_state(),
         }
 
-    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
-        """Undo of ``run_state``; says so where the running episodes could not be saved."""
+    def load_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
+        """Undo of ``state``; says so where the running episodes could not be saved."""
         checkpoint.load_global_random_state(*state["global_random"])
         if state["envs"] is None:
             print("these environments can't be saved: the episodes that were running start again")

@@ -1,4 +1,4 @@
-"""What every encoder offers, by which settings it is chosen, and the projection that actor and critic each own."""
+"""The interface of encoders, the settings that choose one, and the projection that actor and critic each own."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ class Encoder(nn.Module):
         dtype: of the convolutions.
 
     Attributes:
-        output_shape: (C, h, w) of what is flattened.
+        output_shape: (C, h, w) of the features before they are flattened.
         output_size: F.
         rendering: which pixels a position of ``attention`` stands for; None without an attention module.
         attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
@@ -113,7 +113,7 @@ def build_encoder(image_shape: tuple[int, int, int], config: EncoderChoice, dtyp
     """The encoder that the settings name.
 
     Raises:
-        FovealError: there is none of that name, or it can't be built for such an image.
+        FovealError: no encoder has that name, or it can't be built for such an image.
     """
     kind = ENCODERS.get(config.name)
     return kind(image_shape, config if isinstance(config, kind.Config) else config.named(config.name), dtype)
