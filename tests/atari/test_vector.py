@@ -23,9 +23,10 @@ from stable_baselines3.common.monitor import Monitor
 from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 from foveal import checkpoint
-from foveal.atari import emulator, games, vector
+from foveal.atari import emulator, vector
 from foveal.atari.sb3 import AtariVecEnv
 from foveal.atari.vector import AtariVector, finished_games
+from foveal.envs import games
 from foveal.errors import FovealError
 
 # --- the oracle: SB3's wrappers around ale-py's ordinary environment --------------------------------------------------
