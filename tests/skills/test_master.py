@@ -1,8 +1,7 @@
-"""The master and what it is compared with: decisions of many steps, groups in processes, PPO, state on disk, rows."""
+"""The master and what it is compared with: decisions of many steps, groups in processes, PPO, state on disk."""
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 
 import av
@@ -22,7 +21,6 @@ from foveal.errors import FovealError
 from foveal.skills.actor_critic import RUN
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
-from foveal.skills.evidence import RowOptions, run_row, steps_from_scratch
 from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
@@ -30,7 +28,7 @@ from foveal.skills.heads import DepthHead, SkillHead
 from foveal.skills.master import Master
 from foveal.skills.packing import pack
 from foveal.skills.ppo import ArmWork, learner, ppo_config
-from foveal.skills.rollouts import AtRandom, InOrder, play
+from foveal.skills.rollouts import InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
@@ -295,13 +293,6 @@ def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
     group.close()
 
 
-def test_chance_is_fair_and_repeatable():
-    plan = AtRandom(4)
-    drawn = plan.choose(None, np.arange(2000), 3, range(2000))
-    assert np.bincount(drawn) == pytest.approx([500] * 4, abs=80)
-    assert (plan.choose(None, np.arange(3), 3, [5, 6, 7]) == drawn[5:8]).all()
-
-
 # --- decisions ------------------------------------------------------------------------------------------------------
 
 
@@ -339,51 +330,12 @@ def test_a_film_shows_the_episode_that_was_played(tmp_path):
     assert not (tmp_path / "failed.mp4").exists()
 
 
-# --- rows -----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_rows_of_every_method_from_one_command(tmp_path, capsys):
-    places = [
-        f"--work={tmp_path / 'work'}",
-        f"--out={tmp_path / 'out'}",
-        "--workers=1",
-        "--preset=debug",
-        "--episodes=1",
-    ]
-    for row in ("random", "hrl-bc", "oracle", "ppo"):
-        films = ["--films"] if row == "random" else []
-        assert main(["hrl", "ur5e/pick", "--row", row, *places, *films, "--on", "training"]) == 0
-        report = json.loads((tmp_path / "out" / f"pick-{row}-0.json").read_text())
-        found = report["success"]["training"]
-        assert found["episodes"] == 1 and found["outcomes"][0]["seed"] == EVALUATION
-        assert 0.0 <= found["low"] <= found["rate"] <= found["high"] <= 1.0
-    said = capsys.readouterr().out
-    assert said.count("collecting") == 1 and said.count("cloning skills") == 1
-    assert [path.name for path in tmp_path.rglob("*.mp4")] == ["pick-random-0-failure.mp4"]
-    assert "skills of" in said  # the second row took what the first had made
-    assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
-
-
-def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
-    assert steps_from_scratch("bowl", "compact") == 300 * 228 + 3200 * 60
-    assert steps_from_scratch("tower", "compact") > steps_from_scratch("pick", "compact")
-    assert steps_from_scratch("bowl", "paper") == 485_000
-
-
-def test_unfinished_demonstrations_are_not_learned_from(tmp_path):
-    (tmp_path / "pick-debug-0" / "demos-random").mkdir(parents=True)
-    options = RowOptions("pick", preset="debug", work=tmp_path, out=tmp_path, workers=1, progress=False)
-    with pytest.raises(FovealError, match="not finished: delete it"):
-        run_row(options, lambda _: None)
+# --- commands --------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["hrl", "ur5e/bwol"], "did you mean 'ur5e/bowl'"),
-        (["hrl", "bowl", "--row", "hrl_bc"], "hrl.row is 'hrl_bc': did you mean 'hrl-bc'"),
-        (["hrl", "bowl", "--on", "far_start"], "hrl.conditions is 'far_start': did you mean 'far_starts'"),
         (["demos"], "choose one of: collect"),
         (["skills", "trian", "x"], "did you mean 'train'"),
         (["skills", "train", "nowhere"], "holds no demonstrations"),

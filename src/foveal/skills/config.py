@@ -153,7 +153,7 @@ _COMPACT_NETWORK = {
     "early": 0,
     "relief": 0.05,
 }
-# What ``foveal skills search`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
+# What ``benchmarks/augmentation_search.py`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
 _COMPACT_AUGMENTATION = (("scale", 0.02, 0.65), ("erase_object", 0.24, 0.73), ("white_noise", 0.07, 0.74))
 CLONE_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},

@@ -1,4 +1,4 @@
-"""Episodes in which a plan says which skill is next: the script, chance, or a master that looks."""
+"""Episodes in which a plan says which skill is next: the script, or a master that looks."""
 
 from __future__ import annotations
 
@@ -47,20 +47,6 @@ class InOrder:
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         return np.full(len(which), self.order[decision % len(self.order)], np.int64)
-
-
-@dataclass(frozen=True)
-class AtRandom:
-    """Any skill, equally likely.
-
-    Attributes:
-        skills: how many there are.
-    """
-
-    skills: int
-
-    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-        return np.array([np.random.default_rng([2, seed, decision]).integers(self.skills) for seed in seeds])
 
 
 @dataclass(frozen=True)

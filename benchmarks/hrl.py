@@ -1,28 +1,42 @@
 """Rows of evidence: one method on one task with one seed, from nothing to a success rate, in one call.
 
+    python benchmarks/hrl.py ur5e/bowl --row hrl-bc --seed 0 --out hrl-results
+
 What a row needs and another row of the same task and seed has made already, demonstrations and skills, is taken from
-the folder in which that row left it.
+the folder in which that row left it. ``benchmarks/hrl_evidence.py`` makes tables and pictures of rows.
 """
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 
 import json
 import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+from foveal.cli import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
+
+import numpy as np
+import tyro
+from numpy.typing import NDArray
+
 from foveal import checkpoint
+from foveal.allocator import keep_freed_memory
 from foveal.checkpoint import CheckpointStore
-from foveal.config.bounds import SHARE, Anything, Bounded, at_least, one_of
+from foveal.config.bounds import Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
-from foveal.skills.arms import ArmSettings, for_policy
-from foveal.skills.augmentation import TRANSFORMS
+from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.augmentation import AugmentationPolicy, read_augmentation
 from foveal.skills.cloning import clone
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict, clone_config, master_config
@@ -34,7 +48,7 @@ from foveal.skills.minari import require_extra
 from foveal.skills.packing import Packed, pack
 from foveal.skills.policy import KIND as SKILLS_KIND
 from foveal.skills.policy import SkillPolicy, load_skills
-from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
+from foveal.skills.rollouts import InOrder, Outcome, Plan, play, scripted
 from foveal.skills.success import SuccessRate
 from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
@@ -60,44 +74,67 @@ _TRIES = 10  # episodes that a film is looked for in
 
 @dataclass(frozen=True)
 class RowOptions(Bounded, section="hrl"):
-    """One row.
+    """Demonstrations, skills, master and success rate; or what that is compared with.
 
     Attributes:
-        task: such as ``"bowl"`` or ``"ur5e/bowl"``.
-        row: one of ``ROWS``.
+        task: ur5e/bowl, ur5e/pick and so on.
+        row: the method (see above).
         seed: of everything random but the evaluation's episodes, which are the same for all.
-        preset: ``"paper"``, ``"compact"`` or ``"debug"``.
+        preset: paper, compact or debug.
         episodes: of each condition.
-        conditions: to evaluate under, names of ``CONDITIONS``.
-        augmentation: of the skills' depth, (name, magnitude, probability); None for the preset's.
-        work: folder for demonstrations, skills and masters, by task and seed.
+        on: conditions to evaluate under: training, far_starts, moved_camera, noisy_depth.
+        augment: JSON file that augmentation_search.py wrote, or none; by default the preset's.
+        work: demonstrations, skills and masters, which rows of the same task and seed share.
         out: folder for results, one JSON file for each row.
         workers: processes; 0 takes as many as there are cores.
-        progress: show bars.
         films: also write an mp4 of the first episode that was solved and of the first that was not, if there are such.
 
     Raises:
-        FovealError: an unknown name, or a number out of range.
+        FovealError: an unknown name, a number out of range, or a file that holds no augmentation policy.
     """
 
-    task: Annotated[str, Anything("task_of knows the tasks, with and without their prefix")]
+    task: Annotated[
+        str,
+        Anything("task_of knows the tasks, with and without their prefix"),
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="ENV"),
+    ]
     row: Annotated[str, one_of(*ROWS)] = "hrl-bc"
     seed: Annotated[int, at_least(0)] = 0
     preset: Annotated[str, one_of(*PRESETS)] = "compact"
     episodes: Annotated[int, at_least(1)] = 50
-    conditions: Annotated[tuple[str, ...], one_of(*CONDITIONS)] = ("training",)
-    augmentation: Annotated[tuple[tuple[str, float, float], ...] | None, one_of(*TRANSFORMS), SHARE] = None
+    on: Annotated[tuple[str, ...], one_of(*CONDITIONS)] = tuple(CONDITIONS)
+    augment: Path | None = None
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
     workers: Annotated[int, at_least(0)] = 0
-    progress: bool = True
     films: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         task_of(self.task)
-        if not self.conditions:
-            raise FovealError(f"hrl.conditions is empty; choose some of {', '.join(CONDITIONS)}")
+        _ = self.augmentation
+        if not self.on:
+            raise FovealError(f"hrl.on is empty; choose some of {', '.join(CONDITIONS)}")
+
+    @property
+    def augmentation(self) -> AugmentationPolicy | None:
+        """Of the skills' depth; None for the preset's."""
+        return None if self.augment is None else read_augmentation(self.augment)
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Any skill, equally likely: a ``foveal.skills.rollouts.Plan``.
+
+    Attributes:
+        skills: how many there are.
+    """
+
+    skills: int
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([np.random.default_rng([2, seed, decision]).integers(self.skills) for seed in seeds])
 
 
 @dataclass(frozen=True)
@@ -138,7 +175,7 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
     trained = row.seconds
     found = {}
     with Workers(row.workers) as crew:
-        for condition in options.conditions:
+        for condition in options.on:
             outcomes = _evaluated(contender, condition, options.episodes, crew)
             rate = SuccessRate.of([outcome.success for outcome in outcomes])
             told(f"{options.row} on {row.task}, {condition}: {rate}")
@@ -256,7 +293,7 @@ class _Row:
             seed=self.options.seed,
             flat=flat,
             workers=self.workers,
-            progress=self.options.progress,
+            progress=True,
             run=run,
         )
         cloned.save(folder)
@@ -272,7 +309,7 @@ class _Row:
             raise FovealError(f"{folder} holds demonstrations that were not finished: delete it")
         options = demo_options(self.options.preset, {"order": order, "seed": self.options.seed})
         self.told(f"collecting {options.episodes} demonstrations in {folder}")
-        collect(self.task, folder, options, workers=self.workers, progress=self.options.progress)
+        collect(self.task, folder, options, workers=self.workers, progress=True)
         done.touch()
         return folder
 
@@ -300,7 +337,23 @@ class _Row:
         begun = CheckpointStore(run).steps()  # of a row that was stopped
         trained = kind.resume(run) if begun else new()
         self.told(f"training a {kind.what}, {trained.config.decisions} actions{' (resumed)' if begun else ''}")
-        trained.learn(run=run, workers=self.workers, progress=self.options.progress)
+        trained.learn(run=run, workers=self.workers, progress=True)
         trained.save(folder)
         shutil.rmtree(run, ignore_errors=True)
         return trained
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a row, and say where its results are."""
+    rows = "\n\n".join(f"{name}: {text}" for name, text in ROWS.items())
+    description = f"Demonstrations, skills, master and success rate, or what that is compared with.\n\n{rows}"
+    keep_freed_memory()  # as the command line does
+    try:
+        path = run_row(tyro.cli(RowOptions, args=arguments, description=description))
+    except FovealError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
