@@ -11,7 +11,6 @@ the folder in which that row left it. ``benchmarks/hrl_evidence.py`` makes table
 from __future__ import annotations
 
 import json
-import shutil
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -25,18 +24,20 @@ let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
 
 import numpy as np
 import tyro
+import yaml
 from numpy.typing import NDArray
 
-from foveal import checkpoint
 from foveal.allocator import keep_freed_memory
 from foveal.checkpoint import CheckpointStore
 from foveal.config.bounds import Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
+from foveal.loading import resume
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.augmentation import AugmentationPolicy, read_augmentation
+from foveal.skills.base import ArmPolicy
 from foveal.skills.cloning import clone
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict, clone_config, master_config
@@ -46,15 +47,15 @@ from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
 from foveal.skills.packing import Packed, pack
-from foveal.skills.policy import KIND as SKILLS_KIND
-from foveal.skills.policy import SkillPolicy, load_skills
+from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import InOrder, Outcome, Plan, play, scripted
 from foveal.skills.success import SuccessRate
-from foveal.skills.unfinished import unfinished
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
+from foveal.training.run_folder import CONFIG
 
 Learned = TypeVar("Learned", bound=ActorCritic)
+Trained = TypeVar("Trained", bound=ArmPolicy)
 
 ROWS = {
     "hrl-bc": "cloned skills, PPO chooses them",
@@ -279,26 +280,13 @@ class _Row:
     def _skills(self, name: str, order: str, *, flat: bool) -> SkillPolicy:
         """Cloned here, or by an earlier row."""
         folder = self.folder / name
-        if checkpoint.kind_of(folder) == SKILLS_KIND:
-            self.told(f"skills of {folder}")
-            return load_skills(folder)
-        demos = self._demos(order)
-        self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
-        chosen = self.options.augmentation
-        config = clone_config(self.options.preset, {} if chosen is None else {"augmentation": chosen})
-        run = unfinished(folder)
-        cloned = clone(
-            demos,
-            config,
-            seed=self.options.seed,
-            flat=flat,
-            workers=self.workers,
-            progress=True,
-            run=run,
-        )
-        cloned.save(folder)
-        shutil.rmtree(run, ignore_errors=True)
-        return cloned.policy
+        if not folder.exists():
+            demos = self._demos(order)
+            self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
+            chosen = self.options.augmentation
+            config = clone_config(self.options.preset, {} if chosen is None else {"augmentation": chosen})
+            clone(demos, config, seed=self.options.seed, flat=flat, workers=self.workers, run=folder, progress=True)
+        return self._finished(folder, SkillPolicy)
 
     def _demos(self, order: str) -> Path:
         folder = self.folder / f"demos-{order}"
@@ -329,18 +317,22 @@ class _Row:
         return Contender(InOrder((0,)), policy, ArmSettings(self.task, view), SKILL_STEPS, {"curve": policy.curve})
 
     def _learned(self, folder: Path, kind: type[Learned], new: Callable[[], Learned]) -> Learned:
-        """Trained here to its end, or by an earlier row."""
-        if checkpoint.kind_of(folder) == kind.kind:
-            self.told(f"{kind.what} of {folder}")
-            return kind.load(folder)
-        run = unfinished(folder)
-        begun = CheckpointStore(run).steps()  # of a row that was stopped
-        trained = kind.resume(run) if begun else new()
-        self.told(f"training a {kind.what}, {trained.config.decisions} actions{' (resumed)' if begun else ''}")
-        trained.learn(run=run, workers=self.workers, progress=True)
-        trained.save(folder)
-        shutil.rmtree(run, ignore_errors=True)
-        return trained
+        """Trained here, or by an earlier row."""
+        if not folder.exists():
+            self.told(f"training a {kind.what} in {folder}")
+            new().learn(folder, workers=self.workers, progress=True)
+        return self._finished(folder, kind)
+
+    def _finished(self, folder: Path, kind: type[Trained]) -> Trained:
+        """The policy of a run, which goes on where an earlier row was stopped."""
+        config = folder / CONFIG
+        if config.is_file():  # a run, and not a policy that an earlier version saved
+            done = [0, *CheckpointStore(folder).steps()][-1]
+            if done < yaml.safe_load(config.read_text())["steps"]:
+                self.told(f"going on with {folder}")
+                resume(folder).train()
+        self.told(f"policy of {folder}")
+        return kind.load(folder)
 
 
 def main(arguments: Sequence[str]) -> None:

@@ -34,7 +34,7 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
     said = capsys.readouterr().out
     assert said.count("collecting") == 1 and said.count("cloning skills") == 1
     assert [path.name for path in tmp_path.rglob("*.mp4")] == ["pick-random-0-failure.mp4"]
-    assert "skills of" in said  # the second row took what the first had made
+    assert "policy of" in said  # the second row took what the first had made
     assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
 
 

@@ -134,10 +134,10 @@ def test_cloning_tells_skills_and_pictures_apart(tmp_path):
     cloned = clone(told_by_depth(tmp_path / "demos"), config)
     near, far = (np.full((1, 3, 32, 32), depth, np.uint16) for depth in (700, 1600))
     for skill, frames, expected in ((0, near, -0.8), (0, far, 0.8), (1, near, 0.8), (1, far, -0.8)):
-        assert cloned.policy.act(frames, [skill])[0, 0] == pytest.approx(expected, abs=0.3)
-    assert cloned.best == 14 and cloned.epochs[-1].held_out < 0.3 * cloned.epochs[0].loss
-    again = clone(tmp_path / "demos", config)
-    assert [epoch.loss for epoch in again.epochs] == [epoch.loss for epoch in cloned.epochs]
+        assert cloned.act(frames, [skill])[0, 0] == pytest.approx(expected, abs=0.3)
+    epochs = cloned.about["epochs"]
+    assert cloned.about["best"] == 14 and epochs[-1]["held_out"] < 0.3 * epochs[0]["loss"]
+    assert clone(tmp_path / "demos", config).about == cloned.about
 
 
 def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
@@ -151,8 +151,9 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     monkeypatch.setattr(cloning, "_tried", tried)
     config = clone_config("debug", {"epochs": 5, "rollouts_every": 2})
     cloned = clone(told_by_depth(tmp_path / "demos", 2), config)
-    assert cloned.best == 3 and [epoch.success for epoch in cloned.epochs] == [0.2, None, 0.6, None, 0.4]
-    assert torch.equal(cloned.policy.network.stem.weight, weights[1])
+    successes = [epoch["success"] for epoch in cloned.about["epochs"]]
+    assert cloned.about["best"] == 3 and successes == [0.2, None, 0.6, None, 0.4]
+    assert torch.equal(cloned.network.stem.weight, weights[1])
     assert not torch.equal(weights[1], weights[2])
 
 
@@ -161,7 +162,7 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
 def test_the_debug_preset_shows_every_skill(tmp_path, task):
     demos = collect(task, tmp_path / "demos", demo_options("debug"))
     cloned = clone(demos.folder, clone_config("debug", {"rollouts": 0}))
-    assert cloned.policy.skill_set.names == tuple(skill.name for skill in skills(task))
+    assert cloned.skill_set.names == tuple(skill.name for skill in skills(task))
 
 
 def test_skills_that_nobody_showed_are_refused(tmp_path):

@@ -140,24 +140,35 @@ class _Lamps:
         pass
 
 
-def trained(ppo, config, actions):
-    work = ArmWork(ppo, Lamps(), config)
-    Trainer(work, RUN, progress=False).train(actions)
-    return work.curve
+class Presser:
+    """Learns which lamp is lit."""
+
+    kind, what = "tests.presser", "presser"
+
+    def __init__(self, config):
+        self.config, self.ppo, self.curve = config, learner(Lamps(), config, 0), []
+
+    def arms(self):
+        return Lamps()
+
+
+def trained(presser, actions):
+    Trainer(ArmWork(presser), RUN, progress=False).train(actions)
+    return presser.curve
 
 
 @pytest.mark.slow
 def test_ppo_learns_through_the_published_head():
     before = torch.get_rng_state()
     config = master_config("paper", {"channels": 8})
-    ppo = learner(Lamps(), config, 0)
-    curve = trained(ppo, config, 1600)
+    presser = Presser(config)
+    ppo, curve = presser.ppo, trained(presser, 1600)
     assert torch.equal(before, torch.get_rng_state())
     assert isinstance(ppo.policy.actor.body, SkillHead) and isinstance(ppo.policy.critic[0], SkillHead)
     assert ppo.policy.actor.body is not ppo.policy.critic[0]
-    assert curve[0].success < 0.7 and curve[-1].success > 0.9
-    assert curve[-1].actions == 1600 and curve[-1].steps == 96_000
-    assert trained(learner(Lamps(), config, 0), config, 160) == curve[:2]
+    assert curve[0]["success"] < 0.7 and curve[-1]["success"] > 0.9
+    assert curve[-1]["actions"] == 1600 and curve[-1]["steps"] == 96_000
+    assert trained(Presser(config), 160) == curve[:2]
 
 
 def test_arms_tell_what_gymnasiums_environments_tell():
@@ -205,7 +216,7 @@ def test_what_stable_baselines_trained_still_acts(what):
         ours = FlatPolicy("pick", View(36, 36), config)
     else:
         ours = Master("pick", small_policy() if what == "features" else None, config)
-    observations, actions = ours._settings().spaces
+    observations, actions = ours.arms().spaces
     options = {"normalize_images": False, "net_arch": []}
     if what == "depth":
         options["features_extractor_class"] = extractor(DepthHead(observations, 0.05), 512)
@@ -336,7 +347,7 @@ def test_a_film_shows_the_episode_that_was_played(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["demos"], "choose one of: collect"),
+        (["demos", "colect"], "unknown command 'demos colect': did you mean 'collect'"),
         (["skills", "trian", "x"], "did you mean 'train'"),
         (["skills", "train", "nowhere"], "holds no demonstrations"),
         (["master", "train", "ur5e/bowl", "--skills", "nowhere"], "nowhere"),

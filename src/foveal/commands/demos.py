@@ -2,34 +2,27 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from foveal.commands.options import preset_of, verb
+from foveal.commands.options import preset_of
+from foveal.commands.verbs import options_class, parse
 from foveal.skills.demos import DEMO_PRESETS, DemoOptions, collect, demo_options, task_of
 from foveal.skills.workers import available
 
 
 def main(arguments: Sequence[str]) -> None:
     """Collect, and say where."""
-    _, rest = verb(arguments, "demos", {"collect": "scripted experts show the skills of a task"})
-    options: Any = tyro.cli(
-        _options_class(preset_of(rest)),
-        args=rest,
-        prog="foveal demos collect",
-        description="Scripted experts show the skills of a task, and what fails is kept; in Minari's HDF5 layout. "
-        "Presets bring defaults of their own: name one before --help.",
-    )
+    options = parse("demos", {"collect": _collect_options(preset_of(arguments))}, arguments)
     out = options.out or Path("demos") / task_of(options.env)
-    found = collect(options.env, out, options.demos, workers=options.workers, progress=True)
-    print(f"{found.episodes} episodes, {found.steps} steps: {out}\nnext: foveal skills train {out}")
+    made = collect(options.env, out, options.demos, workers=options.workers, progress=True)
+    print(f"{made.episodes} episodes, {made.steps} steps: {out}\nnext: foveal skills train {out}")
 
 
-def _options_class(preset: str) -> type:
+def _collect_options(preset: str) -> type:
     fields: list[Any] = [
         ("env", tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV", help="such as ur5e/bowl")]]),
         ("out", Annotated[Path | None, tyro.conf.arg(help="new folder (default: demos/TASK)")], None),
@@ -37,4 +30,5 @@ def _options_class(preset: str) -> type:
         ("workers", Annotated[int, tyro.conf.arg(help="processes")], available()),
         ("demos", tyro.conf.OmitArgPrefixes[DemoOptions], demo_options(preset)),
     ]
-    return dataclasses.make_dataclass("CollectDemos", fields)
+    text = "Scripted experts show the skills of a task, and what fails is kept; in Minari's HDF5 layout."
+    return options_class("CollectDemos", text, fields)

@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.robot.frame import TaskFrame
-from foveal.robot.interfaces import Camera, Gripper, Policy
+from foveal.robot.interfaces import Camera, Gripper, PolicyFunction
 from foveal.robot.limits import Limits, limited, turning_back
 from foveal.robot.listener import Listener, Reading
 from foveal.robot.mover import DryMover, Mover, ScriptMover
@@ -88,7 +88,7 @@ class Report:
 
 
 def run(
-    policy: Policy,
+    policy: PolicyFunction,
     host: str,
     settings: RunSettings | None = None,
     camera: Camera | None = None,
@@ -150,7 +150,7 @@ def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
 class _Loop:
     """One run under way."""
 
-    policy: Policy
+    policy: PolicyFunction
     host: str
     settings: RunSettings
     camera: Camera | None

@@ -1,31 +1,31 @@
-"""What PPO trains on the arm: masters, and policies of every step. Training that was stopped goes on."""
+"""What PPO trains on the arm: masters, and policies of every step."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.checkpoint import CheckpointStore
+from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
 from foveal.networks import policies as networks
+from foveal.skills.base import ArmPolicy
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
 from foveal.skills.heads import FORMER_NAMES, todays_weights
 from foveal.skills.minari import require_extra
-from foveal.skills.ppo import ArmWork, Point, learner
-from foveal.training import RunOptions, Trainer
-from foveal.training.run_folder import RunFolder
+from foveal.skills.ppo import ArmWork, learner
+from foveal.training import Callback, RunOptions, Trainer
 
 RUN = RunOptions(evaluate_every=0, checkpoint_every=1, log_every=1)
 """A checkpoint after every rollout and its update."""
 
 
-class ActorCritic(ABC):
+class ActorCritic(ArmPolicy):
     """An actor-critic that PPO trains for ``config.decisions``.
 
     Args:
@@ -33,127 +33,79 @@ class ActorCritic(ABC):
         seed: of its training.
 
     Attributes:
-        what: this is, in messages.
-        kind, run_kind: of its folders, when it is trained and while it is being trained.
+        what: this is, in messages and in the names of weights.
         ppo: the learner, ``foveal.learners.ppo.PPO``.
-        curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
+        curve: of its training, JSON values, an entry for every update: ``actions`` taken until then by all arms
+            together, ``steps`` of the simulator, ``episodes`` that had ended, and ``success``, the share of the latest
+            50 of them that solved the task.
 
     Raises:
         FovealError: the extra ``skills`` is missing.
     """
 
     what: ClassVar[str]
-    kind: ClassVar[str]
-    run_kind: ClassVar[str]
 
     def __init__(self, config: MasterConfig, seed: int) -> None:
         require_extra()
         self.config, self.seed = config, seed
-        self.ppo = learner(self._settings(), config, seed)
+        self.ppo = learner(self.arms(), config, seed)
         self.curve: list[dict[str, Any]] = []
-        self._stopped: tuple[RunFolder, checkpoint.Checkpoint] | None = None  # a training to go on with
 
     @property
     def network(self) -> networks.ActorCritic:
         """What it acts with: encoder, actor and critic."""
         return self.ppo.policy
 
-    def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Self:
-        """Train for ``config.decisions``, from fresh weights but where it was resumed; returns itself.
+    @property
+    def steps(self) -> int:
+        """Actions taken in training, by all arms together."""
+        return self.ppo.steps
+
+    @property
+    def updates(self) -> int:
+        """Passes over rollouts in training."""
+        return self.ppo.updates
+
+    def learn(
+        self,
+        run: str | Path | None = None,
+        *,
+        workers: int = 1,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Train for ``config.decisions``; returns itself.
 
         Args:
-            run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
+            run: a new folder with a checkpoint after every update, from which ``foveal.resume`` goes on after Ctrl-C
+                or a kill.
             workers: processes that the arms are spread over.
+            callbacks: see ``foveal.Callback``.
             progress: show a bar.
+            **options: fields of ``foveal.training.RunOptions``; by default ``RUN``.
 
         Raises:
-            FovealError: the run's folder can't be written, or holds a run already.
-            KeyboardInterrupt: after Ctrl-C, when the running update is done.
+            FovealError: the folder exists, or a loss is not finite; the policy is trained already.
+            KeyboardInterrupt: after Ctrl-C, when the running update is done and a checkpoint is written.
         """
-        if self._stopped is None:
-            if run is not None and CheckpointStore(run, kind=self.run_kind).steps():
-                raise FovealError(
-                    f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
-                )
-            self.ppo = learner(self._settings(), self.config, self.seed)
-        work = ArmWork(
-            self.ppo,
-            self._settings(),
-            self.config,
-            workers=workers,
-            what=self.what,
-            kind=self.run_kind,
-            state=self._state_at,
-        )
-        if self._stopped is None:
-            trainer = Trainer(work, RUN, run=run, progress=progress)
-            trainer.target = self.config.decisions
-        else:
-            trainer = Trainer.resumed(work, *self._stopped, progress=progress)
-        self._stopped = None
-        trainer.train()
-        self.curve = [as_dict(point) for point in work.curve]
+        if self.curve:
+            raise FovealError(f"this {self.what} is trained already: make a new one, or resume its run")
+        work = ArmWork(self, workers)
+        trainer = Trainer(work, RunOptions.from_settings(options, RUN), run=run, callbacks=callbacks, progress=progress)
+        trainer.train(self.config.decisions)
         return self
 
-    def _state_at(self, curve: tuple[Point, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        self.curve = [as_dict(point) for point in curve]
-        return self.state()
-
     @abstractmethod
-    def _settings(self) -> GroupSettings:
+    def arms(self) -> GroupSettings:
         """The arms that it learns with."""
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def resume(cls, run: str | Path) -> Self:
-        """As it was after the last good update of a run that did not end: ``learn`` goes on from there.
-
-        Raises:
-            FovealError: there is no such run, an earlier version began it, or all its checkpoints are damaged.
-        """
-        held = CheckpointStore(run, kind=cls.run_kind).latest()
-        if held is None:
-            raise FovealError(f"{run} holds no {cls.what} that could be resumed: train one without --resume")
-        if "learner" not in held.state["run"]:
-            raise FovealError(
-                f"{run} holds a {cls.what} that an earlier version of foveal began, with Stable-Baselines3, and this "
-                "one can't go on with it: finish it with that version, or delete the folder and start again"
-            )
-        restored = cls.from_state(held.tensors, held.state)
-        restored._stopped = RunFolder.open(Path(run), cls.run_kind), held
-        return restored
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """What ``save`` wrote.
-
-        Raises:
-            FovealError: there is none, or it is damaged.
-        """
-        held = checkpoint.load(folder, kind=cls.kind)
-        return cls.from_state(held.tensors, held.state)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write everything; atomically, and nothing pickled.
-
-        Raises:
-            FovealError: the folder holds something else, or can't be written.
-        """
-        return checkpoint.save(folder, *self.state(), kind=self.kind)
-
-    @abstractmethod
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors, the optimizer's among them, and JSON."""
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
+    def resumed(cls, held: Checkpoint) -> ArmWork:
+        """The training that a checkpoint of a run belongs to, on as many processes as then."""
+        return ArmWork(cls.from_state(held.tensors, held.state), held.state["run"]["workers"])
 
     def _learned_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Network, optimizer, configuration, curve."""

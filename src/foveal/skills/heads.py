@@ -90,7 +90,7 @@ class Aligned(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """The same."""
-        return aligned(observations)
+        return observations if torch.compiler.is_exporting() else aligned(observations)
 
 
 ALIGNMENT = 64

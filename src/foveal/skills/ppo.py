@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from functools import cached_property
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
@@ -22,25 +22,28 @@ from foveal.training import Episode, Work
 _RECENT = 50
 
 
-@dataclass(frozen=True)
-class Point:
-    """Of a learning curve.
+class Learning(Protocol):
+    """What learning on arms needs of a policy; ``foveal.skills.actor_critic.ActorCritic`` has it.
 
     Attributes:
-        actions: taken until then, by all arms together.
-        steps: of the simulator.
-        episodes: that had ended.
-        success: share of the latest 50 of them, or fewer, that solved the task.
+        kind: of its checkpoints.
+        what: it is, in messages.
+        ppo: the learner.
+        config: how many arms there are, and the other hyperparameters.
+        curve: of its training, which grows by an entry with every update.
     """
 
-    actions: int
-    steps: int
-    episodes: int
-    success: float
+    kind: ClassVar[str]
+    what: ClassVar[str]
+    ppo: PPO
+    config: MasterConfig
+    curve: list[dict[str, Any]]
 
+    def arms(self) -> GroupSettings:
+        """The arms, and what an action is."""
 
-StateOf = Callable[[tuple[Point, ...]], tuple[dict[str, Tensor], dict[str, Any]]]
-"""Gives what a checkpoint holds of whatever learns, from its learning curve: tensors by name, and JSON."""
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors, the optimizer's among them, and JSON."""
 
 
 def learner(settings: GroupSettings, config: MasterConfig, seed: int) -> PPO:
@@ -77,56 +80,50 @@ class ArmWork(Work):
     never interrupted; with others the network sees batches of other sizes, whose sums round otherwise.
 
     Args:
-        ppo: what learns, see ``learner``.
-        settings: the arms, and what an action is.
-        config: how many arms there are, and the other hyperparameters.
+        policy: what learns.
         workers: processes that arms are spread over.
-        what: the bar says is done.
-        kind: of its checkpoints.
-        state: gives what they hold of whatever learns.
     """
 
     unit = "action"
+    agent: Learning
 
-    def __init__(
-        self,
-        ppo: PPO,
-        settings: GroupSettings,
-        config: MasterConfig,
-        *,
-        workers: int = 1,
-        what: str = "master",
-        kind: str = "foveal.arm.run",
-        state: StateOf | None = None,
-    ) -> None:
-        self.agent = self.ppo = ppo
-        self.config, self.what, self.kind = config, what, kind
-        self.device = ppo.device
-        self.steps_at_once = config.rollout * config.environments
-        self._state_of = state
-        self._arms = GroupVector(settings, config.environments, workers)
-        self._curve = _Curve()
+    def __init__(self, policy: Learning, workers: int = 1) -> None:
+        self.agent, self.workers = policy, workers
+        self.what, self.kind = policy.what, policy.kind
+        self.device = policy.ppo.device
+        self.steps_at_once = policy.config.rollout * policy.config.environments
+        self._played = _Played()
         self._latest: dict[str, float] = {}
 
+    @cached_property
+    def _arms(self) -> GroupVector:
+        """Made when first needed: before that, a mistake costs nothing."""
+        return GroupVector(self.agent.arms(), self.agent.config.environments, self.workers)
+
     @property
-    def curve(self) -> tuple[Point, ...]:
-        """One point for every update."""
-        return tuple(self._curve.points)
+    def steps(self) -> int:
+        """Actions, over all arms."""
+        return self.agent.ppo.steps
+
+    @property
+    def updates(self) -> int:
+        """Passes over rollouts."""
+        return self.agent.ppo.updates
 
     def settings(self) -> dict[str, Any]:
         """PPO's configuration."""
-        return {"ppo": as_dict(self.config)}
+        return {"ppo": as_dict(self.agent.config), "workers": self.workers}
 
     def collect(self) -> Sequence[Episode]:
         """One rollout of every arm; returns the episodes that ended, 1 for one that solved the task and 0 else."""
         episodes: list[Episode] = []
-        self.ppo.collect(self._arms, lambda infos: episodes.extend(self._curve.note(infos)))
-        self._curve.add_point(self.steps)
+        self.agent.ppo.collect(self._arms, lambda infos: episodes.extend(self._played.note(infos)))
+        self.agent.curve = [*self.agent.curve, {"actions": self.steps, **self._played.counts()}]
         return episodes
 
     def learn(self, after_update: Callable[[], None]) -> None:
         """The update on the rollout."""
-        self._latest = {name: float(value) for name, value in self.ppo.update().items()}
+        self._latest = {name: float(value) for name, value in self.agent.ppo.update().items()}
         after_update()
 
     def metrics(self) -> dict[str, float]:
@@ -134,43 +131,47 @@ class ArmWork(Work):
         return self._latest
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What checkpoints hold of whatever learns."""
-        return ({}, {}) if self._state_of is None else self._state_of(self.curve)
+        """Weights, optimizer and learning curve."""
+        return self.agent.state()
 
     def run_state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
-        return {"learner": self.ppo.progress(), "curve": self._curve.get_state(), "arms": self._arms.get_state()}
+        held = {"learner": self.agent.ppo.progress(), "played": self._played.get_state()}
+        return {**held, "arms": self._arms.get_state(), "workers": self.workers}
 
     def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
         """Undo of ``run_state``; weights and optimizer are there already."""
-        self.ppo.load_progress(state["learner"])
-        self._curve.set_state(state["curve"])
+        self.agent.ppo.load_progress(state["learner"])
+        self._played.set_state(state["played"])
         self._arms.set_state(state["arms"])
 
     def close(self) -> None:
         """Let go of the arms."""
         super().close()
-        self._arms.close()
+        if "_arms" in vars(self):
+            self._arms.close()
 
 
-class _Curve:
+class _Played:
     """Counts steps, episodes and successes."""
 
     def __init__(self) -> None:
-        self.points: list[Point] = []
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._steps = self._episodes = 0
 
     def get_state(self) -> dict[str, Any]:
         """JSON values."""
-        counts = {"steps": self._steps, "episodes": self._episodes, "recent": list(self._recent)}
-        return {"points": [as_dict(point) for point in self.points], **counts}
+        return {"steps": self._steps, "episodes": self._episodes, "recent": list(self._recent)}
 
     def set_state(self, state: Mapping[str, Any]) -> None:
         """Undo of ``get_state``."""
-        self.points = [Point(**point) for point in state["points"]]
         self._recent.extend(state["recent"])
         self._steps, self._episodes = state["steps"], state["episodes"]
+
+    def counts(self) -> dict[str, Any]:
+        """For the learning curve."""
+        share = float(np.mean(self._recent)) if self._recent else 0.0
+        return {"steps": self._steps, "episodes": self._episodes, "success": share}
 
     def note(self, infos: Mapping[str, Any]) -> list[Episode]:
         """Count what a step of all arms brought; returns the episodes that ended."""
@@ -179,8 +180,3 @@ class _Curve:
         self._episodes += len(ended)
         self._recent.extend(success for _, success in ended)
         return [Episode(index, float(success)) for index, success in ended]
-
-    def add_point(self, actions: int) -> None:
-        """At the end of a rollout."""
-        share = float(np.mean(self._recent)) if self._recent else 0.0
-        self.points.append(Point(actions, self._steps, self._episodes, share))
