@@ -46,7 +46,6 @@ from foveal.skills.filming import film
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
-from foveal.skills.packing import Packed, pack
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import InOrder, Outcome, Plan, play, scripted
 from foveal.skills.success import SuccessRate
@@ -150,7 +149,7 @@ class Contender:
         about: how it came about, JSON values.
     """
 
-    plan: Plan | Packed
+    plan: Plan
     actor: SkillPolicy | FlatPolicy | None
     arms: ArmSettings
     skill_steps: int
@@ -214,14 +213,13 @@ def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:
 
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
     """The first success and failure, in the order of the conditions, that end so again; beside the row's ``path``."""
-    plan: Plan = contender.plan.unpack() if isinstance(contender.plan, Packed) else contender.plan
     outcomes = [(name, outcome) for name in found for outcome in found[name]["outcomes"]]
     for ending, wanted in (("success", True), ("failure", False)):
         to = path.with_name(f"{path.stem}-{ending}.mp4")
         episodes = [(name, outcome["seed"]) for name, outcome in outcomes if outcome["success"] is wanted]
         for condition, seed in episodes[:_TRIES]:
             arms = _under(contender, condition)
-            if film(to, arms, plan, contender.actor, seed, contender.skill_steps, wanted=wanted):
+            if film(to, arms, contender.plan, contender.actor, seed, contender.skill_steps, wanted=wanted):
                 told(f"wrote {to}: {condition}, episode {seed}")
                 break
 
@@ -306,7 +304,7 @@ class _Row:
         folder = self.folder / ("oracle" if policy is None else "master")
         master = self._learned(folder, Master, lambda: Master(self.task, policy, config, self.options.seed))
         arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
-        return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
+        return Contender(master, policy, arms, master.config.skill_steps, {"curve": master.curve})
 
     def _from_scratch(self) -> Contender:
         view = demo_options(self.options.preset).view

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import dataclass, replace
 
 import av
@@ -24,9 +25,8 @@ from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
-from foveal.skills.heads import DepthHead, SkillHead
 from foveal.skills.master import Master
-from foveal.skills.packing import pack
+from foveal.skills.networks import DepthHead, SkillHead
 from foveal.skills.ppo import ArmWork, learner, ppo_config
 from foveal.skills.rollouts import InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
@@ -69,7 +69,7 @@ def test_time_runs_out_after_the_tasks_steps():
 
 def test_masters_see_the_features_of_every_skill():
     policy = small_policy()
-    settings = Deciding(for_policy(policy), 2, 0, pack(policy))
+    settings = Deciding(for_policy(policy), 2, 0, policy)
     observations, actions = settings.spaces
     assert observations.shape == policy.feature_shape and actions == spaces.Discrete(3)
     group = settings.make(0, 2)
@@ -277,7 +277,7 @@ def test_masters_survive_the_disk(tmp_path):
     assert [point["actions"] for point in master.curve] == [4, 8]
     again = foveal.load(master.save(tmp_path / "master"))
     assert isinstance(again, Master)
-    outcomes = [play(for_policy(one.skills), pack(one), one.skills, [1], skill_steps=100) for one in (master, again)]
+    outcomes = [play(for_policy(one.skills), one, one.skills, [1], skill_steps=100) for one in (master, again)]
     assert outcomes[0] == outcomes[1] and len(outcomes[0][0].chosen) == 2
     assert again.curve == master.curve
     held, kept = (one.ppo.optimizer.state_dict()["state"] for one in (again, master))
@@ -295,7 +295,7 @@ def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
     with pytest.raises(FovealError, match="leave env and device out"):
         foveal.load(tmp_path / "flat", device="cuda")
     frames = np.random.default_rng(0).integers(500, 2000, (2, 3, 36, 36)).astype(np.uint16)
-    again = pack(policy).unpack()
+    again = pickle.loads(pickle.dumps(policy))
     np.testing.assert_array_equal(policy.act(frames, np.zeros(2)), again.act(frames, np.zeros(2)))
     group = Stepping(ArmSettings("pick", View(36, 36)), 3, 0.5, 2.0, 0).make(0, 1)
     seen = group.reset()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,6 @@ from foveal.skills.flat import FlatPolicy
 from foveal.skills.loading import POLICIES, load_policy
 from foveal.skills.master import Master
 from foveal.skills.minari import in_millimetres
-from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import InOrder, Plan, play, scripted
 from foveal.skills.view import View
@@ -117,7 +117,11 @@ def test_what_looks_at_nothing_can_not_act(tmp_path: Path) -> None:
 def test_folders(kind: str, tmp_path: Path) -> None:
     policy = trained(kind)
     policy.save(tmp_path / "policy")
-    for again in (foveal.load(tmp_path / "policy"), load_policy(tmp_path / "policy"), pack(policy).unpack()):
+    for again in (
+        foveal.load(tmp_path / "policy"),
+        load_policy(tmp_path / "policy"),
+        pickle.loads(pickle.dumps(policy)),
+    ):
         assert type(again) is type(policy)
         (tensors, state), (others, other) = policy.state(), again.state()
         assert state == other and all(torch.equal(tensors[name], others[name]) for name in tensors)

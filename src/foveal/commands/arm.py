@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -102,8 +103,9 @@ def _run(options: ArmRunOptions) -> None:
     if not (options.dry_run or options.yes):
         _ask(f"The arm at {options.host} will move, at up to {options.speed:g} m/s. Is everybody clear of it?", "yes")
     camera = None if options.camera is None else load_camera(options.camera)
-    with _teller(options) as tell, nullcontext() if camera is None else closing(camera):
-        report = run(policy, options.host, settings, camera, lambda: load_gripper(options.gripper, options.host), tell)
+    with _reporter(options) as report_step, nullcontext() if camera is None else closing(camera):
+        gripper = partial(load_gripper, options.gripper, options.host)
+        report = run(policy, options.host, settings, camera, gripper, report_step)
     done = "would have given" if options.dry_run else "gave"
     print(
         f"{done} {report.steps} commands in {report.seconds:.1f} s, {report.late} late; limits changed {report.changed}"
@@ -111,7 +113,7 @@ def _run(options: ArmRunOptions) -> None:
 
 
 def _unlock(options: ArmUnlockOptions) -> None:
-    question = "Is its cause found, and everybody clear of the arm?"
+    question = "Is its cause known, and everybody clear of the arm?"
     unlock(options.host, lambda status: _ask(f"{status}. {question}", "unlock"))
     print("unlocked; no program runs")
 
@@ -130,16 +132,16 @@ def _ask(question: str, word: str) -> bool:
 
 
 @contextmanager
-def _teller(options: ArmRunOptions) -> Iterator[Callable[[Step], None]]:
+def _reporter(options: ArmRunOptions) -> Iterator[Callable[[Step], None]]:
     with nullcontext() if options.log is None else options.log.open("w", encoding="utf-8") as log:
 
-        def tell(step: Step) -> None:
+        def report_step(step: Step) -> None:
             if options.dry_run:
                 print(_line(step))
             if log is not None:
                 log.write(json.dumps(_record(step, options.dry_run)) + "\n")
 
-        yield tell
+        yield report_step
 
 
 def _line(step: Step) -> str:

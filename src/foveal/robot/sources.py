@@ -22,7 +22,7 @@ TOOL_OUTPUTS = 2
 
 
 class NoGripper:
-    """Sends nothing; is as open as it was last told to be. Dry runs use it in place of any other."""
+    """Sends nothing; is as open as the last order said. Dry runs use it in place of any other."""
 
     def __init__(self) -> None:
         self._opening = 1.0
@@ -79,8 +79,8 @@ def load_policy(text: str) -> PolicyFunction:
     """
     if kind_of(text):
         return TrainedPolicy(text)
-    found = _named(text, "policy", "foveal.arm.policies")
-    policy: PolicyFunction = found() if isinstance(found, type) else found
+    named = _named(text, "policy", "foveal.arm.policies")
+    policy: PolicyFunction = named() if isinstance(named, type) else named
     return policy
 
 
@@ -132,7 +132,7 @@ def check_pictures(pictures: object) -> Observation:
 
 
 def _named(text: str, kind: str, group: str) -> Any:
-    """What ``MODULE:NAME`` or an entry point of ``group`` names; modules in the current folder are found too."""
+    """What ``MODULE:NAME`` or an entry point of ``group`` names; modules in the current folder count too."""
     if ":" not in text:
         points = {point.name: point for point in entry_points(group=group)}
         if text not in points:
@@ -144,12 +144,12 @@ def _named(text: str, kind: str, group: str) -> Any:
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), name)
+        named = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise FovealError(f"{kind} {text}: {error}") from error
-    if not callable(found):
+    if not callable(named):
         raise FovealError(f"{kind} {text} can't be called")
-    return found
+    return named
 
 
 def _check_methods(thing: object, text: str, *names: str) -> None:

@@ -16,8 +16,8 @@ from foveal.networks import policies as networks
 from foveal.skills.base import ArmPolicy
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
-from foveal.skills.heads import FORMER_NAMES, todays_weights
 from foveal.skills.minari import require_extra
+from foveal.skills.networks import FORMER_NAMES, todays_weights
 from foveal.skills.ppo import ArmWork, learner
 from foveal.training import Callback, RunOptions, Trainer
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -156,6 +157,12 @@ class ArmPolicy(ABC):
             FovealError: the weights don't fit the configuration.
         """
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: as arrays, because tensors would be shared with them and not copied."""
+        tensors, state = self.state()
+        arrays = {name: tensor.detach().numpy().copy() for name, tensor in tensors.items()}
+        return _from_arrays, (type(self), arrays, state)
+
     def save(self, folder: str | Path) -> Path:
         """Write everything; atomically, and nothing pickled.
 
@@ -190,3 +197,7 @@ class ArmPolicy(ABC):
                 exported network disagrees with this one.
         """
         return write_onnx(self.exportable(), Path(path))
+
+
+def _from_arrays(kind: type[ArmPolicy], arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> ArmPolicy:
+    return kind.from_state({name: torch.tensor(array) for name, array in arrays.items()}, state)

@@ -256,12 +256,12 @@ class CloningWork(Work):
 
     def metrics(self) -> dict[str, float]:
         """The latest batch's loss, and how the latest epoch went."""
-        found = {"loss": self._latest}
+        latest = {"loss": self._latest}
         if self.epochs and self.kept is not None:
-            found["held_out"] = self.epochs[-1].held_out
+            latest["held_out"] = self.epochs[-1].held_out
         if self.epochs and (success := self.epochs[-1].success) is not None:
-            found["success"] = success
-        return found
+            latest["success"] = success
+        return latest
 
     def close(self) -> None:
         """Let go of the processes; the policy takes the weights of the best epoch."""

@@ -20,7 +20,6 @@ from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
-from foveal.skills.packing import pack
 from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
 
@@ -93,8 +92,7 @@ class Master(ActorCritic):
 
     def arms(self) -> Deciding:
         arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
-        held = None if self.skills is None else pack(self.skills)
-        return Deciding(arms, self.config.skill_steps, self.seed, held)
+        return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
@@ -148,10 +146,10 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     Raises:
         FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    found = agent.skills if isinstance(agent, Master) else agent
-    if found is None:
+    skills = agent.skills if isinstance(agent, Master) else agent
+    if skills is None:
         raise FovealError(
             "this master chooses among scripted experts, so there is no skill that looks at pictures: "
             "train one over cloned skills, with foveal master train --skills"
         )
-    return found
+    return skills

@@ -143,7 +143,7 @@ class DemoWriter:
 def _datasets(episode: Episode) -> dict[str, NDArray[Any]]:
     steps = len(episode)
     ends = np.arange(steps) == steps - 1
-    found: dict[str, NDArray[Any]] = {
+    arrays: dict[str, NDArray[Any]] = {
         "observations/depth": episode.depth,
         "observations/vector": episode.vector,
         "actions": episode.actions,
@@ -153,7 +153,7 @@ def _datasets(episode: Episode) -> dict[str, NDArray[Any]]:
         "infos/skill": episode.skill,
         "infos/advice": episode.advice,
     }
-    return found if episode.things is None else found | {"infos/things": episode.things}
+    return arrays if episode.things is None else arrays | {"infos/things": episode.things}
 
 
 def _observation_space(episode: Episode) -> dict[str, Any]:

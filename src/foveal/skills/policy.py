@@ -206,8 +206,8 @@ class _Acting(nn.Module):
 def features_of_all(network: FilmResNet, image: Tensor, one_hots: Tensor) -> Tensor:
     """(B, stack, H, W) and (K, K) -> (B, K * C, h, w): the last features as every skill sees them."""
     batch, count = image.shape[0], len(one_hots)  # len(image) would be a constant of an exported network
-    found = network.features(image.repeat_interleave(count, dim=0), one_hots.repeat(batch, 1)).float()
-    return found.reshape(batch, -1, *found.shape[2:])
+    features = network.features(image.repeat_interleave(count, dim=0), one_hots.repeat(batch, 1)).float()
+    return features.reshape(batch, -1, *features.shape[2:])
 
 
 def _first_action(prediction: Tensor, mean: Tensor, spread: Tensor) -> Tensor:

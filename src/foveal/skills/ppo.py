@@ -15,7 +15,7 @@ from foveal.checkpoint import Checkpoint
 from foveal.learners.ppo import PPO, PPOConfig
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
-from foveal.skills.heads import actor_critic
+from foveal.skills.networks import actor_critic
 from foveal.skills.vector import GroupVector
 from foveal.training import Episode, Work
 
@@ -136,8 +136,8 @@ class ArmWork(Work):
 
     def run_state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
-        held = {"learner": self.agent.ppo.progress(), "played": self._played.get_state()}
-        return {**held, "arms": self._arms.get_state(), "workers": self.workers}
+        about = {"learner": self.agent.ppo.progress(), "played": self._played.get_state()}
+        return {**about, "arms": self._arms.get_state(), "workers": self.workers}
 
     def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
         """Undo of ``run_state``; weights and optimizer are there already."""
