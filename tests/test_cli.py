@@ -248,6 +248,15 @@ def test_the_commands_are_listed(arguments: list[str], capsys: pytest.CaptureFix
 
 
 @pytest.mark.slow
+def test_python_m_foveal_is_the_command() -> None:
+    run = [sys.executable, "-m", "foveal"]
+    done = subprocess.run([*run, "--version"], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == f"{foveal.__version__}\n"
+    failed = subprocess.run([*run, "tran"], capture_output=True, text=True, timeout=100, check=False)
+    assert failed.returncode == 2 and "did you mean 'train'" in failed.stderr
+
+
+@pytest.mark.slow
 def test_commands_are_there_without_extras() -> None:
     """Nothing of an extra is imported before it is used."""
     program = (

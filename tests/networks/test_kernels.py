@@ -56,6 +56,7 @@ def by_products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
     monkeypatch.setattr(convolution_kernel, "parameter_gradients", noting)
     monkeypatch.setattr(weight_kernel, "LEAST_PRODUCTS", 0)
     monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**19)
     return shapes
 
 
@@ -209,12 +210,23 @@ def test_products_serve_every_layer_of_stride_one(by_products: list[tuple[int, .
 def test_products_are_for_float32_without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
     image, weight = torch.zeros(128, 32, 33, 33), torch.zeros(32, 32, 3, 3)
     monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**19)
     assert weight_kernel.suits_products(image, weight, [1, 1])
     assert not weight_kernel.suits_products(image, weight, [2, 2])
     assert not weight_kernel.suits_products(image.bfloat16(), weight, [1, 1])
     assert not weight_kernel.suits_products(image[:1], weight, [1, 1])
+    monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**21)
+    assert not weight_kernel.suits_products(image, weight, [1, 1])
+    monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 0)  # where the system doesn't say
     monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: True)
     assert not weight_kernel.suits_products(image, weight, [1, 1])
+
+
+def test_the_size_of_the_cache_is_a_number_wherever_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    size = weight_kernel.second_level_cache.__wrapped__
+    assert size() >= 0
+    monkeypatch.delattr("os.sysconf")
+    assert size() == 0
 
 
 @pytest.mark.parametrize("limit", ["avx2", "AVX2_VNNI", "SSE41"])
