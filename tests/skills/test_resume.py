@@ -201,6 +201,9 @@ def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert "nowhere is no run folder" in capsys.readouterr().err
         assert main([command, "train"]) == 2
         assert "or a run: --resume" in capsys.readouterr().err
+        with pytest.raises(SystemExit):  # what a run does is settled
+            main([command, "train", "--resume", "run", "--seed", "3"])
+        assert "unrecognized arguments: --seed 3" in capsys.readouterr().err
     Master("pick", None, config()).save(tmp_path / "saved")
     with pytest.raises(FovealError, match="saved is no run folder"):
         foveal.resume(tmp_path / "saved")

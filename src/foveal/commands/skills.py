@@ -2,42 +2,73 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
 from foveal.commands import train
 from foveal.commands.options import preset_of
-from foveal.commands.verbs import RESUME, options_class, parse
+from foveal.commands.verbs import parse
 from foveal.errors import FovealError
 from foveal.skills.augmentation import read_augmentation
 from foveal.skills.cloning import CloningWork, Epoch, clone
-from foveal.skills.config import CLONE_PRESETS, CloneConfig, clone_config
+from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.workers import available
 from foveal.training import Callback, Trainer
 
-Demos = tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="DEMOS", help="folder of demonstrations")]]
-AUGMENT = "JSON file of an augmentation policy, or none; by default the preset's"
+
+@dataclass(frozen=True)
+class TrainOptions:
+    """Clone skills from demonstrations.
+
+    Presets bring defaults of their own: name one before --help.
+
+    Attributes:
+        demos: folder of demonstrations.
+        out: new run folder (default: skills/DEMOS).
+        resume: run folder to continue.
+        preset: starting point: paper, compact or debug.
+        seed: of weights, samples and augmentation.
+        flat: clone the whole task as one skill.
+        augment: JSON file of an augmentation policy, or none; by default the preset's.
+        workers: processes for rollouts.
+        skills: how they are cloned.
+    """
+
+    demos: tyro.conf.Positional[Annotated[Path | None, tyro.conf.arg(metavar="DEMOS")]] = None
+    out: Path | None = None
+    resume: Path | None = None
+    preset: str = "compact"
+    seed: int = 0
+    flat: bool = False
+    augment: Path | None = None
+    workers: int = field(default_factory=available)
+    skills: tyro.conf.OmitArgPrefixes[CloneConfig] = field(default_factory=clone_config)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Train a new run, or go on with one."""
-    options = parse("skills", {"train": _train_options(preset_of(arguments))}, arguments)
+    preset = preset_of(arguments)
+    defaults = TrainOptions(preset=preset, skills=clone_config(preset))
+    options: TrainOptions = parse("skills", {"train": defaults}, arguments)
     if options.resume is not None:
-        train.main(["--resume", str(options.resume)])
-        return
-    if options.demos is None:
+        train.main(arguments[1:])  # which refuses all other options
+    elif options.demos is not None:
+        _train(options.demos, options)
+    else:
         raise FovealError("name the demonstrations, e.g. foveal skills train demos/bowl, or a run: --resume")
-    out = options.out or Path("skills") / options.demos.name
-    config = options.skills
+
+
+def _train(demos: Path, options: TrainOptions) -> None:
+    out, config = options.out or Path("skills") / demos.name, options.skills
     if options.augment is not None:
-        config = dataclasses.replace(config, augmentation=read_augmentation(options.augment))
+        config = replace(config, augmentation=read_augmentation(options.augment))
     try:
         policy = clone(
-            options.demos,
+            demos,
             config,
             seed=options.seed,
             flat=options.flat,
@@ -65,18 +96,3 @@ class _Report(Callback):
 def _line(epoch: Epoch) -> str:
     success = "" if epoch.success is None else f", script solved {100 * epoch.success:.0f} %"
     return f"epoch {epoch.number}: loss {epoch.loss:.4f}, held out {epoch.held_out:.4f}{success}"
-
-
-def _train_options(preset: str) -> type:
-    fields: list[Any] = [
-        ("demos", Demos, None),
-        ("out", Annotated[Path | None, tyro.conf.arg(help="new run folder (default: skills/DEMOS)")], None),
-        RESUME,
-        ("preset", Annotated[str, tyro.conf.arg(help=f"starting point: {', '.join(CLONE_PRESETS)}")], preset),
-        ("seed", Annotated[int, tyro.conf.arg(help="of weights, samples and augmentation")], 0),
-        ("flat", Annotated[bool, tyro.conf.arg(help="clone the whole task as one skill")], False),
-        ("augment", Annotated[Path | None, tyro.conf.arg(help=AUGMENT)], None),
-        ("workers", Annotated[int, tyro.conf.arg(help="processes for rollouts")], available()),
-        ("skills", tyro.conf.OmitArgPrefixes[CloneConfig], clone_config(preset)),
-    ]
-    return options_class("TrainSkills", "Clone skills from demonstrations.", fields)

@@ -2,26 +2,22 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Union
 
 import tyro
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
 
-RESUME: Any = ("resume", Annotated[Path | None, tyro.conf.arg(help="run folder to continue")], None)
-"""Field of the options of commands that train."""
 
-
-def parse(command: str, verbs: Mapping[str, type], arguments: Sequence[str]) -> Any:
+def parse(command: str, verbs: Mapping[str, Any], arguments: Sequence[str]) -> Any:
     """The options of the verb that was asked for.
 
     Args:
         command: the first word.
-        verbs: second word -> a dataclass of its options, whose docstring is the help.
+        verbs: second word -> a dataclass of its options, whose docstring is the help, or an instance with other
+            defaults.
         arguments: what follows the command; nothing asks for help.
 
     Returns:
@@ -35,16 +31,13 @@ def parse(command: str, verbs: Mapping[str, type], arguments: Sequence[str]) -> 
     first = arguments[0]
     if first not in {*verbs, "-h", "--help"}:
         raise FovealError(f"unknown command '{command} {first}': {nearest(first, list(verbs))}")
-    return tyro.extras.subcommand_cli_from_dict(dict(verbs), args=arguments, prog=f"foveal {command}")
+    choices = [_choice(name, options) for name, options in verbs.items()]
+    alone = Annotated[None, tyro.conf.Suppress]  # a union of one class would be no choice
+    every: Any = Union[(*choices, alone)]
+    return tyro.cli(every, args=arguments, prog=f"foveal {command}", config=(tyro.conf.OmitSubcommandPrefixes,))
 
 
-def options_class(name: str, text: str, fields: Sequence[Any]) -> type:
-    """A dataclass of options whose defaults depend on a preset.
-
-    Args:
-        name: of the class.
-        text: help of the command.
-        fields: as ``dataclasses.make_dataclass`` takes them.
-    """
-    hint = "Presets bring defaults of their own: name one before --help."
-    return dataclasses.make_dataclass(name, fields, namespace={"__doc__": f"{text}\n\n{hint}"})
+def _choice(name: str, options: Any) -> Any:
+    if isinstance(options, type):
+        return Annotated[options, tyro.conf.subcommand(name)]
+    return Annotated[type(options), tyro.conf.subcommand(name, default=options)]
