@@ -19,7 +19,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.cli import main
 from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
-from foveal.skills.actor_critic import RUN
+from foveal.skills.actor_critic import RUN, ArmWork, learner, ppo_config
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.filming import HEIGHT, film
@@ -27,7 +27,6 @@ from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.master import Master
 from foveal.skills.networks import DepthHead, SkillHead
-from foveal.skills.ppo import ArmWork, learner, ppo_config
 from foveal.skills.rollouts import InOrder, play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
@@ -147,6 +146,9 @@ class Presser:
 
     def __init__(self, config):
         self.config, self.ppo, self.curve = config, learner(Lamps(), config, 0), []
+
+    steps = property(lambda self: self.ppo.steps)
+    updates = property(lambda self: self.ppo.updates)
 
     def arms(self):
         return Lamps()

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal import checkpoint
 from foveal.envs.ur5e.experts import SKILL_STEPS
@@ -197,6 +197,18 @@ class ArmPolicy(ABC):
                 exported network disagrees with this one.
         """
         return write_onnx(self.exportable(), Path(path))
+
+
+def load_weights(network: nn.Module, weights: Mapping[str, Tensor]) -> None:
+    """Put weights into a network.
+
+    Raises:
+        FovealError: they are those of another network.
+    """
+    try:
+        network.load_state_dict(weights)
+    except RuntimeError as error:
+        raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
 
 
 def _from_arrays(kind: type[ArmPolicy], arrays: Mapping[str, NDArray[Any]], state: Mapping[str, Any]) -> ArmPolicy:

@@ -20,6 +20,7 @@ from foveal.networks.precision import convolution_dtype
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
 from foveal.skills.augmentation import Augmentation
+from foveal.skills.base import load_weights
 from foveal.skills.config import CloneConfig, as_dict
 from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
@@ -268,7 +269,7 @@ class CloningWork(Work):
         super().close()
         self.crew.close()
         if self.best_weights:
-            self.agent.load_weights(self.best_weights)
+            load_weights(self.agent.network, self.best_weights)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
@@ -297,7 +298,7 @@ class CloningWork(Work):
         self.best = self.agent.about.get("best", 0)
         if self.best:
             self.best_weights = self._weights()
-        self.agent.load_weights(state["weights"])
+        load_weights(self.agent.network, state["weights"])
         optimizer = checkpoint.under("optimizer/", held.tensors)
         checkpoint.load_optimizer_state(self.optimizer, optimizer, held.state["optimizer"])
         self.sampler.set_state(state["sampler"])

@@ -18,7 +18,7 @@ from foveal.errors import FovealError
 from foveal.export import Exportable, portable
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
-from foveal.skills.base import ArmPolicy
+from foveal.skills.base import ArmPolicy, load_weights
 from foveal.skills.config import CloneConfig, as_dict, clone_config
 from foveal.skills.minari import MILLIMETRES
 from foveal.skills.view import View
@@ -158,21 +158,10 @@ class SkillPolicy(ArmPolicy):
         config = clone_config("paper", state["config"])
         config = dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
         policy = cls(skill_set, config, state["seed"])
-        policy.load_weights(checkpoint.under("network/", tensors))
+        load_weights(policy.network, checkpoint.under("network/", tensors))
         policy.mean, policy.spread = tensors["velocity/mean"], tensors["velocity/spread"]
         policy.about = dict(state.get("about", {}))  # skills within a master's folder used to lack it
         return policy
-
-    def load_weights(self, weights: Mapping[str, Tensor]) -> None:
-        """Weights of the network.
-
-        Raises:
-            FovealError: they are those of another network.
-        """
-        try:
-            self.network.load_state_dict(weights)
-        except RuntimeError as error:
-            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
 
     def exportable(self) -> Exportable:
         """Frames and skills in, actions out."""
