@@ -18,7 +18,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal import export
 from foveal.envs.ur5e import make_arm
 from foveal.errors import FovealError
-from foveal.skills.arms import ArmSettings
+from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.base import ArmPolicy
 from foveal.skills.config import clone_config, master_config
 from foveal.skills.flat import FlatPolicy
@@ -56,16 +56,19 @@ def test_step_by_step_it_does_what_whole_episodes_do(kind: str) -> None:
     actor: Any = policy.skills if isinstance(policy, Master) else policy
     settings = ArmSettings("pick", policy.view)
     (outcome,) = play(settings, plan, actor, [7], skill_steps=policy.skill_steps)
-    env = make_arm("pick", size=policy.view.render)
+    env, arms = make_arm("pick", size=policy.view.render), Arms(settings, 1, policy.stack)
     observation, _ = env.reset(seed=7)
+    arms.reset(0, 7)
     memory, chosen, ended = None, [], False
     while not ended:
         action, memory = policy.predict(observation, memory)
+        np.testing.assert_array_equal(memory.frames, arms.frames(0))
+        arms.step(0, action)
         if (memory.steps - 1) % policy.skill_steps == 0:
             chosen.append(memory.skill)
         observation, _, terminated, truncated, _ = env.step(action)
         ended = terminated or truncated
-    env.close()
+    env.close(), arms.close()
     assert (terminated, memory.steps, tuple(chosen)) == (outcome.success, outcome.steps, outcome.chosen)
 
 
@@ -79,11 +82,11 @@ def test_memory_belongs_to_the_caller(kind: str) -> None:
     again, _ = policy.predict(pictures[1], memory)
     np.testing.assert_array_equal(second, again)
     assert (memory.steps, later.steps) == (1, 2) and later.frames.shape == (3, policy.view.size, policy.view.size)
-    np.testing.assert_array_equal(later.frames[:2], memory.frames[1:])
+    newest = [in_millimetres(policy.view.cut(picture["depth"])) for picture in pictures]
+    np.testing.assert_array_equal(later.frames, [newest[0], newest[0], newest[1]])
     np.testing.assert_array_equal(policy.predict(pictures[0], later, episode_start=np.array([True]))[0], first)
     assert not np.array_equal(policy.predict(pictures[1])[0], second)  # it looks at what was before
-    whole = in_millimetres(policy.view.cut(pictures[0]["depth"]))
-    np.testing.assert_array_equal(policy.predict({"depth": whole})[0], first)  # cut and in millimetres already
+    np.testing.assert_array_equal(policy.predict({"depth": newest[0]})[0], first)  # cut and in millimetres already
 
 
 def test_a_master_draws_or_takes_the_likeliest() -> None:
