@@ -217,13 +217,13 @@ class ArmWork(Work):
 
     def run_state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
-        about = {"learner": self.agent.ppo.progress(), "played": self._played.get_state()}
+        about = {"learner": self.agent.ppo.progress(), "played": self._played.state()}
         return {**about, "arms": self._arms.get_state(), "workers": self.workers}
 
     def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
         """Undo of ``run_state``; weights and optimizer are there already."""
         self.agent.ppo.load_progress(state["learner"])
-        self._played.set_state(state["played"])
+        self._played.load_state(state["played"])
         self._arms.set_state(state["arms"])
 
     def close(self) -> None:
@@ -240,12 +240,12 @@ class _Played:
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._steps = self._episodes = 0
 
-    def get_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """JSON values."""
         return {"steps": self._steps, "episodes": self._episodes, "recent": list(self._recent)}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Undo of ``get_state``."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``state``."""
         self._recent.extend(state["recent"])
         self._steps, self._episodes = state["steps"], state["episodes"]
 
