@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
         check_writable(options.out)
     agent = load(options.agent, device=options.device)
     if not isinstance(agent, Agent | AtariAgent):
-        raise FovealError(f"{options.agent} is a policy of the arm, which benchmarks/hrl.py evaluates")
+        raise FovealError(f"{options.agent} is a policy of the arm: foveal hrl evaluates it")
     data, quality, episodes = options.data, options.quality, options.episodes
     on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
     results = evaluate(agent, on, episodes, options.seed, data, quality, adapt=options.adapt)

@@ -29,7 +29,7 @@ class ExplainOptions:
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME; or that of cloned skills or a master.
         on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default; for skills
-            conditions of the arm, the default being training.
+            conditions of foveal hrl, the default being training.
         out: the page.
         frames: still pictures per episode.
         seed: of the environments; by default the training seed + 42.

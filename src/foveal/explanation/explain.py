@@ -49,7 +49,7 @@ def explain(
 
     Cloned skills of an arm, or a master over them, are explained on the depth frames that they see, by the velocity
     that they predict, with how much of a map lies on gripper, things and bowl. ``on`` are then conditions of
-    ``foveal.skills.conditions``; ``data``, ``quality`` and ``env`` are not for skills.
+    ``foveal hrl``; ``data``, ``quality`` and ``env`` are not for skills.
 
     Args:
         agent: the policy, and the critic whose first head is explained; or ``foveal.skills``' skills or master.
