@@ -28,8 +28,8 @@ A robot arm, from demonstrations to a policy over skills:
   foveal master train ENV     a master policy chooses among them
   foveal arm run POLICY       a policy on a real arm, within limits; foveal arm unlock after a protective stop
 
-AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME; for explain also a folder of skills or of
-a master. `foveal COMMAND --help` lists a command's options, `foveal --version` prints the version.
+AGENT is a run's folder, a folder that save wrote, or pretrained:NAME; of the arm's policies too. `foveal COMMAND
+--help` lists a command's options, `foveal --version` prints the version.
 """
 COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "arm", "demo", "bench"]
 SPINS = "10000"
