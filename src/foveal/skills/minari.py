@@ -12,9 +12,9 @@
         infos/advice            (T, 4) float32: what the expert would have done; actions, where this is missing
         infos/things            (T + 1, N, 3) float32: centres of the task's things, metres; optional
 
-Farama Foundation, "Minari", https://minari.farama.org. Its library (0.5.4) is not used: it writes episodes uncompressed,
-nine times as large as here (28.4 MB for 10 demonstrations of ``ur5e/bowl``, and 3.1 MB), and opens no data set whose
-metadata lack spaces or a registered environment.
+Farama Foundation, "Minari", https://minari.farama.org. Its library (0.5.4) is not used: it writes episodes
+uncompressed, nine times as large as here (28.4 MB for 10 demonstrations of ``ur5e/bowl``, and 3.1 MB), and opens no
+data set whose metadata lack spaces or a registered environment.
 """
 
 from __future__ import annotations
