@@ -215,13 +215,13 @@ class ArmWork(Work):
         """Weights, optimizer and learning curve."""
         return self.agent.state()
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
         about = {"learner": self.agent.ppo.progress(), "played": self._played.state()}
         return {**about, "arms": self._arms.get_state(), "workers": self.workers}
 
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``run_state``; weights and optimizer are there already."""
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``state``; weights and optimizer are there already."""
         self.agent.ppo.load_progress(state["learner"])
         self._played.load_state(state["played"])
         self._arms.set_state(state["arms"])

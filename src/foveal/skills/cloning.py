@@ -280,28 +280,28 @@ class CloningWork(Work):
         held, state["optimizer"] = checkpoint.optimizer_state(self.optimizer)
         return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """The weights that go on learning, draws and counts."""
         return {
             "data": self.data,
             "weights": self._weights(),
-            "sampler": self.sampler.get_state(),
+            "sampler": self.sampler.state(),
             "generator": checkpoint.generator_state(self.generator),
             "steps": self.steps,
             "sum": self._sum,
             "merit": list(self._merit),
         }
 
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``agent_state`` and ``run_state``."""
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``agent_state`` and ``state``."""
         self.epochs = [Epoch(**epoch) for epoch in self.agent.about.get("epochs", [])]
         self.best = self.agent.about.get("best", 0)
         if self.best:
             self.best_weights = self._weights()
         load_weights(self.agent.network, state["weights"])
-        optimizer = checkpoint.under("optimizer/", held.tensors)
-        checkpoint.load_optimizer_state(self.optimizer, optimizer, held.state["optimizer"])
-        self.sampler.set_state(state["sampler"])
+        optimizer = checkpoint.under("optimizer/", saved.tensors)
+        checkpoint.load_optimizer_state(self.optimizer, optimizer, saved.state["optimizer"])
+        self.sampler.load_state(state["sampler"])
         checkpoint.load_generator_state(self.generator, state["generator"])
         self.steps, self._sum = state["steps"], state["sum"]
         self._merit = state["merit"][0], state["merit"][1]
