@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, cast
+from functools import partial
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
+from foveal.export import Exportable, portable
+from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.config import MasterConfig, as_dict, master_config
 from foveal.skills.groups import Stepping
-from foveal.skills.policy import depth_input
+from foveal.skills.policy import depth_input, example_frames, scaled_depth
 from foveal.skills.view import View
 
 # Learning rate, lambda, clip and value coefficient are Stable-Baselines3's defaults. Rollouts are shorter as there are
@@ -52,8 +55,8 @@ class FlatPolicy(ActorCritic):
         FovealError: the extra ``skills`` is missing.
     """
 
-    what, kind, run_kind = "policy", "foveal.flat", "foveal.flat.run"
-    stack = 3
+    what, kind, task = "policy", "foveal.flat", ""
+    view, stack = View(), 3
     near, far = 0.5, 2.0
 
     def __init__(self, task: str, view: View, config: MasterConfig, seed: int = 0) -> None:
@@ -61,27 +64,45 @@ class FlatPolicy(ActorCritic):
         super().__init__(config, seed)
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
-        """The mean action; there is no skill to tell apart."""
         with torch.inference_mode():
-            features = self.network.features(depth_input(frames, self.near, self.far))
-            mean = cast(GaussianHead, self.network.actor).mean(features)  # of what ``Stepping`` makes
-        return mean.clamp(-1.0, 1.0).numpy()
+            return _mean_action(self.network, depth_input(frames, self.near, self.far)).numpy()
 
-    def _settings(self) -> Stepping:
+    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
+        """There is no skill to tell apart."""
+        return 0
+
+    def arms(self) -> Stepping:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights and optimizer, and JSON."""
         tensors, described = self._learned_state()
         return tensors, {**described, "task": self.task, "view": as_dict(self.view)}
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> FlatPolicy:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
         policy = cls(state["task"], View(**state["view"]), master_config("paper", state["config"]), state["seed"])
         policy._set_learned_state(tensors, state)
         return policy
+
+    def exportable(self) -> Exportable:
+        """Frames in, actions out."""
+        examples = partial(example_frames, stack=self.stack, size=self.view.size)
+        return Exportable(_Acting(self), lambda batch: {"frames": examples(batch)})
+
+
+def _mean_action(network: ActorCriticNetwork, seen: Tensor) -> Tensor:
+    """(B, frames, H, W) in [-1, 1] -> (B, 4) in [-1, 1]."""
+    actor = cast(GaussianHead, network.actor)  # of what ``Stepping`` makes
+    return actor.mean(network.features(seen)).clamp(-1.0, 1.0)
+
+
+class _Acting(nn.Module):
+    """What ``FlatPolicy.act`` computes, in float32: (B, frames, H, W) millimetres -> (B, 4)."""
+
+    def __init__(self, policy: FlatPolicy) -> None:
+        super().__init__()
+        self.near, self.far = policy.near, policy.far
+        self.network = portable(policy.network)
+
+    def forward(self, frames: Tensor) -> Tensor:
+        return _mean_action(self.network, scaled_depth(frames, self.near, self.far))

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal import checkpoint
 from foveal.errors import FovealError
+from foveal.export import Exportable, portable
+from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
-from foveal.skills.packing import pack
-from foveal.skills.policy import SkillPolicy
+from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
 
 
@@ -35,11 +37,30 @@ class Master(ActorCritic):
         FovealError: the extra ``skills`` is missing.
     """
 
-    what, kind, run_kind = "master", "foveal.master", "foveal.master.run"
+    what, kind, task = "master", "foveal.master", ""
 
     def __init__(self, task: str, skills: SkillPolicy | None, config: MasterConfig, seed: int = 0) -> None:
         self.task, self.skills = task, skills
         super().__init__(config, seed)
+
+    @property
+    def view(self) -> View:
+        return skills_of(self).view
+
+    @property
+    def stack(self) -> int:
+        return skills_of(self).stack
+
+    @property
+    def skill_steps(self) -> int:
+        return self.config.skill_steps
+
+    def act(self, frames: NDArray[Any], skill: Any) -> NDArray[np.float32]:
+        return skills_of(self).act(frames, skill)
+
+    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
+        seen = skills_of(self).features(frames)
+        return int(self.chances(seen).argmax() if deterministic else self.draw(seen, decision, [self.seed])[0])
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         """The next skill of each arm: a ``foveal.skills.rollouts.Plan``."""
@@ -59,21 +80,21 @@ class Master(ActorCritic):
         Returns:
             (B,) numbers.
         """
-        with torch.inference_mode():
-            features = self.network.features(torch.from_numpy(seen))
-            actor = cast(CategoricalHead, self.network.actor)  # of what ``Deciding`` makes
-            chances = actor.log_probabilities(features).exp().double().numpy()
+        chances = self.chances(seen)
         levels = [np.random.default_rng([7, seed, decision]).random() for seed in seeds]
         reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
         return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)
 
-    def _settings(self) -> Deciding:
+    def chances(self, seen: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How likely each skill is to be next: (B, ...) what the master sees -> (B, K)."""
+        with torch.inference_mode():
+            return _chances(self.network, torch.from_numpy(seen)).double().numpy()
+
+    def arms(self) -> Deciding:
         arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
-        held = None if self.skills is None else pack(self.skills)
-        return Deciding(arms, self.config.skill_steps, self.seed, held)
+        return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, optimizer and skills, and JSON."""
         tensors, described = self._learned_state()
         described |= {"task": self.task, "skills": None}
         if self.skills is not None:
@@ -82,18 +103,41 @@ class Master(ActorCritic):
         return tensors, described
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Master:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
         skills = None
         if state["skills"] is not None:
             skills = SkillPolicy.from_state(checkpoint.under("skills/", tensors), state["skills"])
         master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
         master._set_learned_state(tensors, state)
         return master
+
+    def exportable(self) -> Exportable:
+        """Frames in, the chances of all skills out."""
+        skills = skills_of(self)
+        examples = partial(example_frames, stack=skills.stack, size=skills.view.size)
+        return Exportable(_Choosing(self, skills), lambda batch: {"frames": examples(batch)}, "chances")
+
+
+def _chances(network: ActorCriticNetwork, seen: Tensor) -> Tensor:
+    """(B, ...) -> (B, K)."""
+    actor = cast(CategoricalHead, network.actor)  # of what ``Deciding`` makes
+    return actor.log_probabilities(network.features(seen)).exp()
+
+
+class _Choosing(nn.Module):
+    """What a master says of depth, in float32: (B, stack, H, W) millimetres -> (B, K)."""
+
+    one_hot: Tensor
+
+    def __init__(self, master: Master, skills: SkillPolicy) -> None:
+        super().__init__()
+        self.near, self.far = skills.config.near, skills.config.far
+        self.network, self.master = portable(skills.network), portable(master.network)
+        self.register_buffer("one_hot", torch.eye(skills.skills))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        seen = scaled_depth(frames, self.near, self.far)
+        return _chances(self.master, features_of_all(self.network, seen, self.one_hot))
 
 
 def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
@@ -102,10 +146,10 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     Raises:
         FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    found = agent.skills if isinstance(agent, Master) else agent
-    if found is None:
+    skills = agent.skills if isinstance(agent, Master) else agent
+    if skills is None:
         raise FovealError(
             "this master chooses among scripted experts, so there is no skill that looks at pictures: "
             "train one over cloned skills, with foveal master train --skills"
         )
-    return found
+    return skills
