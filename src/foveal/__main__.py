@@ -4,4 +4,5 @@ import sys
 
 from foveal.cli import main
 
-sys.exit(main())
+if __name__ == "__main__":  # importing every module, as some tools do, must not run it
+    sys.exit(main())

@@ -22,8 +22,6 @@ from foveal.config.environment import (
     on_this_machine,
     probe,
     requirements,
-    shapes_from_json,
-    shapes_to_json,
 )
 from foveal.config.tree import Config, config_from_dict, configure
 from foveal.envs.making import EnvLike
@@ -315,7 +313,7 @@ class Agent:
             tensors |= {f"optimizers/{name}/{key}": value for key, value in held.items()}
         state = {
             "config": self.config.as_dict(),
-            "shapes": shapes_to_json(self.shapes),
+            "shapes": self.shapes.as_dict(),
             "device": self.device.type,
             "steps": self.steps,
             "updates": self.updates,
@@ -384,7 +382,7 @@ def restore(held: checkpoint.Checkpoint, env: EnvLike | None = None, device: str
     """The agent of a checkpoint that has been read already; arguments as for ``foveal.load``."""
     agent = Agent.__new__(Agent)
     config = on_this_machine(config_from_dict(held.state["config"]), device)
-    agent._assemble(config.env if env is None else env, config, shapes_from_json(held.state["shapes"]))
+    agent._assemble(config.env if env is None else env, config, Shapes.from_dict(held.state["shapes"]))
     agent.load_state(held.tensors, held.state)
     return agent
 

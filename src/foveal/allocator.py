@@ -1,4 +1,4 @@
-"""The C library's memory allocator, told to keep what a training will want again in a moment."""
+"""Settings of the C library's memory allocator, to keep memory that training will need again in a moment."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3  # glibc's numbers of these settings, 
 def keep_freed_memory() -> bool:
     """Let glibc keep up to 1 GiB that was freed, for this process.
 
-    By default it gives large blocks back to the kernel, which clears every page when they are asked for again: hundreds
-    of thousands of page faults in ten updates of pixel policies. Peak memory is the same.
+    By default it gives large blocks back to the kernel, which clears every page when they are needed again: hundreds of
+    thousands of page faults in ten updates of pixel policies. Peak memory is the same.
 
     Returns:
         Whether it was done; the C libraries of macOS, Windows and musl have no such setting.

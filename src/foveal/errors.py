@@ -1,4 +1,4 @@
-"""The one exception that a user of foveal is meant to read."""
+"""The exception whose message is for users of foveal."""
 
 from __future__ import annotations
 

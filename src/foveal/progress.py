@@ -1,11 +1,11 @@
-"""What long work shows, a bar with the time left, and how it is stopped."""
+"""The progress bar of long work, and Ctrl-C."""
 
 from __future__ import annotations
 
 import signal
 import sys
 from collections.abc import Iterable, Iterator
-from types import FrameType, TracebackType
+from types import FrameType
 from typing import Any, TypeVar
 
 from tqdm import tqdm
@@ -21,13 +21,14 @@ def seconds_between_draws() -> float:
 
 
 def watched(items: Iterable[T], total: int, what: str, *, visible: bool, unit: str = "step") -> Iterator[T]:
-    """The items as they come, beside a bar.
+    """The items as they come, with a bar.
 
     Args:
+        items: anything.
         total: how many there will be.
-        visible: show it; on standard error.
-        what: is being done.
-        unit: what is counted.
+        what: a word for what is being done.
+        visible: whether to show the bar, on standard error.
+        unit: a noun for an item.
     """
     interval = seconds_between_draws()
     bar = tqdm(items, what, total, unit=unit, disable=not visible, dynamic_ncols=True, mininterval=interval)
@@ -35,14 +36,14 @@ def watched(items: Iterable[T], total: int, what: str, *, visible: bool, unit: s
 
 
 class Progress:
-    """Agent steps done out of the target, and the latest returns.
+    """A bar of the agent steps taken, with the latest returns.
 
     Args:
-        start: agent steps done before.
+        start: agent steps taken before.
         target: agent steps at the end.
-        visible: show it; on standard error.
-        what: is being done.
-        unit: what is counted.
+        visible: whether to show the bar, on standard error.
+        what: a word for what is being done.
+        unit: a noun for a step.
     """
 
     def __init__(self, start: int, target: int, *, visible: bool, what: str = "train", unit: str = "step") -> None:
@@ -61,9 +62,7 @@ class Progress:
     def __enter__(self) -> Progress:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: Any) -> None:
         self._bar.close()
 
     def advance(self, steps: int) -> None:
@@ -71,19 +70,19 @@ class Progress:
         self._bar.update(steps - self._bar.n)
 
     def refresh(self) -> None:
-        """Keep the clock going while many updates follow one step."""
+        """Update the clock while many updates follow one step."""
         self._bar.update(0)
 
     def show(self, **numbers: float) -> None:
-        """Show a return or another number beside the bar."""
+        """Show a return or other numbers after the bar."""
         self._facts |= {name: f"{value:.4g}" for name, value in numbers.items()}
         self._bar.set_postfix(self._facts, refresh=False)
 
 
 class Interruption:
-    """Ctrl-C, noted and not obeyed at once: a step that is cut in two could not be saved. A second one is obeyed.
+    """Delays Ctrl-C within ``with``, because a step that is cut in two could not be saved. A second one stops at once.
 
-    Within ``with``, in the main thread, and where nobody else handles the signal.
+    It works in the main thread, unless something else handles the signal.
 
     Attributes:
         asked: whether Ctrl-C was pressed.
@@ -98,7 +97,7 @@ class Interruption:
             try:
                 signal.signal(signal.SIGINT, self._note)
                 self._installed = True
-            except ValueError:  # not the main thread, which is the one that hears of it
+            except ValueError:  # not the main thread, which alone gets the signal
                 pass
         return self
 
@@ -107,7 +106,7 @@ class Interruption:
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
     def raise_if_asked(self) -> None:
-        """Now the work is safe: do what was asked for.
+        """Raise the delayed interrupt, now that the work is safe.
 
         Raises:
             KeyboardInterrupt: if Ctrl-C was pressed.

@@ -1,8 +1,8 @@
-"""Names for things that users choose by name: methods, learners, perturbations, environments, saliency maps.
+"""Registries of what users choose by name: methods, learners, perturbations, environments, saliency maps.
 
-A class or function is registered by a decorator in a file of its own. The registry imports every module of its
-package on first use, then every installed entry point of its group, so neither a new file here nor a plug-in in another
-distribution changes an existing file.
+A decorator registers a class or function. On first use a registry imports every module of its package, then every
+installed entry point of its group, so neither a new file here nor a plug-in in another distribution changes an existing
+file.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ T = TypeVar("T")
 
 
 LEAST_PART = 3
-"""Letters that a part of a name has at least, for the name to be proposed."""
+"""Letters that a word needs for names that contain it to be proposed."""
 
 
 def nearest(name: str, names: list[str]) -> str:
-    """The end of an error message: the names that hold the wanted one or are most like it, or all of them."""
-    holding = sorted((n for n in names if name in n), key=len) if len(name) >= LEAST_PART else []
-    close = list(dict.fromkeys([*holding, *difflib.get_close_matches(name, names, n=3, cutoff=0.5)]))[:3]
+    """The end of an error message: the names that contain the wanted one or are most like it, or else all of them."""
+    containing = sorted((n for n in names if name in n), key=len) if len(name) >= LEAST_PART else []
+    close = list(dict.fromkeys([*containing, *difflib.get_close_matches(name, names, n=3, cutoff=0.5)]))[:3]
     if close:
         return f"did you mean {' or '.join(repr(n) for n in close)}?"
     return f"choose one of: {', '.join(sorted(names)) or 'none is registered'}"
@@ -36,8 +36,8 @@ class Registry(Generic[T]):
     """A table of name -> object, filled by ``register`` and by entry points of the same name.
 
     Args:
-        kind: what the things are called in error messages, e.g. ``"method"``.
-        package: the package whose modules register themselves when imported. Also the entry point group.
+        kind: what an entry is called in error messages, e.g. ``"method"``.
+        package: the package whose modules register themselves when imported, and the name of the entry point group.
     """
 
     def __init__(self, kind: str, package: str) -> None:
@@ -47,10 +47,10 @@ class Registry(Generic[T]):
         self._discovered = False
 
     def register(self, name: str) -> Callable[[T], T]:
-        """Decorator that enters what it decorates under ``name``.
+        """A decorator that registers what it decorates under ``name``.
 
         Raises:
-            FovealError: the name is taken by something else.
+            FovealError: something else has that name.
         """
 
         def enter(entry: T) -> T:
@@ -66,7 +66,7 @@ class Registry(Generic[T]):
         """The entry called ``name``.
 
         Raises:
-            FovealError: there is none; the message holds the nearest names.
+            FovealError: there is none; the message has the nearest names.
         """
         self._discover()
         if name not in self._entries:

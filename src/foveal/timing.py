@@ -1,4 +1,4 @@
-"""Names for the phases of an update: profilers show them, and the speed benchmark times them."""
+"""Names of the phases of an update, which profilers show and the speed benchmark times."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -16,9 +16,9 @@ class Observation(NamedTuple):
     """A batch of observations.
 
     Attributes:
-        image: (B, frames * 3, H, W). ``uint8`` in [0, 255] as stored; within an update floating point in the same
-            unit, in the convolutions' type; its gradient is ``float32`` where one is wanted. Encoders, not callers,
-            divide by 255. Frames are stacked oldest first, three colour channels each.
+        image: (B, frames * 3, H, W) in [0, 255]: frames are stacked oldest first, three colour channels each. It is
+            ``uint8`` as stored, and of the convolutions' type within an update, where its gradient is ``float32``.
+            Encoders, not callers, divide by 255.
         vector: (B, V) ``float32`` beside the image (proprioception), or None.
     """
 
@@ -26,20 +26,24 @@ class Observation(NamedTuple):
     vector: Tensor | None = None
 
     def float(self, dtype: torch.dtype = torch.float32) -> Observation:
-        """The same observation with a floating point image, still in [0, 255], laid out as convolutions like it.
+        """The same observation with a floating point image, still in [0, 255], in ``channels_last`` layout.
 
-        bfloat16 holds every ``uint8`` exactly.
+        bfloat16 represents every ``uint8`` exactly.
         """
-        # Bytes are laid out first: to convert them on the way is several times slower.
+        # The layout is changed while pixels are bytes: together with the conversion it takes several times as long.
         return self._replace(image=self.image.contiguous(memory_format=torch.channels_last).to(dtype))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Observation:
+        """The same observation with every tensor changed."""
+        return Observation(change(self.image), None if self.vector is None else change(self.vector))
 
     def to(self, device: torch.device | str) -> Observation:
         """The same observation on another device."""
-        return Observation(moved(self.image, device), None if self.vector is None else moved(self.vector, device))
+        return self.map(lambda tensor: moved(tensor, device))
 
     def clone(self) -> Observation:
         """The same observation in memory of its own."""
-        return Observation(self.image.clone(), None if self.vector is None else self.vector.clone())
+        return self.map(Tensor.clone)
 
 
 PREVIOUS_ACTION = "previous_action"
@@ -47,19 +51,19 @@ PREVIOUS_ACTION = "previous_action"
 
 @dataclass(frozen=True)
 class ExtraField:
-    """What batches have beside the usual, because a method asks for it; stored with every observation.
+    """A further field of batches, which a method asks for; it is stored with every observation.
 
     Attributes:
-        name: in ``Batch.extras`` and ``Batch.next_extras``.
+        name: its key in ``Batch.extras`` and ``Batch.next_extras``.
         source: where its value comes from: a method of the environment that takes no arguments, such as
-            ``"agent_mask"``, called after every step and reset; or ``"previous_action"``, that which led to the
+            ``"agent_mask"``, called after every step and reset; or ``"previous_action"``, the action that led to the
             observation, 0 where an episode begins.
-        shape: of one value; None for an action's.
-        dtype: of one value, by NumPy's name; of an action its own.
-        stacked: one value for each stacked frame, oldest first, instead of the newest frame's alone.
+        shape: the shape of one value; None where it is an action's.
+        dtype: the type of one value, by NumPy's name; an action keeps its own.
+        stacked: whether there is one value for each stacked frame, oldest first, or only the newest frame's.
 
     Raises:
-        FovealError: a field of the environment's has no shape.
+        FovealError: a field that the environment gives has no shape.
     """
 
     name: str
@@ -100,26 +104,30 @@ class Batch:
         """A copy with some fields changed."""
         return replace(self, **changes)
 
+    def with_images(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """A copy whose images are changed, the observation's first, then the next observation's."""
+        obs = self.obs._replace(image=change(self.obs.image))
+        return self.replace(obs=obs, next_obs=self.next_obs._replace(image=change(self.next_obs.image)))
+
+    def map(self, change: Callable[[Tensor], Tensor]) -> Batch:
+        """The same batch with every tensor changed."""
+        return Batch(
+            self.obs.map(change),
+            change(self.action),
+            change(self.reward),
+            change(self.discount),
+            self.next_obs.map(change),
+            {name: change(value) for name, value in self.extras.items()},
+            {name: change(value) for name, value in self.next_extras.items()},
+        )
+
     def to(self, device: torch.device | str) -> Batch:
         """The same batch on another device."""
-        return Batch(
-            self.obs.to(device),
-            moved(self.action, device),
-            moved(self.reward, device),
-            moved(self.discount, device),
-            self.next_obs.to(device),
-            {name: moved(value, device) for name, value in self.extras.items()},
-            {name: moved(value, device) for name, value in self.next_extras.items()},
-        )
+        return self.map(lambda tensor: moved(tensor, device))
 
     def clone(self) -> Batch:
         """The same batch in memory of its own."""
-        obs, next_obs = self.obs.clone(), self.next_obs.clone()
-        extras, next_extras = (
-            {name: value.clone() for name, value in held.items()} for held in (self.extras, self.next_extras)
-        )
-        action, reward, discount = self.action.clone(), self.reward.clone(), self.discount.clone()
-        return Batch(obs, action, reward, discount, next_obs, extras, next_extras)
+        return self.map(Tensor.clone)
 
     def copy_(self, other: Batch) -> None:
         """Take over the values of a batch of the same shapes."""
@@ -128,12 +136,12 @@ class Batch:
 
     def _tensors(self) -> list[Tensor]:
         tensors = [*self.obs, self.action, self.reward, self.discount, *self.next_obs]
-        tensors += [held[name] for held in (self.extras, self.next_extras) for name in sorted(held)]
+        tensors += [fields[name] for fields in (self.extras, self.next_extras) for name in sorted(fields)]
         return [tensor for tensor in tensors if tensor is not None]
 
 
 def moved(tensor: Tensor, device: torch.device | str) -> Tensor:
-    """``tensor`` on a device; on the way to a GPU neither host nor device waits for the other."""
+    """``tensor`` on a device. Copies to a GPU are asynchronous, from pinned memory."""
     if torch.device(device).type == "cuda" and not tensor.is_cuda:
         return tensor.pin_memory().to(device, non_blocking=True)
     return tensor.to(device)

@@ -41,7 +41,7 @@ OTHERWISE = {
     "Config": "made of sections that are bounded, and a checked seed",
     "AtariConfig": "the same",
     "NoneConfig": "empty",
-    "EnvOptions": "checked by foveal.envs.make",
+    "EnvOptions": "checks every number itself, as the tests of foveal.envs.make show",
     "AugmentationOptions": "made of a training section",
     "ArmSettings": "made of a bounded view",
     "Limits": "checks every number itself, as below",

@@ -288,10 +288,10 @@ class Darker(gymnasium.ObservationWrapper[Any, Any, Any]):
     def observation(self, observation: Any) -> Any:
         return observation // 2
 
-    def snapshot(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         pass
 
 

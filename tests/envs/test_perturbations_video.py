@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from torch.nn.functional import interpolate
 from foveal.envs import PixelEnv, make
 from foveal.envs.perturbations import benchmark_files
 from foveal.envs.perturbations.benchmark_files import VideoFolder, decoded
-from foveal.envs.perturbations.generated import FRAMES, GeneratedVideos, generated_video
+from foveal.envs.perturbations.generated_videos import FRAMES, GeneratedVideos, generated_video
 from foveal.envs.perturbations.video import VideoBackground, green_key
 from foveal.errors import FovealError
 
@@ -155,7 +156,9 @@ def test_a_video_is_decoded_once_as_long_as_it_stays_the_same(
     assert decoded(file, SIZE) is one
     assert not one.flags.writeable
     assert decoded(file, 16).shape == (4, 3, 16, 16)
-    monkeypatch.setattr(benchmark_files, "CACHED_VIDEOS", 2)
+    assert benchmark_files._decode.cache_info().maxsize == benchmark_files.CACHED_VIDEOS
+    monkeypatch.setattr(benchmark_files, "_decode", lru_cache(2)(benchmark_files._decode.__wrapped__))
+    one = decoded(file, SIZE)
     for number in (2, 10):
         decoded(flat_videos / "video_easy" / f"video{number}.mp4", SIZE)
     assert decoded(file, SIZE) is not one  # older ones make room

@@ -228,7 +228,7 @@ def test_one_that_cant_be_saved_says_so() -> None:
     with pytest.raises(FovealError, match=r"Counter can't be saved.*get_state\(\)"):
         env.get_state()
     wrapped = make(gymnasium.wrappers.TransformReward(SavedCounter(), lambda reward: -reward), image_size=4)
-    with pytest.raises(FovealError, match=r"TransformReward can't be saved.*snapshot\(\)"):
+    with pytest.raises(FovealError, match=r"TransformReward can't be saved.*get_state\(\)"):
         wrapped.get_state()
 
 

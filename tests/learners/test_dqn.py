@@ -172,8 +172,8 @@ def test_saliency_is_of_the_value_of_the_action_that_was_taken() -> None:
     agent = agent_on("sgqn")
     method: Any = agent.method
     seen: list[tuple[Tensor, Tensor]] = []
-    real = method._mask
-    method._mask = lambda values, image: (seen.append((values, image)), real(values, image))[1]
+    real = method.mask
+    method.mask = lambda values, image: (seen.append((values, image)), real(values, image))[1]
     draws = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (2, 6, 9, SIZE, SIZE), generator=draws, dtype=torch.uint8)
     action = torch.tensor([0, 1, 2, 0, 1, 2])

@@ -19,7 +19,7 @@ from torch.distributions import kl_divergence
 
 from foveal.config.tree import configure
 from foveal.errors import FovealError
-from foveal.learners import Judged, Shapes
+from foveal.learners import CriticInput, Shapes
 from foveal.learners.sac import SAC, SACConfig, squashed_log_prob
 from foveal.networks.encoders import EncoderConfig
 from foveal.replay import ReplayBuffer
@@ -345,8 +345,10 @@ def test_actions_may_be_judged_on_another_observation_than_the_policy_acts_on() 
     latent = plain_latent(learner.convolutions, learner.projection, other.image)
     value = plain_values(learner.critics, latent, other.vector, action).min(0).values
     expected = (learner.log_alpha.exp() * log_prob - value).mean().detach()
-    judged = Judged(learner.features(other).detach(), other.vector)
-    torch.testing.assert_close(learner.policy_step(obs, judged=judged)["actor/loss"], expected, rtol=1e-4, atol=1e-5)
+    critic_input = CriticInput(learner.features(other).detach(), other.vector)
+    torch.testing.assert_close(
+        learner.policy_step(obs, critic_input=critic_input)["actor/loss"], expected, rtol=1e-4, atol=1e-5
+    )
     assert abs(float(sac(vector=3).policy_step(obs)["actor/loss"] - expected)) > 1e-3
 
 

@@ -20,11 +20,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import foveal
+from foveal.augmentations import random_shift
 from foveal.bench.updates import noise_replay
 from foveal.learners.sac import SAC
 from foveal.methods import METHODS, Context, Method, PolicyView, Setup, View
 from foveal.methods.base import StrongAugmentation
-from foveal.methods.crops import shift_batch
 from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater
 from foveal.types import Batch, Observation
 from small_env import Counter, SavedCounter, differing, small_agent, weights
@@ -50,7 +50,7 @@ class TwoViews(Method):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
 
     def prepare(self, batch: Batch) -> Batch:
-        return shift_batch(batch, self.config.shift, self.generator)
+        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def views(self, batch: Batch) -> list[View]:
         strong = batch.obs._replace(image=self.augment(batch.obs.image, self.generator))

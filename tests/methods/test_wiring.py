@@ -307,7 +307,7 @@ def test_the_fresh_mask_and_the_actors_features_are_of_the_updated_critic(room: 
         agent.learner.load_state_dict(weights)
         image = pixels.clone().requires_grad_()
         estimate = agent.learner.estimate(Observation(image), contexts[0].batch.action)
-        return estimate.features.detach(), agent.method._mask(estimate.values, image)  # type: ignore[operator]
+        return estimate.features.detach(), agent.method.mask(estimate.values, image)  # type: ignore[operator]
 
     stale, stale_mask = seen(before)
     fresh, fresh_mask = seen(critic_steps[0])

@@ -28,7 +28,7 @@ from foveal.learners import Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.networks.attention import FLS, RegionSensitive, Rendering, SoftAttention, spatial_softmax
 from foveal.networks.encoders import ConvEncoder, EncoderConfig
-from foveal.networks.initialization import convolution_initialization
+from foveal.networks.initialization import INITIALIZATIONS
 from foveal.saliency import guided_backprop
 from foveal.types import Observation
 from small_env import SIZE, Counter, SavedCounter, differing, small_agent, weights
@@ -249,7 +249,7 @@ def test_without_attention_nothing_is_drawn_kept_or_saved() -> None:
     drawn = torch.get_rng_state()
     torch.manual_seed(0)
     plain = nn.Sequential(*(nn.Conv2d(c, 8, 3, stride=s) for c, s in ((9, 2), (8, 1), (8, 1))))
-    plain.apply(convolution_initialization(config.initialization))
+    plain.apply(INITIALIZATIONS[config.initialization])
     assert drawn.equal(torch.get_rng_state())
     assert sorted(network.state_dict()) == [f"layers.{i}.{part}" for i in (0, 2, 4) for part in ("bias", "weight")]
     obs = images(2)

@@ -23,7 +23,7 @@ from foveal.augmentations import AUGMENTATIONS, AugmentationOptions, PictureBank
 from foveal.augmentations.overlay import AT_FIRST
 from foveal.augmentations.resized_crop import Boxes, filters, random_boxes, resized
 from foveal.errors import FovealError
-from foveal.pictures import BLOCK, Ahead, open_source
+from foveal.pictures import BLOCK, Prefetcher, open_source
 from foveal.pictures.patterns import FAMILIES, Family
 from photos import photos
 
@@ -165,7 +165,7 @@ def test_hold_brings_the_next_pictures_into_the_oldest_places_of_the_same_tensor
     assert bank.drawn == 64
     assert torch.equal(bank.pictures[:64], all_of_them[:64])
     for drawn in (70, 80, 110, 192, 200, 110):
-        bank.hold(drawn)
+        bank.advance(drawn)
         assert bank.drawn == drawn
         held = torch.arange(drawn - 80, drawn) if drawn > 80 else torch.arange(drawn)
         assert torch.equal(bank.pictures[held % 80], all_of_them[held])
@@ -177,7 +177,7 @@ def test_samples_are_of_the_pictures_that_have_come(tmp_path: Path) -> None:
     bank = PictureBank(photos(tmp_path, 200, 9, 8), 16, 150)
     seen = []
     for drawn in (64, 100, 150):
-        bank.hold(drawn)
+        bank.advance(drawn)
         seen.append(len(bank.sample(5000, generator())[:, 0].mean((1, 2)).round().unique()))
     bank.close()
     assert seen == [64, 100, 150]
@@ -189,8 +189,8 @@ def test_what_a_bank_holds_depends_on_how_many_it_has_drawn_alone(source: str, t
     origin = photos(tmp_path, 160, 9, 8) if source == "folder" else source
     bank, other = PictureBank(origin, 16, 70, seed=1), PictureBank(origin, 16, 70, seed=1)
     for drawn in (75, 128, 150, 300):
-        bank.hold(drawn)
-    other.hold(300)
+        bank.advance(drawn)
+    other.advance(300)
     assert torch.equal(bank.pictures, other.pictures)
     assert torch.equal(bank.aspects, other.aspects)
     assert torch.equal(bank.sample(9, generator()), other.sample(9, generator()))
@@ -243,7 +243,7 @@ def test_a_bank_on_a_gpu_holds_and_crops_the_same_pictures() -> None:
 
 @pytest.mark.slow
 def test_a_process_draws_the_same_blocks_in_order() -> None:
-    ahead, here = Ahead("generated", 24, 5, first=2), open_source("generated", 24, 5)
+    ahead, here = Prefetcher("generated", 24, 5, first=2), open_source("generated", 24, 5)
     for number in range(2, 12):
         block = ahead.take()
         assert np.array_equal(block.pixels, here.block(number).pixels)
@@ -253,7 +253,7 @@ def test_a_process_draws_the_same_blocks_in_order() -> None:
 
 def test_a_process_that_is_stopped_now_and_then_sends_every_byte_once() -> None:
     """As Ctrl-Z and ``fg`` do, in the middle of a block that the pipe does not hold."""
-    ahead, here = Ahead("generated", 100, 5, first=0), open_source("generated", 100, 5)
+    ahead, here = Prefetcher("generated", 100, 5, first=0), open_source("generated", 100, 5)
     ended = threading.Event()
 
     def interrupt() -> None:
@@ -284,8 +284,8 @@ def alive(process: int) -> bool:
 
 def test_the_process_ends_with_its_bank() -> None:
     bank = PictureBank("generated", 16, 200)
-    bank.hold(128)
-    process = bank._ahead._process.pid  # type: ignore[union-attr]
+    bank.advance(128)
+    process = bank._prefetcher._process.pid  # type: ignore[union-attr]
     assert alive(process)
     del bank
     assert not alive(process)
@@ -293,7 +293,7 @@ def test_the_process_ends_with_its_bank() -> None:
 
 def test_a_process_that_nobody_reads_any_more_ends() -> None:
     """As it is when the training that it draws for is killed."""
-    ahead = Ahead("generated", 24, 5, first=0)
+    ahead = Prefetcher("generated", 24, 5, first=0)
     ahead.take()
     ahead._stream.close()
     deadline = time.monotonic() + 20
@@ -303,7 +303,7 @@ def test_a_process_that_nobody_reads_any_more_ends() -> None:
 
 
 def test_a_process_that_was_killed_is_said_to_be() -> None:
-    ahead = Ahead("generated", 200, 5, first=0)
+    ahead = Prefetcher("generated", 200, 5, first=0)
     ahead._process.send_signal(signal.SIGKILL)
     with pytest.raises(FovealError, match="ended with status -9; was it killed"):
         [ahead.take() for _ in range(50)]
@@ -368,7 +368,7 @@ def test_a_folder_is_searched_at_any_depth_and_shuffled(tmp_path: Path) -> None:
     (tmp_path / "notes.txt").write_text("no image")
     (tmp_path / ".hidden.png").write_bytes(b"no image either")
     source = open_source(str(tmp_path), 24, 0)
-    assert (source.name, source.different) == (str(tmp_path), 12)
+    assert (source.name, source.distinct) == (str(tmp_path), 12)
     block = source.block(0)
     which = block.pixels[:, 0, 0, 0].tolist()
     assert sorted(which[:12]) == list(range(12))  # every file once before any comes again
@@ -437,7 +437,7 @@ def test_a_wrong_folder_is_refused_with_what_is_expected(tmp_path: Path) -> None
 
 def test_what_stops_the_process_is_said_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"")
-    ahead = Ahead(str(tmp_path), 24, 0, first=0)
+    ahead = Prefetcher(str(tmp_path), 24, 0, first=0)
     with pytest.raises(FovealError, match=r"none of 1 image files .* can be decoded"):
         ahead.take()
     ahead.close()

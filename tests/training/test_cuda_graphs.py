@@ -14,7 +14,7 @@ from torch import Tensor
 import foveal
 from foveal.bench.updates import noise_replay
 from foveal.methods import METHODS
-from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater, Recording
+from foveal.training.cuda_graphs import WARM_UP, CapturedUpdater, UpdateGraph
 from foveal.training.updater import Due, Updater
 from foveal.types import Batch
 from small_env import Counter
@@ -28,7 +28,7 @@ class Replayer(CapturedUpdater):
 
     recorded = 0
 
-    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
         self.recorded += 1
         metrics: dict[str, Tensor] = {}
 
@@ -36,7 +36,7 @@ class Replayer(CapturedUpdater):
             for name, value in work().items():
                 metrics.setdefault(name, torch.empty_like(value)).copy_(value)
 
-        return Recording(replay, metrics)
+        return UpdateGraph(replay, metrics)
 
     def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
         return work()
@@ -47,7 +47,7 @@ class Failing(Replayer):
 
     fails_at = 0
 
-    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
         if self.count % PERIOD != self.fails_at:
             return super()._record(work)
         held = [(tensor, tensor.clone()) for tensor in self._tensors()]
@@ -164,7 +164,7 @@ def test_other_mistakes_are_no_failed_recordings() -> None:
     updater = in_its_place(agent, Replayer)
     updated(agent, updater, WARM_UP * PERIOD)
 
-    def broken(work: Callable[[], dict[str, Tensor]]) -> Recording:
+    def broken(work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
         raise ValueError("a mistake")
 
     updater._record = broken  # type: ignore[method-assign]

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
-from foveal.learners import Estimate, Judged, Learner, PolicyView, Shapes
+from foveal.learners import CriticInput, Estimate, Learner, PolicyView, Shapes
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
@@ -43,7 +43,7 @@ class Toy(Learner):
         self.convolutions, self.projection, self.policy = Scale(2.0), Scale(3.0), Scale(5.0)
         self.target_batches: list[Batch] = []
         self.policy_calls: list[tuple[Observation, Callable[[], Tensor] | None]] = []
-        self.judgements: list[tuple[Tensor | None, Judged | None]] = []
+        self.judgements: list[tuple[Tensor | None, CriticInput | None]] = []
         self.images: list[Tensor] = []
 
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
@@ -76,11 +76,11 @@ class Toy(Learner):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
-        judged: Judged | None = None,
+        critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
         self.events.append("policy_step")
         self.policy_calls.append((obs, extra_loss))
-        self.judgements.append((features, judged))
+        self.judgements.append((features, critic_input))
         return {"actor/loss": torch.tensor(7.0)}
 
     def update_target_networks(self) -> None:
@@ -183,9 +183,9 @@ def test_the_hooks_run_in_the_order_of_the_published_pseudocode(events: list[str
     assert events == [
         "prepare", "observe", "observe",  # observation, next observation
         "targets", "views",
-        "estimate", "td_loss",  # the batch's own view has been observed already
-        "observe", "estimate", "td_loss",
-        "critic_loss",
+        "estimate",  # the batch's own view has been observed already
+        "observe", "estimate",
+        "td_loss", "td_loss", "critic_loss",
         "observe",  # once more: the critic's step has trained it
         "actor_loss", "policy_step", "update_target_networks", "auxiliary",
     ]  # fmt: skip

@@ -131,11 +131,11 @@ class GameWork(Work):
         """Weights, optimizer, generators and counters."""
         return self.agent.state()
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """How the running games came about."""
         return {"games": self.env.state()}
 
-    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
+    def load_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
         """The games that were running are played again up to where they were."""
         if not self.env.load_state(state["games"]):
             print("this version of ale-py plays the saved games differently: they start again")

@@ -1,7 +1,7 @@
-"""Training-time changes of images, on tensors of any device, every draw from an explicit generator.
+"""Training-time changes of images, on tensors of any device, with every draw from an explicit generator.
 
-Weak ones keep the task's geometry nearly as it was (``random_shift``, ``random_crop``); strong ones (``overlay``,
-``conv``) change what the background looks like and are chosen by name through ``AUGMENTATIONS``.
+Weak augmentations hardly change the geometry of the scene (``random_shift``, ``random_crop``); strong ones
+(``overlay``, ``conv``) change how it looks and are chosen by name through ``AUGMENTATIONS``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""A bank of whole pictures on the training device, of which every sample takes a new random crop.
+"""A bank of whole pictures on the training device; every sample is a new random crop of one.
 
-Picture ``i`` of a source is a function of its seed and ``i`` alone. So what a bank holds is described by how many
-pictures it has drawn, and a resumed run holds exactly what it held before.
+Picture ``i`` of a source is a function of its seed and ``i`` alone. So the number of pictures drawn describes the
+content of a bank, and a resumed run has exactly the pictures that it had before.
 """
 
 from __future__ import annotations
@@ -13,25 +13,25 @@ from torch import Tensor
 
 from foveal.augmentations.resized_crop import random_boxes, resized
 from foveal.errors import FovealError
-from foveal.pictures import BLOCK, GENERATED, Ahead, Block, open_source
+from foveal.pictures import BLOCK, GENERATED, Block, Prefetcher, open_source
 
 
 class PictureBank:
-    """The latest ``count`` pictures of a source, ``uint8``, on one device; crops of them are what it gives.
+    """The latest ``count`` pictures of a source, ``uint8``, on one device, of which it gives random crops.
 
-    The first block is drawn at once, so that a source that cannot be used fails here. Others come from a process that
-    draws ahead of their use, started when it is first needed.
+    The first block is drawn at once, so that a source that cannot be used fails here. The others come from a process
+    that draws ahead of their use, started when it is first needed.
 
     Args:
-        source: ``"generated"``, or a folder that holds images at any depth, such as Places365's.
+        source: ``"generated"``, or a folder with images at any depth, such as Places365's.
         size: side of the crops in pixels.
-        count: most pictures that are kept. A folder with fewer is kept whole.
-        detail: side of the kept pictures over ``size``.
+        count: the largest number of pictures in memory. Of a folder with fewer, all are.
+        detail: side of the pictures in memory over ``size``.
         seed: of the order of files, or of the generated pictures.
-        device: where pictures are kept.
+        device: where pictures are stored.
 
     Attributes:
-        pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``hold`` writes into it; it never moves.
+        pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``advance`` writes into it; it never moves.
         aspects: (count,) width over height of the pictures before they were squeezed into squares.
         drawn: how many pictures were drawn from the source so far. Crops are of the latest of these.
         source: the source's name, for the record of a result.
@@ -54,14 +54,14 @@ class PictureBank:
         self._side = round(detail * size)
         self._origin = open_source(source, self._side, seed)
         self.source = self._origin.name
-        different = self._origin.different
-        # A folder that fits is drawn once; to go round it again would replace pictures by themselves.
-        self._last = different if different is not None and different <= count else None
+        distinct = self._origin.distinct
+        # A folder that fits is drawn once; drawing it again would replace pictures by themselves.
+        self._last = distinct if distinct is not None and distinct <= count else None
         self._allocate(self._last or count, device)
         self.drawn = 0
-        self._ahead: Ahead | None = None
+        self._prefetcher: Prefetcher | None = None
         self._latest = 0, self._origin.block(0)
-        self.hold(min(BLOCK, len(self)))
+        self.advance(min(BLOCK, len(self)))
 
     def __len__(self) -> int:
         return len(self.pictures)
@@ -69,7 +69,7 @@ class PictureBank:
     def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
         """``n`` random crops of pictures drawn uniformly with replacement: (n, 3, size, size) in [0, 255].
 
-        The generator lives on the bank's device. ``dtype`` is that of the arithmetic.
+        The generator is on the bank's device, and the arithmetic in ``dtype``.
         """
         place = torch.rand(n, generator=generator, device=self.pictures.device) * self._available
         index = torch.minimum(place.long(), self._available - 1)  # a product may round up to the bound
@@ -77,8 +77,8 @@ class PictureBank:
         crops = resized(self.pictures.index_select(0, index), boxes, self.size, dtype)
         return crops.clamp_(max=255.0)  # weights that sum to 1 do so up to rounding
 
-    def hold(self, drawn: int) -> None:
-        """Hold the latest of the source's first ``drawn`` pictures; those that are not here yet are waited for.
+    def advance(self, drawn: int) -> None:
+        """Keep the latest of the source's first ``drawn`` pictures, after waiting for those that are not drawn yet.
 
         Raises:
             FovealError: nothing more can be drawn.
@@ -93,16 +93,16 @@ class PictureBank:
         self.drawn = drawn
         self._available.fill_(min(drawn, len(self)))
 
-    def prepare(self, drawn: int) -> None:
-        """Begin to draw what ``hold(drawn)`` will ask for, without waiting for it."""
+    def prefetch(self, drawn: int) -> None:
+        """Begin to draw the pictures for ``advance(drawn)``, without waiting for them."""
         if min(drawn, self._last or drawn) > self.drawn and self.drawn % BLOCK == 0:
             self._stream(self.drawn // BLOCK)
 
     def close(self) -> None:
         """End the process that draws; it starts again when it is needed."""
-        if self._ahead is not None:
-            self._ahead.close()
-            self._ahead = None
+        if self._prefetcher is not None:
+            self._prefetcher.close()
+            self._prefetcher = None
 
     def _allocate(self, count: int, device: torch.device | str) -> None:
         shape = (count, self._side, 3, self._side)
@@ -117,7 +117,7 @@ class PictureBank:
         self._available = torch.zeros((), dtype=torch.int64, device=device)
 
     def _write(self, start: int, stop: int) -> None:
-        """Pictures of one block into their slots: picture ``i`` lives in slot ``i % count``."""
+        """Write pictures of one block into their slots: picture ``i`` has slot ``i % count``."""
         block = self._block(start // BLOCK)
         slots = torch.arange(start, stop, device=self.pictures.device) % len(self)
         part = slice(start % BLOCK, start % BLOCK + stop - start)
@@ -125,17 +125,17 @@ class PictureBank:
         self.aspects[slots] = torch.from_numpy(block.aspects[part]).to(self.pictures.device)
 
     def _block(self, number: int) -> Block:
-        """The latest block is kept, since a few pictures of it may be wanted at a time."""
+        """A block; the latest is kept, because only some of its pictures may be needed at a time."""
         if self._latest[0] != number:
             self._latest = number, self._stream(number).take()
         return self._latest[1]
 
-    def _stream(self, number: int) -> Ahead:
+    def _stream(self, number: int) -> Prefetcher:
         """The process that draws, with block ``number`` next."""
-        if self._ahead is None or self._ahead.next != number:
+        if self._prefetcher is None or self._prefetcher.next != number:
             self.close()
-            self._ahead = Ahead(self.source, self._side, self._seed, number)
-        return self._ahead
+            self._prefetcher = Prefetcher(self.source, self._side, self._seed, number)
+        return self._prefetcher
 
 
 def pictures(
@@ -149,16 +149,16 @@ def pictures(
     """A bank of ``count`` pictures for overlays, ready to be sampled.
 
     Args:
-        source: ``"generated"``, or a folder that holds images at any depth, such as Places365's.
-        size: side in pixels of the crops that samples are.
-        count: how many are kept; those of a folder with fewer are all kept.
-        detail: side of the kept pictures over ``size``: 1.5 keeps crops of 40 % of a picture's area and more as sharp
-            as those of the file. A picture takes ``3 * (detail * size) ** 2`` bytes.
+        source: ``"generated"``, or a folder with images at any depth, such as Places365's.
+        size: side of the crops in pixels.
+        count: the largest number of pictures in memory. Of a folder with fewer, all are.
+        detail: side of the pictures in memory over ``size``: with 1.5, crops of at least 40 % of a picture's area are
+            as sharp as those of the file. A picture takes ``3 * (detail * size) ** 2`` bytes.
         seed: of the order of files, or of the generated pictures.
-        device: where the bank lives: the device that trains.
+        device: of the bank: the device that trains.
 
     Raises:
-        FovealError: the folder is missing, holds no image that can be read, or a number makes no sense.
+        FovealError: the folder is missing, has no image that can be read, or a number is out of range.
     """
     if size < 8:
         raise FovealError(f"pictures are at least 8 pixels wide, got size={size}")
@@ -169,6 +169,6 @@ def pictures(
     if seed < 0:
         raise FovealError(f"a seed is not negative, got {seed}")
     bank = PictureBank(source, size, count, detail, seed, device)
-    bank.hold(count)
+    bank.advance(count)
     bank.close()
     return bank

@@ -1,4 +1,4 @@
-"""What a strong augmentation is, and the registry that finds one by its name.
+"""The interface of strong augmentations, and their registry.
 
 A new augmentation is one new file in this folder (or one entry point of the group ``foveal.augmentations`` in another
 distribution)::
@@ -29,16 +29,16 @@ from foveal.registry import Registry
 
 @dataclass(frozen=True)
 class AugmentationOptions:
-    """What an augmentation may need to know when it is built.
+    """What an augmentation is built with.
 
     Attributes:
-        image_size: side in pixels of the images that it will be called on.
+        image_size: side in pixels of the images to augment.
         pictures: where overlay pictures come from: ``"generated"`` or a folder of photographs.
-        picture_count: how many pictures are kept in memory, of which samples are crops.
-        refresh: how many more are drawn per update, until there are that many, and then replace the oldest.
-        seed: of everything drawn while building. Draws of each call come from that call's generator.
+        picture_count: the largest number of pictures in memory, of which samples are crops.
+        refresh: pictures drawn per update: further ones up to that number, then some that replace the oldest.
+        seed: of everything drawn while building. Draws of a call come from that call's generator.
         device: where the images will be.
-        detail: side of the kept pictures over ``image_size``.
+        detail: side of the pictures in memory over ``image_size``.
     """
 
     image_size: int = 84
@@ -51,10 +51,10 @@ class AugmentationOptions:
 
 
 class Augmentation(Protocol):
-    """A change of a whole batch of images that keeps what they show.
+    """A change of a whole batch of images after which they still show the same scene.
 
     Attributes:
-        source: what outside data it used, for the record of a result: a picture bank's source, or None.
+        source: the outside data that it uses, for the record of a result: a picture bank's source, or None.
     """
 
     source: str | None
@@ -62,8 +62,8 @@ class Augmentation(Protocol):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, 3 * frames, H, W) in [0, 255] -> ``float32`` of the same shape and range.
 
-        All frames of one sample are changed alike; every draw comes from ``generator``, which lives on the images'
-        device. ``images`` is left as it was.
+        All frames of one sample are changed alike; every draw comes from ``generator``, which is on the images'
+        device. ``images`` itself is not changed.
         """
         ...
 
@@ -77,7 +77,7 @@ def frames(images: Tensor) -> Tensor:
     """A view (B, frames, 3, H, W) of stacked colour images (B, 3 * frames, H, W).
 
     Raises:
-        FovealError: the shape is another one.
+        FovealError: the images have another shape.
     """
     if images.dim() != 4 or images.shape[1] == 0 or images.shape[1] % 3:
         raise FovealError(

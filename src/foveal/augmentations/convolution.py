@@ -1,4 +1,4 @@
-"""Random convolution: new colours and local textures, the same layout."""
+"""Random convolution: new colours and local textures for the same scene."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def random_conv(images: Tensor, generator: torch.Generator) -> Tensor:
     stack = frames(images)  # (B, F, 3, H, W)
     batch, count, _, height, width = stack.shape
     kernels = torch.randn(batch, 3, 3, 3, 3, generator=generator, device=images.device)
-    # One group a sample: samples stand side by side as channels, and frames take the batch dimension.
+    # One group per sample: samples become channels, and frames the batch dimension.
     side_by_side = stack.transpose(0, 1).reshape(count, batch * 3, height, width).float() / 255.0
     padded = F.pad(side_by_side, (1, 1, 1, 1), mode="replicate")
     mixed = F.conv2d(padded, kernels.flatten(0, 1), groups=batch)  # (F, B * 3, H, W)
@@ -43,7 +43,7 @@ class RandomConv:
     source: str | None = None
 
     def __init__(self, options: AugmentationOptions) -> None:
-        del options  # nothing is prepared: every kernel is drawn at the call
+        del options  # there is nothing to build: kernels are drawn in each call
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return random_conv(images, generator)

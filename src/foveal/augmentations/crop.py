@@ -1,4 +1,4 @@
-"""Crops: RAD's random window, and the centred one that acting sees."""
+"""Crops: RAD's random window, and the central one for acting."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor
 
 
 def center_crop(images: Tensor, size: int) -> Tensor:
-    """The window of ``size`` pixels in the middle of (B, C, H, W), as a view; the extra pixel is cut at the end.
+    """The window of ``size`` pixels in the middle of (B, C, H, W), as a view; an odd pixel is cut off at the end.
 
     Raises:
         FovealError: the window does not fit.

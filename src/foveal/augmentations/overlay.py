@@ -1,4 +1,4 @@
-"""Overlay: the observation half covered by an unrelated picture."""
+"""Overlay: the observation blended with an unrelated picture."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from foveal.errors import FovealError
 from foveal.pictures import BLOCK
 
 AT_FIRST = 512
-"""Pictures that training begins with: a few seconds of drawing, while the first experience is gathered."""
+"""Pictures with which training begins: they take a few seconds, while the first experience is collected."""
 
 
 def overlay(
@@ -24,8 +24,8 @@ def overlay(
 
     Args:
         images: (B, 3 * frames, H, W) in [0, 255].
-        pictures: a bank to draw from, or the pictures themselves, (B, 3, H, W) in [0, 255]: so that two observations
-            can share theirs.
+        pictures: a bank to draw from, or the pictures themselves, (B, 3, H, W) in [0, 255], which two observations can
+            share.
         generator: on the images' device; needed when ``pictures`` is a bank, unused otherwise.
         alpha: weight of the picture, in [0, 1].
 
@@ -47,7 +47,7 @@ def overlay(
         )
     if drawn.device != images.device:
         raise FovealError(f"the pictures are on {drawn.device} and the images on {images.device}; move one of them")
-    # Both pixel by pixel in memory, as convolutions like it; mixing layouts costs several times the arithmetic.
+    # Both are laid out pixel by pixel, as convolutions need it; mixing layouts costs several times the arithmetic.
     pixels = images.to(dtype, memory_format=torch.channels_last)
     cover = drawn.to(dtype, memory_format=torch.channels_last)
     covers = torch.cat([cover] * stack.shape[1], dim=1)
@@ -64,8 +64,8 @@ def _crops(bank: PictureBank, count: int, generator: torch.Generator | None, dty
 class Overlay:
     """``overlay`` with a bank of its own, under the name ``"overlay"``.
 
-    Training begins with a few pictures and others join them, then replace the oldest. How many have come is a function
-    of the number of the update alone, so a resumed run holds the same ones.
+    Training begins with a few pictures; others join them, and then replace the oldest. Their number is a function of
+    the number of the update alone, so a resumed run has the same pictures.
 
     Attributes:
         bank: the pictures.
@@ -86,11 +86,11 @@ class Overlay:
         self.source: str | None = self.bank.source
         self._refresh = options.refresh
         self._begin = min(AT_FIRST, options.picture_count)
-        self.bank.prepare(self._begin)
+        self.bank.prefetch(self._begin)
 
     def refresh(self, update: int) -> None:
-        """Hold the pictures of this update; those that are not drawn yet are waited for."""
-        self.bank.hold(self._begin + int(self._refresh * update) // BLOCK * BLOCK)
+        """Get the pictures of this update, after waiting for those that are not drawn yet."""
+        self.bank.advance(self._begin + int(self._refresh * update) // BLOCK * BLOCK)
 
     def close(self) -> None:
         """End the process that draws pictures; it starts again when it is needed."""

@@ -1,8 +1,7 @@
 """Random resized crops (torchvision's ``RandomResizedCrop`` and flip) of a whole batch at once, as matrix products.
 
 A crop that is resized with a triangle filter is linear in its rows and in its columns. So a crop is two small matrices,
-and a batch of them two batched products: without a loop over samples, and without a value that the host would have to
-know.
+and a batch of crops two batched products, without a loop over samples and without a value that the host must read.
 """
 
 from __future__ import annotations
@@ -34,11 +33,11 @@ class Boxes(NamedTuple):
 
 
 def random_boxes(aspects: Tensor, generator: torch.Generator) -> Boxes:
-    """One window for each picture: torchvision's distribution, but for positions that are not rounded to whole pixels.
+    """One window for each picture, from torchvision's distribution, but with positions not rounded to whole pixels.
 
-    The window's area is a share of the picture's that is uniform in ``SCALE``, its aspect log-uniform in ``RATIO``. One
-    that does not fit is drawn again, up to ten times; after that it is the largest one in the middle whose aspect is in
-    the range. Half of the windows are mirrored.
+    The window's area is a share of the picture's that is uniform in ``SCALE``, its aspect log-uniform in ``RATIO``. Of
+    ten tries the first that fits is taken, or else the largest window in the middle whose aspect is in the range. Half
+    of the windows are mirrored.
 
     Args:
         aspects: (n,) width over height of the pictures.
@@ -60,7 +59,7 @@ def random_boxes(aspects: Tensor, generator: torch.Generator) -> Boxes:
 
 
 def resized(pictures: Tensor, boxes: Boxes, size: int, dtype: torch.dtype = torch.float32) -> Tensor:
-    """The windows at ``size`` pixels, as Pillow resizes a box: a triangle filter that widens as it reduces.
+    """The windows at ``size`` pixels, resized like Pillow's boxes: by a triangle filter that widens as it reduces.
 
     Args:
         pictures: (n, side, 3, side) of any dtype: row, colour, column.
@@ -73,7 +72,7 @@ def resized(pictures: Tensor, boxes: Boxes, size: int, dtype: torch.dtype = torc
     """
     side = pictures.shape[1]
     down = filters(boxes.top, boxes.height, side, size).to(dtype)  # (n, size, side)
-    # A mirrored window is one that runs from its right end to its left.
+    # A mirrored window runs from its right end to its left.
     start = torch.where(boxes.flipped, boxes.left + boxes.width, boxes.left)
     extent = torch.where(boxes.flipped, -boxes.width, boxes.width)
     across = filters(start, extent, side, size).to(dtype)
@@ -83,11 +82,11 @@ def resized(pictures: Tensor, boxes: Boxes, size: int, dtype: torch.dtype = torc
 
 
 def filters(start: Tensor, extent: Tensor, side: int, size: int) -> Tensor:
-    """What each of ``size`` pixels of a window takes from each of ``side`` pixels of the picture along one axis.
+    """The weight of each of ``side`` pixels of the picture in each of ``size`` pixels of a window, along one axis.
 
     Args:
-        start: (n,) where the window begins, in shares of the picture.
-        extent: (n,) how long it is; negative where it runs backwards.
+        start: (n,) where the window begins, as a share of the picture.
+        extent: (n,) its length, as a share of the picture; negative if it runs backwards.
 
     Returns:
         (n, size, side) ``float32``, whose rows sum to 1.

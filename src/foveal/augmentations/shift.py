@@ -12,7 +12,7 @@ def random_shift(images: Tensor, pad: int, generator: torch.Generator | None = N
     Args:
         images: (B, C, H, W), any dtype.
         pad: the largest shift in either direction, in pixels.
-        generator: where the shifts come from; on the images' device.
+        generator: of the shifts, on the images' device.
 
     Returns:
         (B, C, H, W) of the same dtype, in ``channels_last`` layout; all channels of a sample, hence all stacked frames,
@@ -24,7 +24,7 @@ def random_shift(images: Tensor, pad: int, generator: torch.Generator | None = N
     offsets = torch.randint(-pad, pad + 1, (2, batch), generator=generator, device=images.device)
     rows = (torch.arange(height, device=images.device) + offsets[0, :, None]).clamp_(0, height - 1)  # (B, H)
     columns = (torch.arange(width, device=images.device) + offsets[1, :, None]).clamp_(0, width - 1)  # (B, W)
-    # Replication is the clamp of the index, so no padded copy is made; whole pixels are gathered, all channels at once.
+    # Clamping the index replicates the border without a padded copy; pixels are gathered with all their channels.
     sample = torch.arange(batch, device=images.device)[:, None, None] * (height * width)
     index = sample + rows[:, :, None] * width + columns[:, None, :]  # (B, H, W)
     pixels = images.permute(0, 2, 3, 1).reshape(-1, channels)  # (B * H * W, C)

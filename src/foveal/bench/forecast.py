@@ -10,19 +10,19 @@ from foveal.bench.rates import RANDOM_STEPS, environment_rate, training_rate
 from foveal.config.tree import Config
 
 MEASURED = 6.0
-"""Seconds of training that are measured."""
+"""Seconds of training to measure."""
 RENDERED = 1.0
-"""Seconds of environment steps that are measured."""
+"""Seconds of environment steps to measure."""
 CAPACITY = 2000
-"""Frames that the measured training keeps, many more than it makes."""
+"""Frames in the replay of that training, which makes far fewer."""
 
 
 @dataclass(frozen=True)
 class Forecast:
-    """What this machine does.
+    """The speed of this machine.
 
     Attributes:
-        training: agent steps a second with the updates that they earn.
+        training: agent steps a second, with their updates.
         rollout: agent steps a second of the environment alone.
     """
 
@@ -30,16 +30,16 @@ class Forecast:
     rollout: float
 
     def minutes(self, training_steps: int, rollout_steps: int) -> int:
-        """Of so many agent steps, rounded up."""
+        """The minutes that so many agent steps will take, rounded up."""
         return math.ceil((training_steps / self.training + rollout_steps / self.rollout) / 60)
 
 
 def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
-    """Train an agent of this configuration for some seconds, and throw it away.
+    """Train an agent of this configuration for some seconds, without keeping it.
 
     Args:
         config: its environment must be an id.
-        seconds: of training, once its first updates have set things up.
+        seconds: of training, after the first updates, which are slower.
 
     Raises:
         FovealError: as for ``Agent``.

@@ -1,15 +1,14 @@
-"""Whether a memory that fills up makes anything slower."""
+"""Whether updates become slower as replay fills up."""
 
 from __future__ import annotations
 
 import statistics
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
 from tqdm import tqdm
 
 from foveal.bench.stopwatch import seconds
-from foveal.bench.updates import Subject, let_go, noise_replay, peak_memory
+from foveal.bench.updates import Subject, free_memory, noise_replay, peak_memory
 
 SIZES = (1_000, 10_000, 100_000, 500_000)
 BLOCKS = 9
@@ -17,13 +16,13 @@ BLOCKS = 9
 
 @dataclass(frozen=True)
 class GrowthPoint:
-    """Speed at one size of the memory.
+    """The speed at one size of replay.
 
     Attributes:
-        transitions: stored.
+        transitions: how many are stored.
         updates_per_second: median, batches included.
         sample_milliseconds: of one batch, median.
-        replay_bytes: what the memory takes.
+        replay_bytes: memory that replay takes.
         peak_memory: of the process (CPU) or the device, in bytes.
     """
 
@@ -33,22 +32,18 @@ class GrowthPoint:
     replay_bytes: int
     peak_memory: int
 
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
-
 
 def growth(subject: Subject, sizes: tuple[int, ...] = SIZES) -> list[GrowthPoint]:
-    """Updates a second as the memory grows; the largest size of 84x84 frames takes 10.6 GB."""
+    """Updates a second as replay grows; the largest size takes 10.6 GB for 84x84 frames."""
     return [_point(subject, size) for size in tqdm(sizes, desc="growth", unit="size", dynamic_ncols=True)]
 
 
 def _point(subject: Subject, size: int) -> GrowthPoint:
-    let_go()
+    free_memory()
     subject.replay = noise_replay(subject.agent, size)
     subject.block()
     times = [subject.time() for _ in range(BLOCKS)]
-    samples = [_sampling(subject) for _ in range(BLOCKS)]
+    samples = [seconds(lambda: subject.sample(subject.batch_size), subject.device) for _ in range(BLOCKS)]
     return GrowthPoint(
         len(subject.replay),
         1 / statistics.median(times),
@@ -56,7 +51,3 @@ def _point(subject: Subject, size: int) -> GrowthPoint:
         subject.replay.nbytes,
         peak_memory(subject.device),
     )
-
-
-def _sampling(subject: Subject) -> float:
-    return seconds(lambda: subject.sample(subject.batch_size), subject.device)

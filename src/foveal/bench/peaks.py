@@ -1,4 +1,4 @@
-"""What this machine can do at best: matrix products and convolutions in both precisions."""
+"""The best that this machine can do: matrix products and convolutions in both precisions."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ BATCH = {"cpu": 128, "cuda": 1024}
 
 
 INSTRUCTIONS = {"amx_bf16": "AMX-BF16", "avx512_bf16": "AVX512-BF16", "avx512_f": "AVX512", "avx2": "AVX2"}
-"""PyTorch's names of what a processor may have, the best first, and everybody's."""
+"""PyTorch's names of instruction sets, the best first, and their usual names."""
 LIMITS = ("ONEDNN_MAX_CPU_ISA", "ATEN_CPU_CAPABILITY", "MKL_ENABLE_INSTRUCTIONS")
-"""Variables that keep oneDNN, PyTorch and MKL from using all of it."""
+"""Variables that limit what oneDNN, PyTorch and MKL use."""
 
 
 def instruction_set() -> str:
-    """The best instructions that the processor has for this, and what the libraries are kept to."""
+    """The processor's best instruction set for this, and any limits that the user has set."""
     capable = torch.cpu.get_capabilities()
     best = next((name for key, name in INSTRUCTIONS.items() if capable.get(key)), "none known")
     limits = [f"{name}={os.environ[name]}" for name in LIMITS if os.environ.get(name)]
@@ -34,12 +34,12 @@ def peaks(device: torch.device) -> dict[str, float]:
 
     A multiplication and an addition count as two.
     """
-    found = {}
+    speeds = {}
     for dtype in (torch.float32, torch.bfloat16):
         name = str(dtype).removeprefix("torch.")
-        found[f"matmul_{name}"] = _matmul(device, dtype)
-        found[f"conv_{name}"] = _convolution(device, dtype)
-    return found
+        speeds[f"matmul_{name}"] = _matmul(device, dtype)
+        speeds[f"conv_{name}"] = _convolution(device, dtype)
+    return speeds
 
 
 def _matmul(device: torch.device, dtype: torch.dtype) -> float:

@@ -1,4 +1,4 @@
-"""The speed report as a picture: what a filling memory and more environments do to the rates."""
+"""The speed report as a picture: rates by size of replay and by number of environments."""
 
 from __future__ import annotations
 

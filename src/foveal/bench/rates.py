@@ -1,4 +1,4 @@
-"""Environment steps a second, and training steps a second with everything in them."""
+"""Environment steps a second, and training steps a second, updates included."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def environment_rate(env: str, image_size: int, quality: str, budget: float, pro
     shape = (count, *(envs.single_action_space.shape or ()))
     try:
         envs.reset(seed=0)
-        envs.step(random.uniform(-1, 1, shape).astype(np.float32))  # the first picture prepares the renderer
+        envs.step(random.uniform(-1, 1, shape).astype(np.float32))  # the first picture sets up the renderer
         steps, start = 0, time.perf_counter()
         while time.perf_counter() - start < budget:
             envs.step(random.uniform(-1, 1, shape).astype(np.float32))
@@ -67,11 +67,11 @@ def environment_rate(env: str, image_size: int, quality: str, budget: float, pro
 
 
 UNTIMED = 8
-"""Updates that set things up."""
+"""Updates before the first that is timed: the first ones are slower."""
 
 
 class _Watch(Callback):
-    """Notes when learning began, and stops when the budget is spent."""
+    """Measures from the update after ``UNTIMED`` on, and stops training after ``budget`` seconds."""
 
     def __init__(self, budget: float) -> None:
         self.budget = budget

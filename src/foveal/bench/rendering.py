@@ -1,4 +1,4 @@
-"""What each quality of rendering costs, and how near its pictures are to dm_control's own."""
+"""The time of each quality of rendering, and how near its pictures are to dm_control's own."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ OWN = "dm_control"
 
 @dataclass(frozen=True)
 class RenderingSpeed:
-    """One task.
+    """The rendering of one task.
 
     Attributes:
         task: name, as in ``dmc/NAME``.
@@ -53,7 +53,7 @@ class RenderingSpeed:
         return self.milliseconds[OWN] / self.milliseconds[quality]
 
     def passes(self, quality: str) -> bool:
-        """Whether a quality holds its bar."""
+        """Whether a quality is as fast and as accurate as ``BARS`` wants it."""
         faster, decibels = BARS[quality]
         psnr = self.psnr[quality]
         return self.speedup(quality) >= faster and (psnr is None or psnr >= decibels)
@@ -84,11 +84,11 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
     domain, task = name.split("-", 1)
     envs = {quality: ControlSuiteEnv(domain, task, EnvOptions(size, None, quality, 0)) for quality in QUALITIES}
     exact = envs["exact"].physics  # as dm_control loads it
-    takers: dict[str, Callable[[], NDArray[np.uint8]]] = {
+    renderers: dict[str, Callable[[], NDArray[np.uint8]]] = {
         OWN: lambda: exact.render(size, size, camera_id=0).transpose(2, 0, 1),
         **{quality: env._frame for quality, env in envs.items()},
     }
-    seconds: dict[str, list[float]] = {taker: [] for taker in takers}
+    seconds: dict[str, list[float]] = {renderer: [] for renderer in renderers}
     errors: dict[str, list[float]] = {quality: [] for quality in QUALITIES}
     random = np.random.default_rng(0)
     for env in envs.values():
@@ -98,18 +98,18 @@ def _measure(name: str, size: int, pictures: int) -> RenderingSpeed:
             action = random.uniform(-1, 1, envs["exact"].action_space.shape).astype(np.float32)
             for env in envs.values():
                 env.step(action)
-            found = {}
-            for taker, take in takers.items():
-                took, found[taker] = elapsed(take)
-                seconds[taker].append(took)
+            shown = {}
+            for renderer, render in renderers.items():
+                took, shown[renderer] = elapsed(render)
+                seconds[renderer].append(took)
             for quality in QUALITIES:
-                errors[quality].append(float(np.square(found[quality].astype(np.float64) - found[OWN]).mean()))
+                errors[quality].append(float(np.square(shown[quality].astype(np.float64) - shown[OWN]).mean()))
     finally:
         for env in envs.values():
             env.close()
     return RenderingSpeed(
         name,
-        {taker: 1e3 * statistics.median(times) for taker, times in seconds.items()},
+        {renderer: 1e3 * statistics.median(times) for renderer, times in seconds.items()},
         {quality: _decibels(statistics.mean(squares)) for quality, squares in errors.items()},
     )
 
@@ -119,7 +119,7 @@ def _decibels(squared_error: float) -> float | None:
 
 
 def rendering_table(speeds: Sequence[RenderingSpeed]) -> str:
-    """Milliseconds, speed-up and PSNR of every task, and whether the bars hold."""
+    """Milliseconds, speed-up and PSNR of every task, and whether they pass ``BARS``."""
     header = ["task", "dm_control ms", "exact ms", "fast ms", "", "dB", "", "draft ms", "", "dB", ""]
     return columns([header, *(_row(speed) for speed in speeds)])
 

@@ -1,10 +1,10 @@
-"""``foveal bench speed``: every number in one run."""
+"""``foveal bench speed``: all measurements in one run."""
 
 from __future__ import annotations
 
 import statistics
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Protocol
 
 import torch
@@ -15,7 +15,7 @@ from foveal.bench.growth import GrowthPoint, growth
 from foveal.bench.peaks import instruction_set, peaks
 from foveal.bench.rates import RANDOM_STEPS, environment_rates, environment_scaling, training_rate
 from foveal.bench.tables import speed_table
-from foveal.bench.updates import Subject, UpdateSpeed, agent_of, let_go, summarize
+from foveal.bench.updates import Subject, UpdateSpeed, agent_of, free_memory, summarize
 from foveal.config.bounds import POSITIVE, Anything, Bounded, Names, at_least, one_of
 from foveal.config.presets import PRESETS
 from foveal.evaluation.results import machine, now, versions
@@ -24,20 +24,20 @@ from foveal.training.cuda_graphs import WARM_UP
 
 FORMAT = "foveal.speed/1"
 UNTIMED = WARM_UP + 1
-"""Blocks before the first that is timed."""
+"""Blocks before the first that is timed: CUDA graphs are recorded by then."""
 
 
 class Contestant(Protocol):
-    """Whatever else does updates of the same shapes: see ``Subject``."""
+    """Another implementation of the same updates, to be timed in turn with a ``Subject``."""
 
     def block(self) -> None:
-        """Updates that nobody times."""
+        """Run a block of updates."""
 
     def time(self) -> float:
         """Seconds of one update."""
 
     def close(self) -> None:
-        """It is not asked again."""
+        """Called when it has been timed."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,7 @@ class SpeedOptions(Bounded, section="bench"):
         methods: "sac" (no method) and names of methods; empty for all.
         blocks: timed blocks of two updates for each method.
         seconds: for each rate of environment and training steps.
-        growth: time updates as the memory grows to 500,000 transitions.
+        growth: whether to time updates as replay grows to 500,000 transitions.
         settings: overrides of the agents, by section.
 
     Raises:
@@ -82,15 +82,15 @@ class SpeedReport:
 
     Attributes:
         options: what was asked for.
-        device: that trained.
-        dtype: that convolutions computed in, "bfloat16" or "float32".
+        device: on which updates ran.
+        dtype: of the convolutions, "bfloat16" or "float32".
         instructions: see ``foveal.bench.peaks.instruction_set``.
         peaks: see ``foveal.bench.peaks``.
         updates: by method.
-        against: median seconds of an update of what was measured in turn with ours, by method.
+        against: median seconds of an update of another implementation, by method.
         environment: agent steps a second, by quality of rendering.
         training: agent steps a second with updates, by method.
-        growth: speed by size of the memory.
+        growth: speed by size of replay.
         environment_scaling: agent steps a second of all environments together, by their number; with ``growth``.
     """
 
@@ -121,7 +121,7 @@ class SpeedReport:
             "updates": {name: speed.as_dict() for name, speed in self.updates.items()},
             "environment_steps_per_second": self.environment,
             "training_steps_per_second": self.training,
-            "growth": [point.as_dict() for point in self.growth],
+            "growth": [asdict(point) for point in self.growth],
             "environment_scaling": {str(count): rate for count, rate in self.environment_scaling.items()},
             "created": now(),
             "versions": versions(),
@@ -136,8 +136,8 @@ def measure_speed(options: SpeedOptions, against: Callable[[Subject], Contestant
     """Measure everything that ``options`` ask for; progress goes to standard error.
 
     Args:
-        options: what.
-        against: what to time in turn with the updates of a method, block by block; None of those without such.
+        options: what to measure.
+        against: for a subject, another implementation to time in turn with it, block by block, or None.
 
     Raises:
         FovealError: a name is unknown.
@@ -156,14 +156,14 @@ def measure_speed(options: SpeedOptions, against: Callable[[Subject], Contestant
 
 
 def _measure(report: SpeedReport, name: str, against: Callable[[Subject], Contestant | None]) -> None:
-    """One method: updates, in turn with what they are measured against, then a training."""
-    let_go()
+    """Measure one method: its updates, in turn with another implementation's, then a training."""
+    free_memory()
     options = report.options
     subject = Subject(options.env, name, options.preset, options.settings)
     other = against(subject)
     contestants: list[Subject | Contestant] = [subject] if other is None else [subject, other]
     for contestant in contestants:
-        for _ in range(UNTIMED):  # an updater that records its updates has done so by then
+        for _ in range(UNTIMED):
             contestant.block()
     rounds = [[contestant.time() for contestant in contestants] for _ in range(options.blocks)]
     ours, *theirs = (list(column) for column in zip(*rounds, strict=True))

@@ -1,4 +1,4 @@
-"""Timing on any device: medians of repeated blocks, and exclusive times of nested phases."""
+"""Timing on any device, and exclusive times of nested phases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ Now = Callable[[], float]
 
 
 def wait_for(device: torch.device) -> None:
-    """Let the device finish what was asked of it."""
+    """Wait until the device has finished its work."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)
 
 
 def seconds(work: Callable[[], object], device: torch.device, now: Now = time.perf_counter) -> float:
-    """Wall-clock seconds that ``work`` takes, on the device too."""
+    """Wall-clock seconds of ``work``, including what it starts on the device."""
     wait_for(device)
     start = now()
     work()
@@ -40,7 +40,7 @@ def elapsed(work: Callable[[], T]) -> tuple[float, T]:
 def fastest(
     work: Callable[[], object], device: torch.device, budget: float = 0.5, now: Now = time.perf_counter
 ) -> float:
-    """The shortest of the times of ``work`` within about ``budget`` seconds, after one that is not counted."""
+    """The shortest time of ``work`` within about ``budget`` seconds, after a first run that is not timed."""
     work()
     best = seconds(work, device, now)
     left = budget - best
@@ -53,7 +53,7 @@ def fastest(
 class PhaseClock:
     """Seconds spent in each phase (see ``foveal.timing``), without those of the phases within it.
 
-    It waits for the device at every border, so it belongs to a measurement of its own.
+    It waits for the device at every border of a phase, so it must not run while total times are measured.
 
     Args:
         device: to wait for.

@@ -1,4 +1,4 @@
-"""Time, parts and arithmetic of one method's update."""
+"""Time, phases and arithmetic of one method's update."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ from foveal.training.collecting import new_replay
 from foveal.types import Batch
 
 PERIOD = 2
-"""Updates in a block: actor, targets and auxiliary losses come every second one."""
+"""Updates in a block: actor, targets and auxiliary losses have a step in every second one."""
 GPU_BLOCKS = 25
 """Blocks that are timed together on a GPU."""
 STORED = 1000
-"""Transitions in the memory that batches are drawn from."""
+"""Transitions in the replay from which batches are drawn."""
 EPISODE = 250
 """Agent steps of an episode of noise, as in the benchmark at four simulator frames each."""
 
 
 class Subject:
-    """An agent's updater with a memory full of noise: what there is to time, without an environment.
+    """An agent's updater with replay full of noise, to be timed without an environment.
 
     Args:
         env: id of the environment that the agent is for.
@@ -57,7 +57,7 @@ class Subject:
             self.agent.updater.update(self.sample(self.batch_size), self.sample)
 
     def block_in_parts(self) -> None:
-        """The same with every phase marked, and nothing recorded before."""
+        """The same with every phase marked, eagerly."""
         for _ in range(PERIOD):
             with phase("sample"):
                 batch = self.sample(self.batch_size)
@@ -65,11 +65,11 @@ class Subject:
                 self.agent.updater.update_eagerly(batch, self.sample)
 
     def sample(self, size: int) -> Batch:
-        """A batch on the device that trains."""
+        """A batch on the updater's device."""
         return self.replay.sample(size).to(self.device)
 
     def time(self) -> float:
-        """Seconds of one update, averaged over a block, or over many where an update is over in no time."""
+        """Seconds of one update, averaged over a block, or over many on a GPU."""
         return seconds_of_update(self.block, self.device)
 
 
@@ -90,7 +90,7 @@ def agent_of(env: str, method: str, preset: str, settings: dict[str, Any]) -> Ag
 
 
 def noise_replay(agent: Agent, transitions: int) -> ReplayBuffer:
-    """A memory of random frames in the shape of the agent's observations, with at least ``transitions`` to sample."""
+    """Replay of random frames in the shape of the agent's observations, with at least ``transitions`` to sample."""
     config = agent.config
     episodes = -(-transitions // (EPISODE - config.training.n_step))
     replay = new_replay(agent, episodes * (EPISODE + 1) + config.environment.frame_stack, streams=1)
@@ -118,7 +118,7 @@ def _add_episode(replay: ReplayBuffer, agent: Agent, seed: int) -> None:
 
 @dataclass(frozen=True)
 class UpdateSpeed:
-    """What an update of one method takes.
+    """The cost of an update of one method.
 
     Attributes:
         method: its name; "sac" is SAC alone.
@@ -146,7 +146,7 @@ class UpdateSpeed:
 
 
 def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = time.perf_counter) -> UpdateSpeed:
-    """The parts and the arithmetic, to the times that were measured."""
+    """Measure phases and arithmetic of an update, and report them with the times that were measured before."""
     clock = PhaseClock(subject.device, now)
     with timed_by(clock):
         for _ in range(blocks):
@@ -169,11 +169,11 @@ def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = 
 
 
 _IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm}
-"""What the registry knows under another name."""
+"""In-place operations, whose formula PyTorch's registry has under another name."""
 
 
 class _Arithmetic(TorchDispatchMode):
-    """Counts as PyTorch's FlopCounterMode does, which also hooks modules and so can't watch a saliency pass."""
+    """Counts like PyTorch's FlopCounterMode, whose hooks on modules break a saliency pass."""
 
     operations = 0
 
@@ -187,15 +187,15 @@ class _Arithmetic(TorchDispatchMode):
 
 
 def peak_memory(device: torch.device) -> int:
-    """Bytes: the most that the device held, or on a CPU the process."""
+    """The largest memory, in bytes, of the device, or on a CPU of the process."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def let_go() -> None:
-    """Free what the last subject held."""
+def free_memory() -> None:
+    """Free the memory of the last subject."""
     gc.collect()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()

@@ -1,4 +1,4 @@
-"""State on disk that survives being killed, notices damage, and never executes code when read. Knows no agent."""
+"""Checkpoints: state on disk that survives a kill, notices damage, and never executes code when it is read."""
 
 from foveal.checkpoint.files import DamagedCheckpoint
 from foveal.checkpoint.folder import Checkpoint, Segment, load, save

@@ -1,4 +1,4 @@
-"""Files with a checksum: written once, flushed to the disk, and checked before they are believed."""
+"""Files with a checksum: written once, flushed to the disk, and verified before they are used."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ class DamagedCheckpoint(FovealError):
 
 
 class Entry(NamedTuple):
-    """What a manifest says of a file: its size in bytes and its SHA-256 in hexadecimal."""
+    """A file in a manifest: its size in bytes and its SHA-256 in hexadecimal."""
 
     size: int
     sha256: str
 
 
 class _Hashed:
-    """The writing half of a file that keeps count and checksum of what passes."""
+    """A file to write to, which computes size and checksum on the way."""
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
@@ -63,14 +63,14 @@ def link(source: Path, target: Path, entry: Entry) -> bool:
     """Give the file ``source`` a second name, or copy it where the file system has no hard links.
 
     Returns:
-        False where ``source`` is missing or has another size than ``entry`` says, with nothing done.
+        False, and does nothing, where ``source`` is missing or has another size than ``entry`` says.
     """
     if not source.is_file() or source.stat().st_size != entry.size:
         return False
     target.parent.mkdir(exist_ok=True)
     try:
         os.link(source, target)
-    except OSError:  # no hard links here, or too many of this file, or another file system
+    except OSError:  # another file system, one without hard links, or too many links to this file
         shutil.copyfile(source, target)
         sync(target)
     return True
@@ -78,7 +78,7 @@ def link(source: Path, target: Path, entry: Entry) -> bool:
 
 def sync(path: Path) -> None:
     """Wait until a file, or the list of names in a folder, is on the disk."""
-    if path.is_dir() and os.name == "nt":  # Windows can't open folders, and does not need it
+    if path.is_dir() and os.name == "nt":  # Windows can't open folders, and needn't
         return
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -96,21 +96,21 @@ def make_folder(folder: Path) -> None:
 
 
 def verify(folder: Path, entries: Mapping[str, Entry]) -> None:
-    """Compare files with what the manifest says of them: all sizes first, then all checksums.
+    """Compare files with the manifest: first all sizes, then all checksums.
 
     Raises:
         DamagedCheckpoint: a file is missing, no ordinary file, of another size, or of other content.
     """
     for name, entry in entries.items():
         try:
-            found = os.lstat(folder / name)
+            status = os.lstat(folder / name)
         except FileNotFoundError:
             raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {name} is missing") from None
-        if not stat.S_ISREG(found.st_mode):
+        if not stat.S_ISREG(status.st_mode):
             raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {name} is not an ordinary file")
-        if found.st_size != entry.size:
+        if status.st_size != entry.size:
             raise DamagedCheckpoint(
-                f"checkpoint {folder} is damaged: {name} has {found.st_size} bytes instead of {entry.size}"
+                f"checkpoint {folder} is damaged: {name} has {status.st_size} bytes instead of {entry.size}"
             )
     for name, entry in entries.items():
         with open(folder / name, "rb") as file:
@@ -121,17 +121,17 @@ def verify(folder: Path, entries: Mapping[str, Entry]) -> None:
 
 
 def partial_name(folder: Path) -> Path:
-    """Where a folder is built before it gets its name, or goes to be deleted. What lies there is never loaded."""
+    """Where a folder is built before it gets its name, and where it is deleted. Nothing is ever loaded from there."""
     return folder.with_name(f".{folder.name}.partial")
 
 
 def previous_name(folder: Path) -> Path:
-    """Where a folder waits while its successor takes its name."""
+    """The name of a folder while its successor takes its own."""
     return folder.with_name(f".{folder.name}.previous")
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Rename ``new`` to ``folder``; what had that name is deleted once that is done, and stays if it fails."""
+    """Rename ``new`` to ``folder``, then delete the folder that had that name; if renaming fails, that stays."""
     previous = previous_name(folder)
     if folder.exists():
         shutil.rmtree(previous, ignore_errors=True)
@@ -147,7 +147,7 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 
 def recover_previous(parent: Path) -> None:
-    """Finish what a process killed within ``replace_folder`` began, for all folders in ``parent``."""
+    """Finish every ``replace_folder`` in ``parent`` that was killed half-way."""
     for previous in parent.glob(".*.previous"):
         folder = previous.with_name(previous.name.removeprefix(".").removesuffix(".previous"))
         if folder.exists():
@@ -157,7 +157,7 @@ def recover_previous(parent: Path) -> None:
 
 
 def remove_folder(folder: Path) -> None:
-    """Delete a folder so that being killed half-way leaves nothing that looks like a checkpoint."""
+    """Delete a folder such that a kill half-way leaves nothing that looks like a checkpoint."""
     doomed = partial_name(folder)
     shutil.rmtree(doomed, ignore_errors=True)
     os.rename(folder, doomed)

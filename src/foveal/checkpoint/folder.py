@@ -48,18 +48,18 @@ class Segment(Protocol):
 
     @property
     def name(self) -> str:
-        """Letters, digits, ``-`` and ``_``. Of a sealed segment: belongs to this content alone, for ever."""
+        """Letters, digits, ``-`` and ``_``. No other content ever has the name of a sealed segment."""
 
     @property
     def sealed(self) -> bool:
         """Whether the content under this name never changes, so that an older file of it may be linked."""
 
     def read(self) -> Mapping[str, npt.NDArray[Any]]:
-        """Its arrays by name, none of them of objects."""
+        """Its arrays by name. Arrays of Python objects are refused."""
 
 
 class StoredSegments(Mapping[str, dict[str, npt.NDArray[Any]]]):
-    """Segment name -> its arrays, mapped into memory from the disk only when asked for."""
+    """Segment name -> its arrays, mapped into memory when they are read."""
 
     def __init__(self, folder: Path, entries: Iterable[str]) -> None:
         self._paths: dict[str, dict[str, Path]] = {}
@@ -79,14 +79,14 @@ class StoredSegments(Mapping[str, dict[str, npt.NDArray[Any]]]):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What ``save`` was given, read back.
+    """What was given to ``save``, read back.
 
     Attributes:
-        tensors: on the CPU.
+        tensors: by name, on the CPU.
         state: as JSON gives it back: tuples have become lists.
         segments: segment name -> arrays, read-only and on the disk until used.
         manifest: kind, versions and files.
-        folder: where it was read.
+        folder: from which it was read.
     """
 
     tensors: dict[str, torch.Tensor]
@@ -107,23 +107,22 @@ def save(
 ) -> Path:
     """Write a checkpoint that is there completely or not at all, even if the machine loses power.
 
-    A checkpoint that already has this name is replaced once the new one is complete. One process at a time may save
-    to a folder.
+    A checkpoint of this name is replaced once the new one is complete. Only one process at a time may save to a folder.
 
     Args:
         folder: the checkpoint; its parents are made.
         tensors: name -> tensor, on any device.
-        state: anything that JSON can hold.
+        state: anything that JSON can represent.
         segments: parts of the replay memory.
         kind: what this is a checkpoint of; ``load`` compares it.
-        link_from: an older checkpoint, whose files of sealed segments get a second name here instead of being written.
+        link_from: an older checkpoint, whose files of sealed segments are hard-linked instead of written again.
 
     Returns:
         The folder.
 
     Raises:
-        FovealError: the folder holds something else, something can't be stored, or the disk refuses; what was there
-            before is untouched.
+        FovealError: the folder has other content, something can't be stored, or writing fails; what was there before
+            is untouched.
     """
     folder = Path(folder).resolve()
     partial = files.partial_name(folder)
@@ -147,9 +146,9 @@ def load(folder: str | Path, *, kind: str = KIND, segments: bool = True) -> Chec
     """Read a checkpoint, after comparing every file with the manifest. Nothing in it is ever executed.
 
     Args:
-        folder: what ``save`` wrote.
+        folder: of the checkpoint.
         kind: what it must be a checkpoint of.
-        segments: False leaves the replay memory aside, unchecked.
+        segments: False skips the replay memory, without a check.
 
     Raises:
         DamagedCheckpoint: a file is missing, cut short or altered.
@@ -187,7 +186,7 @@ def _fill(
 
 
 def _link(segment: Segment, partial: Path, link_from: Path, older: Manifest) -> dict[str, Entry]:
-    """Link the files of a segment; empty where the older checkpoint did not seal it or has lost them."""
+    """Link the files of a segment; empty where the older checkpoint has not sealed it or has lost them."""
     if segment.name not in older.sealed:
         return {}
     entries = {n: e for n, e in older.files.items() if n.startswith(f"replay/{segment.name}.")}
@@ -211,15 +210,15 @@ def _write_segment(segment: Segment, partial: Path) -> dict[str, Entry]:
 
 
 def _refuse_to_overwrite(folder: Path, kind: str) -> None:
-    """Only a checkpoint of the same kind may be replaced, and nothing else may be lost with it."""
+    """Refuse to replace anything but a checkpoint of the same kind without further files."""
     if not folder.exists() or (folder.is_dir() and not any(folder.iterdir())):
         return
     try:
         listed = {MANIFEST, *read_manifest(folder, kind).files}
     except FovealError as error:
         raise FovealError(f"won't replace {folder}: {error}; save to another folder, or delete this one") from error
-    found = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
-    if extra := sorted(found - listed):
+    present = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if not path.is_dir()}
+    if extra := sorted(present - listed):
         raise FovealError(
             f"won't replace {folder}: it also holds {extra[0]!r}, which is no part of the checkpoint; "
             "move it, or save to another folder"
@@ -244,7 +243,7 @@ def _json_bytes(state: Mapping[str, Any]) -> bytes:
 
 def _tensor_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
     try:
-        # A copy each: tensors that share memory, or are not contiguous, are stored as what they look like.
+        # Copies, because safetensors refuses tensors that share memory or are not contiguous.
         copies = {name: t.detach().cpu().clone(memory_format=torch.contiguous_format) for name, t in tensors.items()}
         return safetensors.torch.save(copies)
     except (RuntimeError, ValueError, KeyError, safetensors.SafetensorError) as error:
@@ -253,8 +252,8 @@ def _tensor_bytes(tensors: Mapping[str, torch.Tensor]) -> bytes:
 
 def _open_tensors(path: Path) -> dict[str, torch.Tensor]:
     try:
-        # A copy each, in memory as PyTorch allocates it: in the file they begin at any multiple of their item's size,
-        # and matrix products round by where their factors begin.
+        # Copies in memory that PyTorch allocates: in the file tensors begin at any multiple of their item's size, and
+        # the rounding of matrix products depends on where their factors begin.
         return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(path).items()}
     except (safetensors.SafetensorError, ValueError, KeyError, RuntimeError) as error:
         raise DamagedCheckpoint(f"checkpoint {path.parent} is damaged: {path.name}: {error}") from error
@@ -262,6 +261,6 @@ def _open_tensors(path: Path) -> dict[str, torch.Tensor]:
 
 def _open_array(path: Path) -> npt.NDArray[Any]:
     try:
-        return np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, the only ones that hold pickles
+        return np.lib.format.open_memmap(path, mode="r")  # refuses arrays of objects, the only ones with pickles
     except (OSError, ValueError, EOFError) as error:
         raise DamagedCheckpoint(f"checkpoint {path.parent.parent} is damaged: {path.name}: {error}") from error

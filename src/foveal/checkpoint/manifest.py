@@ -1,4 +1,4 @@
-"""What a checkpoint says of itself, and what is believed of it."""
+"""The manifest of a checkpoint, and what is checked when it is read."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Manifest:
     sealed: list[str] = field(default_factory=list)
 
     def to_json(self) -> bytes:
-        """The file, which ends in a checksum of its own content."""
+        """The file's content, which ends in a checksum of the rest."""
         body = {
             "kind": self.kind,
             "format": FORMAT,
@@ -50,7 +50,7 @@ class Manifest:
 
 
 def read_manifest(folder: Path, kind: str) -> Manifest:
-    """The manifest of a checkpoint folder, itself checked; the files it lists are not.
+    """The manifest of a checkpoint folder, after a check of itself but not of the files that it lists.
 
     Raises:
         DamagedCheckpoint: it is missing, or not what was written.
@@ -62,8 +62,8 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
     if not (folder / MANIFEST).is_file():
         raise DamagedCheckpoint(f"{folder} is not a foveal checkpoint: it has no {MANIFEST}")
     body = parse_json(folder / MANIFEST)
-    found, number = body.get("kind"), body.get("format")
-    if not isinstance(found, str) or not isinstance(number, int):
+    its_kind, number = body.get("kind"), body.get("format")
+    if not isinstance(its_kind, str) or not isinstance(number, int):
         raise FovealError(f"{folder} is not a foveal checkpoint: its {MANIFEST} was written by something else")
     if number > FORMAT:
         raise FovealError(
@@ -71,13 +71,13 @@ def read_manifest(folder: Path, kind: str) -> Manifest:
         )
     if body.pop("sha256", None) != _checksum(body):
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {MANIFEST} is not what was written")
-    if found != kind:
-        raise FovealError(f"{folder} is a checkpoint of {found!r}, but one of {kind!r} is needed")
+    if its_kind != kind:
+        raise FovealError(f"{folder} is a checkpoint of {its_kind!r}, but one of {kind!r} is needed")
     return _parse(folder, body)
 
 
 def kind_of(folder: Path) -> str | None:
-    """What a folder says it is a checkpoint of; None where it says nothing that can be read. Nothing is checked."""
+    """What a folder says it is a checkpoint of, without a check; None where it says nothing that can be read."""
     for place in (folder, previous_name(folder)):  # the latter where a writer was killed
         try:
             kind = json.loads((place / MANIFEST).read_bytes())["kind"]
@@ -91,7 +91,7 @@ def parse_json(path: Path) -> dict[str, Any]:
     """The JSON object in a file.
 
     Raises:
-        DamagedCheckpoint: there is none.
+        DamagedCheckpoint: the file has none.
     """
     try:
         parsed = json.loads(path.read_bytes())
@@ -103,14 +103,14 @@ def parse_json(path: Path) -> dict[str, Any]:
 
 
 def library_versions() -> dict[str, str]:
-    """The versions of Python and of the installed libraries that matter to a result."""
-    found = {"python": platform.python_version()}
+    """The versions of Python and of the installed libraries that influence results."""
+    versions = {"python": platform.python_version()}
     for library in _LIBRARIES:
         try:
-            found[library] = version(library)
+            versions[library] = version(library)
         except PackageNotFoundError:  # optional, or run from a source tree
             continue
-    return found
+    return versions
 
 
 def _parse(folder: Path, body: Mapping[str, Any]) -> Manifest:
@@ -119,7 +119,7 @@ def _parse(folder: Path, body: Mapping[str, Any]) -> Manifest:
         manifest = Manifest(body["kind"], dict(body["versions"]), entries, list(body["sealed"]))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise DamagedCheckpoint(f"checkpoint {folder} is damaged: {MANIFEST} is incomplete: {error!r}") from error
-    for name in entries:  # an allowlist, so no name can lead out of the folder
+    for name in entries:  # only known names, so that none can lead out of the folder
         if name not in (STATE, TENSORS) and not SEGMENT_FILE.fullmatch(name):
             raise FovealError(f"won't load {folder}: its {MANIFEST} lists {name!r}, which no checkpoint of ours holds")
     for name in (STATE, TENSORS):

@@ -1,4 +1,4 @@
-"""What a policy that only acts and explains can do without: optimizers, target networks, half of the precision."""
+"""Smaller checkpoints of policies that only act and explain: no optimizers, no target networks, half precision."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from torch import Tensor
 from foveal.errors import FovealError
 
 TARGET = "target_"
-"""Learners name the moving average of ``x`` ``target_x``."""
+"""Prefix of target networks: learners call the moving average of ``x`` ``target_x``."""
 
 
 def halved(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
@@ -26,10 +26,10 @@ def without_targets(networks: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def with_targets(weights: Mapping[str, Tensor], wanted: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Weights completed by target networks equal to the networks that they follow.
+    """The weights together with target networks that equal the networks which they follow.
 
     Raises:
-        FovealError: something else than a target network is missing.
+        FovealError: other weights than those of target networks are missing.
     """
     missing = [name for name in wanted if name not in weights]
     lost = [name for name in missing if name.removeprefix(TARGET) not in weights]

@@ -1,12 +1,13 @@
 """Optimizers, random generators and nested state as tensors and JSON, and back.
 
-Every function that stores gives what ``save`` takes: tensors by name, or something that JSON can hold.
+``X_state(x)`` gives what ``save`` takes: tensors by name or values for JSON. ``load_X_state(x, state)`` puts it back.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Mapping
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -22,8 +23,8 @@ def split(tree: Any, prefix: str = "") -> tuple[dict[str, Tensor], Any]:
     """Take the tensors and arrays out of nested dicts and lists.
 
     Args:
-        tree: dicts with string keys, lists, tuples, tensors, NumPy arrays and scalars, and what JSON can hold.
-        prefix: put before the names of the tensors, which are the paths to them: ``"env/0/qpos"``.
+        tree: dicts with string keys, lists, tuples, tensors, NumPy arrays and scalars, and JSON values.
+        prefix: of the tensors' names, which are the paths to them: ``"env/0/qpos"``.
 
     Returns:
         The tensors by name, and the same tree with ``{"$tensor": name}`` or ``{"$array": name}`` in their places.
@@ -71,7 +72,7 @@ def join(tensors: Mapping[str, Tensor], tree: Any) -> Any:
 
 
 def under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors whose names begin so, named without the prefix."""
+    """The tensors whose names begin with the prefix, under their names without it."""
     return {name.removeprefix(prefix): tensor for name, tensor in tensors.items() if name.startswith(prefix)}
 
 
@@ -94,7 +95,7 @@ def _array_to_tensor(array: np.ndarray[Any, Any], path: str) -> Tensor:
 
 
 def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything that the optimizer keeps: tensors such as ``"3/exp_avg"``, and the rest for JSON."""
+    """Everything in the optimizer's state: tensors such as ``"state/3/exp_avg"``, and the rest for JSON."""
     saved = optimizer.state_dict()
     by_name = {str(index): values for index, values in saved["state"].items()}
     tensors, state = split({"state": by_name, "groups": saved["param_groups"]})
@@ -102,7 +103,7 @@ def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor]
 
 
 def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Any) -> None:
-    """Put back what ``optimizer_state`` gave; the next step is the one that the saved optimizer would have made.
+    """Put back ``optimizer_state``; the next step is the one that the saved optimizer would have taken.
 
     Raises:
         FovealError: the optimizer has other parameter groups or shapes, or a tensor is missing.
@@ -115,39 +116,33 @@ def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str,
             f"the saved optimizer has parameter groups of {saved_sizes}, this one of {sizes}; build the same agent"
         )
     for group, current in zip(groups, optimizer.param_groups, strict=True):
-        for key, value in group.items():  # JSON knows no tuples, such as Adam's betas
+        for key, value in group.items():  # JSON has no tuples, such as Adam's betas
             if isinstance(current.get(key), tuple):
                 group[key] = tuple(value)
         group |= {key: current[key] for key in ("fused", "foreach", "capturable") if key in current}  # this device's
-    by_index = {int(index): values for index, values in parts["state"].items()}
-    _check_shapes(optimizer, by_index)
-    parameters = _parameters(optimizer)
-    copies = {i: {k: _laid_out_as(parameters[i], v) for k, v in values.items()} for i, values in by_index.items()}
+    parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
+    copies = {}
+    for index, values in parts["state"].items():
+        parameter = parameters[int(index)]
+        copies[int(index)] = {key: _copy(v, parameter, f"{key} of parameter {index}") for key, v in values.items()}
     optimizer.load_state_dict({"state": copies, "param_groups": groups})
 
 
-def _laid_out_as(parameter: Tensor, value: Any) -> Any:
-    """A copy of a moment in its parameter's memory layout, which files don't keep and fused steps round by."""
+def _copy(value: Any, parameter: Tensor, name: str) -> Any:
+    """A copy of a value that belongs to a parameter, in the parameter's memory layout if it is one for each element.
+
+    Files lose the layout, and the rounding of fused steps depends on it.
+    """
     if not isinstance(value, Tensor):
         return value
-    if value.shape != parameter.shape:
+    if not value.dim():
         return value.clone()
+    if value.shape != parameter.shape:
+        raise FovealError(
+            f"the checkpoint's {name} is {tuple(value.shape)}, the parameter {tuple(parameter.shape)}: "
+            "build the same agent"
+        )
     return torch.empty_like(parameter, dtype=value.dtype, device=value.device).copy_(value).detach()
-
-
-def _parameters(optimizer: torch.optim.Optimizer) -> list[Tensor]:
-    return [parameter for group in optimizer.param_groups for parameter in group["params"]]
-
-
-def _check_shapes(optimizer: torch.optim.Optimizer, by_index: Mapping[int, Mapping[str, Any]]) -> None:
-    parameters = _parameters(optimizer)
-    for index, values in by_index.items():
-        for name, value in values.items():
-            if isinstance(value, Tensor) and value.dim() and value.shape != parameters[index].shape:
-                raise FovealError(
-                    f"the checkpoint's {name} of parameter {index} is {tuple(value.shape)}, the parameter "
-                    f"{tuple(parameters[index].shape)}: build the same agent"
-                )
 
 
 # --------------------------------------------------------------------------------------------------- random generators
@@ -159,7 +154,7 @@ def generator_state(generator: torch.Generator) -> Tensor:
 
 
 def load_generator_state(generator: torch.Generator, state: Tensor) -> None:
-    """Put back what ``generator_state`` gave.
+    """Put back ``generator_state``.
 
     Raises:
         FovealError: the state is of a generator of another device.
@@ -176,7 +171,7 @@ def numpy_state(generator: np.random.Generator) -> dict[str, Any]:
 
 
 def load_numpy_state(generator: np.random.Generator, state: Mapping[str, Any]) -> None:
-    """Put back what ``numpy_state`` gave.
+    """Put back ``numpy_state``.
 
     Raises:
         FovealError: the state is of another kind of generator.
@@ -188,44 +183,42 @@ def load_numpy_state(generator: np.random.Generator, state: Mapping[str, Any]) -
         raise FovealError(f"the saved random state does not fit a {kind} generator: {error}") from error
 
 
-def python_state(generator: random.Random) -> list[Any]:
-    """The state of a ``random.Random``, ready for JSON."""
+def python_state(generator: random.Random | ModuleType) -> list[Any]:
+    """The state of a ``random.Random``, or of the module's own, ready for JSON."""
     version, internal, gauss = generator.getstate()
     return [version, list(internal), gauss]
 
 
-def load_python_state(generator: random.Random, state: list[Any]) -> None:
-    """Put back what ``python_state`` gave."""
+def load_python_state(generator: random.Random | ModuleType, state: list[Any]) -> None:
+    """Put back ``python_state``."""
     version, internal, gauss = state
     generator.setstate((version, tuple(internal), gauss))
 
 
 def global_random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The generators that belong to nobody: torch's on the CPU and every GPU, NumPy's legacy one and Python's.
+    """The states of the global generators: torch's on the CPU and every GPU, NumPy's legacy one and Python's.
 
-    Ours draw from generators of their own; these matter to code that does not, an environment's for instance.
+    foveal draws from generators of its own, but other code, such as an environment's, may draw from these.
     """
     tensors = {"cpu": torch.get_rng_state()}
     if torch.cuda.is_available():
         tensors |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
-    python = random.getstate()
     numpy = _listed(np.random.get_state(legacy=False))  # noqa: NPY002 - it is the legacy generator that is meant
-    return tensors, {"python": [python[0], list(python[1]), python[2]], "numpy": numpy}
+    return tensors, {"python": python_state(random), "numpy": numpy}
 
 
 def load_global_random_state(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Put back what ``global_random_state`` gave, leaving aside GPUs that this machine lacks."""
+    """Put back ``global_random_state``, without those of GPUs that this machine lacks."""
     torch.set_rng_state(tensors["cpu"].clone())
     for i in range(torch.cuda.device_count()):
         if f"cuda:{i}" in tensors:
             torch.cuda.set_rng_state(tensors[f"cuda:{i}"].clone(), i)
-    version, internal, gauss = state["python"]
-    random.setstate((version, tuple(internal), gauss))
+    load_python_state(random, state["python"])
     np.random.set_state(dict(state["numpy"]))  # noqa: NPY002
 
 
 def _listed(node: Any) -> Any:
-    """Arrays as lists: the bit generators take them back so."""
+    """The same with arrays as lists, which NumPy's generators accept as well."""
     if isinstance(node, np.ndarray):
         return node.tolist()
     if isinstance(node, Mapping):

@@ -21,12 +21,12 @@ logger = logging.getLogger(__name__)
 
 
 class CheckpointStore:
-    """``RUN/checkpoints/000012000/`` and so on, and ``RUN/best/``. One process at a time may write to a run.
+    """``RUN/checkpoints/000012000/`` and so on, and ``RUN/best/``. Only one process at a time may write to a run.
 
     Args:
         run: the run's folder.
-        keep: how many numbered checkpoints stay, at least 2: the newest, and one before it in case it gets damaged.
-            Replay segments that they share take the disk space of one.
+        keep: how many numbered checkpoints stay, at least 2: the newest, and an older one in case that gets damaged.
+            Replay segments that they share take disk space once.
         kind: what these are checkpoints of.
 
     Raises:
@@ -40,7 +40,7 @@ class CheckpointStore:
         self.best_folder = Path(run).absolute() / "best"
         self.keep = keep
         self.kind = kind
-        self._parent: Path | None = None  # the one whose content is known to be good
+        self._parent: Path | None = None  # the checkpoint whose content is known to be good
 
     def steps(self) -> list[int]:
         """Steps that have a checkpoint, ascending."""
@@ -62,10 +62,10 @@ class CheckpointStore:
     ) -> Path:
         """Write the checkpoint of ``step``, and only then delete those beyond ``keep``.
 
-        Sealed segments that the checkpoint before it holds are linked, not written.
+        Sealed segments of the checkpoint before it are linked, not written.
 
         Raises:
-            FovealError: as for ``save``, or the run has gone further than ``step`` already.
+            FovealError: as for ``save``, or there is a checkpoint of a later step.
         """
         steps = self._recovered_steps()
         if steps and step < steps[-1]:
@@ -86,7 +86,7 @@ class CheckpointStore:
         A damaged one is reported in the log and set aside as ``NUMBER.damaged``.
 
         Args:
-            segments: False leaves the replay memory aside, unchecked.
+            segments: False skips the replay memory, without a check.
 
         Raises:
             FovealError: all are damaged, or one can't be read for another reason: a newer format, permissions.
@@ -107,7 +107,7 @@ class CheckpointStore:
         return None
 
     def save_best(self, tensors: Mapping[str, torch.Tensor], state: Mapping[str, Any]) -> Path:
-        """Replace the best checkpoint, which holds no replay memory."""
+        """Replace the best checkpoint, which has no replay memory."""
         return save(self.best_folder, tensors, state, kind=self.kind)
 
     def best(self) -> Checkpoint:

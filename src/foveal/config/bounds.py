@@ -1,11 +1,12 @@
-"""What every setting may be: declared beside it, in its annotation, and checked when a configuration is made.
+"""Bounds of settings, declared in their annotations and checked whenever a configuration is made.
 
     @dataclass(frozen=True)
     class MyConfig(Bounded, section="mine"):
         period: Annotated[int, at_least(1)] = 2
         mode: Annotated[str, one_of("fast", "slow")] = "fast"
 
-Floating point settings are finite whatever their bounds. A dataclass without any, such as a plug-in's, is left alone.
+Floating point settings must be finite whatever their bounds. A dataclass that is not ``Bounded``, such as a plug-in's,
+is not checked.
 """
 
 from __future__ import annotations
@@ -25,11 +26,11 @@ from foveal.registry import Registry, nearest
 
 @dataclass(frozen=True)
 class Interval:
-    """Numbers between two ends, each of which belongs to it or does not.
+    """Numbers between two ends.
 
     Attributes:
         low, high: the ends; infinite where there is none.
-        open_low, open_high: the end itself is not allowed.
+        open_low, open_high: whether the end itself is excluded.
     """
 
     low: float = -math.inf
@@ -54,7 +55,7 @@ class Names:
     """One of some names.
 
     Attributes:
-        known: gives them, when asked: registries fill themselves on first use.
+        known: gives the names; it is called late, because registries fill themselves on first use.
     """
 
     known: Callable[[], Iterable[str]]
@@ -62,11 +63,11 @@ class Names:
 
 @dataclass(frozen=True)
 class Matching:
-    """Text of a form.
+    """Text of a certain form.
 
     Attributes:
-        pattern: regular expression of all of it.
-        words: the same for people.
+        pattern: regular expression that all of the text must match.
+        words: the pattern in words.
     """
 
     pattern: str
@@ -75,10 +76,10 @@ class Matching:
 
 @dataclass(frozen=True)
 class Anything:
-    """No bound that holds without looking at something else, and why.
+    """No bound, because the value is checked elsewhere.
 
     Attributes:
-        why: a sentence for the reader.
+        why: where, for readers of the code.
     """
 
     why: str
@@ -91,15 +92,15 @@ POSITIVE = Interval(0.0, open_low=True)
 SHARE = Interval(0.0, 1.0)
 """[0, 1]."""
 PART = Interval(0.0, 1.0, open_high=True)
-"""[0, 1): a share that never is all."""
+"""[0, 1): a share that is never all."""
 STEP = Interval(0.0, 1.0, open_low=True)
-"""(0, 1]: a share that never is nothing, such as that of a moving average."""
+"""(0, 1]: a share that is never nothing, such as that of a moving average."""
 
 DEVICE = Matching(r"auto|cpu|cuda(:\d+)?", "'auto', 'cpu' or 'cuda'")
 
 
 def at_least(low: float) -> Interval:
-    """``low`` and what is above."""
+    """Numbers from ``low`` on."""
     return Interval(low)
 
 
@@ -116,8 +117,8 @@ def registered(registry: Registry[Any]) -> Names:
 class Bounded:
     """A dataclass whose settings are checked against their annotations when it is made.
 
-    Subclasses name the section that messages begin with: ``class SACConfig(Bounded, section="sac")``. Those with a
-    ``__post_init__`` of their own call this one first.
+    Subclasses name their section, with which messages begin: ``class SACConfig(Bounded, section="sac")``. A
+    ``__post_init__`` of a subclass calls this one first.
 
     Raises:
         FovealError: a setting is out of its bounds.
@@ -135,7 +136,7 @@ class Bounded:
 
 
 def check(settings: Any, section: str = "") -> None:
-    """Compare every setting with the bounds that its annotation declares.
+    """Compare every setting with the bounds in its annotation.
 
     Raises:
         FovealError: one is out of its bounds; the message names setting, value and what is allowed.
@@ -145,13 +146,13 @@ def check(settings: Any, section: str = "") -> None:
 
 
 def bounds_of(kind: type) -> dict[str, tuple[Bound, ...]]:
-    """The bounds of each setting of a dataclass; for the entries where a setting is a tuple."""
+    """The bounds of each setting of a dataclass. Those of a tuple are for its entries."""
     hints = typing.get_type_hints(kind, include_extras=True)
     return {field.name: tuple(_declared(hints[field.name])) for field in dataclasses.fields(kind)}
 
 
 def _declared(hint: Any) -> list[Bound]:
-    """Those of the annotation itself, and of what is within a union or a tuple."""
+    """The bounds in an annotation, and in the parts of a union or a tuple."""
     if typing.get_origin(hint) is typing.Annotated:
         return [m for m in hint.__metadata__ if isinstance(m, Bound)] + _declared(hint.__origin__)
     if typing.get_origin(hint) in {types.UnionType, typing.Union, tuple}:

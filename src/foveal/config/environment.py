@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
-import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
@@ -69,27 +67,6 @@ def _registered_id(spec: EnvSpec | None) -> str | None:
         return None
     same = known.kwargs == spec.kwargs and known.max_episode_steps == spec.max_episode_steps
     return spec.id if same else None
-
-
-def shapes_to_json(shapes: Shapes) -> dict[str, Any]:
-    """For a checkpoint."""
-    if isinstance(shapes.action, spaces.Discrete):
-        action: dict[str, Any] = {"discrete": int(shapes.action.n)}
-    else:
-        action = {"continuous": list(shapes.action.shape or ())}
-    return {"image": list(shapes.image), "vector": shapes.vector, "action": action}
-
-
-def shapes_from_json(state: Mapping[str, Any]) -> Shapes:
-    """Undo of ``shapes_to_json``."""
-    channels, height, width = state["image"]
-    action = state["action"]
-    space: spaces.Space[Any]
-    if "discrete" in action:
-        space = spaces.Discrete(action["discrete"])
-    else:
-        space = spaces.Box(-1.0, 1.0, tuple(action["continuous"]), np.float32)
-    return Shapes((channels, height, width), state["vector"], space)
 
 
 def chosen_device(name: str) -> torch.device:

@@ -8,7 +8,7 @@ import types
 import typing
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Protocol, runtime_checkable
+from typing import Annotated, Any
 
 from foveal.config.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
 from foveal.config.presets import EVERY_PRESET, PRESETS
@@ -271,16 +271,11 @@ def _section(base: type, layers: list[Mapping[str, Any]], override: Any, name: s
     return settings
 
 
-@runtime_checkable
-class Named(Protocol):
-    """Settings of a thing that is chosen by their ``name``; another one may have other settings."""
-
-    def named(self, name: str) -> Any:
-        """The settings of the thing of that name, which keep what both have."""
-
-
 def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
     """A copy of a dataclass with some settings changed, nested ones by nested mappings.
+
+    A nested ``name`` replaces the nested settings by what their method ``named`` returns for it, if they have one, as
+    ``EncoderConfig`` has; the other changes are made to these.
 
     Raises:
         FovealError: a setting that it does not have (with the nearest names), or a value of the wrong type.
@@ -292,19 +287,16 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
             raise FovealError(f"unknown setting {section}.{key}: {nearest(key, list(hints))}")
         current = getattr(settings, key)
         if dataclasses.is_dataclass(current) and isinstance(value, Mapping):
-            values[key] = changed(_chosen(current, value.get("name")), value, f"{section}.{key}")
+            if isinstance(name := value.get("name"), str) and hasattr(current, "named"):
+                current = current.named(name)
+            values[key] = changed(current, value, f"{section}.{key}")
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
 
 
-def _chosen(settings: Any, name: Any) -> Any:
-    """Settings of the thing that is named now, where they are of things with names."""
-    return settings.named(name) if isinstance(settings, Named) and isinstance(name, str) else settings
-
-
 def _typed(value: Any, hint: Any, name: str) -> Any:
-    """The value as the hint wants it: lists become tuples, whole numbers become floats."""
+    """The value in the type of the hint: lists become tuples, whole numbers become floats."""
     origin, arguments = typing.get_origin(hint), typing.get_args(hint)
     if origin in {types.UnionType, typing.Union}:
         if value is None and type(None) in arguments:

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.envs import mujoco_state
-from foveal.envs.family import FAMILIES, QUALITIES, EnvOptions, Family
+from foveal.envs.family import FAMILIES, EnvOptions, Family
 from foveal.envs.rendering import load_suite, open_view, quiet
 from foveal.errors import FovealError
 
@@ -18,7 +18,7 @@ EPISODE_STEPS = 1000  # control steps of the simulator, whatever the action repe
 ACTION_REPEAT = {"finger": 2, "cartpole": 8}  # DMC-GB's; every other domain: 4
 UNBOUNDED = 1e9  # dm_control writes missing actuator limits as +-1e10
 
-# Every task of the suite, so that ids are known without importing dm_control.
+# Every task of the suite: ids must be known without importing dm_control.
 TASKS = {
     "acrobot": "swingup swingup_sparse",
     "ball_in_cup": "catch",
@@ -61,8 +61,8 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         domain, task: as in ``dm_control.suite.load``.
         options: image size, action repeat, render quality, camera.
 
-    Actions are (A,) ``float32`` in [-1, 1], scaled to the actuators' limits (taken as they are where there are none).
-    An episode is truncated after 1000 control steps; it terminates only where dm_control's discount is 0.
+    Actions are (A,) ``float32`` in [-1, 1], scaled to the actuators' limits where there are any. An episode is
+    truncated after 1000 control steps; it terminates only where dm_control's discount is 0.
 
     Attributes:
         physics: dm_control's ``Physics``, for perturbations that recolour the model.
@@ -76,7 +76,7 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
     def __init__(self, domain: str, task: str, options: EnvOptions) -> None:
         suite = load_suite()
         with quiet():
-            # A constant seed: `lqr` draws its model from it, and the model must not depend on the episode's seed.
+            # The seed is constant: `lqr` draws its model from it, which must not depend on the episode's seed.
             self._env = suite.load(domain, task, task_kwargs={"random": 0, "time_limit": float("inf")})
         self.domain = domain
         self.size = options.image_size
@@ -124,9 +124,9 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         return self._frame(), reward, terminated, truncated, {}
 
     def agent_mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels of what can move in the latest frame, by MuJoCo's segmentation.
+        """(H, W) bool: the pixels in the latest frame of bodies that can move, by MuJoCo's segmentation.
 
-        A geom counts if its body is not (welded to) the world; so does a skin.
+        These are skins, and geoms of bodies that are not the world nor welded to it.
         """
         import mujoco
 
@@ -140,12 +140,12 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     def get_state(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on: JSON values and arrays."""
-        return {"steps": self._steps, **mujoco_state.capture(self._env, self._model)}
+        return {"steps": self._steps, **mujoco_state.get_state(self._env, self._model)}
 
     def set_state(self, state: dict[str, Any]) -> None:
         """Go on exactly where ``get_state`` was called."""
         self._steps = int(state["steps"])
-        mujoco_state.restore(self._env, self._model, state)
+        mujoco_state.set_state(self._env, self._model, state)
 
     def close(self) -> None:
         if self._env is not None:
@@ -157,7 +157,7 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         return np.array(self._render().transpose(2, 0, 1), order="C")
 
     def _render(self, **kind: bool) -> NDArray[Any]:
-        """(H, W, 3) in the view's own buffer: copy it. One view for all frames saves a fifth of a draft's time."""
+        """(H, W, 3) in the view's own buffer: copy it. Keeping one view saves a fifth of the time of a draft frame."""
         if self._view is None:
             self._view = open_view(self.physics, self.size, self.camera)
         image: NDArray[Any] = self._view.render(**kind)
@@ -184,8 +184,6 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
 def _set_quality(model: Any, quality: str) -> None:
     """Cheaper shadows (``fast``) and no multisampling (``draft``), before the GL context is made."""
-    if quality not in QUALITIES:
-        raise FovealError(f"quality is {quality!r}; choose one of {', '.join(QUALITIES)}")
     if quality != "exact":
         model.vis.quality.shadowsize = 512
     if quality == "draft":

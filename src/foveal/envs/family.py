@@ -1,4 +1,4 @@
-"""Families of environments: what stands before the slash of an environment's id."""
+"""Families of environments: those whose ids have the same prefix before the slash."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium
+import numpy as np
 
+from foveal.errors import FovealError
 from foveal.registry import Registry
 
 QUALITIES = ("exact", "fast", "draft")
@@ -15,13 +17,16 @@ QUALITIES = ("exact", "fast", "draft")
 
 @dataclass(frozen=True)
 class EnvOptions:
-    """What a family is asked for; a family ignores what means nothing to it.
+    """Options of an environment; a family ignores those that mean nothing to it.
 
     Attributes:
         image_size: height and width of an observation, in pixels.
         action_repeat: simulator steps per agent step, or None for the family's own default.
-        quality: one of ``"exact"``, ``"fast"``, ``"draft"``: how much care rendering takes.
+        quality: of rendering: ``"exact"``, ``"fast"`` or ``"draft"``.
         camera: index of the camera.
+
+    Raises:
+        FovealError: a number is out of range, or the quality is unknown.
     """
 
     image_size: int = 84
@@ -29,19 +34,38 @@ class EnvOptions:
     quality: str = "exact"
     camera: int = 0
 
+    def __post_init__(self) -> None:
+        check_whole("image_size", self.image_size, least=1)
+        check_whole("camera", self.camera, least=0)
+        if self.action_repeat is not None:
+            check_whole("action_repeat", self.action_repeat, least=1)
+        check_quality(self.quality)
+
+
+def check_whole(name: str, value: Any, *, least: int) -> None:
+    """Raise a FovealError unless ``value`` is a whole number of at least ``least``."""
+    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
+        raise FovealError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def check_quality(quality: str) -> None:
+    """Raise a FovealError unless ``quality`` is one of ``QUALITIES``."""
+    if quality not in QUALITIES:
+        raise FovealError(f"quality is {quality!r}; choose one of {', '.join(QUALITIES)}")
+
 
 class Family(ABC):
     """Environments whose ids share a prefix; register a subclass with ``@FAMILIES.register("prefix")``.
 
     ``build`` returns any Gymnasium environment with an RGB image among its observations; ``foveal.envs.make`` resizes
-    it, repeats actions and stacks frames. A family that repeats actions by itself, so as to render only once,
-    gives its environments an integer attribute ``action_repeat``; one whose episodes can be saved gives them
-    ``get_state() -> dict`` and ``set_state(state)``; one that can tell the agent's own pixels, ``agent_mask()``.
+    the image, repeats actions and stacks frames. Environments may have more: an integer ``action_repeat`` if they
+    repeat actions themselves, so as to render only once; ``get_state() -> dict`` and ``set_state(state)`` if their
+    episodes can be saved; ``agent_mask()`` if they know which pixels are the agent's.
     """
 
     @abstractmethod
     def names(self) -> list[str]:
-        """What may follow the slash. Cheap: called for error messages and when gymnasium ids are registered."""
+        """What may follow the slash. Must be cheap: it is called whenever ``foveal.envs`` is imported."""
 
     @abstractmethod
     def build(self, name: str, options: EnvOptions) -> gymnasium.Env[Any, Any]:

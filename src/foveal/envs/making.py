@@ -8,12 +8,11 @@ from typing import Any
 
 import gymnasium
 import gymnasium.error
-import numpy as np
 
-from foveal.envs.family import FAMILIES, QUALITIES, EnvOptions, gymnasium_id, known_ids
-from foveal.envs.foreign import ActionRepeat, adapt
+from foveal.envs.family import FAMILIES, EnvOptions, check_whole, gymnasium_id, known_ids
 from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
+from foveal.envs.wrappers import ActionRepeat, adapt
 from foveal.errors import FovealError
 from foveal.registry import nearest
 
@@ -46,8 +45,8 @@ def make(
             ``"draft"`` no multisampling either. The benchmark's numbers are only comparable with ``"exact"``.
         perturbation: ``"color_easy"``, ``"color_hard"``, ``"video_easy"``, ``"video_hard"``, or one of your own.
         data: folder of DMC-GB's data (``color_easy.pt``, ..., ``video_hard/video0.mp4``, ...); None for generated
-            colours and videos. Without a perturbation it means nothing.
-        seed: of the first ``reset`` that is given none. The same seed gives the same episodes.
+            colours and videos. Unused without a perturbation.
+        seed: for the first ``reset`` that is called without one. The same seed gives the same episodes.
         camera: index of the camera of dmc/ and ur5e/.
 
     Raises:
@@ -55,19 +54,21 @@ def make(
             or with actions that can't be served, or no OpenGL.
     """
     options = EnvOptions(image_size, action_repeat, quality, camera)
-    _check(options, frame_stack, seed)
+    check_whole("frame_stack", frame_stack, least=1)
+    if seed is not None:
+        check_whole("seed", seed, least=0)
     change = None if perturbation is None else _perturbation(perturbation, data)
     raw, name = _raw(env, options)
     try:
         return _assemble(raw, name, options, frame_stack, change, perturbation, seed)
     except BaseException:
-        if raw is not env:  # what the user made stays the user's
+        if raw is not env:  # the user's own environment stays open
             raw.close()
         raise
 
 
 def make_registered(env: str, render_mode: str | None = None, **options: Any) -> PixelEnv:
-    """What ``gymnasium.make("foveal/dmc-walker-walk-v0", ...)`` calls; options are those of ``make``."""
+    """The entry point of ``gymnasium.make("foveal/dmc-walker-walk-v0", ...)``; options are those of ``make``."""
     if render_mode not in (None, "rgb_array"):
         raise FovealError(f"render_mode is {render_mode!r}; foveal's environments render to 'rgb_array' only")
     return make(env, **options)
@@ -80,24 +81,6 @@ def register_gymnasium_ids() -> None:
             gymnasium.register(gymnasium_id(known), entry_point=f"{__name__}:make_registered", kwargs={"env": known})
 
 
-def check_whole(name: str, value: Any, *, least: int) -> None:
-    """Raise a FovealError unless ``value`` is a whole number of at least ``least``."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
-        raise FovealError(f"{name} is {value!r}; it must be a whole number of at least {least}")
-
-
-def _check(options: EnvOptions, frame_stack: int, seed: int | None) -> None:
-    check_whole("image_size", options.image_size, least=1)
-    check_whole("frame_stack", frame_stack, least=1)
-    check_whole("camera", options.camera, least=0)
-    if options.action_repeat is not None:
-        check_whole("action_repeat", options.action_repeat, least=1)
-    if seed is not None:
-        check_whole("seed", seed, least=0)
-    if options.quality not in QUALITIES:
-        raise FovealError(f"quality is {options.quality!r}; choose one of {', '.join(QUALITIES)}")
-
-
 def _perturbation(name: str, data: str | Path | None) -> Perturbation:
     change = PERTURBATIONS.get(name)
     folder = None if data is None else Path(data).expanduser()
@@ -107,7 +90,7 @@ def _perturbation(name: str, data: str | Path | None) -> Perturbation:
 
 
 def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
-    """The environment before anything is put around it, and what to call it."""
+    """The environment without wrappers of ours, and its name."""
     if isinstance(env, str):
         return _by_name(env, options)
     made: Any = env() if callable(env) else env
@@ -177,7 +160,7 @@ def _assemble(
 
 
 def _longest_episode(raw: gymnasium.Env[Any, Any], repeat: int) -> int | None:
-    """In agent steps, or None where nobody says."""
+    """Agent steps after which an episode is truncated, or None where nobody says."""
     own: int | None = getattr(raw.unwrapped, "max_agent_steps", None)
     if own is not None:
         return own

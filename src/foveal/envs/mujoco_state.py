@@ -1,7 +1,7 @@
 """A dm_control environment's complete state, so that a killed run goes on bit for bit.
 
-MuJoCo's integration state alone is not enough: tasks move targets by writing into the model, keep attributes of
-their own, and observe sensors that were computed with the accelerations of the step before.
+MuJoCo's integration state alone is not enough: tasks move targets by writing into the model, have attributes of
+their own, and read sensors that were computed with the accelerations of the step before.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from numpy.typing import NDArray
 
 from foveal.errors import FovealError
 
-# Large and never written by a task. A perturbation that writes textures writes them again when it is restored.
+# Large and never written by a task. A perturbation that writes textures writes them again in its ``set_state``.
 _SKIPPED = {"tex_data"}
-# Computed with the accelerations of the step before: a task may look at them before the next step, and mj_step1
-# does not compute them.
+# Computed with the accelerations of the step before: a task may read them before the next step, and mj_step1 does not
+# compute them.
 _CARRIED = ("sensordata", "qacc", "act_dot", "actuator_force", "qfrc_actuator")
 
 
 def copy_model(physics: Any) -> dict[str, NDArray[Any]]:
-    """A copy of every array of the model, against which later changes are told."""
+    """A copy of every array of the model: what ``get_state`` compares with, to save those alone that have changed."""
     return {name: array.copy() for name, array in _model_arrays(physics).items()}
 
 
-def capture(env: Any, baseline: dict[str, NDArray[Any]]) -> dict[str, Any]:
+def get_state(env: Any, baseline: dict[str, NDArray[Any]]) -> dict[str, Any]:
     """The state of a ``dm_control.rl.control.Environment`` as JSON values and arrays."""
     import mujoco
 
@@ -46,8 +46,8 @@ def capture(env: Any, baseline: dict[str, NDArray[Any]]) -> dict[str, Any]:
     }
 
 
-def restore(env: Any, baseline: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
-    """Undo of ``capture``, on an environment built with the same options.
+def set_state(env: Any, baseline: dict[str, NDArray[Any]], state: dict[str, Any]) -> None:
+    """Go on where ``get_state`` was called, in an environment built with the same options.
 
     Raises:
         FovealError: the state is of another task.

@@ -1,4 +1,4 @@
-"""The environment that agents see: stacked frames, its own description, and a state that can be saved."""
+"""The environment that agents see: stacked frames, a description, and a state that can be saved."""
 
 from __future__ import annotations
 
@@ -11,30 +11,30 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.envs.layers import capture_layers, restore_layers
+from foveal.envs import wrapper_state
 from foveal.errors import FovealError
 
-DEFAULT_FPS = 30  # of pictures of environments that don't say how fast theirs follow each other
+DEFAULT_FPS = 30  # of films of environments that have no frame rate
 
 Picture = NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
 class EnvInfo:
-    """What an environment is, to be written beside every result.
+    """The description of an environment, which is written beside every result.
 
     Attributes:
-        id: the name it was made by.
+        id: the name by which it was made.
         image_size: height and width of a frame, in pixels.
         frame_stack: frames in an observation, oldest first.
         action_repeat: simulator steps per agent step.
-        quality: ``"exact"``, ``"fast"`` or ``"draft"``; of dmc/ and ur5e/ alone.
+        quality: of rendering: ``"exact"``, ``"fast"`` or ``"draft"``; only dmc/ and ur5e/ heed it.
         perturbation: name of the visual change, or None.
         perturbation_source: ``"dmc-gb"`` (the benchmark's files), ``"generated"``, or None.
-        perturbation_items: colours or videos at hand, or None.
-        perturbation_benchmark_items: how many the benchmark has (None without a perturbation of DMC-GB's).
+        perturbation_items: number of colours or videos at hand, or None.
+        perturbation_benchmark_items: number that the benchmark has (None without a perturbation of DMC-GB's).
         perturbation_complete: whether all of them are at hand.
-        max_agent_steps: agent steps after which an episode is truncated, or None where nobody knows.
+        max_agent_steps: agent steps after which an episode is truncated, or None where that is unknown.
         camera: index of the camera.
     """
 
@@ -61,7 +61,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
     Args:
         inner: environment of single frames (3, H, W), or of dicts with such an ``"image"``.
         spec_info: its description.
-        seed: used by the first ``reset`` that is given none.
+        seed: for the first ``reset`` that is called without one.
     """
 
     metadata: dict[str, Any] = {"render_modes": ["rgb_array"]}
@@ -124,7 +124,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         """(H, W) bool: the agent's own pixels in the latest frame.
 
         Raises:
-            FovealError: the environment can't tell (``dmc/`` and ``ur5e/`` ones can).
+            FovealError: the environment does not know them (``dmc/`` and ``ur5e/`` ones do).
         """
         base = self.inner.unwrapped
         if not hasattr(base, "agent_mask"):
@@ -134,14 +134,14 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         mask: NDArray[np.bool_] = base.agent_mask()
         return mask
 
-    def tell(self, name: str) -> Any:
-        """What a method that takes no arguments gives now, of this environment or of the one inside.
+    def read(self, name: str) -> Any:
+        """Call a method without arguments, of this environment or of the one inside.
 
         Args:
             name: of the method, e.g. ``"agent_mask"``.
 
         Raises:
-            FovealError: there is no such method, or it can't tell.
+            FovealError: there is no such method, or it raises one.
         """
         for layer in (self, self.inner):
             if layer.has_wrapper_attr(name):
@@ -162,7 +162,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
             "frames": np.stack(self._frames) if self._frames else None,
             "over": self._over,
             "first_seed": self._first_seed,
-            "layers": capture_layers(self.inner),
+            "layers": wrapper_state.get_state(self.inner),
         }
 
     def set_state(self, state: dict[str, Any]) -> None:
@@ -177,7 +177,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         size = (3, self.spec_info.image_size, self.spec_info.image_size)
         if frames and (len(frames) != self.spec_info.frame_stack or frames[0].shape != size):
             raise FovealError("this state was saved with another image_size or frame_stack")
-        restore_layers(self.inner, state["layers"])
+        wrapper_state.set_state(self.inner, state["layers"])
         self._frames.clear()
         self._frames.extend(frames)
         self._over = bool(state["over"])

@@ -65,7 +65,7 @@ def open_view(physics: Any, size: int, camera: int) -> Any:
 
 
 def renderer_error(error: Exception) -> FovealError:
-    """What to tell a user whose machine can't render."""
+    """The error for a machine that can't render."""
     backend = os.environ.get("MUJOCO_GL", "chosen automatically")
     return FovealError(
         f"can't open OpenGL for rendering (MUJOCO_GL is {backend}; {type(error).__name__}: {error}). "
@@ -76,7 +76,7 @@ def renderer_error(error: Exception) -> FovealError:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Drop the log lines of ``_KNOWN_NOISE`` that compiling dm_control's own models prints, and no others."""
+    """Drop the log lines of ``_KNOWN_NOISE``, which compiling dm_control's own models prints, and no others."""
     logger = logging.getLogger("absl")
     logger.addFilter(_is_news)
     try:

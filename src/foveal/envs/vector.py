@@ -10,7 +10,8 @@ import gymnasium
 import numpy as np
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv, VectorEnv
 
-from foveal.envs.making import EnvLike, check_whole, make
+from foveal.envs.family import check_whole
+from foveal.envs.making import EnvLike, make
 from foveal.envs.pixel import EnvInfo, PixelEnv
 from foveal.errors import FovealError
 
@@ -23,21 +24,21 @@ def make_vector(
     seed: int | None = None,
     **options: Any,
 ) -> VectorEnv[Any, Any, Any]:
-    """``n`` environments as Gymnasium's vector environment, a single one too.
+    """``n`` environments as Gymnasium's vector environment, also where ``n`` is 1.
 
     An episode that has ended is reset by the *next* step: that step takes no action, gives reward 0 and the new
     episode's first observation, and is no transition (Gymnasium's NEXT_STEP autoreset).
 
     Args:
         env: what ``make`` takes (an environment itself for ``n=1`` only), or a sequence of callables, one for each.
-        n: how many; the length of the sequence, or 1, by default.
-        asynchronous: one process each (``AsyncVectorEnv``, spawned, so a script needs ``if __name__ == "__main__"``)
-            instead of one after the other in this one. Processes can't be saved in the middle of an episode.
+        n: how many; by default the length of the sequence, or 1.
+        asynchronous: step each in a process of its own (``AsyncVectorEnv``, spawned, so that a script needs
+            ``if __name__ == "__main__"``) instead of in turn. Processes can't be saved in the middle of an episode.
         seed: environment i is made with ``seed + i``.
         **options: keyword arguments of ``make``.
 
     Raises:
-        FovealError: as ``make``; ``n`` is below 1 or not the sequence's length; or one environment is to be many.
+        FovealError: as ``make``; ``n`` is below 1 or not the sequence's length; or it is above 1 for one environment.
     """
     sources = _sources(env, n)
     makers = [
@@ -74,11 +75,11 @@ class PixelProcesses(AsyncVectorEnv):
         self.spec_info: EnvInfo = self.get_attr("spec_info")[0]
 
     def get_state(self) -> dict[str, Any]:
-        """Never: raises a FovealError that says what can be saved."""
+        """Always raises a FovealError that says what can be saved."""
         raise FovealError("environments in processes of their own can't be saved: make them with asynchronous=False")
 
     def set_state(self, state: dict[str, Any]) -> None:
-        """Never, as ``get_state``."""
+        """Always raises, like ``get_state``."""
         self.get_state()
 
 

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterable, Mapping
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.envs.foreign import area_weights
+from foveal.envs.wrappers import area_weights
 from foveal.gaze.atari_head import Frame
 
 SIDE = 84

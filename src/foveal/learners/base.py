@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, NamedTuple
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor, nn
@@ -38,16 +39,16 @@ class PolicyView(NamedTuple):
     """What the policy's step learns from.
 
     Attributes:
-        acts: the observation that the policy acts on.
-        judged: the observation that the value of its action is judged on.
+        actor: the observation on which the policy acts.
+        critic: the observation on which the critic values its action.
     """
 
-    acts: Observation
-    judged: Observation
+    actor: Observation
+    critic: Observation
 
 
-class Judged(NamedTuple):
-    """What the values of the policy's actions are judged on, without a graph.
+class CriticInput(NamedTuple):
+    """The observations on which the critic values the policy's actions, without a graph.
 
     Attributes:
         features: (B, F), the critic's flattened convolutions.
@@ -60,7 +61,7 @@ class Judged(NamedTuple):
 
 @dataclass(frozen=True)
 class Shapes:
-    """What the networks must fit.
+    """The shapes of observations and actions.
 
     Attributes:
         image: (C, H, W) of the observation that the encoder sees.
@@ -72,6 +73,25 @@ class Shapes:
     vector: int
     action: spaces.Space[Any]
 
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        if isinstance(self.action, spaces.Discrete):
+            action: dict[str, Any] = {"discrete": int(self.action.n)}
+        else:
+            action = {"continuous": list(self.action.shape or ())}
+        return {"image": list(self.image), "vector": self.vector, "action": action}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Shapes:
+        """The inverse of ``as_dict``."""
+        channels, height, width = state["image"]
+        action: spaces.Space[Any]
+        if "discrete" in state["action"]:
+            action = spaces.Discrete(state["action"]["discrete"])
+        else:
+            action = spaces.Box(-1.0, 1.0, tuple(state["action"]["continuous"]), np.float32)
+        return cls((channels, height, width), state["vector"], action)
+
 
 class Learner(nn.Module, ABC):
     """Value learning from pixels: its networks, its TD targets and losses, how it acts. It knows no method.
@@ -79,15 +99,15 @@ class Learner(nn.Module, ABC):
     The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
 
     Attributes:
-        dtype: that convolutions compute in.
-        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
-            looks at the value of a tensor.
-        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
-            ``environment`` and ``training``. They go over the preset's own and under the user's.
+        dtype: the type that convolutions compute in.
+        capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone and never
+            reads the value of a tensor.
+        run_presets: preset, or "*" for every one -> section -> the settings of the run that its source trains with, in
+            ``environment`` and ``training``. They go over the preset's and under the user's.
         heads: how many values the critic has for an observation and an action.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
-        agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
-            so that a CUDA graph reads the present value. Not saved: the agent tells it again.
+        agent_step: () ``int64`` on its device, the argument of the latest ``set_step``. Schedules are computed from
+            it, so that a CUDA graph reads the present value. It is not saved: the agent sets it again.
     """
 
     Config: ClassVar[type]
@@ -108,12 +128,12 @@ class Learner(nn.Module, ABC):
         self.register_buffer("agent_step", torch.zeros((), dtype=torch.int64), persistent=False)
 
     def set_step(self, step: int) -> None:
-        """Told of every agent step that was taken, those with random actions included; nothing waits for the device."""
+        """The agent calls this after every agent step, random actions included; nothing waits for the device."""
         self.agent_step.fill_(step)
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
-        """Settings that the source gives for one task in particular."""
+        """Settings that the learner's source gives for this task alone."""
         return {}
 
     convolutions: nn.Module
@@ -171,7 +191,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:
-        """The critic's view of (obs, action), with its graph."""
+        """The critic's estimate of (obs, action), with its graph."""
 
     @abstractmethod
     def targets(self, batch: Batch) -> Tensor:
@@ -183,7 +203,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def action_features(self, action: Tensor) -> Tensor:
-        """Actions as a network's input, (B, A): themselves, or one-hot where they are discrete."""
+        """Actions as the input of a network, (B, A): one-hot where they are discrete."""
 
     @abstractmethod
     def critic_parameters(self) -> list[nn.Parameter]:
@@ -198,17 +218,17 @@ class Learner(nn.Module, ABC):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
-        judged: Judged | None = None,
+        critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
-        """Improve the policy on a batch; returns metrics. Leaves the convolutions alone.
+        """Improve the policy on a batch without training the convolutions; returns metrics.
 
-        Learners with ``has_policy`` override it, and nobody calls it for others.
+        Learners with ``has_policy`` override it; it is never called for others.
 
         Args:
-            obs: what the policy acts on.
+            obs: the observations on which the policy acts.
             extra_loss: a method's term.
             features: ``features(obs)`` without a graph, where the update has them already.
-            judged: what the values of its actions are judged on; None for ``obs`` itself.
+            critic_input: the observations on which the critic values its actions; None for ``obs`` itself.
         """
         raise NotImplementedError(f"{type(self).__name__} has no policy to improve")
 
@@ -230,7 +250,7 @@ class Learner(nn.Module, ABC):
 
     @abstractmethod
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its own optimizers by name; the critic's is the assembler's."""
+        """The learner's own optimizers by name, without the critic's, which the updater owns."""
 
     @property
     def encoder_parameters(self) -> list[nn.Parameter]:

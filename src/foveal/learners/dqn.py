@@ -6,7 +6,6 @@ which were published on it find their latent; the optimizer is Adam instead of R
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -17,9 +16,9 @@ from torch import Tensor, nn
 from foveal.config.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Learner, Shapes, check_action_space
-from foveal.networks.averaging import blend
+from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
-from foveal.networks.heads import mlp
+from foveal.networks.heads import mlp, with_vector
 from foveal.networks.optimization import adam
 from foveal.types import Batch, Observation
 
@@ -30,11 +29,11 @@ class DQNConfig(Bounded, section="dqn"):
 
     Attributes:
         hidden: width of the hidden layer of the values.
-        hidden_layers: how many there are.
+        hidden_layers: number of such layers.
         double: let the trained network choose the action that the target network values.
         lr: Adam's step size for convolutions, projection and values. Theirs is RMSProp's 2.5e-4.
         target_period: updates between two steps of the target network.
-        target_tau: share of the new weights that it takes then; 1 copies them.
+        target_tau: share of the trained weights that the target network takes then; 1 copies them.
         initial_epsilon: share of random actions at agent step 0.
         final_epsilon: share of random actions from ``epsilon_steps`` on.
         epsilon_steps: agent steps over which the share falls linearly. Theirs are 1 million frames of 4 repeats.
@@ -62,7 +61,7 @@ class DQNConfig(Bounded, section="dqn"):
 
 @LEARNERS.register("dqn")
 class DQN(Learner):
-    """One value for every action from one pass of the encoder; random actions at a falling rate.
+    """Values of all actions from one pass of the encoder, and random actions at a falling rate.
 
     Raises:
         FovealError: the actions are not discrete.
@@ -110,9 +109,9 @@ class DQN(Learner):
         self.latent_size = config.encoder.projection
         self.projection = Projection(self.feature_size, self.latent_size)
         self.critic = mlp(self.latent_size + shapes.vector, config.hidden, self.action_size, config.hidden_layers)
-        self.target_convolutions = copy.deepcopy(self.convolutions).requires_grad_(False)
-        self.target_projection = copy.deepcopy(self.projection).requires_grad_(False)
-        self.target_critic = copy.deepcopy(self.critic).requires_grad_(False)
+        self.target_convolutions = frozen_copy(self.convolutions)
+        self.target_projection = frozen_copy(self.projection)
+        self.target_critic = frozen_copy(self.critic)
 
     # --- values ---------------------------------------------------------------------------------------------------
 
@@ -120,7 +119,7 @@ class DQN(Learner):
         """The value of the action that was taken."""
         features = self.features(obs)
         latent = self.projection(features)
-        all_values = self.critic(_join(latent, obs.vector))  # (B, actions)
+        all_values = self.critic(with_vector(latent, obs.vector))  # (B, actions)
         values = all_values.gather(1, action[:, None]).T  # (1, B)
         return Estimate(features, latent, values, values)
 
@@ -128,7 +127,7 @@ class DQN(Learner):
     def targets(self, batch: Batch) -> Tensor:
         """R + discount * Q'(s', a'), (B,); a' is Q's best action (van Hasselt et al., eq. 4), or Q''s own."""
         next_obs = batch.next_obs
-        target_values = self.target_critic(_join(self.target_latent(next_obs), next_obs.vector))  # (B, actions)
+        target_values = self.target_critic(with_vector(self.target_latent(next_obs), next_obs.vector))  # (B, actions)
         chooser = self._values(next_obs) if self.config.double else target_values
         value = target_values.gather(1, chooser.argmax(1, keepdim=True)).squeeze(1)  # (B,)
         return batch.reward + batch.discount * value
@@ -148,7 +147,7 @@ class DQN(Learner):
             blend(getattr(self, f"target_{part}"), getattr(self, part), self.config.target_tau)
 
     def policy_periods(self) -> tuple[int, int]:
-        """There is no policy to improve; the target network has its period."""
+        """The first is unused, because there is no policy."""
         return 1, self.config.target_period
 
     def action_features(self, action: Tensor) -> Tensor:
@@ -160,7 +159,7 @@ class DQN(Learner):
         return [*self.encoder_parameters, *self.critic.parameters()]
 
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam on all of them and a method's extra parameters."""
+        """Adam on these and a method's extra parameters."""
         return adam([*self.critic_parameters(), *extra], self.config.lr)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
@@ -190,9 +189,5 @@ class DQN(Learner):
         return torch.where(draw < self.epsilon(), anything, best)
 
     def _values(self, obs: Observation) -> Tensor:
-        """Of every action, (B, actions)."""
-        return self.critic(_join(self.latent(obs), obs.vector))
-
-
-def _join(latent: Tensor, vector: Tensor | None) -> Tensor:
-    return latent if vector is None else torch.cat([latent, vector], dim=1)
+        """The value of every action, (B, actions)."""
+        return self.critic(with_vector(self.latent(obs), obs.vector))

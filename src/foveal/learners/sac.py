@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Annotated, NamedTuple
 
 import torch
@@ -15,10 +15,10 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 
 from foveal.config.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, Estimate, Judged, Learner, Shapes, check_action_space
-from foveal.networks.averaging import blend
+from foveal.learners.base import LEARNERS, CriticInput, Estimate, Learner, Shapes, check_action_space
+from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.encoders import EncoderConfig, Projection, build_encoder
-from foveal.networks.heads import TwinCritic, mlp
+from foveal.networks.heads import TwinCritic, mlp, with_vector
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
@@ -33,8 +33,8 @@ class SACConfig(Bounded, section="sac"):
         actor_lr: Adam's step size for the actor's projection and policy.
         alpha_lr: Adam's step size for the temperature.
         alpha_beta1: Adam's first moment decay for the temperature.
-        initial_temperature: entropy weight at the start.
-        target_entropy: of the policy, per dimension of the action, in nats.
+        initial_temperature: weight of the entropy at the start.
+        target_entropy: the entropy that the temperature aims at, per dimension of the action, in nats.
         critic_tau: share of the new weights that a target critic takes at each of its updates.
         encoder_tau: the same for the target encoder.
         actor_period: critic updates per actor update.
@@ -96,12 +96,7 @@ class SAC(Learner):
     capturable = True
     presets = {
         "compact": {
-            "encoder": {
-                "strides": (2, 1),
-                "initialization": "orthogonal",
-                "projection": 50,
-                "centred": True,
-            },
+            "encoder": {"strides": (2, 1), "initialization": "orthogonal", "projection": 50, "centred": True},
             "hidden": 256,
             "alpha_lr": 1e-3,
             "critic_tau": 0.02,
@@ -121,15 +116,13 @@ class SAC(Learner):
         self.projection = Projection(self.feature_size, self.latent_size)
         head_input = self.latent_size + shapes.vector
         self.critics = TwinCritic(head_input + self.action_size, config.hidden)
-        self.target_convolutions = _frozen(self.convolutions)
-        self.target_projection = _frozen(self.projection)
-        self.target_critics = _frozen(self.critics)
+        self.target_convolutions = frozen_copy(self.convolutions)
+        self.target_projection = frozen_copy(self.projection)
+        self.target_critics = frozen_copy(self.critics)
         self.actor_projection = Projection(self.feature_size, self.latent_size)
         self.policy = mlp(head_input, config.hidden, 2 * self.action_size)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
         self.target_entropy = config.target_entropy * self.action_size
-        self._actor_optimizer: torch.optim.Optimizer | None = None
-        self._alpha_optimizer: torch.optim.Optimizer | None = None
 
     # --- critic ---------------------------------------------------------------------------------------------------
 
@@ -137,16 +130,16 @@ class SAC(Learner):
         """Both critics on one pass of the encoder."""
         features = self.features(obs)
         latent = self.projection(features)
-        values = self.critics(_join(latent, obs.vector), action)  # (2, B)
+        values = self.critics(with_vector(latent, obs.vector), action)  # (2, B)
         return Estimate(features, latent, values, values)
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Tensor:
         """R + discount * (min_i Q'_i(s', a') - alpha log pi(a' | s')), a' ~ pi(s'); (B,)."""
-        features = self.features(batch.next_obs)  # the trained convolutions: the policy's
+        features = self.features(batch.next_obs)  # the policy has no target network
         sample = self._sample(features, batch.next_obs.vector)
         latent = self.target_latent(batch.next_obs)
-        values = self.target_critics(_join(latent, batch.next_obs.vector), sample.action)  # (2, B)
+        values = self.target_critics(with_vector(latent, batch.next_obs.vector), sample.action)  # (2, B)
         soft_value = values.amin(0) - self.log_alpha.exp() * sample.log_prob  # (B,)
         return batch.reward + batch.discount * soft_value
 
@@ -178,22 +171,21 @@ class SAC(Learner):
         obs: Observation,
         extra_loss: Callable[[], Tensor] | None = None,
         features: Tensor | None = None,
-        judged: Judged | None = None,
+        critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
-        """One step on the policy, one on the temperature; one pass of the convolutions serves actor and critic."""
+        """One step of the policy, one of the temperature; one pass of the convolutions serves actor and critic."""
         with torch.no_grad():
             features = self.features(obs) if features is None else features
-            judged = judged or Judged(features, obs.vector)
-            latent = _join(self.projection(judged.features), judged.vector)
+            critic_input = critic_input or CriticInput(features, obs.vector)
+            latent = with_vector(self.projection(critic_input.features), critic_input.vector)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)
         loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()
         if extra_loss is not None:
             loss = loss + extra_loss()
-        optimizers = self.optimizers()
-        minimize(loss, optimizers["actor"], self.actor_parameters())
+        minimize(loss, self.actor_optimizer, self.actor_parameters())
         temperature_loss = self.log_alpha.exp() * (-sample.log_prob - self.target_entropy).detach().mean()
-        minimize(temperature_loss, optimizers["alpha"], [self.log_alpha])
+        minimize(temperature_loss, self.alpha_optimizer, [self.log_alpha])
         entropy = -sample.log_prob.detach().mean()
         return {"actor/loss": loss.detach(), "actor/entropy": entropy, "actor/alpha": self.log_alpha.detach().exp()}
 
@@ -228,17 +220,23 @@ class SAC(Learner):
         """The actor's projection and policy."""
         return [*self.actor_projection.parameters(), *self.policy.parameters()]
 
+    @cached_property
+    def actor_optimizer(self) -> torch.optim.Optimizer:
+        """Adam on these, made when first asked for: after the move to the device."""
+        return adam(self.actor_parameters(), self.config.actor_lr)
+
+    @cached_property
+    def alpha_optimizer(self) -> torch.optim.Optimizer:
+        """Adam on the temperature."""
+        return adam([self.log_alpha], self.config.alpha_lr, (self.config.alpha_beta1, 0.999))
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam for the actor and for the temperature, made when first asked for: after the move to the device."""
-        if self._actor_optimizer is None or self._alpha_optimizer is None:
-            config = self.config
-            self._actor_optimizer = adam(self.actor_parameters(), config.actor_lr)
-            self._alpha_optimizer = adam([self.log_alpha], config.alpha_lr, (config.alpha_beta1, 0.999))
-        return {"actor": self._actor_optimizer, "alpha": self._alpha_optimizer}
+        """The actor's and the temperature's."""
+        return {"actor": self.actor_optimizer, "alpha": self.alpha_optimizer}
 
     def _gaussian(self, features: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation before tanh, (B, A) each. The convolutions get no gradient from here."""
-        hidden = self.policy(_join(self.actor_projection(features), vector))
+        hidden = self.policy(with_vector(self.actor_projection(features), vector))
         mean, log_std = hidden.chunk(2, dim=1)
         low, high = self.config.log_std_min, self.config.log_std_max
         return mean, low + 0.5 * (high - low) * (torch.tanh(log_std) + 1)
@@ -266,7 +264,7 @@ def squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
     """Log density of tanh(raw), raw = mean + exp(log_std) * noise (Haarnoja et al. 2018, appendix C); (B, A) -> (B,).
 
     log(1 - tanh(x)^2) is written as 2 (log 2 - x - softplus(-2x)), which stays exact where tanh saturates. DMC-GB's
-    code adds 1e-6 before it takes the logarithm, so the densities of saturated actions are others there.
+    code adds 1e-6 before it takes the logarithm, so its densities of saturated actions differ.
     """
     gaussian = -0.5 * noise.square() - log_std - 0.5 * math.log(2 * math.pi)
     squash = 2 * (math.log(2) - raw - F.softplus(-2 * raw))
@@ -275,11 +273,3 @@ def squashed_log_prob(noise: Tensor, log_std: Tensor, raw: Tensor) -> Tensor:
 
 def _normal_like(like: Tensor, generator: torch.Generator | None) -> Tensor:
     return torch.randn(like.shape, device=like.device, dtype=like.dtype, generator=generator)
-
-
-def _join(latent: Tensor, vector: Tensor | None) -> Tensor:
-    return latent if vector is None else torch.cat([latent, vector], dim=1)
-
-
-def _frozen(network: nn.Module) -> nn.Module:
-    return copy.deepcopy(network).requires_grad_(False)

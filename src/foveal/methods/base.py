@@ -24,7 +24,7 @@ class Requirements:
     Attributes:
         render_size: side in pixels of the pictures that the environment must render.
         pixel_gradient: whether saliency will be taken from the graphs of the views' values.
-        extras: fields that its batches have beside the usual.
+        extras: further fields of its batches.
     """
 
     render_size: int
@@ -40,8 +40,8 @@ class Setup:
         learner: the learner that it is composed onto.
         image_shape: (C, H, W) of what the encoder sees.
         augmentation: what strong augmentations are built with: picture source, image size, seed, device.
-        generator: of every random draw during training, on the device.
-        dtype: of its convolutions.
+        generator: where every random draw during training comes from, on the device.
+        dtype: the type that its convolutions compute in.
     """
 
     learner: Learner
@@ -52,21 +52,21 @@ class Setup:
 
 
 class View(NamedTuple):
-    """An observation, not observed yet, whose TD loss counts with ``weight``."""
+    """An observation, before ``observe``, and the weight of its TD loss."""
 
     obs: Observation
     weight: float
 
 
 class EstimatedView(NamedTuple):
-    """A view as the critic's loss took it.
+    """A view with the critic's estimate of it.
 
     Attributes:
-        obs: as the networks saw it then: observed once. Where the method takes saliency, its image is the leaf
-            (``float32`` gradient) that the graph of the values reaches; no leaf where ``observe`` is trained.
-        weight: of its TD loss.
-        estimate: the critic's, with its graph. Stale after the critic's step.
-        prepared: what it was before ``observe``.
+        obs: what the critic saw: the view after ``observe``. Where the method takes saliency, its image is the leaf
+            (``float32`` gradient) that the graph of the values reaches; it is no leaf where ``observe`` is trained.
+        weight: the weight of its TD loss.
+        estimate: the critic's estimate with its graph. Stale after the critic's step.
+        prepared: the view before ``observe``.
     """
 
     obs: Observation
@@ -79,14 +79,14 @@ class Context:
     """What an update has already computed, so that nothing is computed twice.
 
     Args:
-        batch: after ``prepare`` and ``observe``.
+        batch: the batch after ``prepare`` and ``observe``.
 
     Attributes:
         learner: the learner being trained.
         prepared: the batch after ``prepare`` alone, its images floating point.
         views: every view of the critic's loss, in the order of ``Method.views``.
-        update: number of this update, from 0.
-        sample: draws a further batch of the given size from replay, as stored: neither prepared nor observed.
+        update: the number of this update, from 0.
+        sample: draws a further batch of the given size from replay, neither prepared nor observed.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class Context:
         self._batch = batch
         self._stepped = False
         self._observe_again: Callable[[Observation], Observation] | None = None
-        self._again: list[tuple[Observation, Observation]] = []
+        self._again: dict[int, Observation] = {}  # by the identity of what was observed again
         self._fresh: Estimate | None = None
 
     @property
@@ -120,14 +120,12 @@ class Context:
         return self._now(view.prepared, view.obs)
 
     def _now(self, prepared: Observation, before: Observation) -> Observation:
-        """What was observed before the critic's step, or once again where that trained ``observe``."""
+        """What was observed before the critic's step, or, once that has trained ``observe``, what is observed now."""
         if self._observe_again is None:
             return before
-        for known, observed in self._again:
-            if known is prepared:
-                return observed
-        self._again.append((prepared, self._observe_again(prepared)))
-        return self._again[-1][1]
+        if id(prepared) not in self._again:
+            self._again[id(prepared)] = self._observe_again(prepared)
+        return self._again[id(prepared)]
 
     @property
     def estimate(self) -> Estimate:
@@ -136,12 +134,12 @@ class Context:
 
     @property
     def pixels(self) -> Tensor:
-        """The first view's image, which the graph of ``estimate`` starts from; of the second view, ``views[1]``'s."""
+        """The first view's image, from which the graph of ``estimate`` starts."""
         return self.views[0].obs.image
 
     @property
     def image(self) -> Tensor:
-        """The batch's observed image without a graph, in the convolutions' dtype: what they would round it to."""
+        """The batch's observed image without a graph, in the convolutions' dtype."""
         return self.batch.obs.image.detach().to(self.learner.dtype)
 
     @property
@@ -161,11 +159,11 @@ class Context:
         return self._fresh
 
     def critic_stepped(self, observe_again: Callable[[Observation], Observation] | None = None) -> None:
-        """Told by the updater.
+        """The updater calls this after the critic's step.
 
         Args:
-            observe_again: an observation through the ``observe`` that this step trained; None where it trains none, so
-                that what was observed still holds.
+            observe_again: ``observe`` as this step has trained it; None where it has no parameters, so that what was
+                observed is still right.
         """
         self._stepped = True
         self._observe_again = observe_again
@@ -175,12 +173,12 @@ class Method(nn.Module):
     """A generalization method, composed onto any learner. Subclasses override what they need.
 
     Attributes:
-        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
-            ``environment``, ``training`` and the learner's ``encoder``. They go over the preset's own and under the
+        run_presets: preset, or "*" for every one -> section -> the settings of the run that its source trains with,
+            in ``environment``, ``training`` and the learner's ``encoder``. They go over the preset's and under the
             user's.
-        augment: its strong augmentation, which is built before training and told of every update; None without one.
-        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone, never looks
-            at the value of a tensor, samples nothing further, and does the same in updates of an equal ``due``.
+        augment: its strong augmentation, which is built before training and refreshed before every update, or None.
+        capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone, never
+            reads the value of a tensor, samples no further batch, and does the same in updates of an equal ``due``.
     """
 
     Config: ClassVar[type]
@@ -196,21 +194,21 @@ class Method(nn.Module):
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
-        """Settings that the source gives for one task in particular."""
+        """Settings that the method's source gives for this task alone."""
         return {}
 
     @classmethod
     def requirements(cls, config: Any, image_size: int) -> Requirements:
-        """What to prepare for an encoder that sees images of ``image_size`` pixels a side."""
+        """What the method needs where the encoder sees images of ``image_size`` pixels a side."""
         return Requirements(render_size=image_size)
 
     def get_ready(self) -> None:
-        """Called before training starts: make what only training needs, and fail now if it can't be made."""
+        """Called before training starts: make what training alone needs, and fail now if that is impossible."""
         if self.augment is not None:
             self.augment.build()
 
     def close(self) -> None:
-        """Called when training ends: let go of what only training needs, until it goes on."""
+        """Called when training ends: end processes and free what training alone needs. Training may go on later."""
         if self.augment is not None:
             self.augment.close()
 
@@ -220,7 +218,7 @@ class Method(nn.Module):
             self.augment.begin_update(number)
 
     def due(self, number: int) -> Hashable:
-        """What of its own the update of that number has: updates of equal answers do the same operations."""
+        """Which of the method's own steps update ``number`` has. Updates with equal answers do the same operations."""
         return None
 
     def observe(self, obs: Observation) -> Observation:
@@ -228,14 +226,14 @@ class Method(nn.Module):
         return obs
 
     def prepare(self, batch: Batch) -> Batch:
-        """Change a sampled batch, images still ``uint8``."""
+        """The sampled batch, its images still ``uint8``, after the weak augmentation."""
         return batch
 
     def views(self, batch: Batch) -> list[View]:
         """Views whose TD losses are added with their weights, against one target. The first is the batch's own.
 
         Args:
-            batch: prepared, its images floating point, and not observed yet: every view is observed once, later.
+            batch: after ``prepare``, its images floating point. The updater observes every view once.
         """
         return [View(batch.obs, 1.0)]
 
@@ -244,11 +242,11 @@ class Method(nn.Module):
         return {}
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Parameters of its own that the critic's optimizer trains."""
+        """The method's parameters that the critic's optimizer trains."""
         return []
 
     def policy_views(self, context: Context) -> list[PolicyView]:
-        """What the policy acts on, and what the value of its action is judged on: the batch's observation for both."""
+        """On what the policy acts, and on what the critic values its actions: by default the batch's for both."""
         return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
@@ -256,25 +254,25 @@ class Method(nn.Module):
         return None
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
-        """A step of its own after the critic's and the actor's; returns metrics."""
+        """The method's own step, after the critic's and the actor's; returns metrics."""
         return {}
 
     def adapt(self, transition: Batch) -> None:
-        """Learn from one step of an episode at test time, when the user asks for it; called after every step.
+        """Learn from one step of an episode at test time; called after every step where the user asks for it.
 
-        What it changes of learner, method and optimizers is undone when the episode is over.
+        Its changes to learner, method and optimizers are undone when the episode is over.
 
         Args:
-            transition: a batch of one as replay would store it, without extra fields: neither prepared nor observed.
+            transition: a batch of one as replay would store it, neither prepared nor observed, without extra fields.
         """
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Its own optimizers by name."""
+        """The method's own optimizers by name."""
         return {}
 
 
 class StrongAugmentation:
-    """An augmentation by name, built when training needs it: a policy that only acts never makes its pictures.
+    """An augmentation by name, built when training starts: a policy that only acts makes no pictures.
 
     Raises:
         FovealError: there is no augmentation of that name.
@@ -292,13 +290,13 @@ class StrongAugmentation:
         return self._built
 
     def begin_update(self, number: int) -> None:
-        """Tell an augmentation that wants to know how far training has come: one with a method ``refresh``."""
+        """Call the augmentation's ``refresh`` with the number of the update, if it has such a method."""
         refresh = getattr(self.build(), "refresh", None)
         if refresh is not None:
             refresh(number)
 
     def close(self) -> None:
-        """Tell an augmentation that has processes or files of its own: one with a method ``close``."""
+        """Call the augmentation's ``close``, if it has such a method: it may own processes or files."""
         close = getattr(self._built, "close", None)
         if close is not None:
             close()

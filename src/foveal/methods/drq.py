@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
+from foveal.augmentations import random_shift
 from foveal.config.bounds import Bounded, at_least
 from foveal.methods.base import METHODS, Method
-from foveal.methods.crops import shift_batch
 from foveal.types import Batch
 
 
@@ -32,5 +32,5 @@ class DrQ(Method):
     presets = {"compact": {"shift": 2}}
 
     def prepare(self, batch: Batch) -> Batch:
-        """Random shift of both observations, each with its own draw."""
-        return shift_batch(batch, self.config.shift, self.generator)
+        """A random shift of each of the two observations."""
+        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))

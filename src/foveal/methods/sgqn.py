@@ -1,17 +1,28 @@
-"""SGQN: saliency-guided Q-networks ("Look where you look!", Bertoin et al., NeurIPS 2022)."""
+"""SGQN: saliency-guided Q-networks ("Look where you look!", Bertoin et al., NeurIPS 2022).
+
+An update of the paper's Algorithm 1, in the order in which ``training.updater.Updater`` runs it with any learner:
+
+1. sample (s, a, r, s') and shift both observations at random: ``prepare``;
+2. compute the TD target from s': the learner's ``targets``;
+3. compute Q(s, a) and, by guided backpropagation from Q_1, the mask M_rho of s (eq. 2): ``mask``;
+4. step the critic on the TD loss plus the consistency of Q(s, a) with Q of the masked s (eq. 3): ``critic_loss``;
+5. step the policy and the target networks, every so many updates: the learner;
+6. every so many updates, compute M_rho with the critic as it now is, and step encoder and decoder on predicting it from
+   the overlaid s (eq. 4): ``auxiliary``.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from foveal.augmentations import AUGMENTATIONS
+from foveal.augmentations import AUGMENTATIONS, random_shift
 from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
-from foveal.methods.crops import shift_batch
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.kernels.cross_entropy import binary_cross_entropy
 from foveal.networks.optimization import adam, minimize
@@ -28,8 +39,8 @@ class SGQNConfig(Bounded, section="sgqn"):
     """Hyperparameters of SGQN; the defaults are the published code's.
 
     Attributes:
-        quantile: share of each frame's pixels that the mask leaves out. Tasks in ``QUANTILES`` take theirs from there.
-        consistency_weight: weight of the consistency loss beside the TD loss.
+        quantile: rho, the share of each frame's pixels that the mask leaves out; ``QUANTILES`` has that of some tasks.
+        consistency_weight: lambda, the weight of the consistency loss beside the TD loss.
         auxiliary_period: critic updates per attribution step.
         auxiliary_lr: Adam's step size of the attribution step.
         decoder_filters: channels of the attribution decoder.
@@ -48,7 +59,7 @@ class SGQNConfig(Bounded, section="sgqn"):
 
 @METHODS.register("sgqn")
 class SGQN(Method):
-    """Values that agree on the pixels their own saliency marks, and a latent that can tell which pixels those are."""
+    """Values that agree on the most salient pixels alone, and a latent from which these pixels can be predicted."""
 
     Config = SGQNConfig
     config: SGQNConfig
@@ -66,7 +77,6 @@ class SGQN(Method):
         size = learner.latent_size + learner.action_size
         self.decoder = MaskDecoder(size, setup.image_shape, config.decoder_filters, setup.dtype)
         self._encoder = learner.encoder_parameters
-        self._optimizer: torch.optim.Optimizer | None = None
 
     @classmethod
     def task_settings(cls, env: str) -> dict[str, float]:
@@ -80,57 +90,59 @@ class SGQN(Method):
         return Requirements(render_size=image_size, pixel_gradient=True)
 
     def prepare(self, batch: Batch) -> Batch:
-        """Random shift of both observations."""
-        return shift_batch(batch, self.config.shift, self.generator)
+        """A random shift of each of the two observations."""
+        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def due(self, number: int) -> bool:
-        """Whether the update of that number has an attribution step."""
+        """Whether update ``number`` has an attribution step."""
         return number % self.config.auxiliary_period == 0
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
-        """MSE between the values of the observation and of its salient pixels (eq. 3); neither side is detached."""
-        obs = context.batch.obs
-        mask = self._mask(context.estimate.values, context.pixels)
+        """The consistency loss (eq. 3): MSE of Q(s, a) and Q(masked s, a), of which neither is detached."""
+        obs, action, values = context.batch.obs, context.batch.action, context.estimate.values  # (heads, B)
+        mask = self.mask(values, context.pixels)
         masked = obs._replace(image=fill_masked(context.image, mask, self.generator))
-        masked_values = context.learner.estimate(masked, context.batch.action).values  # (heads, B)
-        loss = consistency(context.estimate.values, masked_values)
+        loss = consistency(values, context.learner.estimate(masked, action).values)
         return {"consistency": self.config.consistency_weight * loss}
 
+    def mask(self, values: Tensor, image: Tensor) -> Tensor:
+        """M_rho of the first critic (eq. 2): its (heads, B) values of (B, C, H, W) -> ``bool`` (B, C, H, W)."""
+        with phase("saliency"):
+            saliency = pixel_gradient(values[0], image, guided=True)
+            return quantile_mask(saliency, self.config.quantile)
+
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
-        """Predict the updated critic's mask from the overlaid observation's latent (eq. 4)."""
+        """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
         if not self.due(context.update):
             return {}
-        learner, batch = context.learner, context.batch
-        mask = self._mask(context.fresh.values, batch.obs.image)
-        overlaid = batch.obs._replace(image=self.augment(context.image, self.generator))
-        logits = self.decoder(learner.latent(overlaid), learner.action_features(batch.action))  # (B, C, H, W)
+        learner, obs, action = context.learner, context.batch.obs, context.batch.action
+        mask = self.mask(context.fresh.values, obs.image)
+        overlaid = obs._replace(image=self.augment(context.image, self.generator))
+        logits = self.decoder(learner.latent(overlaid), learner.action_features(action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask)
-        minimize(loss, self.optimizers()["attribution"], self.attribution_parameters())
+        minimize(loss, self.attribution_optimizer, self.attribution_parameters())
         return {"attribution/loss": loss.detach()}
 
     def attribution_parameters(self) -> list[nn.Parameter]:
         """What the attribution step trains: convolutions, the critic's projection and the decoder."""
         return [*self._encoder, *self.decoder.parameters()]
 
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam on the encoder and the decoder."""
-        if self._optimizer is None:
-            self._optimizer = adam(self.attribution_parameters(), self.config.auxiliary_lr)
-        return {"attribution": self._optimizer}
+    @cached_property
+    def attribution_optimizer(self) -> torch.optim.Optimizer:
+        """Adam on these, made when first asked for: after the move to the device."""
+        return adam(self.attribution_parameters(), self.config.auxiliary_lr)
 
-    def _mask(self, values: Tensor, image: Tensor) -> Tensor:
-        """M_rho of the first critic (eq. 2): (heads, B) and (B, C, H, W) -> ``bool`` (B, C, H, W)."""
-        with phase("saliency"):
-            saliency = pixel_gradient(values[0], image, guided=True)
-            return quantile_mask(saliency, self.config.quantile)
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """The attribution step's."""
+        return {"attribution": self.attribution_optimizer}
 
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:
-    """Where the mask is false, one scalar for the whole batch, uniform in the batch's range of pixel values."""
+    """Images whose pixels outside the mask are one random scalar for the whole batch, uniform in its range."""
     low, high = image.amin(), image.amax()
     scalar = low + (high - low) * torch.rand((), generator=generator, device=image.device)
-    layout = torch.channels_last  # as the mask: mixing layouts costs several times the arithmetic
-    # Weights of 0 and 1 give the one or the other exactly, and a CPU has more of a lerp than of a where.
+    layout = torch.channels_last  # the mask's: mixing layouts costs several times the arithmetic
+    # With weights of 0 and 1 a lerp is exact, and on a CPU it is faster than a where.
     weights = mask.view(torch.uint8).to(image.dtype)
     return torch.lerp(scalar.to(image.dtype), image.contiguous(memory_format=layout), weights)
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import copy
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -13,8 +13,7 @@ from torch import Tensor, nn
 from foveal.augmentations import AUGMENTATIONS, center_crop, random_crop
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, registered
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
-from foveal.methods.crops import crop_batch
-from foveal.networks.averaging import blend
+from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.initialization import orthogonal_
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
@@ -28,7 +27,7 @@ class SODAConfig(Bounded, section="soda"):
     """Hyperparameters of SODA; the defaults are DMC-GB's.
 
     Attributes:
-        auxiliary_batch: size of the batch of its own that each auxiliary step draws.
+        auxiliary_batch: size of the further batch that each auxiliary step draws.
         auxiliary_period: critic updates per auxiliary step.
         auxiliary_lr: Adam's step size of the auxiliary step.
         tau: share of the new weights that the momentum copy takes at each auxiliary step.
@@ -48,7 +47,7 @@ class SODAConfig(Bounded, section="soda"):
 
 @METHODS.register("soda")
 class SODA(Method):
-    """The learner on random crops, and features of an overlaid crop that predict those of a clean one."""
+    """The learner sees random crops, and features of an overlaid crop learn to predict those of a clean one."""
 
     Config = SODAConfig
     config: SODAConfig
@@ -61,32 +60,31 @@ class SODA(Method):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         self.project = _batch_norm_mlp(setup.learner.feature_size, config.hidden, config.projection)
         self.predict = _batch_norm_mlp(config.projection, config.hidden, config.projection)
-        self.target_convolutions = copy.deepcopy(setup.learner.convolutions).requires_grad_(False)
-        self.target_project = copy.deepcopy(self.project).requires_grad_(False)
+        self.target_convolutions = frozen_copy(setup.learner.convolutions)
+        self.target_project = frozen_copy(self.project)
         self._convolutions = list(setup.learner.convolutions.parameters())
-        self._optimizer: torch.optim.Optimizer | None = None
 
     @classmethod
     def requirements(cls, config: SODAConfig, image_size: int) -> Requirements:
-        """Pictures larger than the network's input, to crop from: 100 pixels for 84."""
+        """Pictures larger than the network's input, to take crops from: 100 pixels for 84."""
         return Requirements(render_size=round(image_size * RENDER_RATIO))
 
     def observe(self, obs: Observation) -> Observation:
-        """The centre of a picture that nothing has cropped yet."""
+        """The centre of a picture, unless it has been cropped already."""
         if obs.image.shape[-1] == self.size:
             return obs
         return obs._replace(image=center_crop(obs.image, self.size))
 
     def prepare(self, batch: Batch) -> Batch:
-        """Random crops of both observations."""
-        return crop_batch(batch, self.size, self.generator)
+        """A random crop of each of the two observations."""
+        return batch.with_images(lambda image: random_crop(image, self.size, self.generator))
 
     def due(self, number: int) -> bool:
-        """Whether the update of that number has an auxiliary step."""
+        """Whether update ``number`` has an auxiliary step."""
         return number % self.config.auxiliary_period == 0
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
-        """One step towards the momentum copy's embedding of an independent crop, then one of the copy (eq. 4 to 6)."""
+        """Predict the momentum copy's embedding of an independent crop, then move the copy (eq. 4 to 6)."""
         if not self.due(context.update):
             return {}
         learner = context.learner
@@ -97,7 +95,7 @@ class SODA(Method):
         with torch.no_grad():
             target = self.target_project(self.target_convolutions(key.float()))
         loss = F.mse_loss(F.normalize(prediction, dim=1), F.normalize(target, dim=1))
-        minimize(loss, self.optimizers()["soda"], self.auxiliary_parameters())
+        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters())
         blend(self.target_convolutions, learner.convolutions, self.config.tau)
         blend(self.target_project, self.project, self.config.tau)
         return {"soda/loss": loss.detach()}
@@ -106,11 +104,14 @@ class SODA(Method):
         """What the auxiliary step trains: the convolutions, the projection and the predictor."""
         return [*self._convolutions, *self.project.parameters(), *self.predict.parameters()]
 
+    @cached_property
+    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
+        """Adam on these, made when first asked for: after the move to the device."""
+        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Adam on the convolutions, the projection and the predictor."""
-        if self._optimizer is None:
-            self._optimizer = adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-        return {"soda": self._optimizer}
+        """The auxiliary step's."""
+        return {"soda": self.auxiliary_optimizer}
 
 
 def _batch_norm_mlp(size: int, hidden: int, output_size: int) -> nn.Sequential:

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
-from foveal.augmentations import AUGMENTATIONS
+from foveal.augmentations import AUGMENTATIONS, random_shift
 from foveal.config.bounds import Bounded, at_least, registered
 from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
-from foveal.methods.crops import shift_batch
 from foveal.types import Batch
 
 
@@ -44,14 +43,11 @@ class SVEA(Method):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
 
     def prepare(self, batch: Batch) -> Batch:
-        """Random shift of both observations."""
-        return shift_batch(batch, self.config.shift, self.generator)
+        """A random shift of each of the two observations."""
+        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def views(self, batch: Batch) -> list[View]:
         """The observation, and the same under the strong augmentation."""
         image = self.augment(batch.obs.image.detach(), self.generator)
-        config: Any = self.config
-        return [
-            View(batch.obs, config.clean_weight),
-            View(batch.obs._replace(image=image), config.augmented_weight),
-        ]
+        augmented = batch.obs._replace(image=image)
+        return [View(batch.obs, self.config.clean_weight), View(augmented, self.config.augmented_weight)]

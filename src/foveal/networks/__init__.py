@@ -1,1 +1,1 @@
-"""Encoders, heads and decoders. They know no algorithm."""
+"""Encoders, heads and decoders, which know no algorithm."""

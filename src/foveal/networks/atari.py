@@ -1,8 +1,8 @@
-"""Convolutional networks for Atari: the one of Mnih et al. (2015), and those with attention inside that FLS compares.
+"""Convolutional networks for Atari: that of Mnih et al. (2015), and those with attention inside that FLS compares.
 
 "Free-Lunch Saliency via Attention in Atari Agents" (Nikulin et al. 2019) adds its module to Mnih's network (Sparse FLS)
-and to one without strides (Dense FLS), takes both apart in ablations, and compares them with DAQN (Mousavi et al.
-2016) and with RS-Rainbow's module (Yang et al. 2018) under PPO.
+and to one without strides (Dense FLS), has ablations of both, and compares them with DAQN (Mousavi et al. 2016) and
+with RS-Rainbow's module (Yang et al. 2018), all trained by PPO.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ DENSE = (Convolution(32, 7, padding=3), Convolution(64, 5, padding=2), Convoluti
 
 @dataclass(frozen=True)
 class Architecture:
-    """What tells one network from another.
+    """What differs between the networks.
 
     Attributes:
         convolutions: first to last, a ReLU after each.
-        attention: makes the module for features of so many channels; None for none.
-        after: the convolutions, from 0 and in order, that are followed by a module of their own.
+        attention: makes the attention module for features of so many channels, or None.
+        after: the numbers, from 0 and ascending, of the convolutions that are followed by such a module.
         last_relu: whether the last convolution has its ReLU.
         pool: sum the last features over all positions, instead of keeping each position's.
     """
@@ -81,10 +81,10 @@ for _name, _architecture in {
 
 
 class AtariEncoder(nn.Module):
-    """Stacked frames to the features that actor and critic share.
+    """From stacked frames to the features that actor and critic share.
 
-    Convolutions run in ``dtype``; weights, maps and the linear layer are float32. Where pixel gradients are wanted, the
-    first convolution runs in float32 as well, because its backward pass makes them.
+    Convolutions run in ``dtype``; weights, maps and the linear layer are float32. The first convolution runs in float32
+    too where pixels require a gradient, because its backward pass computes that.
 
     Args:
         architecture: which network.
@@ -122,7 +122,7 @@ class AtariEncoder(nn.Module):
         self.output_size = FEATURES
         self.linear = nn.Linear(channels * (1 if self.pool else height * width), FEATURES)
         self.relu = nn.ReLU()
-        # Inputs are channels last, kernels are not: Stable-Baselines3 draws them anew, which PyTorch then could not.
+        # Kernels are not channels last: Stable-Baselines3 draws them anew, which PyTorch can't do in that layout.
         self.apply(relu_orthogonal_)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -145,18 +145,18 @@ class AtariEncoder(nn.Module):
 
     @torch.no_grad()
     def _keep(self, maps: dict[str, Tensor]) -> None:
-        """Remember the maps, added on the grid of the first."""
-        if not maps or torch.compiler.is_exporting():  # what is exported has no attributes to write to
+        """Remember the sum of the maps, on the grid of the first."""
+        if not maps or torch.compiler.is_exporting():  # an exported graph has no attributes to write to
             return
         height, width = next(iter(maps.values())).shape[-2:]
-        drawn = [self._on_first_grid[key].render(found, (height, width)) for key, found in maps.items()]
+        drawn = [self._on_first_grid[key].render(attention, (height, width)) for key, attention in maps.items()]
         self.attention = torch.stack(drawn).sum(0)[:, None]  # (modules, B, h, w) -> (B, 1, h, w)
 
 
 def _convolutions(
     entries: tuple[Convolution, ...], image_shape: tuple[int, int, int]
 ) -> tuple[list[nn.Conv2d], tuple[int, int, int]]:
-    """The layers, and the shape (C, h, w) of what the last one gives."""
+    """The layers, and the shape (C, h, w) of the last one's output."""
     made: list[nn.Conv2d] = []
     channels, height, width = image_shape
     for entry in entries:

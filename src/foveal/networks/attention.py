@@ -1,4 +1,4 @@
-"""Attention inside a network: modules that weigh features by a map of positions, and how such a map becomes a picture.
+"""Attention inside a network: modules that weight features by a map of positions, and how to draw such a map.
 
 The modules are those that "Free-Lunch Saliency via Attention in Atari Agents" (Nikulin et al. 2019) proposes and
 compares. Each turns features (B, C, h, w) into the weighted features and the map (B, 1, h, w), both ``float32``.
@@ -17,14 +17,14 @@ from torch import Tensor, nn
 
 @dataclass(frozen=True)
 class Rendering:
-    """Which pixels a position of a map stands for: those that the features there were computed from.
+    """Which pixels a position of a map stands for: the receptive field of the features there.
 
-    The convolutions of an attention module itself are left out, as published: its map weighs the features, and they
-    have this receptive field.
+    The convolutions of the attention module itself don't widen the field, as published: the map is a weight of features
+    that have this field.
 
     Attributes:
-        receptive_field: side in pixels of the square that holds all that one position sees.
-        stride: distance in pixels between the fields of two neighbours.
+        receptive_field: side in pixels of the square that one position sees.
+        stride: distance in pixels between the fields of two neighbouring positions.
         padding: pixels by which the first field begins before the picture.
     """
 
@@ -34,18 +34,18 @@ class Rendering:
 
     @classmethod
     def of(cls, convolutions: Iterable[nn.Conv2d]) -> Rendering:
-        """That of square convolutions, first to last."""
+        """The receptive field of square convolutions, first to last."""
         field, stride, padding = 1, 1, 0
         for convolution in convolutions:
             (kernel, _), (step, _) = convolution.kernel_size, convolution.stride
-            assert isinstance(convolution.padding, tuple)  # and not one of PyTorch's words
+            assert isinstance(convolution.padding, tuple)  # PyTorch also takes words, such as "same"
             field += (kernel - 1) * stride
             padding += convolution.padding[0] * stride
             stride *= step
         return cls(field, stride, padding)
 
     def render(self, maps: Tensor, size: tuple[int, int]) -> Tensor:
-        """Add every position's value to all pixels of its receptive field: a transposed convolution of ones.
+        """Add every position's value to all pixels of its receptive field, by a transposed convolution with ones.
 
         Args:
             maps: (N, 1, h, w), of any dtype.
@@ -63,14 +63,14 @@ class Rendering:
 
 
 class FLS(nn.Module):
-    """The paper's own module: two convolutions to one channel, then softplus; nothing makes the map sum to 1.
+    """The paper's own module: two convolutions to one channel, then softplus. The map needn't sum to 1.
 
     Args:
         channels: of the features.
         hidden: channels between the two convolutions.
         kernel: side of both; 3 in the paper, 1 in an ablation.
         base: of the logarithm and the power in softplus; e in the paper, 2 in an ablation.
-        normalized: divide the map by its sum, an ablation.
+        normalized: whether the map is divided by its sum, an ablation.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class FLS(nn.Module):
 
 
 class SoftAttention(nn.Module):
-    """DAQN's (Mousavi et al. 2016): 1x1 convolutions around a tanh score every position, a softmax over all follows.
+    """DAQN's module (Mousavi et al. 2016): 1x1 convolutions around a tanh score positions, then a softmax over them.
 
     Args:
         channels: of the features.
@@ -113,12 +113,12 @@ class SoftAttention(nn.Module):
 
 
 class RegionSensitive(nn.Module):
-    """RS-Rainbow's (Yang et al. 2018): features of length 1 at every position, weighed by two maps at once.
+    """RS-Rainbow's module (Yang et al. 2018): features of length 1 at every position, weighted by the sum of two maps.
 
     Args:
         channels: of the features.
         hidden: channels between the two convolutions.
-        regions: how many maps.
+        regions: number of maps.
     """
 
     def __init__(self, channels: int, hidden: int = 512, regions: int = 2) -> None:

@@ -2,8 +2,15 @@
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from torch import Tensor, nn
+
+
+def frozen_copy(network: nn.Module) -> nn.Module:
+    """A copy that no optimizer trains; ``blend`` moves it."""
+    return copy.deepcopy(network).requires_grad_(False)
 
 
 @torch.no_grad()

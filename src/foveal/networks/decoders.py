@@ -15,16 +15,16 @@ FOLD = [[[1.0, 0.0, 0.0], [0.0, 1.0, 1.0]], [[1.0, 1.0, 0.0], [0.0, 0.0, 1.0]]]
 class UpsampleConv(nn.Module):
     """Nearest upsampling by two followed by a 3x3 convolution with zero padding, computed on the small image.
 
-    An output pixel sees 2x2 different input pixels, and which taps fall on which of them depends on the parities of
-    its row and column alone. So the four parities are four sets of output channels of one 2x2 convolution of the small
-    image, with taps summed, which are then interleaved: the same result, borders included, up to rounding, for 4/9 of
-    the arithmetic and without ever writing the upsampled input to memory.
+    An output pixel sees 2x2 different pixels of the small image, and the parities of its row and column decide which
+    taps of the kernel fall on which of them. So one 2x2 convolution of the small image, with taps summed, computes the
+    four parities as four sets of channels, which are then interleaved. The result is the same up to rounding, borders
+    included, for 4/9 of the arithmetic, and the upsampled image is never written to memory.
     """
 
     def __init__(self, channels: int, output_channels: int) -> None:
         super().__init__()
         self.convolution = nn.Conv2d(channels, output_channels, 3, padding=1)
-        self.fold: Tensor  # a buffer, as a CUDA graph can't bring it to the device
+        self.fold: Tensor  # a buffer, because a CUDA graph can't copy it to the device
         self.register_buffer("fold", torch.tensor(FOLD), persistent=False)
 
     def forward(self, image: Tensor) -> Tensor:
@@ -32,14 +32,14 @@ class UpsampleConv(nn.Module):
         return interleave(convolve(image, [self.on_small(relu=False)], torch.float32))
 
     def on_small(self, *, relu: bool) -> Convolution:
-        """What is computed on the small image, before ``interleave``, with a ReLU at the end if asked for."""
+        """The convolution of the small image, before ``interleave``."""
         weight, bias = self.convolution.weight, self.convolution.bias
         assert bias is not None
         return Convolution(parity_kernels(weight, self.fold), bias.repeat(4), padding=1, relu=relu)
 
 
 def parity_kernels(weight: Tensor, fold: Tensor) -> Tensor:
-    """3x3 kernels (C', C, 3, 3) -> 2x2 kernels of the four parities, (4 * C', C, 2, 2), all of one parity in a row."""
+    """3x3 kernels (C', C, 3, 3) -> 2x2 kernels of the four parities, (4 * C', C, 2, 2), one parity after another."""
     kernels = torch.einsum("pyi,qxj,ocij->pqocyx", fold, fold, weight)  # (2, 2, C', C, 2, 2)
     return kernels.flatten(0, 2).contiguous(memory_format=torch.channels_last)
 
@@ -78,7 +78,7 @@ class MaskDecoder(nn.Module):
         return self._decoded(small)[:, :, : self.image_shape[1], : self.image_shape[2]]
 
     def _decoded(self, small: Tensor) -> Tensor:
-        """``layers``, with every ReLU in one operation with its convolution."""
+        """Run ``layers`` with each ReLU fused into the convolution before it."""
         first: nn.Conv2d = self.layers[1]  # type: ignore[assignment]
         second: UpsampleConv = self.layers[3]  # type: ignore[assignment]
         third: UpsampleConv = self.layers[5]  # type: ignore[assignment]

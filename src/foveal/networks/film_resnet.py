@@ -1,4 +1,4 @@
-"""A residual network that is told what to do: FiLM in every block scales and shifts its channels by a condition.
+"""A conditioned residual network: FiLM in every block scales and shifts its channels by a condition.
 
 Perez et al. 2018, "FiLM: visual reasoning with a general conditioning layer"; as HRL-BC's skills use it (Strudel et al.
 2020): ``out * (1 + gamma) + beta`` after a block's second norm, gamma and beta linear in the skill's one-hot.
@@ -16,10 +16,10 @@ POINTS = 32
 
 
 class SpatialPoints(nn.Module):
-    """Where things are: the expected place of each of ``POINTS`` learned maps, and what there is on average.
+    """Spatial softmax: the expected position of each of ``POINTS`` learned maps, and the mean of all features.
 
-    A softmax over places turns a map into a distribution, its mean is a point (Levine et al. 2016, "End-to-end training
-    of deep visuomotor policies"). Two layers follow it.
+    A softmax over positions turns a map into a distribution, whose mean is a point (Levine et al. 2016, "End-to-end
+    training of deep visuomotor policies"). Two linear layers follow.
 
     Args:
         channels: of the features.
@@ -42,19 +42,19 @@ class SpatialPoints(nn.Module):
 
 
 def _places(count: int, like: Tensor) -> Tensor:
-    """(count,): middles of equal parts of [-1, 1]."""
+    """(count,): the midpoints of equal parts of [-1, 1]."""
     return (torch.arange(count, device=like.device, dtype=like.dtype) * 2.0 + 1.0) / count - 1.0
 
 
 class Relief(nn.Module):
-    """Frames of depth, and beside them how far each pixel stands out of what is around it.
+    """Depth frames with further channels: how far each pixel stands out from its surroundings.
 
-    A cube on a table changes depth by a hundredth of what an arm in front of it does, and in bfloat16 by a rounding
-    error: less the mean of its surroundings, a twelfth of the picture to every side, it stands out. Missing pixels and
-    the edges of whatever is near are clipped.
+    A cube on a table changes depth by a hundredth of what an arm before it does, in bfloat16 by a rounding error. It
+    does stand out from the mean over a twelfth of the picture to every side. Missing pixels and the edges of near
+    objects are clipped.
 
     Args:
-        height: what stands out so far is 1, and what lies so deep is -1; in the unit of the frames.
+        height: the height over the surroundings that becomes 1, in the unit of the frames; as much below becomes -1.
     """
 
     def __init__(self, height: float) -> None:
@@ -62,15 +62,15 @@ class Relief(nn.Module):
         self.height = height
 
     def forward(self, image: Tensor) -> Tensor:
-        """(B, C, H, W) -> (B, 2 C, H, W), the same and its relief, ``float32``."""
+        """(B, C, H, W) -> (B, 2 C, H, W) ``float32``: the frames and their relief."""
         image = image.float()
         rows, columns = (_averaging(size, image) for size in image.shape[2:])
-        around = rows @ (image @ columns.T)  # several times as fast as a pooling of such windows
+        around = rows @ (image @ columns.T)  # several times as fast as average pooling with such windows
         return torch.cat([image, ((around - image) / self.height).clamp(-1.0, 1.0)], dim=1)
 
 
 def _averaging(size: int, like: Tensor) -> Tensor:
-    """(size, size): each row averages over a twelfth of ``size`` to either side, less at the ends."""
+    """(size, size): each row averages over a twelfth of ``size`` to either side, or less at the ends."""
     places = torch.arange(size, device=like.device)
     near = ((places[:, None] - places).abs() <= size // 12).to(like.dtype)
     return near / near.sum(1, keepdim=True)
@@ -122,12 +122,12 @@ class FilmResNet(nn.Module):
         widths: channels of the stages.
         blocks: in each stage.
         strides: of each stage's first block.
-        pooling: ``"average"`` over places and one linear layer, as in ResNets, or ``"points"``, see ``SpatialPoints``.
-        relief: if above 0, ``Relief`` of this height comes before the stem.
+        pooling: ``"average"`` over positions and one linear layer, as in ResNets, or ``"points"``, ``SpatialPoints``.
+        relief: the height of a ``Relief`` before the stem; 0 for none.
         dtype: of the convolutions.
 
     Attributes:
-        feature_shape: (C', h, w) of what ``features`` gives.
+        feature_shape: (C', h, w) of the output of ``features``.
     """
 
     def __init__(
@@ -170,7 +170,7 @@ class FilmResNet(nn.Module):
 
     def features(self, image: Tensor, condition: Tensor) -> Tensor:
         """(B, C, H, W) and (B, K), floating point -> (B, C', h, w) in ``dtype``, not negative."""
-        seen = self.relief(image)  # in float32: of bfloat16's differences little is left
+        seen = self.relief(image)  # in float32: bfloat16 would round these differences away
         with torch.autocast(image.device.type, self.dtype, enabled=self.dtype != torch.float32):
             x = seen.contiguous(memory_format=torch.channels_last)
             x = self.pool(self.relu(self.stem_norm(self.stem(x))))
@@ -179,7 +179,7 @@ class FilmResNet(nn.Module):
         return x
 
     def act(self, features: Tensor) -> Tensor:
-        """(B, C', h, w) -> (B, outputs) ``float32``: what the head says of features."""
+        """The head: features (B, C', h, w) -> (B, outputs) ``float32``."""
         return self.head(features.float())
 
     def forward(self, image: Tensor, condition: Tensor) -> Tensor:

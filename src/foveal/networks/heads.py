@@ -11,13 +11,18 @@ from foveal.networks.initialization import orthogonal_
 
 
 def mlp(size: int, hidden: int, output_size: int, hidden_layers: int = 2) -> nn.Sequential:
-    """Linear layers with a ReLU between each two, orthogonally initialised."""
+    """Linear layers with ReLUs between them, orthogonally initialised."""
     sizes = [size] + [hidden] * hidden_layers
     layers: list[nn.Module] = []
     for previous, following in itertools.pairwise(sizes):
         layers += [nn.Linear(previous, following), nn.ReLU()]
     network = nn.Sequential(*layers, nn.Linear(sizes[-1], output_size))
     return network.apply(orthogonal_)
+
+
+def with_vector(latent: Tensor, vector: Tensor | None) -> Tensor:
+    """A latent (B, D) and the vector beside the image, (B, V) or None, as the input of a head, (B, D + V)."""
+    return latent if vector is None else torch.cat([latent, vector], dim=1)
 
 
 class TwinCritic(nn.Module):

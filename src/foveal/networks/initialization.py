@@ -7,9 +7,6 @@ from collections.abc import Callable
 import torch
 from torch import nn
 
-from foveal.errors import FovealError
-from foveal.registry import nearest
-
 
 def orthogonal_(module: nn.Module) -> None:
     """Orthogonal linear layers, delta-orthogonal convolutions (Xiao et al. 2018), zero biases; use with ``apply``."""
@@ -23,22 +20,11 @@ def orthogonal_(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-def convolution_initialization(name: str) -> Callable[[nn.Module], None]:
-    """What to ``apply`` to an encoder: ``"delta-orthogonal"`` as published, or ``"orthogonal"`` over whole kernels.
-
-    Raises:
-        FovealError: another name.
-    """
-    if name not in INITIALIZATIONS:
-        raise FovealError(f"unknown initialization {name!r}: {nearest(name, list(INITIALIZATIONS))}")
-    return INITIALIZATIONS[name]
-
-
 def relu_orthogonal_(module: nn.Module) -> None:
     """Orthogonal over whole kernels and matrices, scaled for ReLU, zero biases; use with ``apply``.
 
-    Every tap of a kernel takes part, so a strided convolution starts by looking at all of its input. This is how
-    Atari's PPO networks start in OpenAI Baselines and in Stable-Baselines3.
+    No tap of a kernel is zero, so a strided convolution sees all of its input from the start. Atari's PPO networks
+    start like this in OpenAI Baselines and in Stable-Baselines3.
     """
     if not isinstance(module, nn.Conv2d | nn.Linear):
         return
@@ -48,7 +34,7 @@ def relu_orthogonal_(module: nn.Module) -> None:
 
 
 def _delta_orthogonal_(weight: torch.Tensor) -> None:
-    """All zero but the centre tap, which is orthogonal scaled for ReLU."""
+    """Zero but for the centre tap, which is orthogonal and scaled for ReLU."""
     nn.init.zeros_(weight)
     centre = weight.shape[-1] // 2
     with torch.no_grad():
@@ -61,3 +47,4 @@ INITIALIZATIONS: dict[str, Callable[[nn.Module], None]] = {
     "delta-orthogonal": orthogonal_,
     "orthogonal": relu_orthogonal_,
 }
+"""What to ``apply`` to an encoder: as published, or over whole kernels."""

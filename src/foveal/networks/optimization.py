@@ -13,7 +13,7 @@ from foveal.timing import phase
 def adam(
     parameters: Iterable[nn.Parameter], lr: float, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
 ) -> torch.optim.Optimizer:
-    """Adam in one fused operation, which a CUDA graph can hold where the parameters are on a GPU.
+    """Adam in one fused operation, which a CUDA graph can record where the parameters are on a GPU.
 
     Args:
         parameters: on their device already.
@@ -28,13 +28,14 @@ def adam(
 def minimize(
     loss: Tensor, optimizer: torch.optim.Optimizer, parameters: list[nn.Parameter], gradient_norm: float | None = None
 ) -> None:
-    """Step ``optimizer`` down the gradient of ``loss``, which is taken for ``parameters`` and for nothing else.
+    """One step of ``optimizer`` on ``loss``, whose gradient is computed for ``parameters`` alone.
 
     Args:
         loss: a scalar.
         optimizer: of these parameters.
-        parameters: to take the gradient for.
-        gradient_norm: a longer gradient is shortened to this Euclidean norm over all parameters; None leaves it.
+        parameters: what is trained.
+        gradient_norm: the largest Euclidean norm of the gradient over all parameters, to which a longer one is
+            clipped; None for no limit.
     """
     optimizer.zero_grad(set_to_none=True)
     loss.backward(inputs=parameters)

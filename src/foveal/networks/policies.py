@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 ACTOR_GAIN, CRITIC_GAIN = 0.01, 1.0
-"""Of the orthogonal initial weights, as in OpenAI Baselines: a new policy hardly prefers any action."""
+"""Gains of the orthogonal initial weights, as in OpenAI Baselines: a new policy hardly prefers any action."""
 
 
 class PolicyHead(nn.Module, ABC):
@@ -17,12 +17,12 @@ class PolicyHead(nn.Module, ABC):
 
     Args:
         size: number of features, after ``body``.
-        actions: how many there are, or the length of one.
-        body: layers of the actor's own in between, features -> (B, size).
+        actions: number of discrete actions, or length of a continuous one.
+        body: the actor's own layers before its last, features -> (B, size).
 
     Attributes:
-        action_shape: of one action: () where it is a number, (A,) where it is a vector.
-        action_dtype: of stored actions.
+        action_shape: the shape of an action: () where it is discrete, (A,) where it is a vector.
+        action_dtype: the type of stored actions.
     """
 
     action_shape: tuple[int, ...]
@@ -41,7 +41,7 @@ class PolicyHead(nn.Module, ABC):
 
         Args:
             features: (B, F).
-            generator: of the draws, on the features' device.
+            generator: where draws come from, on the features' device.
             deterministic: take the mode instead of a draw.
         """
 
@@ -51,7 +51,7 @@ class PolicyHead(nn.Module, ABC):
 
 
 class CategoricalHead(PolicyHead):
-    """One of some actions; see ``PolicyHead``."""
+    """A categorical distribution over discrete actions; see ``PolicyHead``."""
 
     action_shape, action_dtype = (), torch.int64
 
@@ -107,7 +107,7 @@ class GaussianHead(PolicyHead):
         return self._log_density(noise), entropy.expand(len(actions))
 
     def _log_density(self, noise: Tensor) -> Tensor:
-        """Of mean + exp(log_std) * noise; (B, A) -> (B,)."""
+        """The log density of mean + exp(log_std) * noise; (B, A) -> (B,)."""
         return (-0.5 * noise.square() - self.log_std - 0.5 * math.log(2 * math.pi)).sum(1)
 
 
@@ -115,7 +115,7 @@ class ActorCritic(nn.Module):
     """A policy and the value of states, on features that they share.
 
     Args:
-        encoder: observations (B, ...) -> features (B, F) or (B, ...), in whatever precision of its own.
+        encoder: observations (B, ...) -> features (B, F) or (B, ...), in any precision.
         actor: features -> a distribution over actions.
         critic: features -> (B, 1), values in units of return.
     """
@@ -127,7 +127,7 @@ class ActorCritic(nn.Module):
         self.critic = critic
 
     def features(self, obs: Tensor) -> Tensor:
-        """What actor and critic see, ``float32``."""
+        """The input of actor and critic, ``float32``."""
         return self.encoder(obs).float()
 
     def value(self, features: Tensor) -> Tensor:
@@ -140,7 +140,7 @@ class ActorCritic(nn.Module):
 
 
 def linear(size: int, outputs: int, gain: float) -> nn.Linear:
-    """An orthogonal layer without biases at the start."""
+    """A linear layer with orthogonal weights and zero biases."""
     layer = nn.Linear(size, outputs)
     nn.init.orthogonal_(layer.weight, gain)
     nn.init.zeros_(layer.bias)

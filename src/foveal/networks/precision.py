@@ -1,4 +1,4 @@
-"""Where convolutions may run in bfloat16: chosen once per device, told to every convolutional network."""
+"""Where convolutions may run in bfloat16: chosen once per device, for every convolutional network."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def check_dtype(dtype: torch.dtype, device: torch.device | str) -> None:
 
 
 def portable_precision(precision: str, device: torch.device | str) -> str:
-    """The precision of what was trained on another machine: float32 where bfloat16 was asked for and can't be had.
+    """The precision to use here of what was trained elsewhere: float32 where it was bfloat16, which can't run here.
 
     Weights are float32 with either.
     """
@@ -54,9 +54,9 @@ def portable_precision(precision: str, device: torch.device | str) -> str:
 
 @functools.cache
 def cpu_convolves_bfloat16() -> bool:
-    """Whether oneDNN takes a bfloat16 convolution: one is tried, as the library may be told to use less than there is.
+    """Whether oneDNN accepts a bfloat16 convolution. It is tried, because users can limit the library's instructions.
 
-    Without oneDNN, PyTorch has a convolution of its own, which takes everything.
+    Without oneDNN, PyTorch has a convolution of its own, which accepts every type.
     """
     if not torch.backends.mkldnn.is_available() or not hasattr(torch.ops.mkldnn, "_convolution_pointwise"):
         return True
@@ -71,7 +71,7 @@ def cpu_convolves_bfloat16() -> bool:
 
 
 def _is_native(device: torch.device) -> bool:
-    """Not merely emulated, as AVX-512 alone does it, at half the speed of float32."""
+    """Whether the hardware multiplies bfloat16. AVX-512 alone emulates it, at half the speed of float32."""
     if device.type == "cuda":
         return torch.cuda.is_bf16_supported(including_emulation=False)
     if device.type != "cpu":

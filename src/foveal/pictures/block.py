@@ -1,4 +1,4 @@
-"""Pictures come in blocks: what is made together, sent together and replaced together."""
+"""Blocks of pictures, which are drawn together, sent together and replaced together."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ class Block(NamedTuple):
 
     Attributes:
         pixels: (BLOCK, side, 3, side) ``uint8``: row, colour, column. Pictures that are not square are squeezed.
-        aspects: (BLOCK,) ``float32``, width over height before that.
+        aspects: (BLOCK,) ``float32``, width over height before they were squeezed.
     """
 
     pixels: NDArray[np.uint8]
@@ -32,12 +32,12 @@ class PictureSource(Protocol):
     """A reproducible sequence of pictures.
 
     Attributes:
-        name: what to write into the record of a result.
-        different: after how many pictures the sequence begins to repeat itself; None for never.
+        name: for the record of a result.
+        distinct: number of different pictures, after which the sequence repeats itself; None if it never does.
     """
 
     name: str
-    different: int | None
+    distinct: int | None
 
     def block(self, number: int) -> Block:
         """Pictures ``BLOCK * number`` and on, a function of the source's arguments and of ``number`` alone."""

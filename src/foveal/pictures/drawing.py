@@ -1,7 +1,7 @@
-"""The program of the process that draws pictures beside training; ``ahead`` starts it.
+"""The program of the process that draws pictures beside training; ``prefetcher`` starts it.
 
-It writes block after block to its standard output. A pipe holds less than a block, so it is never more than
-``threads`` blocks ahead of who reads, and sleeps as long as nobody does. It ends when the other end is closed.
+It writes block after block to its standard output. A pipe has room for less than a block, so the program is never more
+than ``threads`` blocks ahead of the reader, and sleeps while nobody reads. It ends when the other end is closed.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NICENESS = 10
 
 def main() -> None:
     """Draw the blocks from ``first`` on of the source that the first argument describes as JSON."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C in a terminal reaches everybody, and training ends in order
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches this process too, and training must end in order
     with suppress(AttributeError, OSError):
         os.nice(NICENESS)  # an update that runs on all cores comes first
     out = sys.stdout.fileno()
@@ -36,7 +36,7 @@ def main() -> None:
             _write_blocks(out, **json.loads(sys.argv[1]))
         except FovealError as error:
             _write(out, FAILURE + str(error).encode())
-    os._exit(0)  # at once, whatever the threads are at
+    os._exit(0)  # at once, without waiting for the threads
 
 
 def _write_blocks(out: int, *, name: str, side: int, seed: int, first: int, threads: int) -> None:
@@ -53,7 +53,7 @@ def _write_blocks(out: int, *, name: str, side: int, seed: int, first: int, thre
 
 
 def _write(out: int, content: bytes | memoryview) -> None:
-    """All of it, without Python's buffer, which writes some bytes twice when the process is stopped and goes on."""
+    """Write all of it, without Python's buffer, which writes some bytes twice when a process is stopped and goes on."""
     rest = memoryview(content).cast("B")
     while rest:
         rest = rest[os.write(out, rest) :]

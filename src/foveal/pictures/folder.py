@@ -15,24 +15,24 @@ from foveal.errors import FovealError
 from foveal.pictures.block import BLOCK, Block, empty_block
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp")
-# What Pillow raises on a file that is no image, is cut short, or unpacks to an absurd size.
+# Pillow's errors for a file that is no image, is cut short, or unpacks to an absurd size.
 UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 MOST_FAILURES = 1000
 
 
 class FolderPictures:
-    """The images in a folder, each whole and once before any comes again, in an order shuffled by the seed.
+    """The images in a folder, uncropped, each once before any comes again, in an order shuffled by the seed.
 
-    Only names are read up front, so a folder of millions of files costs seconds and no decoding. Pictures are reduced
-    with a Lanczos filter: of the usual ones it leaves a crop that is resized once more closest to a crop of the file.
+    Only names are read at first, which takes seconds for millions of files. Pictures are reduced with a Lanczos filter:
+    of the usual filters it is the one after which a crop, resized once more, is nearest to a crop of the file.
 
     Args:
         folder: searched at any depth for jpg, jpeg, png, webp and bmp files; hidden files are left out.
-        side: of the pictures in pixels. Images that are not square are squeezed, and their aspect is kept beside them.
+        side: of the pictures in pixels. Images that are not square are squeezed, and blocks have their aspects.
         seed: of the order.
 
     Raises:
-        FovealError: the folder is missing or holds no such file; when drawing, that nothing can be decoded.
+        FovealError: the folder is missing or has no such file; while drawing, that no image can be decoded.
     """
 
     def __init__(self, folder: Path, side: int, seed: int) -> None:
@@ -40,7 +40,7 @@ class FolderPictures:
         self.folder = folder
         self.side = side
         self.files = _image_files(folder)
-        self.different: int | None = len(self.files)
+        self.distinct: int | None = len(self.files)
         self.order = np.random.default_rng(seed).permutation(len(self.files))
         self._unreadable: set[int] = set()
 
@@ -52,7 +52,7 @@ class FolderPictures:
         return block
 
     def _picture(self, index: int) -> tuple[NDArray[np.uint8], float]:
-        """Picture ``index``: of file ``index`` in the shuffled order, or of the next one that can be decoded."""
+        """Picture ``index``: that of file ``index`` in the shuffled order, or of the next one that can be decoded."""
         for attempt in range(min(len(self.files), MOST_FAILURES)):
             file = int(self.order[(index + attempt) % len(self.files)])
             if file in self._unreadable:
@@ -100,6 +100,6 @@ def _reduced(path: Path, side: int) -> tuple[NDArray[np.uint8], float]:
     """One image file as (side, 3, side), and its aspect."""
     with Image.open(path) as image:
         aspect = image.width / image.height
-        image.draft("RGB", (2 * side, 2 * side))  # lets the decoder of large JPEGs work at a fraction of their size
+        image.draft("RGB", (2 * side, 2 * side))  # large JPEGs are decoded at a fraction of their size
         small = image.convert("RGB").resize((side, side), Image.Resampling.LANCZOS)
     return np.asarray(small).transpose(0, 2, 1), aspect

@@ -1,6 +1,6 @@
-"""Endless generated pictures for overlays where no folder of photographs is at hand.
+"""Endless generated pictures for overlays, where no folder of photographs is at hand.
 
-They are a stand-in: a result obtained with them says so, and is not the published protocol, which uses Places365.
+The published protocol uses Places365 instead, so results that were obtained with these pictures say so.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class GeneratedPictures:
     """
 
     name = "generated"
-    different: int | None = None
+    distinct: int | None = None
 
     def __init__(self, side: int, seed: int) -> None:
         self.side = side

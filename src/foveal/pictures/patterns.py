@@ -1,9 +1,9 @@
-"""Families of random pictures with something of a photograph in them: edges at every scale, 1/f spectra, occlusion.
+"""Families of random pictures with properties of photographs: edges at every scale, 1/f spectra, occlusion.
 
-Which families make good stand-ins for photographs is taken from "Learning to See by Looking at Noise" (Baradad et al.,
-NeurIPS 2021): dead leaves with power-law radii, coloured 1/f noise, and simple structured patterns. Each family is a
-function ``(rng, n, size) -> (n, 3, size, size)`` ``float32``, roughly in [0, 1] and not clipped, that computes many
-pictures at a time.
+The families are those that replace photographs well in "Learning to See by Looking at Noise" (Baradad et al., NeurIPS
+2021): dead leaves with power-law radii, coloured 1/f noise, and simple structured patterns. Each is a function
+``(rng, n, size) -> (n, 3, size, size)`` ``float32``, roughly in [0, 1] and not clipped, that computes many pictures at
+a time.
 """
 
 from __future__ import annotations
@@ -153,10 +153,10 @@ class Patches:
 
 
 def fill(rng: np.random.Generator, patches: Patches) -> Floats:
-    """Give every patch a colour, a shading of its own, and to some of them a texture."""
+    """Give every patch a colour and a shading, and some of them a texture."""
     n, size, _ = patches.label.shape
     many = len(patches.picture)
-    # Colours near a few of the picture's own, rather than from everywhere.
+    # Colours near six that the picture has, rather than any.
     main = palette(rng, n, 6)[patches.picture, rng.integers(0, 6, many)]  # (patches, 3)
     colour = main + 0.05 * normal(rng, (many, 3))
     slope = 0.12 * uniform(rng, 0, 1, n)[patches.picture][:, None] * normal(rng, (many, 2))
@@ -176,7 +176,7 @@ def fill(rng: np.random.Generator, patches: Patches) -> Floats:
 
 
 def _grating(rng: np.random.Generator, n: int, size: int) -> Floats:
-    """Fine stripes (n, size, size) with whole periods, so that they can be shifted around."""
+    """Fine stripes (n, size, size) with whole periods, so that they can be shifted cyclically."""
     axis = np.arange(size, dtype=np.float32) / size
     kx, ky = rng.integers(-size // 5, size // 5 + 1, (2, n, 1, 1)).astype(np.float32)
     return np.sin(2 * np.pi * (kx * axis + ky * axis[:, None])).astype(np.float32)

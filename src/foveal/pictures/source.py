@@ -1,4 +1,4 @@
-"""Which source a name means."""
+"""Picture sources by name."""
 
 from __future__ import annotations
 

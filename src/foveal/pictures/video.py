@@ -1,4 +1,4 @@
-"""Pictures as a film."""
+"""Writing pictures as a film."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
 
 CODECS = (("libx264", {"crf": "18", "preset": "medium"}), ("mpeg4", {"qmin": "2", "qmax": "4"}))
-"""Encoders with their options, best first; which ones there are depends on how FFmpeg was built."""
+"""Encoders with their options, best first; not every FFmpeg has both."""
 
 
 def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int) -> Path:
-    """Pictures as an mp4 file, in H.264 where FFmpeg has an encoder for it; it appears once it is complete.
+    """Write pictures as an mp4 file, in H.264 if FFmpeg has an encoder for it. The file appears once it is complete.
 
-    Sides that are odd are made even by a black line, because the colour of a film has half its resolution.
+    Odd sides get a black line, because the colours of a film have half its resolution.
 
     Args:
         path: the film.

@@ -1,4 +1,4 @@
-"""Replay memory: every frame once, any number of environments, n-step returns, one ``sample``."""
+"""Replay memory: every frame stored once, any number of environments, n-step returns."""
 
 from foveal.replay.buffer import ReplayBuffer
 from foveal.replay.checks import StackedObservation

@@ -1,4 +1,4 @@
-"""The replay buffer: what users of the memory see."""
+"""The replay buffer."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ class _Window:
 class ReplayBuffer:
     """Uniform replay of transitions whose frames are stored once.
 
-    Memory is reserved at once but used only as it fills: ``capacity`` frames of C * H * W bytes (500,000 of 84x84 RGB
-    are 10.6 GB). The cost of ``add`` and ``sample`` does not depend on how much is stored.
+    Memory for ``capacity`` frames of C * H * W bytes (500,000 of 84x84 RGB are 10.6 GB) is reserved at once and used as
+    the buffer fills. The cost of ``add`` and ``sample`` does not depend on how much is stored.
 
     Args:
         capacity: frames kept, over all streams. An episode of T steps takes T + 1 of them.
@@ -39,7 +39,7 @@ class ReplayBuffer:
         action_shape: (A,), or () where actions are discrete.
         action_dtype: ``float32``, or ``int64`` where actions are discrete.
         vector_size: V of the vector beside the image, or 0 for none.
-        streams: environments, each added to on its own.
+        streams: number of environments, each with a sequence of its own.
         n_step: rewards summed before the bootstrap.
         discount: gamma.
         seed: of the sampling.
@@ -119,7 +119,7 @@ class ReplayBuffer:
 
         Args:
             stream: which environment.
-            obs: (frame_stack * C, H, W) ``uint8``, or {"image": that, "vector": (V,)}; its first frame repeated.
+            obs: (frame_stack * C, H, W) ``uint8``, one frame repeated, or {"image": that, "vector": (V,)}.
             extras: the extra fields' values at this observation, by name.
 
         Raises:
@@ -158,11 +158,11 @@ class ReplayBuffer:
 
         Args:
             stream: which environment.
-            action: ``action_shape``, what was done at the previous observation.
-            reward: what it gave.
-            terminated: the episode ended, and nothing is worth anything after it.
-            truncated: the episode was stopped, by a time limit for instance.
-            next_obs: the observation after it, the true last one where the episode ended.
+            action: ``action_shape``, taken at the previous observation.
+            reward: of that action.
+            terminated: whether the task itself ended the episode, so that no value follows.
+            truncated: whether the episode was stopped, by a time limit for instance.
+            next_obs: the observation after the action, the true last one where the episode ended.
             extras: the extra fields' values at ``next_obs``, by name.
 
         Raises:
@@ -189,12 +189,12 @@ class ReplayBuffer:
         self._forget(stream)
 
     def _more(self, where: str, extras: Mapping[str, npt.ArrayLike] | None) -> dict[str, Array]:
-        """The extra fields' values by their columns."""
+        """The extra fields' values by column."""
         checked = checks.extras(where, extras, self.extras)
         return {_column(extra): checked[extra.name] for extra in self.extras}
 
     def _next_step(self, stream: int) -> int:
-        """The step that the next ``add`` is, in the running episode."""
+        """The number of the next ``add`` within the running episode."""
         written = self._rows.written[stream]
         if written == 0:
             raise FovealError(f"stream {stream}: add was called before begin; give the first observation to begin")
@@ -241,7 +241,7 @@ class ReplayBuffer:
         slots, table = self._rows.slot(stream[:, None], ahead), self._rows.table  # (B, n)
         steps = table["step"][slots]  # (B, n)
         step = steps[:, 0] - 1  # (B,), at the start
-        # An episode's steps count up from 0, so a row belongs to the window exactly if it is written and its step fits.
+        # Steps count up from 0 in each episode, so a row belongs to the window if it is written and its step is right.
         alive = (table["index"][slots] == ahead) & (steps == step[:, None] + count)  # (B, n)
         length = alive.sum(axis=1)  # (B,), k
         reward = (table["reward"][slots] * self.discount ** (count - 1) * alive).sum(axis=1)  # (B,)
@@ -267,7 +267,7 @@ class ReplayBuffer:
             drawn = self._rng.integers(upto[-1], size=missing)
             stream = np.searchsorted(upto, drawn, side="right")
             start = first[stream] + drawn - (upto - spans)[stream]
-            kept = self._rows.table["step"][self._rows.slot(stream, start + 1)] != 0  # else the episode ends here
+            kept = self._rows.table["step"][self._rows.slot(stream, start + 1)] != 0  # 0: the episode ends here
             streams.append(stream[kept])
             starts.append(start[kept])
             missing -= int(kept.sum())
@@ -293,14 +293,14 @@ class ReplayBuffer:
         """The extra fields at rows ``index``, which are at ``step`` of their episodes; (B,) each."""
         back = np.arange(1 - self.frame_stack, 1)  # (stack,), oldest frame first
         stack = index[:, None] + np.maximum(back, -step[:, None])  # (B, stack)
-        found = {}
+        fields = {}
         for extra in self.extras:
             slots = self._rows.slot(stream[:, None], stack) if extra.stacked else self._rows.slot(stream, index)
-            found[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
-        return found
+            fields[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
+        return fields
 
     def _tensor(self, values: Array, dtype: npt.DTypeLike) -> torch.Tensor:
-        # A copy: of one row NumPy calls a view into the table contiguous, whose strides torch refuses.
+        # A copy, because torch refuses the strides of a single row of the table, which NumPy calls contiguous.
         return moved(torch.from_numpy(np.array(values, dtype=dtype, order="C")), self.device)
 
     # ------------------------------------------------------------------ state
@@ -308,13 +308,13 @@ class ReplayBuffer:
     def segments(self) -> Iterator[ReplaySegment]:
         """All rows still needed: sealed segments of ``segment_length`` rows, and the open tail of each stream.
 
-        A sealed segment has a name that no other rows ever get, so a checkpoint may link the file that an earlier
-        one wrote under it. Read them before the next ``add``.
+        No other rows ever get the name of a sealed segment, so a checkpoint may link the file that an earlier one
+        wrote under it. Read the segments before the next ``add``.
         """
         return self._rows.segments()
 
     def state(self) -> dict[str, Any]:
-        """What ``load_state`` needs beside the segments, ready for JSON: settings, counters and the sampling RNG."""
+        """What ``load_state`` needs beside the segments, ready for JSON: settings, counters and the random state."""
         return {
             "settings": self._settings(),
             "rows": self._rows.state(),
@@ -323,7 +323,7 @@ class ReplayBuffer:
         }
 
     def load_state(self, state: Mapping[str, Any], segments: Mapping[str, Mapping[str, Array]]) -> None:
-        """Become the buffer that gave ``state`` and ``segments``: the same samples follow, bit for bit.
+        """Become the buffer of ``state`` and ``segments``: the same samples follow, bit for bit.
 
         Args:
             state: from ``state()``.
@@ -338,7 +338,7 @@ class ReplayBuffer:
             raise FovealError(
                 f"this replay was saved with other settings: {', '.join(differ)}; resume with the settings of the run"
             )
-        self._rows.load(state["rows"], segments)
+        self._rows.load_state(state["rows"], segments)
         self._windows = [_Window(**window) for window in state["windows"]]
         self._rng.bit_generator.state = state["rng"]
 
@@ -364,5 +364,5 @@ class ReplayBuffer:
 
 
 def _column(extra: ExtraField) -> str:
-    """Its field in a row, apart from the others'."""
+    """The name of the extra field's column, which no other column has."""
     return f"extra/{extra.name}"

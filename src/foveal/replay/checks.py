@@ -1,4 +1,4 @@
-"""What replay refuses to store, each with one clear error."""
+"""Checks of everything that replay stores, each with one clear error."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ StackedObservation = Array | Mapping[str, Array]
 
 
 def counts(**values: int) -> None:
-    """Settings that count something must be positive."""
+    """Raise a FovealError unless every number is positive."""
     for name, value in values.items():
         if value < 1:
             raise FovealError(f"{name} must be at least 1, not {value}")
 
 
 def reward(where: str, value: float) -> None:
-    """A reward must be finite, or it poisons every value estimate."""
+    """Raise a FovealError unless the reward is finite: any other would spoil every value estimate."""
     if not math.isfinite(value):
         raise FovealError(f"{where}: the reward is {value}; the environment must give finite rewards")
 
 
 def action(where: str, value: npt.ArrayLike, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """The action as an array of ``shape``: finite, and whole numbers exactly where ``dtype`` is."""
+    """The action as a finite array of ``shape``, of whole numbers if and only if ``dtype`` is."""
     checked = np.asarray(value)
     kinds = "iu" if dtype.kind == "i" else "f"
     if checked.shape != shape or checked.dtype.kind not in kinds or not np.isfinite(checked).all():
@@ -47,7 +47,7 @@ def extras(where: str, given: Mapping[str, npt.ArrayLike] | None, fields: Sequen
     if sorted(given) != sorted(field.name for field in fields):
         wanted = sorted(field.name for field in fields) or "none"
         raise FovealError(f"{where}: the extra fields are {sorted(given) or 'none'} but replay was made for {wanted}")
-    found = {}
+    values = {}
     for field in fields:
         value = np.asarray(given[field.name])
         if value.shape != field.shape or not np.can_cast(value.dtype, field.dtype, "same_kind"):
@@ -57,8 +57,8 @@ def extras(where: str, given: Mapping[str, npt.ArrayLike] | None, fields: Sequen
             )
         if not np.isfinite(value).all():
             raise FovealError(f"{where}: {field.name} holds numbers that are not finite")
-        found[field.name] = value
-    return found
+        values[field.name] = value
+    return values
 
 
 def observation(

@@ -1,12 +1,11 @@
-"""Where replay keeps its frames: one ring of rows for each environment.
+"""The memory of replay: one ring of rows for each environment.
 
 A *row* is one observation's newest frame together with the action, reward and flags of the step that led to it. The
-first row of an episode has step 0 and no action. Rows are written once and never changed, which makes two things
-simple: an episode that was cut short needs no flag (the next row has step 0), and a full range of rows can be put on
-disk once and for all.
+first row of an episode has step 0 and no action. Rows never change once they are written, so an episode that was cut
+short needs no flag (the next row has step 0), and a full range of rows is written to the disk only once.
 
-Each environment (*stream*) has a ring of its own. Row ``i`` of a stream lives in slot ``i % length`` and is overwritten
-by row ``i + length``; ``i`` itself only ever grows.
+Each environment (*stream*) has a ring of its own. Row ``i`` of a stream is in slot ``i % length``, until row
+``i + length`` overwrites it.
 """
 
 from __future__ import annotations
@@ -32,8 +31,8 @@ class ReplaySegment:
     """A range of rows of one stream, as a checkpoint stores it.
 
     Attributes:
-        name: unique to these rows when ``sealed``, even across runs, so a file of this name never goes stale.
-        sealed: all rows are written; they never change.
+        name: if ``sealed``, unique to these rows, even across runs, so that a file of this name never gets outdated.
+        sealed: whether all rows are written, so that they never change.
         stream: which environment.
         start: first row.
         stop: the row after the last.
@@ -52,7 +51,7 @@ class ReplaySegment:
 
 
 class RowStore:
-    """The rings of all streams, side by side in one table of frames and one of everything else.
+    """The rings of all streams, in one table of frames and one of everything else.
 
     Args:
         streams: how many.
@@ -87,7 +86,7 @@ class RowStore:
         self._sealed: list[dict[int, str]] = [{} for _ in range(streams)]  # segment number -> name
         self._lineage = secrets.token_hex(4)
         slots = streams * length
-        try:  # neither is touched before it is written: the operating system hands the memory out as it fills
+        try:  # neither is touched before rows are written, so the system provides the memory as it fills
             self._frames = torch.empty((slots, *frame_shape), dtype=torch.uint8, device=device)
             self.table = np.zeros(slots, dtype=[("index", np.int64), *fields])
         except (RuntimeError, MemoryError) as error:
@@ -102,7 +101,7 @@ class RowStore:
         return self._frames.numel() + self.table.nbytes
 
     def slot(self, stream: Any, index: Any) -> Any:
-        """The slot of row ``index`` of ``stream``: of two numbers, or of arrays that broadcast."""
+        """The slot of row ``index`` of ``stream``, for numbers or for arrays that broadcast."""
         return stream * self.length + index % self.length
 
     def oldest(self, stream: int) -> int:
@@ -130,7 +129,7 @@ class RowStore:
     # ------------------------------------------------------------------ state
 
     def segments(self) -> Iterator[ReplaySegment]:
-        """Sealed segments that still hold a row of the ring, and the open tail of each stream."""
+        """Sealed segments with a row that is still in the ring, and the open tail of each stream."""
         for stream, written in enumerate(self.written):
             for number, name in self._needed(stream).items():
                 start = number * self.segment_length
@@ -145,14 +144,14 @@ class RowStore:
         return {"frames": self.frames(slots).cpu().numpy(), "rows": self.table[slots]}
 
     def state(self) -> list[dict[str, Any]]:
-        """For each stream, what ``load`` needs beside the segments, ready for JSON."""
+        """For each stream, what ``load_state`` needs beside the segments, ready for JSON."""
         return [
             {"written": written, "sealed": [[number, name] for number, name in self._needed(stream).items()]}
             for stream, written in enumerate(self.written)
         ]
 
-    def load(self, state: list[Mapping[str, Any]], segments: Mapping[str, Mapping[str, Array]]) -> None:
-        """Become the store that gave ``state`` and ``segments``.
+    def load_state(self, state: list[Mapping[str, Any]], segments: Mapping[str, Mapping[str, Array]]) -> None:
+        """Become the store of ``state`` and ``segments``.
 
         Raises:
             FovealError: a segment is missing or does not fit.
@@ -163,7 +162,7 @@ class RowStore:
             if segment.name not in segments:
                 raise FovealError(f"replay segment {segment.name!r} is missing from the checkpoint; load an older one")
             self._restore(segment, segments[segment.name])
-        # What is written from here on may differ from what the saving run went on to write: give it names of its own.
+        # Rows from here on may differ from those that the saved run went on to write, so they need other names.
         self._lineage = secrets.token_hex(4)
 
     def _restore(self, segment: ReplaySegment, arrays: Mapping[str, Array]) -> None:
@@ -183,7 +182,7 @@ class RowStore:
         self._frames[at] = torch.from_numpy(np.array(frames)).to(self.device)
 
     def _present(self, segment: ReplaySegment) -> Array:
-        """Those rows of a segment that are still in the ring."""
+        """The rows of a segment that are still in the ring."""
         return np.arange(max(segment.start, self.oldest(segment.stream)), segment.stop)
 
     def _needed(self, stream: int) -> dict[int, str]:

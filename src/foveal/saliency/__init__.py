@@ -1,4 +1,4 @@
-"""What a network looks at: maps of pixel importance, and masks made from them. No training, no side effects."""
+"""What a network looks at: maps of pixel importance, and masks made from them, without side effects."""
 
 from foveal.saliency.graph import pixel_gradient
 from foveal.saliency.maps import SALIENCY, SaliencyMap, ScalarFunction, gradient, guided_backprop

@@ -3,9 +3,9 @@
 Guided backpropagation (Springenberg et al. 2015, "Striving for simplicity") differs from backpropagation at the ReLUs
 alone: the gradient passes where the forward input and the incoming gradient are both positive. Autograd already applies
 the first condition, so the second is added as a hook on every ReLU node of the graph, for one backward pass. The
-forward pass needs no preparation: a graph built for a loss serves its saliency too, and any network works, whichever
-way it spells its ReLUs (module, function, in place). A ``torch.autograd.Function`` with ReLUs inside sets
-``ctx.guided = False`` in its forward pass and heeds it in its backward pass: it is true during guided backpropagation.
+forward pass needs no preparation: the graph of a loss serves its saliency too, for any network and any form of ReLU
+(module, function, in place). A ``torch.autograd.Function`` with ReLUs inside sets ``ctx.guided = False`` in its forward
+pass; during guided backpropagation it is True, which the backward pass must heed.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ def pixel_gradient(output: Tensor, pixels: Tensor, *, guided: bool, retain_graph
         FovealError: ``output`` was not computed from ``pixels``.
     """
     with _positive_gradients_at_relus(output) if guided else nullcontext():
-        found = torch.autograd.grad(output.sum(), pixels, retain_graph=retain_graph, allow_unused=True)[0]
-    if found is None:
+        gradient = torch.autograd.grad(output.sum(), pixels, retain_graph=retain_graph, allow_unused=True)[0]
+    if gradient is None:
         raise FovealError(
             "saliency: the value does not depend on the observation; "
             "compute it from the tensor that the function is given, not from another copy of the image"
         )
-    return found
+    return gradient
 
 
 @contextmanager

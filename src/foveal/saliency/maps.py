@@ -31,8 +31,7 @@ def gradient(fn: ScalarFunction, obs: Tensor) -> Tensor:
         (B, C, H, W), without a graph. Parameters and their ``.grad`` are left as they are.
 
     Raises:
-        FovealError: ``fn`` returns something other than one value per sample, or a value that does not depend on
-            ``obs``.
+        FovealError: ``fn`` does not return one value per sample, or its value does not depend on ``obs``.
     """
     return _saliency(fn, obs, guided=False)
 
@@ -41,8 +40,8 @@ def gradient(fn: ScalarFunction, obs: Tensor) -> Tensor:
 def guided_backprop(fn: ScalarFunction, obs: Tensor) -> Tensor:
     """Guided backpropagation of ``fn`` (Springenberg et al. 2015); arguments, result and errors as for ``gradient``.
 
-    Only ReLUs are altered: at each one the gradient passes where the forward input and the incoming gradient are both
-    positive. ``tanh``, layer normalisation and all else are ordinary.
+    Only ReLUs are altered: there the gradient passes where the forward input and the incoming gradient are both
+    positive. ``tanh``, layer normalisation and everything else are ordinary.
     """
     return _saliency(fn, obs, guided=True)
 

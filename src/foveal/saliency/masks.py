@@ -13,14 +13,14 @@ from foveal.errors import FovealError
 CHANNELS = 3
 """Colour channels of one frame of a stack."""
 AT_ONCE = 2**18
-"""Numbers handled together on a CPU, so that what is between the map and its strength stays in the cache."""
+"""Numbers handled together on a CPU, so that intermediate results stay in the cache."""
 
 
 def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
     """The most salient pixels of each stacked frame (SGQN, section 4.1).
 
-    A pixel's saliency is the largest absolute value among its three colour channels; it is kept where that is at least
-    the frame's ``quantile`` (linear interpolation between order statistics). Ties at the threshold are all kept.
+    A pixel's saliency is the largest absolute value among its three colour channels; the mask has the pixels where that
+    is at least the frame's ``quantile`` (linear interpolation between order statistics), and all ties at the threshold.
 
     Args:
         saliency: (B, 3 * frames, H, W).
@@ -44,25 +44,25 @@ def quantile_mask(saliency: Tensor, quantile: float) -> Tensor:
 def _strength(saliency: Tensor) -> Tensor:
     """Largest absolute value among the channels of a frame: (B, 3 * F, H, W) -> (B, F, H * W) ``float32``."""
     batch, channels, height, width = saliency.shape
-    found = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
+    strengths = saliency.new_empty(batch, channels // CHANNELS, height * width, dtype=torch.float32)
     on_cpu = saliency.device.type == "cpu"
     at_once = max(1, AT_ONCE // (channels * height * width) if on_cpu else batch)
-    for frames, strength in zip(saliency.split(at_once), found.split(at_once), strict=True):
+    for frames, strength in zip(saliency.split(at_once), strengths.split(at_once), strict=True):
         pixels = frames.float().abs().permute(0, 2, 3, 1).unflatten(3, (-1, CHANNELS))  # (b, H, W, F, 3)
         red, green, blue = pixels.unbind(-1)  # a maximum over an axis of three is several times slower
         largest = torch.maximum(torch.maximum(red, green), blue).permute(0, 3, 1, 2)  # (b, F, H, W)
         strength.copy_(largest.flatten(2))
-    return found
+    return strengths
 
 
 def _spread(kept: Tensor) -> Tensor:
-    """Give all channels of a frame its mask, pixel by pixel in memory: (B, F, H * W) -> (B, H * W, 3 * F)."""
+    """Repeat a frame's mask for its channels, pixel by pixel in memory: (B, F, H * W) -> (B, H * W, 3 * F)."""
     by_pixel = kept.transpose(1, 2).contiguous()  # (B, H * W, F)
     return torch.stack([by_pixel] * CHANNELS, dim=-1).flatten(2)
 
 
 def _upper_quantile(values: Tensor, quantile: float) -> Tensor:
-    """Linear-interpolation quantile over the last axis: only two order statistics are needed, not a whole sort."""
+    """The quantile over the last axis with linear interpolation, which needs two order statistics and no sort."""
     count = values.shape[-1]
     position = quantile * (count - 1)
     lower = int(position)
@@ -75,7 +75,7 @@ def _order_statistics(values: Tensor, lower: int, upper: int) -> tuple[Tensor, T
     """The ``lower``-th and ``upper``-th smallest along the last axis; the two are neighbours."""
     if values.device.type == "cpu":  # NumPy selects several times faster than torch sorts
         parts = [part.numpy() for part in values.chunk(torch.get_num_threads())]
-        with ThreadPoolExecutor() as pool:  # NumPy lets other threads run
+        with ThreadPoolExecutor() as pool:  # NumPy releases Python's lock
             parted = torch.from_numpy(np.concatenate(list(pool.map(lambda part: np.partition(part, lower), parts))))
         return parted[..., lower], parted[..., upper:].amin(-1)
     top = torch.topk(values, values.shape[-1] - lower, dim=-1).values  # largest first

@@ -1,11 +1,10 @@
-"""How well a saliency map tells where somebody looked: NSS, KL, shuffled AUC, correlation and similarity.
+"""How well a saliency map predicts where somebody looked: NSS, KL, shuffled AUC, correlation and similarity.
 
 The definitions are those of Bylinskii et al. 2019, "What do different evaluation metrics tell us about saliency
 models?", with the choices of Nikulin et al. 2019, "Free-Lunch Saliency". All take one picture's map, (H, W), and give
-one float; NaN says that the metric is undefined there, so that an average can leave the picture out and count it.
+one float. It is NaN where the metric is undefined, so that an average can leave the picture out and count it.
 
-Two forms of the truth occur. ``fixations`` is how often each pixel was looked at; ``density`` is the same, blurred,
-which ``fixation_density`` makes.
+``fixations`` says how often each pixel was looked at; ``density`` is the same blurred by ``fixation_density``.
 """
 
 from __future__ import annotations
@@ -132,11 +131,11 @@ def shuffled_auc(
     generator: np.random.Generator,
     splits: int = SPLITS,
 ) -> float:
-    """Shuffled AUC (Zhang et al. 2008): how well the map tells this picture's fixations from those of other pictures.
+    """Shuffled AUC (Zhang et al. 2008): how well the map separates this picture's fixations from other pictures'.
 
     Positives are the fixations, negatives as many draws, with replacement, from those of other pictures; the area under
-    the ROC curve is averaged over ``splits`` such draws. Ties count half, so 0.5 is chance, and a map that knows no
-    more than where people look in general gets it. The area does not change under scaling the map.
+    the ROC curve is averaged over ``splits`` such draws. Ties count half, so 0.5 is chance, which is also the area of a
+    map of where people look in general. Scaling the map does not change the area.
 
     Args:
         saliency: (H, W), any scale and sign.

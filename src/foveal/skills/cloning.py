@@ -292,10 +292,10 @@ class CloningWork(Work):
         tensors |= {f"optimizer/{name}": value for name, value in held.items()}
         return tensors, {**state, "optimizer": optimizer, "cloning": self.settings()}
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Draws, counts, and the best epoch so far."""
         return {
-            "sampler": self.sampler.get_state(),
+            "sampler": self.sampler.state(),
             "generator": checkpoint.generator_state(self.generator),
             "steps": self.steps,
             "sum": self._sum,
@@ -305,12 +305,12 @@ class CloningWork(Work):
             "best_weights": self.best_weights,
         }
 
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``agent_state`` and ``run_state``."""
+    def load_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
+        """Undo of ``agent_state`` and ``state``."""
         self.agent.network.load_state_dict(checkpoint.under("network/", held.tensors))
         optimizer = checkpoint.under("optimizer/", held.tensors)
         checkpoint.load_optimizer_state(self.optimizer, optimizer, held.state["optimizer"])
-        self.sampler.set_state(state["sampler"])
+        self.sampler.load_state(state["sampler"])
         checkpoint.load_generator_state(self.generator, state["generator"])
         self.steps, self._sum, self.best = state["steps"], state["sum"], state["best"]
         self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]

@@ -107,12 +107,12 @@ class BalancedSampler:
         self._members = [np.flatnonzero(skill == number) for number in np.unique(skill)]
         self._random = random
 
-    def get_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """Where the draws are; JSON values."""
         return numpy_state(self._random)
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Undo of ``get_state``."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``state``."""
         load_numpy_state(self._random, state)
 
     def draw(self, count: int) -> NDArray[np.int64]:

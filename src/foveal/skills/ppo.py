@@ -137,14 +137,14 @@ class ArmWork(Work):
         """What checkpoints hold of whatever learns."""
         return ({}, {}) if self._state_of is None else self._state_of(self.curve)
 
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What the rest depends on beside weights and optimizer."""
-        return {"learner": self.ppo.progress(), "curve": self._curve.get_state(), "arms": self._arms.get_state()}
+        return {"learner": self.ppo.progress(), "curve": self._curve.state(), "arms": self._arms.get_state()}
 
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``run_state``; weights and optimizer are there already."""
+    def load_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
+        """Undo of ``state``; weights and optimizer are there already."""
         self.ppo.load_progress(state["learner"])
-        self._curve.set_state(state["curve"])
+        self._curve.load_state(state["curve"])
         self._arms.set_state(state["arms"])
 
     def close(self) -> None:
@@ -161,13 +161,13 @@ class _Curve:
         self._recent: deque[bool] = deque(maxlen=_RECENT)
         self._steps = self._episodes = 0
 
-    def get_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """JSON values."""
         counts = {"steps": self._steps, "episodes": self._episodes, "recent": list(self._recent)}
         return {"points": [as_dict(point) for point in self.points], **counts}
 
-    def set_state(self, state: Mapping[str, Any]) -> None:
-        """Undo of ``get_state``."""
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``state``."""
         self.points = [Point(**point) for point in state["points"]]
         self._recent.extend(state["recent"])
         self._steps, self._episodes = state["steps"], state["episodes"]

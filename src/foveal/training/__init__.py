@@ -1,4 +1,4 @@
-"""How training runs: the loop around it, the folder of a run, and where experience comes from."""
+"""Training: the loop, the folder of a run, and where experience comes from."""
 
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
 from foveal.training.replay_work import ReplayWork

@@ -1,4 +1,4 @@
-"""Methods that go on learning at test time: what they are told, and how it is undone."""
+"""Methods that go on learning at test time, and undoing what they have learnt there."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ from foveal.types import Batch, Observation
 
 @contextmanager
 def adapting(agent: LearningAgent) -> Iterator[Callable[[Any, Any, float, Any, bool], None] | None]:
-    """What to tell each step of an episode, or None where the method does not adapt; afterwards the agent is as before.
+    """Yield a function to call after each step of an episode, or None if the method does not adapt.
 
-    It is told the observation, the action, the reward, the next observation, and whether that terminated the episode.
+    Its arguments are the observation, the action, the reward, the next observation, and whether the episode terminated.
+    Afterwards the agent is as it was before.
     """
     if type(agent.method).adapt is Method.adapt:
         yield None
         return
     tensors, state = agent.state()
-    held = {name: tensor.clone() for name, tensor in tensors.items()}
+    before = {name: tensor.clone() for name, tensor in tensors.items()}
     try:
         yield lambda *step: agent.method.adapt(_transition(agent, *step))
     finally:
-        agent.load_state(held, state)
+        agent.load_state(before, state)
 
 
 def _transition(agent: LearningAgent, obs: Any, action: Any, reward: float, next_obs: Any, terminated: bool) -> Batch:

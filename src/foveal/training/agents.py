@@ -1,4 +1,4 @@
-"""What learning from replay needs of an agent; ``foveal.Agent`` has it."""
+"""The interface of an agent that learns from replay, such as ``foveal.Agent``."""
 
 from __future__ import annotations
 
@@ -17,22 +17,22 @@ from foveal.replay import ReplayBuffer
 from foveal.training.updater import Updater
 
 KIND = "foveal.agent"
-"""Of its checkpoints."""
+"""The kind of its checkpoints."""
 
 
 class LearningAgent(Policy, Protocol):
-    """A value learner, its method, its environment, and how far it is.
+    """A value learner, its method, its environment, and how far it has trained.
 
     Attributes:
         env: its environment, or the id or callable that makes one.
         config: all of its settings.
         shapes: of observations and actions.
-        device: that it learns on.
+        device: where it learns.
         method: its method.
         updater: takes its updates.
         steps: agent steps so far.
-        replay: its memory, from one training to the next.
-        learning_starts: agent steps at which there is enough of that.
+        replay: its transitions, which stay from one training to the next.
+        learning_starts: the agent step from which on replay has enough of them.
     """
 
     env: EnvLike
@@ -50,7 +50,7 @@ class LearningAgent(Policy, Protocol):
         """Gradient updates taken."""
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Everything an update depends on."""
+        """Everything that an update depends on."""
 
     def load_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-        """Undo of ``state``."""
+        """Go on from ``state``."""

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from foveal import checkpoint
 from foveal.config.environment import requirements
 from foveal.envs import PixelProcesses, make_vector
+from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
 from foveal.replay import ReplayBuffer
 from foveal.training.agents import LearningAgent
@@ -58,15 +59,14 @@ class Collector:
         if self._obs is not None:
             return
         self._obs, _ = self._envs.reset(seed=self._seed)
-        told = self._told()
+        values = self._extra_values()
         for stream in range(self._envs.num_envs):
-            self.replay.begin(stream, _one(self._obs, stream), self._extras(told, stream))
+            self.replay.begin(stream, _one(self._obs, stream), self._extras(values, stream))
 
     def step(self, *, random: bool) -> None:
         """One step of every environment, with random actions or the policy's.
 
-        Where environments have processes of their own, it is the step that they began at the end of the last call, and
-        they begin the next one.
+        Environments in processes of their own finish the step that they began in the last call, and begin the next one.
 
         Raises:
             FovealError: a reward or an action of the policy is not finite; the agent step is named.
@@ -74,11 +74,11 @@ class Collector:
         envs = self._envs
         if not isinstance(envs, PixelProcesses):
             actions = self._actions(random)
-            self._take(actions, *envs.step(actions))
+            self._record(actions, *envs.step(actions))
             return
         running = self._send(envs, random) if self._running is None else self._running
         self._running = None
-        self._take(running, *envs.step_wait())
+        self._record(running, *envs.step_wait())
         self._running = self._send(envs, random)
 
     def _send(self, envs: PixelProcesses, random: bool) -> NDArray[Any]:
@@ -89,23 +89,15 @@ class Collector:
     def _actions(self, random: bool) -> NDArray[Any]:
         return self._random_actions() if random else self._chosen_actions()
 
-    def _take(self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, _: Any) -> None:
-        """Remember a step of all environments."""
-        self.episodes = []
-        told = self._told()
-        for stream in range(self._envs.num_envs):
-            self._record(stream, actions, rewards, terminated, truncated, obs, told)
-        self._obs, self._ended = obs, terminated | truncated
-
     def close(self) -> None:
-        """Let go of the environments; one that the user made stays open."""
+        """Close the environments but one that the user made."""
         if self._running is not None:
             self._running = None
             self._envs.step_wait()  # type: ignore[attr-defined]
         self._envs.close()
 
     def state(self) -> dict[str, Any]:
-        """What the rest of the run depends on: replay's counters, episodes, and the simulators where they tell."""
+        """What the rest of the run depends on: replay's counters, episodes, and the simulators if they can be saved."""
         return {
             "replay": self.replay.state(),
             "learning_starts": self._agent.learning_starts,
@@ -117,54 +109,47 @@ class Collector:
         }
 
     def load_state(self, state: Mapping[str, Any], segments: Mapping[str, Any]) -> bool:
-        """Undo of ``state``; False where the episodes could not be saved, so that new ones begin."""
+        """Go on from ``state``; False where the episodes could not be saved, so that new ones begin."""
         self.replay.load_state(state["replay"], segments)
         self._agent.learning_starts = state["learning_starts"]
         checkpoint.load_numpy_state(self._action_rng, state["action_rng"])
         if state["envs"] is None:
             return False
         self._envs.set_state(state["envs"])  # type: ignore[attr-defined]
-        self._obs, self._ended, self._returns = (
-            state["obs"],
-            np.array(state["ended"], dtype=bool),
-            np.array(state["returns"], dtype=np.float64),
-        )
+        self._obs, self._ended = state["obs"], np.array(state["ended"], dtype=bool)
+        self._returns = np.array(state["returns"], dtype=np.float64)
         return True
 
-    def _record(
-        self,
-        stream: int,
-        actions: NDArray[Any],
-        rewards: NDArray[Any],
-        terminated: NDArray[np.bool_],
-        truncated: NDArray[np.bool_],
-        obs: Any,
-        told: Mapping[str, Sequence[Any]],
-    ) -> None:
-        if self._ended[stream]:  # this step was Gymnasium's automatic reset: no transition
-            self.replay.begin(stream, _one(obs, stream), self._extras(told, stream))
-            return
-        reward, step = float(rewards[stream]), self._agent.steps + 1
-        if not np.isfinite(reward):
-            raise FovealError(f"agent step {step}: the environment gave reward {reward}, which must be a finite number")
-        ends = bool(terminated[stream]), bool(truncated[stream])
-        extras = self._extras(told, stream, actions[stream])
-        self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream), extras)
-        self._agent.steps = step
-        self._returns[stream] += reward
-        if any(ends):
-            self.episodes.append((stream, float(self._returns[stream])))
-            self._returns[stream] = 0.0
+    def _record(self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, _: Any) -> None:
+        """Store a step of all environments in replay."""
+        self.episodes = []
+        values = self._extra_values()
+        for stream in range(self._envs.num_envs):
+            if self._ended[stream]:  # this step was Gymnasium's automatic reset: no transition
+                self.replay.begin(stream, _one(obs, stream), self._extras(values, stream))
+                continue
+            reward, step = float(rewards[stream]), self._agent.steps + 1
+            if not np.isfinite(reward):
+                raise FovealError(f"agent step {step}: the environment gave reward {reward}, not a finite number")
+            ends = bool(terminated[stream]), bool(truncated[stream])
+            extras = self._extras(values, stream, actions[stream])
+            self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream), extras)
+            self._agent.steps = step
+            self._returns[stream] += reward
+            if any(ends):
+                self.episodes.append((stream, float(self._returns[stream])))
+                self._returns[stream] = 0.0
+        self._obs, self._ended = obs, terminated | truncated
 
-    def _told(self) -> dict[str, Sequence[Any]]:
-        """What the environments tell now of the fields that the method asks them for: source -> one value of each."""
+    def _extra_values(self) -> dict[str, Sequence[Any]]:
+        """What the environments' methods for extra fields return now: source -> one value of each environment."""
         sources = {extra.source for extra in self.replay.extras} - {PREVIOUS_ACTION}
-        return {source: self._envs.call("tell", source) for source in sorted(sources)}  # type: ignore[attr-defined]
+        return {source: self._envs.call("read", source) for source in sorted(sources)}  # type: ignore[attr-defined]
 
-    def _extras(self, told: Mapping[str, Sequence[Any]], stream: int, action: Any = None) -> dict[str, Any]:
-        """The extra fields of one environment; without an action an episode begins."""
+    def _extras(self, values: Mapping[str, Sequence[Any]], stream: int, action: Any = None) -> dict[str, Any]:
+        """The extra fields of one environment, where an episode begins without an action."""
         return {
-            extra.name: told[extra.source][stream]
+            extra.name: values[extra.source][stream]
             if extra.source != PREVIOUS_ACTION
             else (np.zeros(extra.shape or (), extra.dtype) if action is None else action)
             for extra in self.replay.extras
@@ -183,18 +168,11 @@ class Collector:
         return self._action_rng.uniform(-1, 1, (count, *(space.shape or ()))).astype(np.float32)
 
 
-class Borrowed(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """An environment that the user made: whoever trains in it does not close it."""
+class KeptOpen(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
+    """An environment that the user made, which training does not close."""
 
     def close(self) -> None:
         """Leave it open."""
-
-    def snapshot(self) -> dict[str, Any]:
-        """Nothing of its own to save."""
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        """Nothing to restore."""
 
 
 def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
@@ -202,19 +180,19 @@ def _environments(agent: LearningAgent, seed: int) -> VectorEnv[Any, Any, Any]:
     if isinstance(env, gymnasium.Env):
         if training.processes:
             raise FovealError("an environment can't move to another process: give a callable that makes it, or its id")
-        env = Borrowed(env)
+        env = KeptOpen(env)
     return make_vector(env, training.environments, asynchronous=training.processes, seed=seed, **agent.env_options)
 
 
 def _seed(agent: LearningAgent) -> int:
-    """The agent's own at first; later another, so as not to play the episodes again that it began with."""
+    """The agent's own at first; later another, so that its first episodes don't come again."""
     if agent.steps == 0:
         return agent.seed
     return int(np.random.SeedSequence([agent.seed, agent.steps]).generate_state(1)[0]) // 2
 
 
 def _replay(agent: LearningAgent) -> ReplayBuffer:
-    """The memory that the agent has, or a new one that must fill before it is learnt from."""
+    """The agent's replay, or a new one that must fill before learning starts."""
     if agent.replay is None:
         training = agent.config.training
         agent.replay = new_replay(agent, training.replay_capacity, training.environments)
@@ -223,7 +201,7 @@ def _replay(agent: LearningAgent) -> ReplayBuffer:
 
 
 def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffer:
-    """An empty memory for what an agent sees and does, of ``capacity`` frames over ``streams`` environments."""
+    """An empty replay for an agent, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
     discrete = isinstance(shapes.action, spaces.Discrete)
     action_shape = () if discrete else shapes.action.shape or ()
@@ -249,7 +227,7 @@ def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffe
 
 
 def _replay_device(agent: LearningAgent, wanted: int) -> str:
-    """Where ``wanted`` bytes of frames go: to the GPU that trains only if most of it stays free for the networks."""
+    """Where ``wanted`` bytes of frames go: to the GPU that trains only if much of it stays free for the networks."""
     device = agent.config.training.replay_device
     if device != "auto":
         return device

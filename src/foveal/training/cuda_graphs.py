@@ -1,11 +1,11 @@
 """Updates as CUDA graphs: the host launches one graph instead of a thousand kernels.
 
-Policy, target networks and auxiliary losses come every so many updates, so there is one graph for each of what may be
-due together. The first updates of a kind run as they are, which makes optimizers and libraries allocate what they need;
-then one is recorded and replayed ever after, with the same mathematics on the same tensors. Random numbers come from
-the device's generator, which every graph is told of, so that each replay draws new ones.
+Policy, target networks and auxiliary losses have steps every so many updates, so there is one graph for each
+combination of steps. The first updates of a combination run eagerly, so that optimizers and libraries allocate what
+they need; then one is recorded and replayed from then on, with the same mathematics on the same tensors. Random numbers
+come from the device's generators, which are registered with every graph, so that each replay draws new ones.
 
-Where a recording fails, updates go on as they are: recording runs no kernel, so nothing of the update has happened yet.
+If a recording fails, updates go on eagerly. UpdateGraph runs no kernel, so none of the update has happened by then.
 """
 
 from __future__ import annotations
@@ -18,22 +18,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from foveal.learners.base import Learner
-from foveal.methods.base import Method
 from foveal.timing import phase
 from foveal.training.updater import Due, Updater
 from foveal.types import Batch
 
 WARM_UP = 3
-"""Updates with the same things due that run as they are before one is recorded."""
+"""Updates of a combination that run eagerly before one is recorded."""
 
 
-class Recording(NamedTuple):
-    """An update that can be repeated.
+class UpdateGraph(NamedTuple):
+    """An update as a CUDA graph.
 
     Attributes:
-        replay: launch it.
-        metrics: what it writes to, each time.
+        replay: launches it.
+        metrics: the tensors to which every replay writes.
     """
 
     replay: Callable[[], None]
@@ -43,26 +41,22 @@ class Recording(NamedTuple):
 class CapturedUpdater(Updater):
     """An updater that replays CUDA graphs; arguments as ``Updater``'s. Learner and method must be ``capturable``.
 
-    Metrics are tensors that the next update with the same things due writes to again.
+    Metrics are tensors that the next update with the same ``due`` overwrites.
 
     Attributes:
-        failed: whether a recording has failed, with a RuntimeWarning: every later update runs as it is.
+        failed: whether a recording has failed, with a RuntimeWarning, so that every later update runs eagerly.
     """
 
     failed = False
 
-    def __init__(self, learner: Learner, method: Method, *, pixel_gradient: bool) -> None:
-        super().__init__(learner, method, pixel_gradient=pixel_gradient)
-        self.restart()
-
     def restart(self) -> None:
-        """Forget what was recorded: it holds on to the tensors that were there before."""
+        """Forget the recordings, which use the tensors of before."""
         self._warm: Counter[Due] = Counter()
-        self._recordings: dict[Due, Recording] = {}
+        self._recordings: dict[Due, UpdateGraph] = {}
         self._batch: Batch | None = None
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
-        """As ``Updater.update``; every batch has the shapes of the first one."""
+        """Like ``Updater.update``, for batches of equal shapes."""
         if self.failed:
             return super().update(batch, sample)
         due = self.due()
@@ -73,26 +67,26 @@ class CapturedUpdater(Updater):
             self.method.begin_update(self.count)
         recording = self._recorded(due, batch, sample)
         if recording is None:
-            metrics = self._computed(batch, sample)
+            metrics = self._steps(batch, sample)
         else:
             recording.replay()
             metrics = recording.metrics
         self.count += 1
         return metrics
 
-    def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> Recording | None:
-        """The recording of an update with these things due, ready to be replayed on the batch; None where it fails."""
+    def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> UpdateGraph | None:
+        """The recording of such an update, ready to be replayed on the batch; None where recording fails."""
         try:
-            held = self._hold(batch)
+            fixed = self._fixed(batch)
             if due not in self._recordings:
-                self._recordings[due] = self._record(lambda: self._computed(held, sample))
+                self._recordings[due] = self._record(lambda: self._steps(fixed, sample))
             return self._recordings[due]
         except RuntimeError as error:
             self._give_up(error)
             return None
 
     def _give_up(self, error: RuntimeError) -> None:
-        """Run every update as it is from now on; the first error is the reason, and those that it led to are not."""
+        """Run every update eagerly from now on, and warn of the first error, which has led to the others."""
         reason: BaseException = error
         while reason.__context__ is not None:
             reason = reason.__context__
@@ -108,32 +102,32 @@ class CapturedUpdater(Updater):
             stacklevel=4,
         )
 
-    def _hold(self, batch: Batch) -> Batch:
-        """The batch at the addresses that the recordings read."""
+    def _fixed(self, batch: Batch) -> Batch:
+        """The batch at the addresses from which the recordings read."""
         if self._batch is None:
             self._batch = batch.clone()
         else:
             self._batch.copy_(batch)
         return self._batch
 
-    def _record(self, work: Callable[[], dict[str, Tensor]]) -> Recording:
+    def _record(self, work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
         graph = torch.cuda.CUDAGraph()
         for generator in self._generators():
             graph.register_generator_state(generator)
-        # A recording that fails leaves its own stream as the current one: the outer block goes back.
+        # A recording that fails leaves its own stream as the current one; the outer block restores it.
         with torch.cuda.stream(torch.cuda.current_stream()), torch.cuda.graph(graph):
             metrics = work()
-        return Recording(graph.replay, metrics)
+        return UpdateGraph(graph.replay, metrics)
 
     def _generators(self) -> set[torch.Generator]:
         return {generator for generator in (self.learner.generator, self.method.generator) if generator is not None}
 
     def _free(self, generator: torch.Generator) -> None:
-        """A recording that fails leaves its generators refusing to draw outside of one; a copy of their state draws."""
+        """Let a generator draw again, which a failed recording has left unable to: a copy of its state can."""
         generator.graphsafe_set_state(generator.clone_state())
 
     def _aside(self, work: Callable[[], dict[str, Tensor]]) -> dict[str, Tensor]:
-        """Work on a stream of its own, as what comes before a recording should be."""
+        """Run work on a stream of its own, as CUDA wants it before a recording."""
         here, aside = torch.cuda.current_stream(), torch.cuda.Stream()
         aside.wait_stream(here)
         with torch.cuda.stream(aside):

@@ -1,4 +1,4 @@
-"""What happens beside learning: how often to evaluate, to save and to log."""
+"""Options of a run beside the learning itself: how often to evaluate, to save and to log."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from foveal.config.bounds import Anything, Bounded, at_least
 from foveal.config.tree import changed
 
 VALIDATION_SEED_OFFSET = 1042
-"""Evaluations during training choose the best checkpoint, so they must not see the final evaluation's episodes."""
+"""Evaluations during training choose the best checkpoint, so their episodes must not be the final evaluation's."""
 
 
 @dataclass(frozen=True)
 class RunOptions(Bounded, section="run"):
-    """What happens beside learning.
+    """How often to evaluate, to save and to log.
 
     Attributes:
-        evaluate_every: agent steps between evaluations, 0 for none. None either where the environment was given as an
-            object and not as an id or a callable: the evaluation would cut the running episode short.
+        evaluate_every: agent steps between evaluations, 0 for none. There are none either where the environment was
+            given as an object and not as an id or a callable: an evaluation would cut the running episode short.
         evaluate_episodes: episodes per evaluation and perturbation.
         evaluate_on: "train" and names of perturbations.
-        data: folder of DMC-GB's colours and videos for these; generated ones without it.
-        checkpoint_every: agent steps between checkpoints, 0 for one at the end alone. With a run folder.
+        data: folder of DMC-GB's colours and videos for these; None for generated ones.
+        checkpoint_every: agent steps between checkpoints in the run folder, 0 for only one at the end.
         log_every: updates between readings of the losses.
-        adapt_threads: train with fewer threads while other programs keep cores busy, on a CPU. Where OMP_NUM_THREADS is
-            set, that many are taken. Rounding depends on their number.
+        adapt_threads: on a CPU, train with fewer threads while other programs keep cores busy, unless OMP_NUM_THREADS
+            sets their number. Rounding depends on that number.
 
     Raises:
         FovealError: a number is out of range.
@@ -43,6 +43,6 @@ class RunOptions(Bounded, section="run"):
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], defaults: RunOptions | None = None) -> RunOptions:
-        """Defaults with some changed; unknown ones raise FovealError."""
+        """Defaults with changed settings; unknown ones raise FovealError."""
         as_text = {key: str(value) if isinstance(value, Path) else value for key, value in settings.items()}
         return changed(defaults or cls(), as_text, "run")

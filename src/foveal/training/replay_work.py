@@ -1,4 +1,4 @@
-"""Learning from replay: step the environments, remember, and take the updates that the steps have earned."""
+"""Learning from replay: step the environments, store the transitions, and take the updates that the steps earn."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from foveal.types import Batch
 
 
 class ReplayWork(Work):
-    """What a value learner's training does; see ``foveal.training.Work``.
+    """The training of a value learner.
 
     Args:
         agent: what learns; its replay and its step and update counters go on from where they are.
@@ -49,11 +49,11 @@ class ReplayWork(Work):
 
     @property
     def can_evaluate(self) -> bool:
-        """Not with an environment that was given as an object: it is in the middle of an episode."""
+        """False for an environment that was given as an object: it is in the middle of an episode."""
         return not isinstance(self.agent.env, gymnasium.Env)
 
     def rehearse(self, options: RunOptions) -> None:
-        """Open what the evaluations need, and let go of it."""
+        """Open what the evaluations need, and close it again."""
         wanted = WorldOptions(list(options.evaluate_on), self.evaluation_seed, options.data, env=self.agent.env)
         world_of(self.agent, wanted).rehearse()
 
@@ -84,12 +84,12 @@ class ReplayWork(Work):
         return self.collector.replay.sample(size).to(self.agent.device)
 
     def metrics(self) -> dict[str, float]:
-        """Waits for the device: the loop calls it only every so often."""
+        """The latest losses. This waits for the device, so the loop calls it only every so many updates."""
         return {name: float(value) for name, value in self.latest.items()}
 
     def evaluate(self, options: RunOptions) -> Results:
-        """The deterministic policy, on seeds that no final evaluation uses."""
-        with _global_randomness_kept():
+        """Evaluate the deterministic policy on seeds that no final evaluation uses."""
+        with _global_random_state_kept():
             return evaluate(
                 self.agent,
                 list(options.evaluate_on),
@@ -104,8 +104,8 @@ class ReplayWork(Work):
         """Weights, optimizers, generators and counters."""
         return self.agent.state()
 
-    def run_state(self) -> dict[str, Any]:
-        """Replay's counters, the running episodes, and what is owed."""
+    def state(self) -> dict[str, Any]:
+        """Replay's counters, the running episodes, and the updates that are due."""
         return {
             "collector": self.collector.state(),
             "owed_updates": self.owed_updates,
@@ -117,26 +117,26 @@ class ReplayWork(Work):
         """The frames of replay."""
         return self.collector.replay.segments()
 
-    def load_run_state(self, state: Mapping[str, Any], held: checkpoint.Checkpoint) -> None:
-        """Undo of ``run_state``; says so where the running episode could not be saved."""
+    def load_state(self, state: Mapping[str, Any], saved: checkpoint.Checkpoint) -> None:
+        """Go on from ``state``; prints a line where the running episode could not be saved."""
         self.owed_updates = state["owed_updates"]
         self.latest = state["metrics"]
         checkpoint.load_global_random_state(*state["global_random"])
-        if not self.collector.load_state(state["collector"], held.segments):
+        if not self.collector.load_state(state["collector"], saved.segments):
             print("this environment can't be saved: the episode that was running starts again")
 
     def close(self) -> None:
-        """Let go of the environments, and of what the method needs for training alone."""
+        """Close the environments and the method."""
         super().close()
         self.collector.close()
         self.agent.method.close()
 
 
 @contextmanager
-def _global_randomness_kept() -> Iterator[None]:
-    """Environments of the user's own may draw from the generators that belong to nobody; training must not notice."""
-    held = checkpoint.global_random_state()
+def _global_random_state_kept() -> Iterator[None]:
+    """Keep training independent of an evaluation whose environment draws from global generators."""
+    before = checkpoint.global_random_state()
     try:
         yield
     finally:
-        checkpoint.load_global_random_state(*held)
+        checkpoint.load_global_random_state(*before)

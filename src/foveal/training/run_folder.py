@@ -21,7 +21,7 @@ CONFIG, EPISODES, EVALUATIONS = "config.yaml", "episodes.jsonl", "evaluations.js
 
 
 class RunFolder:
-    """Where a run keeps what it produces.
+    """The folder with everything that a run produces.
 
     ``config.yaml`` is the full configuration; ``episodes.jsonl`` has every training episode's return,
     ``evaluations.jsonl`` every evaluation with all its episodes; ``tensorboard/`` the curves; ``checkpoints/`` and
@@ -60,11 +60,11 @@ class RunFolder:
         return cls(path, kind)
 
     def write_config(self, config: Mapping[str, Any], options: Any, steps: int) -> None:
-        """Write the configuration: what ``foveal train --config`` repeats the run from.
+        """Write the configuration, from which ``foveal train --config`` repeats the run.
 
         Args:
-            config: of what learns, JSON-able.
-            options: the run's, a dataclass.
+            config: of the agent, JSON-able.
+            options: of the run, a dataclass.
             steps: agent steps at the end.
 
         Raises:
@@ -74,7 +74,7 @@ class RunFolder:
         write_text(self.path / CONFIG, yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
 
     def rewind(self, step: int) -> None:
-        """Forget what was logged after ``step``: it is about to happen again."""
+        """Delete what was logged after ``step``, which is about to happen again."""
         self._purge_step = step + 1
         for name in (EPISODES, EVALUATIONS):
             path = self.path / name
@@ -83,25 +83,25 @@ class RunFolder:
                 write_text(path, "".join(kept))
 
     def log_episode(self, step: int, stream: int, value: float) -> None:
-        """A training episode's return."""
+        """Log the return of a training episode."""
         self._append(EPISODES, {"step": step, "environment": stream, "return": value})
         self.writer.add_scalar("return/train_episode", value, step)
 
     def log_evaluation(self, step: int, results: Results) -> None:
-        """An evaluation, every episode of it."""
+        """Log an evaluation with every episode."""
         self._append(EVALUATIONS, {"step": step, **results.as_dict()})
         for condition in results.conditions:
             self.writer.add_scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
 
     def log_metrics(self, step: int, update: int, values: Mapping[str, float]) -> None:
-        """Losses and the like."""
+        """Log losses and other metrics."""
         self.writer.add_scalar("updates", update, step)
         for name, value in values.items():
             self.writer.add_scalar(name, value, step)
 
     @property
     def writer(self) -> SummaryWriter:
-        """TensorBoard's, imported and opened when first needed."""
+        """TensorBoard's writer, imported and opened when first needed."""
         if self._writer is None:
             from torch.utils.tensorboard import SummaryWriter
 
@@ -123,7 +123,7 @@ class RunFolder:
 
 
 def refuse_existing(path: Path) -> None:
-    """Refuse a run folder that holds something.
+    """Refuse a run folder that is not empty.
 
     Raises:
         FovealError: it exists and is not an empty folder.

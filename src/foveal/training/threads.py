@@ -1,8 +1,8 @@
 """As many threads as other programs leave cores free.
 
-A convolution's gradient splits its sum among threads that wait for each other without sleeping (oneDNN), so where one
-of them has to share its core, all of them burn time until it gets its turn: two trainings with two threads each on two
-cores take many times as long as one. One thread on a core of its own waits for nobody.
+oneDNN's threads wait for each other without sleeping, so if one of them shares its core with another program, all of
+them burn time until it gets its turn: two trainings with two threads each on two cores take many times as long as one.
+A single thread on its own core waits for none.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from typing import NamedTuple
 import torch
 
 SETTINGS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS")
-"""With one of these the user has decided how many threads there are."""
+"""Variables by which users decide on the number of threads themselves."""
 PERIOD = 2.0
 """Seconds between two looks at the machine."""
 SPARE = 1 / 3
-"""What may be missing of a free core for a thread to be worth it. A second thread makes training 1.5 times as fast, and
-lets it run at the pace of the one that shares its core: above a third of a core that others use, it only costs."""
+"""The share of a core that other programs may use for a thread on it to be worthwhile. A second thread makes training
+1.5 times as fast, but all run at the pace of the one that shares its core, so that above a third it only costs."""
 GLANCE = 0.3
-"""Seconds of the look before work starts."""
+"""Seconds between the two looks before work starts."""
 
 
 class Reading(NamedTuple):
-    """What the cores that this process may use have done so far.
+    """The work so far of the cores that this process may use.
 
     Attributes:
-        time: seconds, from any moment on.
-        busy: core-seconds of all programs, without those that run at a lower priority: they give way.
+        time: seconds since any fixed moment.
+        busy: core-seconds of all programs but those of a lower priority, which give way.
         own: core-seconds of this process.
         cores: how many there are.
     """
@@ -43,7 +43,7 @@ class Reading(NamedTuple):
 
 
 def read(stat: str = "/proc/stat") -> Reading | None:
-    """A reading; None where the system has no such file: anywhere but on Linux.
+    """A reading; None where the system has no such file, which only Linux has.
 
     Args:
         stat: the kernel's table of what each core has spent its time on, in ticks (man 5 proc_stat).
@@ -52,7 +52,7 @@ def read(stat: str = "/proc/stat") -> Reading | None:
         cores = {f"cpu{number}" for number in os.sched_getaffinity(0)}
         with open(stat) as lines:
             rows = [line.split() for line in lines if line.startswith("cpu")]
-        # user, nice, system, idle, iowait, irq, softirq; the rest is in these already, or another machine's.
+        # user, nice, system, idle, iowait, irq, softirq; later columns are part of these, or another machine's.
         first = [1, 2] if os.getpriority(os.PRIO_PROCESS, 0) > 0 else [1]
         spent = [sum(int(row[column]) for column in [*first, 3, 6, 7]) for row in rows if row[0] in cores]
         tick = os.sysconf("SC_CLK_TCK")
@@ -70,7 +70,7 @@ def taken(before: Reading | None, after: Reading | None) -> float:
 
 
 def busy(read: Callable[[], Reading | None] = read, sleep: Callable[[float], None] = time.sleep) -> str | None:
-    """What to say before work starts where other programs need a core; None where there is nothing to say."""
+    """A warning to print before work starts, where other programs keep a core busy, or None."""
     before = read()
     if before is None:
         return None
@@ -82,11 +82,11 @@ def busy(read: Callable[[], Reading | None] = read, sleep: Callable[[float], Non
 
 
 class Threads:
-    """PyTorch's threads, fewer while other programs need cores, and never more than there were.
+    """PyTorch's threads: fewer while other programs need cores, never more than at first.
 
     Args:
-        adapt: whether to change anything. Nothing is changed either where the user set one of ``SETTINGS``.
-        read: what is asked every ``PERIOD`` seconds.
+        adapt: whether to change their number. It is not changed either where the user has set one of ``SETTINGS``.
+        read: gives a reading of the machine, every ``PERIOD`` seconds.
     """
 
     def __init__(self, *, adapt: bool, read: Callable[[], Reading | None] = read) -> None:
@@ -96,7 +96,7 @@ class Threads:
         self._last = read() if self._adapts else None
 
     def adapt(self) -> int | None:
-        """Look at the machine where that is due; returns the number of threads where it has changed."""
+        """Look at the machine if that is due; returns the number of threads if it has changed."""
         if self._last is None or time.monotonic() < self._last.time + PERIOD:
             return None
         before, self._last = self._last, self._read()
@@ -107,11 +107,11 @@ class Threads:
         return wanted
 
     def restore(self) -> None:
-        """As many threads as there were before."""
+        """Use as many threads as at first."""
         if self._adapts:
             torch.set_num_threads(self.most)
 
 
 def wanted_threads(most: int, cores: int, others: float) -> int:
-    """How many threads to take of ``most`` where other programs keep ``others`` of so many cores busy; at least one."""
+    """How many of ``most`` threads to use while other programs keep ``others`` of the cores busy; at least one."""
     return max(1, min(most, math.floor(cores - others + SPARE)))

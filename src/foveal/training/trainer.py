@@ -22,7 +22,7 @@ from foveal.training.work import Work
 
 
 class Callback:
-    """Hooks into training; subclass and override what you need."""
+    """Hooks into training, to be overridden in a subclass."""
 
     def on_step(self, trainer: Trainer) -> bool | None:
         """After each step of all environments, or each rollout, and its updates; return False to stop training."""
@@ -41,11 +41,11 @@ class Trainer:
     """One training run, for one call of ``train``.
 
     Args:
-        work: what learns, and from what.
+        work: the kind of training.
         options: how often to evaluate, save and log.
         run: a new folder, or None.
         callbacks: hooks.
-        progress: show a bar.
+        progress: whether to show a bar.
 
     Raises:
         FovealError: the folder exists already, or an evaluation that was asked for is impossible.
@@ -80,22 +80,22 @@ class Trainer:
         cls,
         work: Work,
         folder: RunFolder,
-        held: checkpoint.Checkpoint,
+        saved: checkpoint.Checkpoint,
         *,
         callbacks: Sequence[Callback] = (),
         progress: bool = True,
     ) -> Trainer:
-        """The trainer of a run folder, as it was at a checkpoint; ``foveal.resume`` finds that.
+        """The trainer of a run folder as it was at a checkpoint; ``foveal.resume`` finds the latest.
 
         Args:
             work: around the agent of that checkpoint.
             folder: of the run.
-            held: the checkpoint.
+            saved: the checkpoint.
         """
-        options = RunOptions.from_settings(held.state["run"]["options"])
+        options = RunOptions.from_settings(saved.state["run"]["options"])
         trainer = cls(work, options, callbacks=callbacks, progress=progress)
         trainer.folder = folder
-        trainer._load_state(held)
+        trainer._load_state(saved)
         folder.rewind(work.steps)
         return trainer
 
@@ -104,7 +104,7 @@ class Trainer:
     def train(self, steps: int | None = None) -> None:
         """Train for ``steps`` more agent steps, or up to the target of the run that was resumed.
 
-        Ctrl-C ends training after the running step, with a checkpoint, and raises KeyboardInterrupt then.
+        Ctrl-C ends training after the running step: a checkpoint is written, then KeyboardInterrupt raised.
 
         Raises:
             FovealError: a reward or a loss is not finite, or a checkpoint can't be written. The last checkpoint stays.
@@ -135,7 +135,7 @@ class Trainer:
         return Progress(work.steps, end, visible=self.progress, what=work.what, unit=work.unit)
 
     def close(self) -> None:
-        """Let go of the environments, the log, and what is needed for training alone."""
+        """Close the environments, the log, and what training alone needs."""
         self.work.close()
         if self.folder is not None:
             self.folder.close()
@@ -161,7 +161,7 @@ class Trainer:
         try:
             episodes = work.collect()
         except FovealError as error:
-            self._check_losses()  # weights that broke are a better reason than what they did to the environment
+            self._check_losses()  # broken weights explain more than what they did to the environment
             raise FovealError(f"{error}; {self._kept()}") from error
         for environment, value in episodes:
             self.bar.show(train=value)
@@ -190,7 +190,7 @@ class Trainer:
             self.folder.log_metrics(self.work.steps, self.work.updates, values)
 
     def _check_losses(self) -> dict[str, float]:
-        """Read the latest value of every metric: what the loop waits for the device for, and only every so often."""
+        """Read the latest value of every metric, which waits for the device, and refuse what is not finite."""
         values = self.work.metrics()
         for name, value in values.items():
             if not np.isfinite(value):
@@ -198,7 +198,7 @@ class Trainer:
         return values
 
     def _checked_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """The agent's state, which is never saved with weights that are not finite."""
+        """The agent's state, to be saved, if its weights are finite."""
         self._check_losses()
         tensors, state = self.work.agent_state()
         for name, tensor in tensors.items():
@@ -220,7 +220,7 @@ class Trainer:
     # --- evaluation and checkpoints -------------------------------------------------------------------------------
 
     def _keep(self, before: int) -> None:
-        """Evaluate and save where that is due."""
+        """Evaluate and save if that is due."""
         if self.evaluates and self._due(before, self.options.evaluate_every):
             self._check_losses()
             self._evaluate()
@@ -228,7 +228,7 @@ class Trainer:
             self._save(self.folder)
 
     def _finish(self) -> None:
-        """Save what came after the last checkpoint."""
+        """Log and save what came after the last checkpoint."""
         if self.folder is not None:
             if self.work.updates % self.options.log_every:
                 self._log()
@@ -264,12 +264,12 @@ class Trainer:
             "options": dataclasses.asdict(self.options),
             "target": self.target,
             "best_return": float(self.best_return) if np.isfinite(self.best_return) else None,
-            **self.work.run_state(),
+            **self.work.state(),
         }
 
-    def _load_state(self, held: checkpoint.Checkpoint) -> None:
-        state = checkpoint.join(held.tensors, held.state["run"])
+    def _load_state(self, saved: checkpoint.Checkpoint) -> None:
+        state = checkpoint.join(saved.tensors, saved.state["run"])
         self.target = state["target"]
-        best = state.get("best_return", state.get("best_score"))  # as earlier versions called it for games
+        best = state.get("best_return", state.get("best_score"))  # its name for games in earlier versions
         self.best_return = -np.inf if best is None else best
-        self.work.load_run_state(state, held)
+        self.work.load_state(state, saved)

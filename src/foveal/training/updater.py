@@ -1,4 +1,4 @@
-"""One gradient update: a learner and a method, composed."""
+"""One gradient update of a learner with a method: ``Updater._steps`` has all of it, in the order in which it runs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.learners.base import Judged, Learner
+from foveal.learners.base import CriticInput, Learner
 from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.timing import phase
@@ -17,12 +17,12 @@ from foveal.types import Batch, Observation
 
 
 class Due(NamedTuple):
-    """What an update has beside the critic's step.
+    """Which steps an update has beside the critic's.
 
     Attributes:
-        policy: the policy's step.
-        target: a step of the target networks.
-        method: what the method says of its own.
+        policy: whether it has a step of the policy.
+        target: whether it has a step of the target networks.
+        method: what ``Method.due`` answers.
     """
 
     policy: bool
@@ -31,7 +31,7 @@ class Due(NamedTuple):
 
 
 class Updater:
-    """Owns the order of things within an update; the learner and the method own the mathematics.
+    """Owns the order of steps within an update; the learner and the method own the mathematics.
 
     Args:
         learner: on its device already.
@@ -49,9 +49,10 @@ class Updater:
         self.pixel_gradient = pixel_gradient
         self.count = 0
         self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
+        self.restart()
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
-        """One update of everything that is due.
+        """One update with all the steps that are due.
 
         Args:
             batch: sampled transitions, images ``uint8``, on the learner's device.
@@ -62,16 +63,16 @@ class Updater:
         """
         with phase("augment"):
             self.method.begin_update(self.count)
-        metrics = self._computed(batch, sample)
+        metrics = self._steps(batch, sample)
         self.count += 1
         return metrics
 
     def update_eagerly(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
-        """``update``, for whoever looks into it: operation by operation, whatever ``update`` may do to be faster."""
+        """``update`` operation by operation, for profilers, whatever a subclass does to be faster."""
         return Updater.update(self, batch, sample)
 
     def due(self) -> Due:
-        """What the next update has beside the critic's step."""
+        """Which steps the next update has beside the critic's."""
         policy, target = self.learner.policy_periods()
         return Due(
             self.learner.has_policy and self.count % policy == 0,
@@ -80,111 +81,106 @@ class Updater:
         )
 
     def restart(self) -> None:
-        """Called when weights, optimizers or counters were replaced by others."""
+        """Called at first, and whenever weights, optimizers or counters were replaced by others."""
 
-    def _computed(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
-        """What the device computes: all of an update but what the method does on the host before it."""
-        learner, method = self.learner, self.method
-        with phase("augment"):
-            prepared = self._prepared(batch)
-            batch = self._observed(prepared)
-        with phase("targets"):
+    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
+        """Every optimizer by name: the critic's, the learner's and the method's."""
+        return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}
+
+    # --- an update, in the order in which it runs -------------------------------------------------------------------
+
+    def _steps(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
+        """All that the device computes, so that a CUDA graph can record it."""
+        learner, method, due = self.learner, self.method, self.due()
+        with phase("augment"):  # weakly (``prepare``), then as every network sees it (``observe``)
+            prepared = self._in_floats(method.prepare(batch))
+            obs = self._observed(prepared.obs)
+            with torch.no_grad():
+                batch = prepared.replace(obs=obs, next_obs=method.observe(prepared.next_obs))
+        with phase("targets"):  # one TD target for all views
             target = learner.targets(batch)
-        with phase("critic"):
-            context, metrics = self._critic_step(prepared, batch, target, sample)
-        due = self.due()
+        with phase("critic"):  # TD losses of the views, and the method's own terms
+            context = Context(learner, prepared, batch, self._views(prepared, batch), self.count, sample)
+            metrics = self._critic_step(context, target)
         if due.policy:
             with phase("actor"):
                 metrics |= self._policy_step(context)
         if due.target:
             with phase("target networks"):
                 learner.update_target_networks()
-        with phase("auxiliary"):
+        with phase("auxiliary"):  # the method's step of its own
             metrics |= method.auxiliary(context)
         return metrics
 
-    def _critic_step(
-        self, prepared: Batch, batch: Batch, target: Tensor, sample: Callable[[int], Batch]
-    ) -> tuple[Context, dict[str, Tensor]]:
-        """TD loss over the method's views, plus the method's own terms; one step of the critic's optimizer."""
+    def _views(self, prepared: Batch, batch: Batch) -> list[EstimatedView]:
+        """The method's views, each observed once, with the critic's estimates of them."""
+        views = []
+        for view in self.method.views(prepared):
+            obs = batch.obs if view.obs is prepared.obs else self._observed(view.obs)
+            views.append(EstimatedView(obs, view.weight, self.learner.estimate(obs, batch.action), view.obs))
+        return views
+
+    def _critic_step(self, context: Context, target: Tensor) -> dict[str, Tensor]:
+        """One step of the critic's optimizer on the weighted TD losses of the views plus the method's terms."""
         learner, method = self.learner, self.method
-        views, losses = [], []
-        for view in method.views(prepared):
-            # What was observed for the batch is not observed a second time.
-            obs = batch.obs if view.obs is prepared.obs else self._seen(view.obs)
-            views.append(EstimatedView(obs, view.weight, learner.estimate(obs, batch.action), view.obs))
-            losses.append(view.weight * learner.td_loss(views[-1].estimate, target))
-        context = Context(learner, prepared, batch, views, self.count, sample)
+        td_losses = [view.weight * learner.td_loss(view.estimate, target) for view in context.views]
         terms = method.critic_loss(context)
-        total = sum([*losses[1:], *terms.values()], losses[0])
-        minimize(total, self.critic_optimizer, [*learner.critic_parameters(), *method.critic_parameters()])
-        # A trained ``observe`` left its graph behind the pixels, and shows them otherwise from here on.
-        context.critic_stepped(None if batch.obs.image.is_leaf else self._observe_again)
-        metrics = {
-            "critic/loss": total.detach(),
-            "critic/td": losses[0].detach(),
+        loss = sum([*td_losses[1:], *terms.values()], td_losses[0])
+        minimize(loss, self.critic_optimizer, [*learner.critic_parameters(), *method.critic_parameters()])
+        # A trained ``observe`` has left its graph behind the pixels, and shows them differently from here on.
+        context.critic_stepped(None if context.batch.obs.image.is_leaf else self._observed_again)
+        return {
+            "critic/loss": loss.detach(),
+            "critic/td": td_losses[0].detach(),
             "critic/value": context.estimate.values.detach().mean(),
+            **{f"critic/{name}": term.detach() for name, term in terms.items()},
         }
-        return context, metrics | {f"critic/{name}": term.detach() for name, term in terms.items()}
 
     def _policy_step(self, context: Context) -> dict[str, Tensor]:
-        """On what the method's ``policy_views`` say; no gradient goes back into what is seen."""
+        """The policy's step on the method's ``policy_views``, without gradients to what it sees."""
         views, extra_loss = self.method.policy_views(context), self.method.actor_loss(context)
-        obs = context.batch.obs
         # Where saliency of the updated critic may be wanted after this, one pass serves both.
-        known = [(obs, context.fresh.features.detach())] if self.pixel_gradient else []
-        if len(views) == 1 and views[0].acts is views[0].judged:
-            acts = views[0].acts
-            features = next((found for image, found in known if image is acts), None)
-            return self.learner.policy_step(acts._replace(image=acts.image.detach()), extra_loss, features)
-        encoded = self._encoded([view for pair in views for view in pair], known)
-        acts = joined([view.acts for view in views])
-        judged = Judged(torch.cat(encoded[1::2]), joined([view.judged for view in views]).vector)
-        return self.learner.policy_step(acts, extra_loss, torch.cat(encoded[::2]), judged)
+        known = [(context.batch.obs, context.fresh.features.detach())] if self.pixel_gradient else []
+        if len(views) == 1 and views[0].actor is views[0].critic:
+            actor = views[0].actor
+            features = next((features for obs, features in known if obs is actor), None)
+            return self.learner.policy_step(actor._replace(image=actor.image.detach()), extra_loss, features)
+        encoded = self._encoded([obs for view in views for obs in view], known)
+        critic_input = CriticInput(torch.cat(encoded[1::2]), joined([view.critic for view in views]).vector)
+        actor = joined([view.actor for view in views])
+        return self.learner.policy_step(actor, extra_loss, torch.cat(encoded[::2]), critic_input)
 
     @torch.no_grad()
-    def _encoded(self, views: list[Observation], known: list[tuple[Observation, Tensor]]) -> list[Tensor]:
-        """The features of each view, (B, F), computed once where the same observation comes again."""
-        for view in views:
-            if all(view is not obs for obs, _ in known):
-                known = [*known, (view, self.learner.features(view))]
-        return [next(features for obs, features in known if obs is view) for view in views]
+    def _encoded(self, observations: list[Observation], known: list[tuple[Observation, Tensor]]) -> list[Tensor]:
+        """The features of each observation, (B, F), computed once where the same one comes again."""
+        for wanted in observations:
+            if all(wanted is not obs for obs, _ in known):
+                known = [*known, (wanted, self.learner.features(wanted))]
+        return [next(features for obs, features in known if obs is wanted) for wanted in observations]
 
-    def _prepared(self, batch: Batch) -> Batch:
-        """What views are made of: prepared, in floating point, not observed."""
-        batch, dtype = self.method.prepare(batch), self.learner.dtype
+    # --- what networks see ------------------------------------------------------------------------------------------
+
+    def _in_floats(self, batch: Batch) -> Batch:
+        dtype = self.learner.dtype
         return batch.replace(obs=batch.obs.float(dtype), next_obs=batch.next_obs.float(dtype))
 
-    def _observed(self, prepared: Batch) -> Batch:
-        """Images as the networks see them; the observation's is ready for saliency where that is taken."""
-        obs = self._seen(prepared.obs)
-        with torch.no_grad():
-            next_obs = self.method.observe(prepared.next_obs)
-        return prepared.replace(obs=obs, next_obs=next_obs)
-
-    def _seen(self, obs: Observation) -> Observation:
-        """One observation through ``observe``; its pixels can be differentiated by where saliency is taken."""
-        return self._ready(self.method.observe(obs))
-
-    def _ready(self, obs: Observation) -> Observation:
+    def _observed(self, obs: Observation) -> Observation:
+        """The observation through the method's ``observe``, its pixels ready for saliency where that is taken."""
+        obs = self.method.observe(obs)
         return obs._replace(image=differentiable(obs.image)) if self.pixel_gradient else obs
 
     @torch.no_grad()
-    def _observe_again(self, obs: Observation) -> Observation:
-        """An observation as the critic's step has taught ``observe`` to show it, without a graph to there."""
-        return self._ready(self.method.observe(obs))
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """Every optimizer by name: the critic's, the learner's and the method's."""
-        return {"critic": self.critic_optimizer, **self.learner.optimizers(), **self.method.optimizers()}
+    def _observed_again(self, obs: Observation) -> Observation:
+        """The observation through an ``observe`` that the critic's step has trained, without its graph."""
+        return self._observed(obs)
 
 
 def check_pair(learner: Learner, method: Method) -> None:
     """Refuse a method that needs what the learner lacks.
 
     Raises:
-        FovealError: the method adds to the loss of a policy that the learner does not have, or the learner says that it
-            has one and can't improve it.
+        FovealError: the method adds to the loss of a policy that the learner does not have, or the learner has
+            ``has_policy`` without a ``policy_step``.
     """
     if learner.has_policy and type(learner).policy_step is Learner.policy_step:
         raise FovealError(
@@ -199,21 +195,20 @@ def check_pair(learner: Learner, method: Method) -> None:
 
 
 def joined(observations: list[Observation]) -> Observation:
-    """One batch of all of them, one after the other, without a graph."""
+    """The observations as one batch, without a graph."""
     vectors = [obs.vector for obs in observations if obs.vector is not None]
     return Observation(torch.cat([obs.image.detach() for obs in observations]), torch.cat(vectors) if vectors else None)
 
 
 def differentiable(image: Tensor) -> Tensor:
-    """Pixels of any floating dtype, in the same one where possible, whose gradient is ``float32``.
+    """The same pixels as a leaf whose gradient is ``float32``, in their own dtype where PyTorch allows it.
 
-    A leaf of its own, except where they have a graph already. Older versions of PyTorch want pixels and gradient of one
-    dtype.
+    Pixels that a trained ``observe`` has given keep their graph and become ``float32``.
     """
     if image.requires_grad:
         return image.float()
-    image = image.detach()  # what came in stays without a graph: views are made from it
-    if not hasattr(image, "grad_dtype"):
+    image = image.detach()  # the tensor that came in stays without a graph: views are made from it
+    if not hasattr(image, "grad_dtype"):  # older versions of PyTorch want pixels and gradient of one dtype
         return image.float().requires_grad_()
     image.requires_grad_().grad_dtype = torch.float32
     return image

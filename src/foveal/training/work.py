@@ -1,4 +1,4 @@
-"""What a trainer asks of whatever learns: to collect, to learn, and to give and take its state."""
+"""The interface between the trainer and a kind of training: to collect, to learn, and to give and take its state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ class Episode(NamedTuple):
     """An episode of training that has ended.
 
     Attributes:
-        environment: which of them it was in, from 0.
+        environment: number of its environment, from 0.
         value: its return.
     """
 
@@ -27,15 +27,16 @@ class Episode(NamedTuple):
 
 
 class Work(ABC):
-    """One training of one agent, without anything that every training has in common.
+    """One training of one agent: what differs from one kind of training to another.
 
     Attributes:
         kind: of its checkpoints, such as ``"foveal.agent"``.
-        what: is being done, and ``unit``, what its steps are: words for the progress bar.
+        what: a verb for the progress bar.
+        unit: a noun for its steps, for the progress bar.
         agent: what learns.
-        device: that it learns on.
+        device: where it learns.
         steps_at_once: how many steps pass between two moments at which it can stop.
-        can_evaluate: whether it can be evaluated on the way, which leaves training as it was.
+        can_evaluate: whether it can be evaluated in between, which leaves training as it was.
         closed: whether ``close`` was called.
     """
 
@@ -54,12 +55,12 @@ class Work(ABC):
 
     @property
     def steps(self) -> int:
-        """How far it is: agent steps, or batches of a data set."""
+        """Steps so far: agent steps, or batches of a data set."""
         return int(self.agent.steps)
 
     @property
     def updates(self) -> int:
-        """Gradient updates taken."""
+        """Gradient updates so far."""
         return int(self.agent.updates)
 
     @abstractmethod
@@ -71,7 +72,7 @@ class Work(ABC):
         return self.steps + -(-max(0, target - self.steps) // self.steps_at_once) * self.steps_at_once
 
     def rehearse(self, options: RunOptions) -> None:  # noqa: B027 - not every work has evaluations
-        """Find out what is wrong with the evaluations that are asked for, before any work starts.
+        """Check the evaluations that the options ask for, before any work starts.
 
         Raises:
             FovealError: one of them is impossible.
@@ -82,10 +83,10 @@ class Work(ABC):
 
     @abstractmethod
     def collect(self) -> Sequence[Episode]:
-        """Collect the least that can be learned from; returns the episodes that ended.
+        """Collect the least from which to learn; returns the episodes that ended.
 
         Raises:
-            FovealError: the environment or the policy gave something that can't be learned from.
+            FovealError: the environment or the policy gave a value that is not finite.
         """
 
     @abstractmethod
@@ -94,18 +95,18 @@ class Work(ABC):
 
     @abstractmethod
     def metrics(self) -> dict[str, float]:
-        """The latest losses and the like. This may wait for the device."""
+        """The latest losses and other numbers. This may wait for the device."""
 
     def evaluate(self, options: RunOptions) -> Results:
-        """Evaluate the policy, and leave training as it was; asked for where ``can_evaluate``."""
+        """Evaluate the policy and leave training as it was; called only if ``can_evaluate``."""
         raise NotImplementedError
 
     @abstractmethod
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """What the agent is: tensors by name and JSON, as ``checkpoint.save`` takes them."""
+        """The agent's state: tensors by name and JSON, as ``checkpoint.save`` takes them."""
 
     @abstractmethod
-    def run_state(self) -> dict[str, Any]:
+    def state(self) -> dict[str, Any]:
         """What the rest of the training depends on beside the agent: nested tensors, arrays and JSON values."""
 
     def segments(self) -> Iterable[Segment]:
@@ -113,9 +114,9 @@ class Work(ABC):
         return ()
 
     @abstractmethod
-    def load_run_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``run_state``."""
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``state``, which was read from the checkpoint ``saved``."""
 
     def close(self) -> None:
-        """Let go of environments and of what is needed for training alone."""
+        """Close environments and free what training alone needs."""
         self.closed = True

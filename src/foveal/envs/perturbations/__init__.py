@@ -1,7 +1,7 @@
-"""Visual change at test time: what an agent did not see while it was trained.
+"""Visual changes at test time, which an agent has not seen in training.
 
-The four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021) are here. One of your own, for any
-environment, is one file:
+Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021). A perturbation of your own,
+for any environment, is one file:
 
     @PERTURBATIONS.register("night")
     class Night(Perturbation):
@@ -9,7 +9,7 @@ environment, is one file:
             return Darker(env)          # a gymnasium.Wrapper that changes the frames
 
 It is applied before frames are stacked: ``env`` gives single frames, (3, H, W) ``uint8`` RGB (or a dict with such an
-``"image"``). A wrapper with ``snapshot() -> dict`` and ``restore(state)`` can be saved in the middle of an episode.
+``"image"``). A wrapper with ``get_state() -> dict`` and ``set_state(state)`` can be saved in the middle of an episode.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What a perturbation is, and the table of those that have a name."""
+"""The interface of perturbations, and their registry."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Perturbation(ABC):
         source: ``"dmc-gb"`` for the benchmark's own files, ``"generated"`` for imitations of them, else None.
         items: how many colours or videos there are to choose from, or None.
         benchmark_items: how many the benchmark has, or None.
-        complete: whether there are as many to choose from, or None.
+        complete: whether there are at least as many as in the benchmark, or None.
     """
 
     source: str | None = None
@@ -36,10 +36,10 @@ class Perturbation(ABC):
 
     @abstractmethod
     def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-        """``env`` under this change. Its random draws come from the seed given to ``reset``.
+        """``env`` with this change, whose random draws come from the seed given to ``reset``.
 
         Raises:
-            FovealError: this change can't be made to this environment.
+            FovealError: the change is impossible for this environment.
         """
 
 
@@ -47,7 +47,7 @@ PERTURBATIONS: Registry[type[Perturbation]] = Registry("perturbation", "foveal.e
 
 
 def control_suite(env: gymnasium.Env[Any, Any], what: str) -> ControlSuiteEnv:
-    """The simulator environment inside ``env``.
+    """The Control Suite's environment inside ``env``.
 
     Raises:
         FovealError: there is none, so that ``what`` can't be changed.

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,9 @@ COLOR_NAMES = ("grid_rgb1", "grid_rgb2", "skybox_rgb", "self_rgb")
 CACHED_VIDEOS = 32  # of 11 MB each at 84 pixels
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # makes an empty array; NumPy 1 and 2 keep it in different modules
-# All that a pickled list of dicts of float64 arrays needs; torch's restricted reader refuses everything else.
+# All that a pickled list of dicts of float arrays needs; torch's restricted reader refuses everything else.
 _ARRAY_TYPES: list[Any] = [
-    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # where NumPy 1 had it
+    (_RECONSTRUCT, "numpy.core.multiarray._reconstruct"),  # its name in NumPy 1
     _RECONSTRUCT,
     np.ndarray,
     np.dtype,
@@ -57,7 +57,7 @@ def _is_rgb(value: NDArray[np.float64]) -> bool:
 
 
 class VideoFolder:
-    """The videos ``video0.mp4``, ``video1.mp4``, ... of a folder in the order of their numbers, decoded when asked for.
+    """The videos ``video0.mp4``, ``video1.mp4``, ... of a folder in the order of their numbers, decoded on demand.
 
     Args:
         folder: e.g. ``<DMC-GB's data>/video_hard``.
@@ -96,11 +96,8 @@ class VideoFolder:
         return decoded(self.files[index], self.size)
 
 
-_cache: OrderedDict[tuple[Any, ...], NDArray[np.uint8]] = OrderedDict()
-
-
 def decoded(file: Path, size: int) -> NDArray[np.uint8]:
-    """A whole video, (T, 3, size, size), decoded once as long as the file stays the same and memory is kept for it.
+    """A whole video, (T, 3, size, size). The latest videos are kept, as long as their files don't change.
 
     Raises:
         FovealError: the file is missing, is damaged, or holds no frame.
@@ -109,16 +106,11 @@ def decoded(file: Path, size: int) -> NDArray[np.uint8]:
         status = file.stat()
     except OSError as error:
         raise FovealError(f"can't read {file}: {error.strerror}") from error
-    key = (file.resolve(), status.st_mtime_ns, status.st_size, size)
-    if key not in _cache:
-        _cache[key] = _decode(file, size)
-    _cache.move_to_end(key)
-    while len(_cache) > CACHED_VIDEOS:
-        _cache.popitem(last=False)
-    return _cache[key]
+    return _decode(file.resolve(), size, status.st_mtime_ns, status.st_size)
 
 
-def _decode(file: Path, size: int) -> NDArray[np.uint8]:
+@lru_cache(CACHED_VIDEOS)
+def _decode(file: Path, size: int, modified: int, length: int) -> NDArray[np.uint8]:
     with _one_thread(), _opened(file) as container:
         frames = [_resized(frame.to_ndarray(format="rgb24"), size) for frame in container.decode(video=0)]
     if not frames:
@@ -130,7 +122,7 @@ def _decode(file: Path, size: int) -> NDArray[np.uint8]:
 
 @contextmanager
 def _opened(file: Path) -> Iterator[Any]:
-    """PyAV's container, and one message for all that can be wrong with what is in it."""
+    """PyAV's container, with one message for everything that can be wrong with its content."""
     import av
 
     try:
@@ -142,7 +134,7 @@ def _opened(file: Path) -> Iterator[Any]:
 
 @contextmanager
 def _one_thread() -> Iterator[None]:
-    """Run torch on one thread: for pictures as small as these, waiting for the others takes longer than the work."""
+    """Run torch on one thread: with pictures as small as these, threads wait for each other longer than they work."""
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:

@@ -1,4 +1,4 @@
-"""Random colours of the floor, the sky and the agent, one draw an episode."""
+"""DMC-GB's ``color_easy`` and ``color_hard``: random colours of floor, sky and agent, drawn anew for each episode."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.envs.perturbations.base import Perturbation, control_suite
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, control_suite
 from foveal.envs.perturbations.benchmark_files import read_colors
 from foveal.envs.perturbations.repaint import repaint
 from foveal.errors import FovealError
@@ -17,17 +17,22 @@ from foveal.errors import FovealError
 BENCHMARK_COLORS = 100
 # The suite's own colours, from which the benchmark's differ by Gaussian noise.
 STANDARD = {"grid_rgb1": (0.1, 0.2, 0.3), "skybox_rgb": (0.4, 0.6, 0.8), "self_rgb": (0.7, 0.5, 0.3)}
-GRID_STEP = 0.1  # grid_rgb2 is that much lighter than grid_rgb1
-PALETTE_SEED = 2021  # the same generated colours for everybody, as the benchmark's file is
+GRID_STEP = 0.1  # by which grid_rgb2 is lighter than grid_rgb1
+PALETTE_SEED = 2021  # everybody gets the same generated colours, as with the benchmark's file
 
 Palette = list[dict[str, NDArray[np.float64]]]
 
 
 class ColorPerturbation(Perturbation):
-    """Base of ``color_easy`` and ``color_hard``: colours from the benchmark's file, or generated like them."""
+    """Colours from the benchmark's file ``NAME.pt``, or generated: the suite's own with Gaussian noise.
+
+    Attributes:
+        name: of the perturbation.
+        spread: standard deviation of the noise.
+    """
 
     name: str
-    spread: float  # standard deviation of the generated colours' noise
+    spread: float
 
     def __init__(self, data: Path | None = None) -> None:
         super().__init__(data)
@@ -38,6 +43,20 @@ class ColorPerturbation(Perturbation):
 
     def apply(self, env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
         return RandomColors(env, self.palette)
+
+
+@PERTURBATIONS.register("color_easy")
+class ColorEasy(ColorPerturbation):
+    """Colours near the suite's own."""
+
+    name, spread = "color_easy", 0.1
+
+
+@PERTURBATIONS.register("color_hard")
+class ColorHard(ColorPerturbation):
+    """Colours further from the suite's own."""
+
+    name, spread = "color_hard", 0.2
 
 
 def generated_colors(spread: float, count: int = BENCHMARK_COLORS, seed: int = PALETTE_SEED) -> Palette:
@@ -52,7 +71,7 @@ def generated_colors(spread: float, count: int = BENCHMARK_COLORS, seed: int = P
 
 
 class RandomColors(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Draws one set of ``palette`` at each reset: grid rgb1 and rgb2, sky rgb1 (its rgb2 and both marks stay), body."""
+    """Paints grid, sky and body in one set of ``palette`` at each reset; the sky's rgb2 and the marks stay."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], palette: Palette) -> None:
         super().__init__(env)
@@ -67,10 +86,10 @@ class RandomColors(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._paint(int(self._random.randint(len(self._palette))))
         return self.env.reset(seed=seed, options=options)
 
-    def snapshot(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         return {"random": self._random.get_state(legacy=False), "index": self._index, "size": len(self._palette)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         if state["size"] != len(self._palette):
             raise FovealError(f"this state drew from {state['size']} colours, and there are {len(self._palette)} here")
         self._random.set_state(state["random"])

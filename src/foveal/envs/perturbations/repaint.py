@@ -21,7 +21,7 @@ _DEFINED_IN = {"skybox": "./common/skybox.xml", "grid": "./common/materials.xml"
 
 
 def repaint(physics: Any, textures: Paint, self_rgb: Color | None = None) -> None:
-    """Paint ``skybox`` and ``grid`` anew; attributes that are not given take the suite's defaults.
+    """Paint ``skybox`` and ``grid`` anew; attributes that are not given get the suite's defaults.
 
     Args:
         physics: of a dm_control suite environment; its GL context is made here if there is none yet.
@@ -53,7 +53,7 @@ def _compiled(name: str, colors: tuple[tuple[str, tuple[float, ...]], ...]) -> N
 
 
 def _texels(model: Any, name: str) -> NDArray[np.uint8]:
-    """A view into the model."""
+    """The texels of one texture, a view into the model."""
     index = model.name2id(name, "texture")
     start = model.tex_adr[index]
     texels: NDArray[np.uint8] = model.tex_data

@@ -1,4 +1,4 @@
-"""Moving backgrounds: the sky (and the floor) are painted green and replaced by the frames of a video."""
+"""DMC-GB's ``video_easy`` and ``video_hard``: sky (and floor) are painted green and replaced by frames of a video."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.envs.perturbations.base import Perturbation, control_suite
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, control_suite
 from foveal.envs.perturbations.benchmark_files import VideoFolder
-from foveal.envs.perturbations.generated import GeneratedVideos
+from foveal.envs.perturbations.generated_videos import GeneratedVideos
 from foveal.envs.perturbations.repaint import repaint
 from foveal.errors import FovealError
 
 GREEN = (0.2, 0.8, 0.2)
-# A pixel is background where all three lie in these ranges, bounds included.
+# A pixel is background if all three lie in these ranges, bounds included.
 HUE = (100.0, 185.0)  # degrees
 SATURATION = (80.0, 255.0)  # of 255
 VALUE = (70.0, 255.0)  # of 255
@@ -35,11 +35,17 @@ class Videos(Protocol):
 
 
 class VideoPerturbation(Perturbation):
-    """Base of ``video_easy`` and ``video_hard``: the benchmark's videos, or generated ones."""
+    """The benchmark's videos from its folder ``NAME``, or generated ones.
+
+    Attributes:
+        name: of the perturbation.
+        benchmark_videos: how many the benchmark has.
+        textures: what is painted green.
+    """
 
     name: str
     benchmark_videos: int
-    textures: tuple[str, ...]  # what is painted green
+    textures: tuple[str, ...]
 
     def __init__(self, data: Path | None = None) -> None:
         super().__init__(data)
@@ -58,8 +64,22 @@ class VideoPerturbation(Perturbation):
         return VideoBackground(env, VideoFolder(self.data / self.name, size), self.textures)
 
 
+@PERTURBATIONS.register("video_easy")
+class VideoEasy(VideoPerturbation):
+    """The sky becomes one of 10 videos; the floor stays."""
+
+    name, benchmark_videos, textures = "video_easy", 10, ("skybox",)
+
+
+@PERTURBATIONS.register("video_hard")
+class VideoHard(VideoPerturbation):
+    """Sky and floor become one of 100 videos, shadows included: only the agent stays."""
+
+    name, benchmark_videos, textures = "video_hard", 100, ("skybox", "grid")
+
+
 class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Shows the next video at each reset, beginning with the second one as the benchmark does, a frame an agent step.
+    """Shows the next video at each reset, one frame per agent step, beginning with the second video like the benchmark.
 
     Args:
         env: single frames of a ``dmc/`` environment.
@@ -90,10 +110,10 @@ class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):
         self._frame += 1
         return self._composed(frame), reward, terminated, truncated, info
 
-    def snapshot(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         return {"index": self._index, "frame": self._frame, "begun": self._video is not None, "size": len(self._videos)}
 
-    def restore(self, state: dict[str, Any]) -> None:
+    def set_state(self, state: dict[str, Any]) -> None:
         if state["size"] != len(self._videos):
             raise FovealError(f"this state is of {state['size']} videos, and there are {len(self._videos)} here")
         self._index, self._frame = int(state["index"]), int(state["frame"])

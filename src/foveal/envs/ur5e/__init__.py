@@ -53,7 +53,7 @@ def make_arm(
     render_mode: str | None = None,
     meshes: bool = False,
 ) -> ArmEnv:
-    """The environment of a task, its simulator imported now; what options mean, ``ArmEnv`` and ``Sight`` say.
+    """The environment of a task; this imports the simulator. For the options see ``ArmEnv`` and ``Sight``.
 
     Raises:
         FovealError: an unknown name, an option out of range, no OpenGL, or meshes that are not installed.

@@ -1,9 +1,9 @@
-"""The arm as a Gymnasium environment: pictures and its own joints in, tool velocity and gripper out, at 10 Hz."""
+"""The arm as a Gymnasium environment: it observes pictures and its joints, and acts by tool velocity and gripper."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import gymnasium
@@ -11,8 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.envs.family import QUALITIES
-from foveal.envs.making import check_whole
+from foveal.envs.family import check_quality, check_whole
 from foveal.envs.rendering import open_view
 from foveal.envs.ur5e.kinematics import LINKS
 from foveal.envs.ur5e.model import CAMERAS, FAR
@@ -29,16 +28,16 @@ _MARGIN = 0.05  # by which joints and tool may overshoot the limits of the obser
 
 @dataclass(frozen=True)
 class Sight:
-    """What an observation holds beside the vector.
+    """The pictures in an observation.
 
     Attributes:
         size: height and width of pictures, in pixels.
-        depth: (size, size) metres.
-        rgb: (size, size, 3).
+        depth: whether there is depth, (size, size) in metres.
+        rgb: whether there are colours, (size, size, 3).
         camera: index of the camera: 0 in front, 1 beside, 2 on the wrist.
         quality: of RGB: ``"exact"``; ``"fast"`` without shadows; ``"draft"`` without multisampling either.
-        meshes: show the meshes of a real UR5e, which an installed robosuite brings, instead of simple shapes. Only
-            pictures change: collisions, masses and motion stay those of the shapes.
+        meshes: show the meshes of a real UR5e from an installed robosuite instead of simple shapes. Only pictures
+            change: collisions, masses and motion stay those of the shapes.
 
     Raises:
         FovealError: no such camera or quality, or a size that is no whole number of at least 1.
@@ -56,12 +55,11 @@ class Sight:
         if self.camera not in range(len(CAMERAS)):
             listed = ", ".join(f"{number} ({name})" for number, name in enumerate(CAMERAS))
             raise FovealError(f"camera is {self.camera}; ur5e/ has cameras {listed}")
-        if self.quality not in QUALITIES:
-            raise FovealError(f"quality is {self.quality!r}; choose one of {', '.join(QUALITIES)}")
+        check_quality(self.quality)
 
 
 class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
-    """One task of the arm.
+    """One task of the arm, controlled at 10 Hz.
 
     Observations are a dict of ``"vector"``, (14,) ``float32``: joint angles (6, radians), tool position (3, metres) and
     orientation (4, a quaternion w, x, y, z), gripper opening (0 to 1); and, as ``sight`` asks for them, ``"depth"``,
@@ -73,12 +71,12 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     Args:
         task: one of ``TASKS``.
         sight: what is rendered.
-        randomization: ranges of what changes between episodes, or the name of some.
+        randomization: ranges of what changes between episodes, or their name.
         action_repeat: control steps per action; pictures are taken after the last.
         render_mode: None or ``"rgb_array"``: what ``render()`` shows is the ``camera``'s view.
 
     Attributes:
-        draw: of the present episode.
+        draw: the scene of the present episode.
 
     Raises:
         FovealError: an unknown name, an option out of range, no OpenGL, or meshes that are not installed.
@@ -136,7 +134,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self._observation(), SUCCESS_REWARD * success, success, truncated, {"success": success}
 
     def truth(self) -> Truth:
-        """What the simulator knows, for experts and for measuring; agents see the observation alone."""
+        """What the simulator knows, for experts and measurements; agents see the observation alone."""
         return self.simulation.truth()
 
     def render(self) -> Any:
@@ -152,7 +150,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self._pixels_of(self.simulation.arm_geoms())
 
     def part_masks(self) -> dict[str, NDArray[np.bool_]]:
-        """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each thing and of the bowl now."""
+        """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each object and of the bowl now."""
         geoms = self._seen_geoms()
         return {name: self._pixels_of(which, geoms) for name, which in self.simulation.parts().items()}
 
@@ -166,7 +164,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "task": self.task_name,
             "steps": self._steps,
             "random": self.np_random.bit_generator.state,
-            "draw": self._begun().state(),
+            "draw": asdict(self._begun()),
             "physics": self.simulation.get_state(),
         }
 
@@ -178,7 +176,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """
         if state["task"] != self.task_name:
             raise FovealError(f"this state is of ur5e/{state['task']}, and this environment is ur5e/{self.task_name}")
-        drawn = Draw.from_state(state["draw"])
+        drawn = Draw.from_dict(state["draw"])
         self.simulation.set_state(state["physics"], drawn)
         self.draw = drawn
         self._steps = int(state["steps"])
@@ -239,12 +237,12 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return np.where(labels[..., 1] == mujoco.mjtObj.mjOBJ_GEOM, labels[..., 0], -1)
 
     def _pixels_of(self, which: NDArray[np.bool_], seen: NDArray[np.int64] | None = None) -> NDArray[np.bool_]:
-        """(H, W) bool: where one of these geoms is seen, ``which`` being (geoms,) bool."""
+        """(H, W) bool: the pixels that show a geom of ``which``, (geoms,) bool."""
         geoms = self._seen_geoms() if seen is None else seen
-        return np.asarray(np.append(which, False)[geoms])  # the last is where there is none
+        return np.asarray(np.append(which, False)[geoms])  # -1, no geom, indexes the appended one
 
     def _view(self, kind: str) -> Any:
-        """The camera for ``"rgb"`` or ``"depth"``: one for all pictures of a kind, as making it takes longer."""
+        """The camera for ``"rgb"`` or ``"depth"``, made once: making one takes longer than a picture."""
         import mujoco
 
         self._begun()
@@ -256,9 +254,9 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self._views[kind]
 
     def _set_quality(self) -> None:
-        """Before the GL context is made: a buffer of the pictures' size, multisampled for good pictures alone.
+        """Set the buffer's size and multisampling before the GL context is made.
 
-        Several samples a pixel would mix near and far in depth.
+        In depth, several samples a pixel would mix near and far.
         """
         model = self.simulation.physics.model
         model.vis.global_.offwidth = model.vis.global_.offheight = self.sight.size

@@ -1,8 +1,8 @@
 """Scripted experts: one small feedback controller per primitive skill, which sees what the simulator knows.
 
-An expert looks at nothing but the present ``Truth``, so any skill may follow any other, and demonstrations of skills in
-random order are demonstrations of what each does from wherever the one before it has ended. ``SCRIPTS`` holds an order
-that solves the task.
+An expert reads nothing but the present ``Truth``, so any skill may follow any other, and demonstrations of skills in
+random order show what each does from wherever the one before it has ended. ``SCRIPTS`` has an order of skills that
+solves the task.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from foveal.errors import FovealError
 
 Array = NDArray[np.float64]
 
-HOVER = 0.24  # metres: the tool's height between one thing and the next
-SKILL_STEPS = 60  # control steps that a skill is given
+HOVER = 0.24  # metres: the tool's height on its way across the table
+SKILL_STEPS = 60  # control steps of a skill
 OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
-_NEAR = 0.006  # metres: arrived
+_NEAR = 0.006  # metres within which a place is reached
 _ABOVE = 0.02  # metres aside within which the tool is above something
 _REACH = 0.045  # metres aside within which the way down leads to a thing
-_LOWEST = 0.02  # metres: how deep to grasp where there is nothing
+_LOWEST = 0.02  # metres: height of the tool when it grasps where there is nothing
 _OVER_RIM = 0.035  # metres between the bowl's rim and the tool that lets go
 
 
@@ -37,7 +37,7 @@ class Advice:
 
     Attributes:
         action: (4,) in [-1, 1], as the environment takes it.
-        done: whether the skill has reached its end; it then holds still.
+        done: whether the skill has reached its end; the arm then stays where it is.
     """
 
     action: NDArray[np.float32]
@@ -52,8 +52,8 @@ class Skill:
     """A primitive skill.
 
     Attributes:
-        name: what it does, in a word or three.
-        expert: how.
+        name: what it does, in up to six words.
+        expert: its controller.
     """
 
     name: str
@@ -89,7 +89,7 @@ def _check(task: str) -> None:
 
 
 def go_to(thing: int) -> Expert:
-    """Above a thing at ``HOVER``, the gripper open; lets go of what it holds."""
+    """Move above a thing at ``HOVER`` with the gripper open, so that anything in it drops."""
 
     def expert(truth: Truth) -> Advice:
         velocity, arrived = _across(truth, truth.centres[thing, :2])
@@ -99,7 +99,7 @@ def go_to(thing: int) -> Expert:
 
 
 def grasp(truth: Truth) -> Advice:
-    """Straight down to the nearest thing below, or to the table, and close; what is already held is put down."""
+    """Move straight down to the nearest thing below, or to the table, and close; first put down what it holds."""
     if truth.held.any():
         held = int(np.argmax(truth.held))
         carried = truth.tool[2] - truth.lower(held)
@@ -119,13 +119,13 @@ def grasp(truth: Truth) -> Advice:
 
 
 def rise(truth: Truth) -> Advice:
-    """Straight up to ``HOVER``, the gripper as it is."""
+    """Move straight up to ``HOVER`` with the gripper as it is."""
     way = np.array([0.0, 0.0, HOVER - truth.tool[2]])
     return _advice(way, CLOSE if truth.closing else OPEN, abs(way[2]) < _NEAR)
 
 
 def to_bowl(bowl: Bowl, aside: float = 0.0) -> Expert:
-    """Above the bowl, down to its rim, and let go: each thing at its own place on a circle of radius ``aside``."""
+    """Move above the bowl, down to its rim, and open: each thing has a place on a circle of radius ``aside``."""
 
     def expert(truth: Truth) -> Advice:
         if truth.bowl is None:
@@ -139,7 +139,7 @@ def to_bowl(bowl: Bowl, aside: float = 0.0) -> Expert:
 
 
 def to_tower(truth: Truth) -> Advice:
-    """Above the first thing, down until what is held rests on whatever stands there, and let go."""
+    """Move above the first thing, down until what is in the gripper rests on what stands there, and open."""
     place = truth.centres[0, :2]
     loose = [i for i in range(len(truth.centres)) if not truth.held[i]]
     below = [i for i in loose if np.hypot(*(truth.centres[i, :2] - place)) < _ABOVE]
@@ -150,7 +150,7 @@ def to_tower(truth: Truth) -> Advice:
 
 
 def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
-    """Over ``place``, down to ``height`` and open; once open and low within ``near`` of it, stay."""
+    """Move over ``place``, down to ``height`` and open; once open and low within ``near`` of it, stay."""
     aside = np.hypot(*(place - truth.tool[:2]))
     let_go = not truth.closing and not truth.held.any()
     if let_go and aside < near and truth.tool[2] < HOVER - _ABOVE:
@@ -175,7 +175,7 @@ def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
 
 
 def _advice(way: Array, gripper: float, done: bool) -> Advice:
-    """Towards what lies ``way`` metres off, no faster than the environment goes."""
+    """Move along ``way``, in metres, no faster than the environment allows."""
     velocity = np.clip(_GAIN * way / MAX_SPEED, -1.0, 1.0)
     return Advice(np.array([*velocity, gripper], np.float32), bool(done))
 

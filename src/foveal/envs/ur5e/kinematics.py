@@ -1,8 +1,8 @@
 """Where a UR5e's tool is and how it moves: the manufacturer's public parameters, on plain NumPy.
 
 Lengths, masses and centres of mass are those of "DH Parameters for calculations of kinematics and dynamics" (Universal
-Robots, support articles), joint limits those of the UR5e's user manual, torques those of "Max. joint torques" (the
-same). An arm's own calibration differs from them by fractions of a millimetre.
+Robots, support articles), torques those of "Max. joint torques" (ibid.), joint limits those of the UR5e's user manual.
+The calibration of a real arm differs from them by fractions of a millimetre.
 """
 
 from __future__ import annotations
@@ -17,20 +17,20 @@ from foveal.errors import FovealError
 Array = NDArray[np.float64]
 
 JOINT_SPEED = np.pi  # rad/s, of every joint
-DAMPING = 0.02  # of the inverse: joint speeds stay bounded where the arm is stretched out
+DAMPING = 0.02  # of the inverse: keeps joint speeds bounded where the arm is stretched out
 _TOLERANCE = 1e-5  # metres and radians, of the inverse kinematics
 _ITERATIONS = 200
 
 
 @dataclass(frozen=True)
 class Link:
-    """What turns about one joint.
+    """A joint and the link that it turns.
 
     Attributes:
         a, d: metres, and alpha: radians, of the Denavit-Hartenberg transform Rz(theta) Tz(d) Tx(a) Rx(alpha).
-        mass: kg.
+        mass: of the link, kg.
         centre: of mass, metres, in the frame after that transform.
-        torque: the most that the joint gives, N m.
+        torque: the joint's largest, N m.
         limit: the joint turns within +-limit, radians.
     """
 
@@ -73,10 +73,10 @@ def frames(joints: Array) -> Array:
     Args:
         joints: (6,) radians.
     """
-    found = [np.eye(4)]
+    poses = [np.eye(4)]
     for link, angle in zip(LINKS, joints, strict=True):
-        found.append(found[-1] @ link_transform(link, float(angle)))
-    return np.stack(found)
+        poses.append(poses[-1] @ link_transform(link, float(angle)))
+    return np.stack(poses)
 
 
 def tool_pose(joints: Array, reach: float) -> Array:
@@ -105,12 +105,12 @@ def damped_least_squares(jacobian: Array, twist: Array, damping: float = DAMPING
     return speeds
 
 
-def orientation_error(wanted: Array, found: Array) -> Array:
-    """(3,) the rotation from the matrix ``found`` to ``wanted``, as half the sum of the cross products of their axes.
+def orientation_error(wanted: Array, actual: Array) -> Array:
+    """(3,) the rotation from the matrix ``actual`` to ``wanted``, as half the sum of the cross products of their axes.
 
-    That is the rotation vector to first order, and points the right way up to a right angle.
+    That is the rotation vector to first order. Its direction is right for rotations up to a right angle.
     """
-    return np.asarray(0.5 * np.cross(found.T, wanted.T).sum(axis=0))
+    return np.asarray(0.5 * np.cross(actual.T, wanted.T).sum(axis=0))
 
 
 def solve(position: Array, rotation: Array, reach: float, start: Array) -> Array:

@@ -1,4 +1,4 @@
-"""The real arm's looks: the meshes of a UR5e that an installed robosuite brings, laid onto our joints.
+"""What the real arm looks like: the meshes of a UR5e from an installed robosuite, attached to our joints.
 
 Of robosuite (Zhu et al. 2020, "robosuite: A Modular Simulation Framework and Benchmark for Robot Learning"; MIT) only
 ``robot.xml`` and the files that it names are read; none of its code runs. Its joints have the zero angles and the axes
@@ -37,7 +37,7 @@ class Skin:
 
     Attributes:
         assets: meshes and materials.
-        geoms: for the base and each of the six links, what is seen of it, in the frame of its body.
+        geoms: the visible geoms of the base and of each of the six links, in the frame of its body.
     """
 
     assets: str
@@ -60,8 +60,8 @@ def load_skin() -> Skin:
 
 
 def _robot_file() -> Path:
-    found = importlib.util.find_spec(PACKAGE)  # which does not import it
-    places = [] if found is None else list(found.submodule_search_locations or [])
+    spec = importlib.util.find_spec(PACKAGE)  # does not import it
+    places = [] if spec is None else list(spec.submodule_search_locations or [])
     files = [Path(place) / ROBOT for place in places]
     existing = [file for file in files if file.is_file()]
     if not existing:
@@ -72,11 +72,11 @@ def _robot_file() -> Path:
 
 @dataclass(frozen=True)
 class _Part:
-    """What moves with one joint, or with none.
+    """The base, or what moves with one joint.
 
     Attributes:
         pose: (4, 4) of its joint's frame at zero angles, in the world.
-        shapes: geoms to be seen, and the poses of their bodies in the world.
+        shapes: visible geoms, and the poses of their bodies in the world.
     """
 
     pose: Array
@@ -84,7 +84,7 @@ class _Part:
 
 
 def _parts(root: Element) -> list[_Part]:
-    """Base and links: bodies without a joint belong to those that carry them."""
+    """Base and links; a body without a joint belongs to the part that carries it."""
     parts = [_Part(np.eye(4), [])]
 
     def walk(body: Element, before: Array) -> None:
@@ -109,7 +109,7 @@ def _is_seen(geom: Element) -> bool:
 
 
 def _geoms(number: int, part: _Part) -> str:
-    """Of base or link, in the frame of our body of that number."""
+    """The geoms of the base or a link, in the frame of our body of that number."""
     ours = np.diag([-1.0, -1.0, 1.0, 1.0])  # our base's axes in the world
     if number > 0:
         ours = ours @ frames(np.zeros(len(LINKS)))[number - 1]

@@ -1,7 +1,7 @@
 """The simulated scene as MJCF: a UR5e in simple geometry, a parallel gripper, a table and what lies on it.
 
-A body's frame is the Denavit-Hartenberg frame before its joint, turned by the joint; the manufacturer's parameters
-then enter as they are published. Shapes are capsules, boxes and cylinders of about the arm's own size.
+A body's frame is the Denavit-Hartenberg frame before its joint, turned by the joint, so that the manufacturer's
+parameters enter as published. Shapes are capsules, boxes and cylinders of about the arm's own size.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from foveal.envs.ur5e.tasks import Bowl, Task, Thing
 TIMESTEP = 0.004  # seconds
 CAMERAS = ("front", "side", "wrist")
 TOOL_REACH = 0.145  # metres from the flange to the point between the finger tips
-STROKE = 0.07  # metres that each finger travels: 14 cm between the pads, as a Robotiq 2F-140
+STROKE = 0.07  # metres that each finger travels: 14 cm between the pads, like a Robotiq 2F-140's
 GRIP_FORCE = 40.0  # N, on both fingers together
 LARGEST_EDGE = 0.07  # metres; things are compiled at this size and shrunk in every episode
 DENSITY = 400.0  # kg/m^3 of things: wood
-FAR = 5.0  # metres: depth where nothing is hit, and the largest there is
+FAR = 5.0  # metres: the largest depth, which is that of pixels that show nothing
 
 LAG = 0.05  # seconds by which a joint follows its servo's reference
 _GAIN, _WRIST_GAIN = 2000.0, 300.0  # N m/rad of the servos
@@ -39,7 +39,7 @@ def scene_xml(task: Task, skin: Skin | None = None) -> str:
 
     Args:
         task: what is on the table.
-        skin: what the arm looks like instead of the shapes that it collides with, which the camera then doesn't see.
+        skin: what the arm looks like; without one, cameras see the shapes that it collides with.
     """
     group = _SEEN if skin is None else _UNSEEN
     bowl = "" if task.bowl is None else _bowl(task.bowl)
@@ -105,7 +105,7 @@ def scene_xml(task: Task, skin: Skin | None = None) -> str:
 
 
 def _servos() -> str:
-    """Each joint follows the integral of a commanded speed, stiffly, ``LAG`` behind."""
+    """Servos: each joint follows the integral of a commanded speed stiffly, ``LAG`` behind."""
     lines = []
     for number, link in enumerate(LINKS, start=1):
         gain = _GAIN if link.torque > 100.0 else _WRIST_GAIN
@@ -144,9 +144,9 @@ def _link(number: int, link: Link, before: Link | None, inner: str) -> str:
 
 
 def _inertial(link: Link, length: float) -> str:
-    """Published mass and centre of mass, and the inertia of a solid cylinder along the link.
+    """The published mass and centre of mass, and the inertia of a solid cylinder along the link.
 
-    The manufacturer publishes none for a UR5e and calls it negligible.
+    The manufacturer publishes no inertia for a UR5e and calls it negligible.
     """
     c, s = np.cos(link.alpha), np.sin(link.alpha)
     x, y, z = link.centre
@@ -157,9 +157,9 @@ def _inertial(link: Link, length: float) -> str:
     return f'<inertial pos="{_text(centre)}" mass="{link.mass}" diaginertia="{_text(moments)}"/>'
 
 
-_RADIUS = 0.055  # metres, of the cylinders that inertias are taken of
-LENGTHS = (0.16, 0.425, 0.392, 0.13, 0.10, 0.06)  # metres, the same
-# In the frame of each link's body. The upper arm runs 136 mm beside the line between its joints, as the real one does.
+_RADIUS = 0.055  # metres, of the cylinders whose inertias the links have
+LENGTHS = (0.16, 0.425, 0.392, 0.13, 0.10, 0.06)  # metres, of these cylinders
+# In the frame of each link's body. Like the real one, the upper arm runs 136 mm beside the line between its joints.
 SHAPES = (
     """<geom class="arm" type="cylinder" size="0.06 0.075" pos="0 0 0.165" material="grey"/>""",
     """<geom class="arm" type="cylinder" size="0.06 0.075" pos="0 0 0.12" material="blue"/>
@@ -251,7 +251,7 @@ def _turned_about_x(angle: float) -> str:
 
 
 def _about(axis: str, angle: float) -> tuple[float, float, float, float]:
-    """The quaternion (w, x, y, z) of a turn."""
+    """The quaternion (w, x, y, z) of a turn about an axis."""
     quat = [np.cos(angle / 2.0), 0.0, 0.0, 0.0]
     quat["wxyz".index(axis)] = np.sin(angle / 2.0)
     return (quat[0], quat[1], quat[2], quat[3])
@@ -260,7 +260,7 @@ def _about(axis: str, angle: float) -> tuple[float, float, float, float]:
 def _product(
     p: tuple[float, float, float, float], q: tuple[float, float, float, float]
 ) -> tuple[float, float, float, float]:
-    """One turn after another: of quaternions, ``p`` times ``q``."""
+    """The product of two quaternions."""
     w, x, y, z = p
     a, b, c, d = q
     return (

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -40,21 +40,21 @@ def _check_within(name: str, value: Range, bounds: Range) -> None:
 
 @dataclass(frozen=True)
 class Randomization:
-    """Ranges, (low, high), from which every episode draws uniformly. Metres, radians; a range may be a point.
+    """Ranges, (low, high), from which every episode draws uniformly, in metres and radians. Both ends may be equal.
 
     Attributes:
-        edge: of things; a cube's is its edge. A task may draw one thing from a part of it, see ``Thing.sizes``.
+        edge: of things; a cube's is its edge. A task may use a part of the range for one thing, see ``Thing.sizes``.
         place_x, place_y: where things and the bowl stand on the table.
-        yaw: of things, about the vertical. The gripper does not turn, so it aligns what it grasps.
+        yaw: of things, about the vertical. The gripper does not turn, but aligns what it grasps.
         start_x, start_y, start_z: where the tool starts.
-        camera_shift: of the cameras that stand beside the table, along each axis.
-        camera_aim: shift of the point that they look at, along each axis.
+        camera_shift: of the cameras beside the table, along each axis.
+        camera_aim: shift of the point at which they look, along each axis.
         camera_fovy: their vertical field of view, degrees.
         light_shift: of the lamp, along x and y.
         light: factor on the lamp's brightness.
 
     Raises:
-        FovealError: a range is no (low, high), or leaves what the arm reaches or the gripper spans.
+        FovealError: a range is no (low, high), or exceeds the arm's workspace or the gripper's span.
     """
 
     edge: Range = (0.040, 0.065)
@@ -82,7 +82,7 @@ class Randomization:
 
 
 TRAINING = Randomization()
-# The names that can be given in place of ranges. `none` changes places alone: a task without any has nothing to solve.
+# Names of ranges. `none` still changes places: with these fixed a task has nothing to solve.
 RANDOMIZATIONS: dict[str, Randomization] = {
     "training": TRAINING,
     "none": Randomization(
@@ -97,14 +97,14 @@ RANDOMIZATIONS: dict[str, Randomization] = {
         light_shift=(0.0, 0.0),
         light=(1.0, 1.0),
     ),
-    # For evaluation: what training never showed.
+    # For evaluation, outside of what training shows.
     "far_starts": replace(TRAINING, start_x=(0.34, 0.64), start_y=(-0.32, 0.32), start_z=(0.12, 0.38)),
     "moved_camera": replace(TRAINING, camera_shift=(-0.15, 0.15), camera_aim=(-0.05, 0.05), camera_fovy=(41.0, 51.0)),
 }
 
 
 def named(randomization: str | Randomization) -> Randomization:
-    """Ranges by name, or as they are.
+    """The ranges of that name; ranges themselves are returned as they are.
 
     Raises:
         FovealError: no such name.
@@ -143,13 +143,9 @@ class Draw:
     light_shift: Array
     light: float
 
-    def state(self) -> dict[str, Any]:
-        """As JSON values and arrays."""
-        return asdict(self)
-
     @classmethod
-    def from_state(cls, state: Mapping[str, Any]) -> Draw:
-        """Undo of ``state``."""
+    def from_dict(cls, state: Mapping[str, Any]) -> Draw:
+        """The draw of ``dataclasses.asdict``, whose arrays may have become lists."""
         values: dict[str, Any] = {}
         for name, value in state.items():
             values[name] = value if value is None else np.asarray(value, np.float64)
@@ -158,10 +154,10 @@ class Draw:
 
 
 def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw:
-    """One scene in which nothing overlaps and every thing can be grasped without touching another.
+    """A scene in which nothing overlaps and every thing can be grasped without touching another.
 
     Raises:
-        FovealError: the ranges leave no room for all that the task has.
+        FovealError: the ranges leave no room for all things of the task.
     """
     count = len(task.things)
     smallest, largest = ranges.edge
@@ -185,7 +181,7 @@ def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw
 
 
 def _scattered(radii: Array, ranges: Randomization, random: np.random.Generator) -> Array:
-    """(N, 2) places of discs, such that the open gripper fits around each without touching another."""
+    """(N, 2) places of discs such that the open gripper fits around each without touching another."""
     low, high = np.array([ranges.place_x, ranges.place_y]).T
     for _ in range(_TRIES):
         places = random.uniform(low, high, (len(radii), 2))

@@ -1,4 +1,4 @@
-"""The simulated arm and table: set up as drawn, moved by tool velocities, looked into, saved."""
+"""The simulated arm and table: setting up a scene, moving, observing and saving it."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ JOINTS = 6
 DOWN = np.diag([-1.0, 1.0, -1.0])
 _BASE = np.diag([-1.0, -1.0, 1.0])  # the base's axes in the world: see model.py
 _HOME = np.radians([-15.5, -88.0, 109.0, -111.0, -90.0, 74.5])  # elbow up, above the middle of the table
-_UPRIGHT_GAIN = 4.0  # 1/s, with which the tool's orientation is held
-# How far a servo's reference may run ahead of where its joint would be if nothing were in the way, rad: so little that
-# a blocked tool presses with at most some 300 N, where a real arm would stop by itself.
+_UPRIGHT_GAIN = 4.0  # 1/s, of the control of the tool's orientation
+# How far, in rad, a servo's reference may run ahead of where its joint would be without obstacles: so little that a
+# blocked tool presses with at most some 300 N, where a real arm would stop by itself.
 _LEAD = 0.01
-_AIM = {"front": (0.46, 0.0, 0.08), "side": (0.45, 0.0, 0.10)}  # metres: what the cameras beside the table look at
+_AIM = {"front": (0.46, 0.0, 0.08), "side": (0.45, 0.0, 0.10)}  # metres: where the cameras beside the table look
 _LIMITS = np.array(WORKSPACE).T  # (2, 3)
 _ABOVE = 0.001  # metres that things start above the table
 
@@ -44,7 +44,7 @@ class Simulation:
 
     Args:
         task: what is on the table.
-        meshes: show the real arm's meshes instead of simple shapes; nothing but pictures changes.
+        meshes: show the real arm's meshes instead of simple shapes; only pictures change.
 
     Attributes:
         physics: dm_control's ``Physics`` of it, for rendering.
@@ -71,14 +71,14 @@ class Simulation:
         self._slides = [int(model.joint(name).qposadr[0]) for name in ("finger_left", "finger_right")]
         self._lamp = model.light_pos[0].copy(), model.light_diffuse[0].copy()
         self._stands = {name: model.cam_pos[CAMERAS.index(name)].copy() for name in _AIM}
-        self._ghost = mujoco.MjData(model)  # the arm where its servos' reference is; holds no state of its own
+        self._ghost = mujoco.MjData(model)  # scratch: the arm at its servos' reference
         self._jacobian = np.zeros((6, model.nv))
         self._half = np.zeros((len(task.things), 3))
 
     # ------------------------------------------------------------------------------------------------------- set up
 
     def set_up(self, draw: Draw) -> None:
-        """Begin an episode: everything where ``draw`` has it, at rest, the gripper open.
+        """Begin an episode with everything at rest where ``draw`` has it and the gripper open.
 
         Raises:
             FovealError: the arm can't reach the start.
@@ -98,7 +98,7 @@ class Simulation:
         self._refresh()
 
     def dress(self, draw: Draw) -> None:
-        """Write into the model what an episode keeps: sizes, masses, cameras, light."""
+        """Write into the model what stays the same for an episode: sizes, masses, cameras, light."""
         for index, (thing, edge) in enumerate(zip(self.task.things, draw.edges, strict=True)):
             self._resize(index, thing.shape, np.array(thing.half) * edge)
         model = self._model
@@ -145,8 +145,8 @@ class Simulation:
         """One control step.
 
         Args:
-            velocity: (3,) m/s of the tool; at the workspace's borders the part that leads out is cut off.
-            close: the gripper, or open it.
+            velocity: (3,) m/s of the tool; components that lead out of the workspace are cut off.
+            close: whether to close the gripper or to open it.
         """
         data = self._data
         data.ctrl[:JOINTS] = self._joint_speeds(velocity)
@@ -158,7 +158,7 @@ class Simulation:
         self._refresh()
 
     def _joint_speeds(self, velocity: Array) -> Array:
-        """(6,) rad/s that move the servos' reference so, within the workspace, and turn the tool to point down.
+        """(6,) rad/s of the servos' reference for that velocity within the workspace, with the tool turned downwards.
 
         The Jacobian is that half-way through the control step, so that straight lines stay straight. All joints slow
         down together where one would be too fast.
@@ -174,7 +174,7 @@ class Simulation:
         return speeds / max(1.0, float(np.abs(speeds).max()) / kinematics.JOINT_SPEED)
 
     def _at(self, joints: Array) -> tuple[Array, Array]:
-        """The tool's Jacobian (6, 6) and pose (4, 4) with the joints at these angles, in the world's frame."""
+        """The tool's Jacobian (6, 6) and pose (4, 4) at these joint angles, in the world's frame."""
         model, ghost = self._model, self._ghost
         ghost.qpos[:JOINTS] = joints
         self._mujoco.mj_kinematics(model, ghost)
@@ -185,7 +185,7 @@ class Simulation:
         return self._jacobian[:, :JOINTS], pose
 
     def _refresh(self) -> None:
-        """What follows from positions: frames and contacts, so that nothing read depends on more than the state."""
+        """Compute frames and contacts from positions, so that everything that is read follows from the state alone."""
         self._mujoco.mj_fwdPosition(self._model, self._data)
 
     # ---------------------------------------------------------------------------------------------------------- look
@@ -214,29 +214,30 @@ class Simulation:
     def tool(self) -> tuple[Array, Array]:
         """Position (3,) in metres and orientation (4,), a quaternion w, x, y, z, in the world's frame.
 
-        Of the two quaternions, the one with y >= 0: a tool that points down is near (0, 0, 1, 0), where w changes sign.
+        Of the two equal quaternions it is the one with y >= 0: a tool that points down is near (0, 0, 1, 0), where w
+        changes sign.
         """
         quaternion = np.zeros(4)
         self._mujoco.mju_mat2Quat(quaternion, self._data.site_xmat[self._site])
         return self._data.site_xpos[self._site].copy(), quaternion * (1.0 if quaternion[2] >= 0.0 else -1.0)
 
     def opening(self) -> float:
-        """Of the gripper, 0 (closed) to 1."""
+        """The gripper's opening, 0 (closed) to 1."""
         return float(np.clip(self._data.qpos[self._slides].mean() / STROKE, 0.0, 1.0))
 
     def arm_geoms(self) -> NDArray[np.bool_]:
-        """(geoms,) bool: which belong to the arm and its gripper."""
+        """(geoms,) bool: whether each belongs to the arm or its gripper."""
         roots = self._model.body_rootid[self._model.geom_bodyid]
         return np.asarray(roots == self._model.body("base").id)
 
     def parts(self) -> dict[str, NDArray[np.bool_]]:
-        """(geoms,) bool each: which belong to the gripper, to the rest of the arm, to each thing, and to the bowl."""
+        """(geoms,) bool each: the geoms of the gripper, of the rest of the arm, of each thing and of the bowl."""
         model = self._model
         bodies = model.geom_bodyid
         gripper = np.isin(bodies, [self._hand, *self._fingers])
-        found = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
-        found |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
-        return found if self.task.bowl is None else {**found, "bowl": bodies == model.body("bowl").id}
+        parts = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
+        parts |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
+        return parts if self.task.bowl is None else {**parts, "bowl": bodies == model.body("bowl").id}
 
     def _touched_by(self, finger: int) -> NDArray[np.bool_]:
         """(N,) bool: the things in contact with a finger."""
@@ -260,7 +261,7 @@ class Simulation:
         return state
 
     def set_state(self, state: Array, draw: Draw) -> None:
-        """Undo of ``get_state``, in a scene that is dressed as it was then.
+        """Go on where ``get_state`` was called, in the scene that was drawn then.
 
         Raises:
             FovealError: the state is of another task.

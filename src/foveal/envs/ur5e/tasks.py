@@ -1,4 +1,4 @@
-"""The tasks: what lies on the table, when it is done, and how long an episode may take."""
+"""The tasks: what lies on the table, what success is, and how long an episode may take."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Thing:
         shape: ``"box"``, ``"cylinder"`` or ``"sphere"``.
         half: half extents along its x, y and z axes, per metre of edge.
         color: red, green, blue in [0, 1].
-        sizes: the part of the range of edges, 0 its lower and 1 its upper end, from which this one's is drawn.
+        sizes: the part of ``Randomization.edge`` from which its edge is drawn, where (0, 1) is all of it.
     """
 
     name: str
@@ -53,7 +53,7 @@ class Bowl:
 
 @dataclass(frozen=True)
 class Truth:
-    """What the simulator knows and a picture only shows: for experts, success and tests. Metres, in the world's frame.
+    """What the simulator knows: for experts, success and tests. In metres and the world's frame.
 
     The world's origin is the centre of the arm's base on the table; x points away from the arm, z up.
 
@@ -78,23 +78,23 @@ class Truth:
     bowl: Array | None
 
     def lower(self, thing: int) -> float:
-        """Height of a thing's lower side, as it was laid down."""
+        """Height of a thing's lower side, if it lies as it did at first."""
         return float(self.centres[thing, 2] - self.half[thing, 2])
 
     def upper(self, thing: int) -> float:
-        """Height of a thing's upper side, as it was laid down."""
+        """Height of a thing's upper side, if it lies as it did at first."""
         return float(self.centres[thing, 2] + self.half[thing, 2])
 
 
 @dataclass(frozen=True)
 class Task:
-    """One task.
+    """A task for the arm.
 
     Attributes:
         things: what can be grasped.
         bowl: or None.
-        steps: of control, at 10 Hz, after which an episode is truncated.
-        success: whether it is done.
+        steps: control steps, at 10 Hz, after which an episode is truncated.
+        success: says whether the task is done.
     """
 
     things: tuple[Thing, ...]
@@ -109,7 +109,7 @@ def lifted(truth: Truth) -> bool:
 
 
 def in_bowl(truth: Truth) -> bool:
-    """The cube lies in the bowl, let go, not further than ``IN_BOWL`` from its centre."""
+    """The cube lies in the bowl, at most ``IN_BOWL`` from its centre, and no finger touches it."""
     return _inside(truth, 0, IN_BOWL, SMALL_BOWL)
 
 
@@ -119,14 +119,14 @@ def tower(truth: Truth) -> bool:
 
 
 def breakfast(truth: Truth) -> bool:
-    """Everything lies in the bowl, let go."""
+    """Everything lies in the bowl, and no finger touches it."""
     return all(_inside(truth, thing, LARGE_BOWL.rim, LARGE_BOWL) for thing in range(len(truth.centres)))
 
 
 def _inside(truth: Truth, thing: int, radius: float, bowl: Bowl) -> bool:
-    """Above the bowl's foot within ``radius`` of its axis, the centre not above its rim by more than the thing's size.
+    """Whether a thing is untouched and its centre within ``radius`` of the bowl's axis and below its rim plus its size.
 
-    Things may lie on each other, so that the upper ones' centres come above the rim.
+    Things may lie on each other, so that the centres of upper ones come above the rim.
     """
     if truth.bowl is None or truth.touched[thing]:
         return False

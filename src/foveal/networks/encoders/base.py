@@ -1,4 +1,4 @@
-"""What every encoder offers, by which settings it is chosen, and the projection that actor and critic each own."""
+"""The interface of encoders, the settings that choose one, and the projection that actor and critic each own."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class EncoderConfig(Bounded, section="encoder"):
     """Shape of the encoder. The defaults are DMC-GB's (Hansen and Wang 2021), which SGQN shares.
 
     Attributes:
-        name: of the encoder, in ``ENCODERS``; it may have further settings, and leave some of these unused.
+        name: of the encoder, in ``ENCODERS``. It may have further settings and ignore some of these.
         strides: one convolution per entry.
         filters: output channels of every convolution.
         first_kernel: side of the first convolution's kernels, in pixels.
@@ -54,14 +54,14 @@ class EncoderConfig(Bounded, section="encoder"):
             raise FovealError("encoder.strides must have at least one entry, one for each convolution")
 
     def named(self, name: str) -> EncoderConfig:
-        """The settings of the encoder of that name: its own, and what these say of those that both have.
+        """The settings of the encoder of that name, which keep the values of those that both have.
 
         Raises:
             FovealError: there is no encoder of that name.
         """
         kind = ENCODERS.get(name).Config
-        shared = {field.name for field in dataclasses.fields(kind)} & {field.name for field in dataclasses.fields(self)}
-        return kind(**{**{key: getattr(self, key) for key in shared}, "name": name})
+        kept = {f.name: getattr(self, f.name) for f in dataclasses.fields(kind) if hasattr(self, f.name)}
+        return kind(**{**kept, "name": name})
 
 
 class Encoder(nn.Module):
@@ -76,11 +76,11 @@ class Encoder(nn.Module):
         dtype: of the convolutions.
 
     Attributes:
-        output_shape: (C, h, w) of what is flattened.
+        output_shape: (C, h, w) of the features before they are flattened.
         output_size: F.
         rendering: which pixels a position of ``attention`` stands for; None without an attention module.
         attention: (B, 1, h, w) ``float32``, the map of the last forward pass without its graph; None before the first
-            and without an attention module.
+            pass and without an attention module.
     """
 
     Config: ClassVar[type[EncoderConfig]] = EncoderConfig
@@ -99,7 +99,7 @@ def build_encoder(image_shape: tuple[int, int, int], config: EncoderConfig, dtyp
     """The encoder that the settings name.
 
     Raises:
-        FovealError: there is none of that name, or it can't be built for such an image.
+        FovealError: no encoder has that name, or it can't be built for such an image.
     """
     kind = ENCODERS.get(config.name)
     return kind(image_shape, config if isinstance(config, kind.Config) else config.named(config.name), dtype)

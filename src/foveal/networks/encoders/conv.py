@@ -1,4 +1,4 @@
-"""Convolutions over stacked frames, those of DMC-GB by default, with an attention module behind them if wanted."""
+"""Convolutions over stacked frames, by default those of DMC-GB, with or without an attention module after them."""
 
 from __future__ import annotations
 
@@ -8,31 +8,27 @@ from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.networks.attention import FLS, Rendering
-from foveal.networks.encoders.base import ATTENTION, ENCODERS, Encoder, EncoderConfig
-from foveal.networks.initialization import convolution_initialization, relu_orthogonal_
+from foveal.networks.encoders.base import ENCODERS, Encoder, EncoderConfig
+from foveal.networks.initialization import INITIALIZATIONS, relu_orthogonal_
 from foveal.networks.kernels.convolution import Convolution, convolve
-from foveal.registry import nearest
 
 
 @ENCODERS.register("conv")
 class ConvEncoder(Encoder):
-    """Convolutions with a ReLU between each two, and none after the last but where an attention module follows it.
+    """Convolutions with ReLUs between them; the last has one only if an attention module follows it.
 
-    Convolutions run in ``dtype``, weights are kept in float32. The gradient of a float32 image is float32 arithmetic:
-    in bfloat16 it would tie at the quantile of a mask.
+    Convolutions run in ``dtype``, weights are kept in float32. The gradient of a float32 image is computed in float32,
+    because in bfloat16 many pixels would tie at the quantile of a mask.
 
     Attributes:
-        by_layer: go through ``layers`` one by one instead of all at once, more slowly: for whoever hooks into them.
+        by_layer: run ``layers`` one by one and not as one fused operation: slower, but hooks on them work.
 
     Raises:
-        FovealError: the image is too small for that many convolutions, or an initialization or an attention module has
-            no such name.
+        FovealError: the image is too small for that many convolutions.
     """
 
     def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__(image_shape, config, dtype)
-        if config.attention not in ATTENTION:
-            raise FovealError(f"unknown attention {config.attention!r}: {nearest(config.attention, list(ATTENTION))}")
         channels, height, width = image_shape
         layers: list[nn.Module] = []
         for index, stride in enumerate(config.strides):
@@ -50,9 +46,9 @@ class ConvEncoder(Encoder):
         self.output_size = channels * height * width
         self.by_layer = False
         self.offset = 0.5 if config.centred else 0.0
-        self.apply(convolution_initialization(config.initialization))
+        self.apply(INITIALIZATIONS[config.initialization])
         self.attend: nn.Sequential | None = None
-        if config.attention == "fls":  # drawn last: the weights before it are those of an encoder without
+        if config.attention == "fls":  # drawn last, so that the other weights are those of an encoder without it
             module = FLS(channels, config.attention_filters).apply(relu_orthogonal_)
             self.attend = nn.Sequential(nn.ReLU(), module)
             self.rendering = Rendering.of(layer for layer in self.layers if isinstance(layer, nn.Conv2d))
@@ -60,11 +56,15 @@ class ConvEncoder(Encoder):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, C, H, W) in [0, 255] -> (B, F) ``float32``."""
-        hidden = self._layer_by_layer(image) if self.by_layer or torch.compiler.is_exporting() else self._fused(image)
+        if self.by_layer or torch.compiler.is_exporting():
+            hidden = self._layer_by_layer(image)
+        else:
+            fused = [self._convolution(index) for index in range(0, len(self.layers), 2)]
+            hidden = convolve(image, fused, self.dtype)
         if self.attend is not None:
             hidden = self._attended(hidden)
-        # Pixel by pixel, as the convolutions leave it in memory: the published code's order would cost a transposition
-        # each way, and the weights that follow are drawn alike for any order.
+        # Pixel by pixel, as the convolutions leave it in memory. The published code's order, channel by channel, would
+        # cost a transposition each way, and the weights that follow are drawn without regard to the order.
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F)
 
     def _layer_by_layer(self, image: Tensor) -> Tensor:
@@ -72,11 +72,8 @@ class ConvEncoder(Encoder):
         first = self._convolution(0)
         return self.layers[1:](F.conv2d(pixels, first.weight, first.bias, stride=first.stride))
 
-    def _fused(self, image: Tensor) -> Tensor:
-        return convolve(image, [self._convolution(index) for index in range(0, len(self.layers), 2)], self.dtype)
-
     def _convolution(self, index: int) -> Convolution:
-        """A layer as it is computed: the first one normalises pixels, image / 255 - offset, in its few weights."""
+        """A layer; the first has the scaling of pixels, image / 255 - offset, folded into its weights."""
         layer: nn.Conv2d = self.layers[index]  # type: ignore[assignment]
         weight, bias = layer.weight, layer.bias
         assert bias is not None
@@ -88,6 +85,6 @@ class ConvEncoder(Encoder):
         assert self.attend is not None
         with torch.autocast(features.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
             features, attention = self.attend(features)
-        if not torch.compiler.is_exporting():  # a policy on its own has no attributes to write to
+        if not torch.compiler.is_exporting():  # an exported graph has no attributes to write to
             self.attention = attention.detach()
         return features

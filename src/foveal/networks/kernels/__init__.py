@@ -1,1 +1,1 @@
-"""What is here for speed alone: every file computes what a plain formula of PyTorch's computes, in less time."""
+"""Kernels that exist for speed alone: each computes what a plain formula of PyTorch computes, in less time."""

@@ -1,6 +1,6 @@
-"""A row of convolutions with the ReLUs between them, as one node of the autograd graph.
+"""Several convolutions with the ReLUs between them, as one node of the autograd graph.
 
-On a CPU a ReLU costs up to half as much as its convolution, forwards and backwards, all of it memory traffic. oneDNN
+On a CPU a ReLU costs up to half as much as its convolution, forward and backward, all of it memory traffic. oneDNN
 applies it before the result leaves the cache, and a node that owns the gradients between its layers can change them in
 place. Where PyTorch has no such convolution, the two run one after the other with the same result.
 """
@@ -39,16 +39,15 @@ class _Geometry(NamedTuple):
 def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *, own_gradient: bool = False) -> Tensor:
     """``layers`` one after the other, computed in ``dtype``.
 
-    Gradients have the dtypes of what they belong to, but are computed in ``dtype``, except that of an image which is
-    ``float32``, or a leaf with a ``grad_dtype`` that is: its last step is ``float32`` arithmetic, because gradients of
-    pixels in bfloat16 would tie at the quantile of a mask.
-    Guided backpropagation (``foveal.saliency``) finds the ReLUs in here.
+    Gradients are computed in ``dtype`` too, but for the last step to an image which is ``float32`` or a leaf with a
+    ``float32`` ``grad_dtype``: that step is ``float32`` arithmetic, because in bfloat16 many pixels would tie at the
+    quantile of a mask. Guided backpropagation (``foveal.saliency``) heeds the ReLUs in here.
 
     Args:
         image: (B, C, H, W), any floating dtype.
         layers: their weights in any dtype.
         dtype: of the convolutions.
-        own_gradient: nobody else will need the gradient that arrives at the result, so it may be overwritten.
+        own_gradient: whether the gradient of the result may be overwritten, as nothing else needs it.
 
     Returns:
         (B, C', H', W') in ``dtype``, in ``channels_last`` layout where the weights are.
@@ -63,7 +62,7 @@ def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *
 
 
 class _Convolutions(torch.autograd.Function):
-    """Keeps the input of every layer and what follows a ReLU, which is the next one's input."""
+    """Keeps the input of every layer, which is the output of the ReLU before it, and the result."""
 
     @staticmethod
     def forward(
@@ -84,9 +83,9 @@ class _Convolutions(torch.autograd.Function):
         weights, kept = ctx.saved_tensors[:count], ctx.saved_tensors[count:]
         of_image, *of_parameters = (_is_wanted(node) for node, _ in ctx.next_functions)
         in_own_dtype = of_image and ctx.image_dtype != kept[0].dtype
-        found: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
+        gradients: list[Tensor | None] = []  # the last layer's bias, its weight, the bias before it, ...
         of_input: Tensor | None = gradient
-        positive = False  # whether guided backpropagation has dropped the negative ones of ``of_input`` already
+        positive = False  # whether guided backpropagation has already dropped negative entries of ``of_input``
         for index in reversed(range(count)):
             assert of_input is not None
             geometry, gradient = ctx.geometries[index], of_input
@@ -102,17 +101,17 @@ class _Convolutions(torch.autograd.Function):
             positive = positive and _turns(gradient, geometry)
             if positive:
                 of_input = _turned(gradient, weights[index], geometry, "relu")
-                found += [None, None]
+                gradients += [None, None]
                 continue
             of_input, *of_layer = _gradients(gradient, kept[index], weights[index], geometry, wanted)
-            found += reversed(of_layer)
+            gradients += reversed(of_layer)
         if in_own_dtype:
-            shape = torch.empty_like(kept[0], dtype=ctx.image_dtype)  # this gradient depends on no pixel
+            shape = torch.empty_like(kept[0], dtype=ctx.image_dtype)  # this gradient depends on no pixel's value
             first = weights[0].to(ctx.image_dtype)
-            of_input = _gradients(gradient.to(ctx.image_dtype), shape, first, ctx.geometries[0], [True, False, False])[
-                0
-            ]
-        return None, None, of_input, *reversed(found)
+            of_input, *_ = _gradients(
+                gradient.to(ctx.image_dtype), shape, first, ctx.geometries[0], [True, False, False]
+            )
+        return None, None, of_input, *reversed(gradients)
 
 
 def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:
@@ -129,7 +128,7 @@ def _fuses(image: Tensor) -> bool:
 
 
 def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool) -> Tensor:
-    """The gradient before a ReLU from that after it; ``guided`` lets positive gradients alone through."""
+    """The gradient of a ReLU's input from that of its output; ``guided`` lets only positive gradients through."""
     if in_place:
         gradient = torch.ops.aten.threshold_backward.grad_input(gradient, out, 0, grad_input=gradient)
     else:
@@ -140,12 +139,12 @@ def _through_relu(gradient: Tensor, out: Tensor, *, guided: bool, in_place: bool
 def _gradients(
     gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
 ) -> tuple[Tensor | None, ...]:
-    """Of a convolution's input, weight and bias."""
+    """The gradients of a convolution's input, weight and bias."""
     if not any(wanted):
         return None, None, None
     if gradient.dtype != torch.float32:
         return _all_gradients(gradient, image, weight, geometry, wanted)
-    # One call for all three is slower than the best way for each.
+    # In float32 one call for all three is slower than the fastest way for each.
     return (
         _input_gradient(gradient, image, weight, geometry) if wanted[0] else None,
         *_parameter_gradients(gradient, image, weight, geometry, wanted[1:]),
@@ -170,7 +169,7 @@ def _input_gradient(gradient: Tensor, image: Tensor, weight: Tensor, geometry: _
 def _parameter_gradients(
     gradient: Tensor, image: Tensor, weight: Tensor, geometry: _Geometry, wanted: list[bool]
 ) -> tuple[Tensor | None, Tensor | None]:
-    """Of a convolution's weight and bias."""
+    """The gradients of a convolution's weight and bias."""
     of_weight, of_bias = wanted
     if of_weight and suits_products(image, weight, geometry.stride):
         return parameter_gradients(gradient, image, weight, geometry.padding)
@@ -196,13 +195,13 @@ def _turned(gradient: Tensor, weight: Tensor, geometry: _Geometry, kind: str) ->
 
 
 def _is_wanted(node: Any) -> bool:
-    """Whether the running backward pass asks for what goes to ``node``: saliency has no use for weights' gradients.
+    """Whether the running backward pass needs the gradient for ``node``: saliency needs none of weights.
 
-    ``ctx.needs_input_grad`` only knows what the forward pass was asked for.
+    ``ctx.needs_input_grad`` knows only which inputs require a gradient at all. Nothing public tells the rest.
     """
     if node is None:
         return False
     try:
         return torch._C._will_engine_execute_node(node)
-    except RuntimeError:  # autograd.grad does not tell of leaves
+    except RuntimeError:  # autograd.grad doesn't say for leaves
         return True

@@ -1,4 +1,4 @@
-"""Binary cross-entropy over every pixel, a few samples at a time: what lies between stays in the cache of a CPU."""
+"""Binary cross-entropy over every pixel, a few samples at a time: intermediate results stay in a CPU's cache."""
 
 from __future__ import annotations
 
@@ -25,26 +25,24 @@ def binary_cross_entropy(logits: Tensor, mask: Tensor) -> Tensor:
 
 
 class _BinaryCrossEntropy(torch.autograd.Function):
-    """A few samples at a time on a CPU: what lies between logits and their gradient never leaves the cache."""
-
     @staticmethod
     def forward(ctx: Any, logits: Tensor, mask: Tensor) -> Tensor:
-        mask = mask.view(torch.uint8)  # converted several times faster than ``bool``
+        mask = mask.view(torch.uint8)  # its conversion is several times faster than that of ``bool``
         ctx.save_for_backward(logits, mask)
         losses = []
         for z, m in zip(_portions(logits), _portions(mask), strict=True):
             z = z.float()
-            softplus = z.clamp(min=0) - torch.sigmoid(z.abs()).log_()  # in half the time of PyTorch's
+            softplus = z.clamp(min=0) - torch.sigmoid(z.abs()).log_()  # takes half the time of PyTorch's
             losses.append(softplus.sub_(z * m).sum())
         return torch.stack(losses).sum() / logits.numel()
 
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:
         logits, mask = ctx.saved_tensors
-        found, scale = torch.empty_like(logits), gradient / logits.numel()
-        for z, m, portion in zip(_portions(logits), _portions(mask), _portions(found), strict=True):
+        result, scale = torch.empty_like(logits), gradient / logits.numel()
+        for z, m, portion in zip(_portions(logits), _portions(mask), _portions(result), strict=True):
             portion.copy_(torch.sigmoid(z.float()).sub_(m).mul_(scale))
-        return found, None
+        return result, None
 
 
 def _portions(tensor: Tensor) -> tuple[Tensor, ...]:

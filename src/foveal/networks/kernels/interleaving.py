@@ -1,4 +1,4 @@
-"""Four small images become one of twice the side: how an upsampling by two is computed before it is one."""
+"""Four small images become one with sides twice as long: the last step of an upsampling by two."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from torch import Tensor
 def interleave(parities: Tensor) -> Tensor:
     """(B, 4 * C, H + 1, W + 1), row and column parity before the channel -> (B, C, 2H, 2W), whole pixels at a time.
 
-    Output pixel (2i + p, 2j + q) is that of parities (p, q) at (i + p, j + q): a window of 2x2 begins one pixel later
-    for the odd ones. So a row and a column of each parity lead nowhere.
+    Output pixel (2i + p, 2j + q) is that of parities (p, q) at (i + p, j + q): windows of 2x2 begin one pixel later for
+    odd parities. So one row and one column of each parity are unused.
     """
     return _Interleave.apply(parities)  # type: ignore[no-untyped-call]
 
 
 class _Interleave(torch.autograd.Function):
-    """Each pixel is a row of C numbers that is fetched from its place, which is several times quicker than slices."""
+    """Gathers each pixel, C numbers in a row of memory, which is several times faster than assigning slices."""
 
     @staticmethod
     def forward(ctx: Any, parities: Tensor) -> Tensor:
@@ -33,17 +33,17 @@ class _Interleave(torch.autograd.Function):
     def backward(ctx: Any, gradient: Tensor) -> Tensor:
         batch, channels, height, width = ctx.shape
         pixels = gradient.permute(0, 2, 3, 1).reshape(-1, channels // 4)  # (B * 2H * 2W, C)
-        found = pixels.index_select(0, _destinations(batch, height, width, gradient.device))
-        by_parity = found.view(batch, height, width, 2, 2, channels // 4)
-        for parity in range(2):  # what leads nowhere: the last row of the even ones, the first of the odd ones
+        parities = pixels.index_select(0, _destinations(batch, height, width, gradient.device))
+        by_parity = parities.view(batch, height, width, 2, 2, channels // 4)
+        for parity in range(2):  # unused are the last row and column of even parities, the first of odd ones
             by_parity[:, parity - 1, :, parity] = 0
             by_parity[:, :, parity - 1, :, parity] = 0
-        return found.view(batch, height, width, channels).permute(0, 3, 1, 2)
+        return parities.view(batch, height, width, channels).permute(0, 3, 1, 2)
 
 
 @functools.cache
 def _origins(batch: int, height: int, width: int, device: torch.device) -> Tensor:
-    """For each output pixel of a batch, which of the (B, H + 1, W + 1, 2, 2) it is."""
+    """For each output pixel of a batch, its index in (B, H + 1, W + 1, 2, 2)."""
     i, j = torch.arange(2 * (height - 1))[:, None], torch.arange(2 * (width - 1))
     p, q = i % 2, j % 2
     of_one = ((i // 2 + p) * width + j // 2 + q) * 4 + 2 * p + q  # (2H, 2W)
@@ -52,7 +52,7 @@ def _origins(batch: int, height: int, width: int, device: torch.device) -> Tenso
 
 @functools.cache
 def _destinations(batch: int, height: int, width: int, device: torch.device) -> Tensor:
-    """For each of (B, H + 1, W + 1, 2, 2), which output pixel it becomes, or any at all if none."""
+    """For each of (B, H + 1, W + 1, 2, 2), the index of the output pixel that it becomes, or any where it is unused."""
     i, j = torch.arange(height)[:, None, None, None], torch.arange(width)[:, None, None]
     p, q = torch.arange(2)[:, None], torch.arange(2)
     rows, columns = 2 * (height - 1), 2 * (width - 1)

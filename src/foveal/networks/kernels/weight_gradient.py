@@ -1,14 +1,14 @@
-"""The gradients of a convolution's weights and bias as a row of matrix products, for some float32 CPUs without AVX-512.
+"""The gradients of a convolution's weights and bias as matrix products, for some float32 CPUs without AVX-512.
 
-Where a core's second-level cache is small, oneDNN's kernel for it is half as fast as its other convolutions. A matrix
-product reaches what the processor can do, if its operands lie in memory as it wants them:
+Where a core's second-level cache is small, oneDNN's kernel for these gradients is half as fast as its other
+convolutions. A matrix product reaches the processor's peak if its operands lie in memory as it needs them:
 
     dW[o, i, y, x] = sum over b, r, c of dOut[b, o, r, c] * In[b, i, r + y, c + x]
 
-For one row y of the kernel, the pixels that it sees from (r, c) are kernel-width * C neighbours in memory
-(``channels_last``). Written one window after the other they are a matrix of (OH * OW) windows, and so, begun one row of
-windows later, is what the kernel's next row sees. A few images at a time stay in the cache, from which the gradient of
-the bias, their sum over b, r and c, costs little more.
+The pixels that row y of the kernel sees from (r, c) are kernel-width * C neighbours in memory (``channels_last``).
+Written one window after another they are a matrix of (OH * OW) windows; the matrix of the kernel's next row is the
+same, begun one row of windows later. A few images at a time stay in the cache, from which the gradient of the bias, the
+sum over b, r and c, costs little more.
 """
 
 from __future__ import annotations
@@ -32,14 +32,14 @@ _WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
 
 
 def suits_products(image: Tensor, weight: Tensor, stride: list[int]) -> bool:
-    """Whether ``parameter_gradients`` is the quicker way."""
+    """Whether ``parameter_gradients`` is faster than oneDNN."""
     on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
     large = image.numel() * weight.shape[3] >= LEAST_PRODUCTS
     return on_cpu and stride == [1, 1] and large and not _has_avx512() and second_level_cache() <= SMALL_CACHE
 
 
 def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> tuple[Tensor, Tensor]:
-    """Of a convolution of stride 1.
+    """The gradients of the weights and the bias of a convolution of stride 1.
 
     Args:
         gradient: (B, C', OH, OW), of the convolution's result.
@@ -68,12 +68,12 @@ def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding
         for product, by_row in sums:
             product.baddbmm_(some_out, by_row)
         bias += some_out.sum((0, 2))
-    found = products.sum(1).unflatten(2, (width, channels)).permute(1, 3, 0, 2)  # (C', C, h, w)
-    return found.contiguous(memory_format=torch.channels_last), bias
+    weights = products.sum(1).unflatten(2, (width, channels)).permute(1, 3, 0, 2)  # (C', C, h, w)
+    return weights.contiguous(memory_format=torch.channels_last), bias
 
 
 def _at_once(batch: int, numbers: int) -> int:
-    """How many images of so many numbers in their windows are handled together: a divisor of ``batch``."""
+    """How many images, with so many numbers in their windows, are handled together: a divisor of ``batch``."""
     most = max(1, KEPT // numbers)
     return max(count for count in range(1, min(batch, most) + 1) if batch % count == 0)
 
@@ -89,6 +89,6 @@ def second_level_cache() -> int:
 
 @functools.cache
 def _has_avx512() -> bool:
-    """Whether oneDNN may use it: the processor has it, and the user hasn't limited the library."""
+    """Whether oneDNN may use AVX-512: the processor has it, and the user hasn't limited the library."""
     limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
     return limit not in _WITHOUT_AVX512 and torch.backends.cpu.get_cpu_capability().startswith("AVX512")

@@ -19,14 +19,14 @@ from foveal.pictures.drawing import FAILURE, PICTURES
 PROGRAM = "from foveal.pictures.drawing import main; main()"
 MOST_THREADS = 8
 PIPE = 1 << 20
-"""Bytes that wait in the pipe, where the system lets them: a block takes fewer switches between the processes."""
+"""Bytes in the pipe, where the system allows it: with more of them the processes alternate less often."""
 
 
-class Ahead:
+class Prefetcher:
     """The blocks of a source from ``first`` on, in order, drawn by a process of low priority.
 
-    What a block holds depends on the source and its number alone; a block that is not ready yet is waited for. The
-    process is a program of its own and not a copy of this one, so that scripts need no guard around their main part.
+    The content of a block depends on the source and its number alone. The process is a program of its own and no copy
+    of this one, so that scripts need no guard around their main part.
 
     Args:
         name: of the source, as for ``open_source``.
@@ -50,7 +50,7 @@ class Ahead:
         self._end = weakref.finalize(self, _end, self._process)
 
     def take(self) -> Block:
-        """The next block.
+        """The next block, after waiting for it.
 
         Raises:
             FovealError: no image can be decoded, or the process died.

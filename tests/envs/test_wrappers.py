@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foveal.envs import make, make_vector
-from foveal.envs.foreign import area_weights
+from foveal.envs.wrappers import area_weights
 from foveal.errors import FovealError
 
 RGB = spaces.Box(0, 255, (12, 16, 3), np.uint8)

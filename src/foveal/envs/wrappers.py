@@ -1,7 +1,4 @@
-"""Anybody's Gymnasium environment, brought to the shapes that agents see: one RGB frame, flat actions in [-1, 1].
-
-Each wrapper here holds no state of its own, and says so by an empty ``snapshot``.
-"""
+"""Anybody's Gymnasium environment, brought to the shapes that agents see: one RGB frame, flat actions in [-1, 1]."""
 
 from __future__ import annotations
 
@@ -13,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
+from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
 
 _HINT = "; foveal needs a uint8 RGB image, (H, W, 3) or (3, H, W), alone or as the only image in a Dict"
@@ -24,10 +22,10 @@ def adapt(env: gymnasium.Env[Any, Any], size: int, name: str) -> gymnasium.Env[A
     Args:
         env: with a ``uint8`` RGB image among its observations and Box or Discrete actions.
         size: height and width of the image; another size is averaged over areas.
-        name: what to call the environment in an error.
+        name: of the environment, for error messages.
 
     Raises:
-        FovealError: the environment lacks such an image, or has actions that no learner here can give.
+        FovealError: the environment has no such image, or actions that no learner here can choose.
     """
     image_key, vector_keys = _observation_entries(env.observation_space, name)
     image = env.observation_space if image_key is None else env.observation_space[image_key]  # type: ignore[index]
@@ -43,8 +41,8 @@ def _observation_entries(space: spaces.Space[Any], name: str) -> tuple[str | Non
         return None, []
     images = [key for key, entry in space.items() if _looks_like_image(entry)]
     if len(images) != 1:
-        found = f"{len(images)} images ({', '.join(map(repr, images))})" if images else "no image"
-        raise FovealError(f"{name} has {found} among its observations {list(space)}{_HINT}")
+        count = f"{len(images)} images ({', '.join(map(repr, images))})" if images else "no image"
+        raise FovealError(f"{name} has {count} among its observations {list(space)}{_HINT}")
     _check_image(space[images[0]], f"the observation {images[0]!r} of {name}")
     vectors = sorted(key for key in space if key not in images)
     for key in vectors:
@@ -55,7 +53,7 @@ def _observation_entries(space: spaces.Space[Any], name: str) -> tuple[str | Non
 
 
 def _looks_like_image(space: spaces.Space[Any]) -> bool:
-    """Whether it can only be meant as a picture, if perhaps one of the wrong kind."""
+    """Whether it must be meant as a picture, even if one of the wrong kind."""
     if not isinstance(space, spaces.Box):
         return False
     return len(space.shape) == 3 or (len(space.shape) == 2 and space.dtype == np.uint8)
@@ -80,8 +78,8 @@ def _check_image(space: spaces.Space[Any], what: str) -> None:
         raise FovealError(f"{what} has shape {shape}: which axis is RGB can't be told{_HINT}")
 
 
-class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
-    """(3, size, size) ``uint8`` from any RGB picture; floats beside it flattened into ``"vector"``, sorted by key."""
+class ImageObservation(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
+    """(3, size, size) ``uint8`` from any RGB picture; float entries become one ``"vector"``, sorted by key."""
 
     def __init__(
         self, env: gymnasium.Env[Any, Any], size: int, image_key: str | None, vector_keys: list[str], name: str
@@ -109,12 +107,6 @@ class ImageObservation(gymnasium.ObservationWrapper[Any, Any, Any]):
             return image
         parts = [np.asarray(observation[key], np.float32).ravel() for key in self._vector_keys]
         return {"image": image, "vector": np.concatenate(parts)}
-
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
 
     def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if image.shape[1:] == (self._size, self._size):
@@ -150,8 +142,8 @@ def _with_actions(env: gymnasium.Env[Any, Any], name: str) -> gymnasium.Env[Any,
     return ScaledActions(env)
 
 
-class DiscreteFromZero(gymnasium.ActionWrapper[Any, Any, Any]):
-    """Discrete actions counted from 0, whatever the environment's first one is."""
+class DiscreteFromZero(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
+    """Discrete actions counted from 0, whatever number the environment's first action has."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
@@ -161,14 +153,8 @@ class DiscreteFromZero(gymnasium.ActionWrapper[Any, Any, Any]):
     def action(self, action: Any) -> int:
         return int(action) + self._start
 
-    def snapshot(self) -> dict[str, Any]:
-        return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class ScaledActions(gymnasium.ActionWrapper[Any, Any, Any]):
+class ScaledActions(Stateless, gymnasium.ActionWrapper[Any, Any, Any]):
     """(A,) actions in [-1, 1] for an environment whose Box has other limits, another shape or another type."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
@@ -181,15 +167,9 @@ class ScaledActions(gymnasium.ActionWrapper[Any, Any, Any]):
         unit = (np.clip(np.asarray(action, np.float64), -1.0, 1.0) + 1.0) / 2.0
         return np.asarray(low + unit.reshape(self._box.shape) * (high - low), self._box.dtype)
 
-    def snapshot(self) -> dict[str, Any]:
-        return {}
 
-    def restore(self, state: dict[str, Any]) -> None:
-        pass
-
-
-class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Gives each action ``times`` times, or until the episode ends; rewards are summed."""
+class ActionRepeat(Stateless, gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Takes each action ``times`` times, or until the episode ends, and sums the rewards."""
 
     def __init__(self, env: gymnasium.Env[Any, Any], times: int) -> None:
         super().__init__(env)
@@ -203,9 +183,3 @@ class ActionRepeat(gymnasium.Wrapper[Any, Any, Any, Any]):
             if terminated or truncated:
                 break
         return observation, total, terminated, truncated, info
-
-    def snapshot(self) -> dict[str, Any]:
-        return {}
-
-    def restore(self, state: dict[str, Any]) -> None:
-        pass

@@ -1,9 +1,12 @@
-"""Videos made on the spot, for users without the benchmark's footage: drifting textured leaves seen through each other.
+"""Generated videos for users without the benchmark's footage: drifting layers of textured leaves.
 
-Still layers share the statistics of natural images that matter to a convolutional network: dead leaves with power-law
-radii (occlusion and scale invariance; Lee, Mumford and Huang, 2001) textured with 1/f noise of correlated colours
-(Baradad et al., "Learning to see by looking at noise", NeurIPS 2021). Layers drift at their own speeds, so that things
-appear, disappear and pass each other.
+A layer has the statistics of natural images that matter to a convolutional network: dead leaves with power-law radii
+(occlusion and scale invariance; Lee, Mumford and Huang, 2001) textured with 1/f noise of correlated colours (Baradad et
+al., "Learning to see by looking at noise", NeurIPS 2021). Layers drift at different speeds, so that shapes appear,
+disappear and pass each other.
+
+``foveal.pictures.patterns`` draws stills for overlays. It shares no code with this module: its families are computed
+for many pictures at a time in float32 and don't wrap around, and published results refer to the videos made here.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from numpy.typing import NDArray
 FRAMES = 500  # the longest episode at the benchmark's action repeats; longer ones begin again
 LAYERS = 3
 LEAVES = 180
-MARGIN = 1.5  # a layer is that many frames wide, and wraps around
+MARGIN = 1.5  # width of a layer, which wraps around, over that of a frame
 
 Layer = NDArray[np.float32]
 
@@ -107,7 +110,7 @@ def _wrapped(distance: NDArray[np.float64], width: int) -> NDArray[np.float64]:
 
 
 def _path(random: Any, time: NDArray[np.int64], size: int) -> NDArray[np.float64]:
-    """(T, 2): where a layer's window is, in pixels: a steady drift and a slow sway."""
+    """(T, 2): the corner of a layer's window at each frame, in pixels: a steady drift and a slow sway."""
     drift = random.normal(0.0, size / 120, 2)
     phase = time[:, None] / random.uniform(40, 160, 2) + random.rand(2)
     sway = random.uniform(0.0, size / 8, 2) * np.sin(2 * np.pi * phase)
