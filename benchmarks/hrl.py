@@ -32,6 +32,7 @@ from foveal.checkpoint import CheckpointStore
 from foveal.config.bounds import Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
+from foveal.evaluation.statistics import SuccessRate
 from foveal.loading import resume
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
@@ -48,7 +49,6 @@ from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import InOrder, Outcome, Plan, play, scripted
-from foveal.skills.success import SuccessRate
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
 from foveal.training.run_folder import CONFIG

@@ -24,8 +24,8 @@ import numpy as np
 from hrl import ROWS
 from scipy import stats
 
+from foveal.evaluation.statistics import SuccessRate
 from foveal.skills.conditions import CONDITIONS
-from foveal.skills.success import SuccessRate
 
 Reports = dict[str, dict[str, list[dict[str, Any]]]]
 OURS = "hrl-bc"

@@ -171,6 +171,73 @@ def test_wrong_arrows_and_homeless_modules_are_caught(tmp_path: Path) -> None:
     assert " 0 kept" in result.stdout, result.stdout
 
 
+# --------------------------------------------------------------------------------------- protocols, not classes of ours
+
+KNOW_NO_KIND = ["evaluation", "explanation", "gaze", "commands/evaluate.py", "commands/explain.py", "commands/gaze.py"]
+"""What asks an agent for what it can do, and never which class it is of."""
+
+
+def questions_of_class(source: str) -> list[str]:
+    """Where a file asks whether something is of a class or protocol of foveal's, as readable lines."""
+    tree = ast.parse(source)
+    own = {node.name for node in ast.walk(tree) if isinstance(node, ast.ClassDef)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.ImportFrom) and (node.level or (node.module or "").split(".")[0] == "foveal"):
+            own |= {name.asname or name.name for name in node.names}
+        if isinstance(node, ast.Import):
+            names = [name for name in node.names if name.name.split(".")[0] == "foveal"]
+            own |= {name.asname or "foveal" for name in names}
+    asked = [(node, classes) for node in ast.walk(tree) for classes in _classes_asked_for(node)]
+    return [
+        f"line {getattr(node, 'lineno', 0)}: {ast.unparse(classes)}"
+        for node, classes in asked
+        if own & {name.id for name in ast.walk(classes) if isinstance(name, ast.Name)}
+    ]
+
+
+def _classes_asked_for(node: ast.AST) -> list[ast.expr]:
+    if isinstance(node, ast.Call) and ast.unparse(node.func) in {"isinstance", "issubclass"}:
+        return node.args[1:]
+    if isinstance(node, ast.MatchClass):
+        return [node.cls]
+    if isinstance(node, ast.Compare) and re.match(r"type\(|.*\.__class__$", ast.unparse(node.left)):
+        return node.comparators
+    return []
+
+
+@pytest.mark.parametrize("place", KNOW_NO_KIND)
+def test_evaluating_and_explaining_ask_for_no_class(place: str) -> None:
+    root = ROOT / "src" / "foveal" / place
+    files = [root] if root.is_file() else sorted(root.rglob("*.py"))
+    assert files
+    found = [f"{path.name}: {line}" for path in files for line in questions_of_class(path.read_text(encoding="utf-8"))]
+    assert not found, found
+
+
+@pytest.mark.parametrize(
+    "question",
+    [
+        "from foveal.agent import Agent\nisinstance(agent, Agent)",
+        "from foveal.agent import Agent\nisinstance(agent, (str, Agent))",
+        "from foveal.agent import Agent as A, B\nisinstance(agent, int | A)",
+        "from foveal import agent\nissubclass(kind, agent.Agent)",
+        "import foveal\nisinstance(agent, foveal.Agent)",
+        "import foveal.agent as ours\nisinstance(agent, ours.Agent)",
+        "class Looker(Protocol): ...\nisinstance(agent, Looker)",
+        "from foveal.agent import Agent\ntype(agent) is Agent",
+        "from foveal.agent import Agent\nagent.__class__ == Agent",
+        "from foveal.agent import Agent\nmatch agent:\n    case Agent():\n        pass",
+    ],
+)
+def test_a_question_of_class_is_seen(question: str) -> None:
+    assert questions_of_class(question)
+
+
+def test_questions_of_others_classes_are_let_pass() -> None:
+    source = "from foveal.agent import Agent\nisinstance(Agent(), str | Mapping)\nisinstance(env, gymnasium.Env)"
+    assert questions_of_class(source) == []
+
+
 # ------------------------------------------------------------------------------------------------------ quick tests
 
 COMMANDS = "from foveal.cli import main"

@@ -115,6 +115,9 @@ for method, env, learner in pairs:
     agent = foveal.Agent(env, method, learner, preset="debug", training=training, **settings)
     agent.learn(14, progress=False, evaluate_every=0)
     assert agent.updates == 5 and type(agent.learner.convolutions) is plugin.Patches
+assert foveal.evaluate(plugin.Bright(), episodes=1, progress=False)["train"].returns[0] > 0
+page = foveal.explain(plugin.Bright(), "train", plugin.__file__ + ".html", moments=6, of="side", progress=False)
+assert "the brightness of the right side" in page.read_text(encoding="utf-8")
 print("found all")
 """
 

@@ -239,6 +239,11 @@ class Agent:
         return self.learner.estimate(self.method.observe(Observation(obs, vector)), action).values
 
     @property
+    def heads(self) -> int:
+        """How many values its critic has for an observation and an action."""
+        return self.learner.heads
+
+    @property
     def has_attention(self) -> bool:
         """Whether its encoder has an attention module inside, whose map ``attention`` gives."""
         return self.learner.has_attention

@@ -17,10 +17,12 @@ from gymnasium import spaces
 from foveal.envs import make
 from foveal.envs.perturbations import PERTURBATIONS, Perturbation
 from foveal.errors import FovealError
-from foveal.evaluation import rollouts as evaluation
+from foveal.evaluation import pixel_world
+from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition, Episode, Results, describe_policy, write_json
-from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
-from foveal.evaluation.statistics import summary
+from foveal.evaluation.rollouts import evaluate, random_returns
+from foveal.evaluation.statistics import SuccessRate, summary
+from foveal.evaluation.world import SEED_OFFSET, Bar, World, WorldOptions
 
 OPTIONS = {"image_size": 16, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}
 
@@ -239,6 +241,57 @@ def test_evaluation_is_repeatable_and_its_seed_is_free(made: Any) -> None:
     assert lengths(None) == lengths(49) != lengths(50)
 
 
+def test_success_is_kept_where_the_environment_tells_it(made: Any) -> None:
+    class Telling(Corridor):
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            seen, reward, terminated, truncated, _ = super().step(action)
+            return seen, reward, terminated, truncated, {"success": terminated}
+
+    results = evaluate(Half(), episodes=6, env=Telling, progress=False)
+    ends = [length % 2 == 1 for length in lengths_of(7 + SEED_OFFSET, 6)]
+    assert [episode.success for episode in results["train"].episodes] == ends
+    assert results["train"].success == SuccessRate.of(ends)
+    assert evaluate(Half(), episodes=2, env=made[0], progress=False)["train"].success is None
+
+
+def test_an_agents_own_world_is_asked_for_everything(made: Any) -> None:
+    """An agent whose episodes no environment of ours plays: a world written here."""
+
+    class Coin(World):
+        conditions, seed, policy = ("train",), 5, {"name": "coin"}
+        closed = False
+
+        def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
+            bar.enter(condition)
+            played = tuple(Episode(i, self.seed, float(i % 2), 1, True, None, i % 2 == 1) for i in range(episodes))
+            return {"id": "coin"}, Condition(condition, None, None, played)
+
+        def record(self, condition: str, most: int, bar: Bar) -> Recording:
+            raise NotImplementedError
+
+        def close(self) -> None:
+            self.closed = True
+
+    class Tosser:
+        asked: WorldOptions
+        coin = Coin()
+
+        def world(self, options: WorldOptions) -> World:
+            options.refuse("coins", "env", "adapt")
+            self.asked = options
+            return self.coin
+
+    agent = Tosser()
+    results = evaluate(agent, None, 4, seed=9, quality="fast", workers=3, progress=False)
+    assert results.environment == {"id": "coin"} and results["train"].returns.tolist() == [0, 1, 0, 1]
+    assert results.title == "coin · coin · evaluation seed 5" and agent.coin.closed
+    assert agent.asked == WorldOptions(None, 9, None, "fast", None, adapt=False, workers=3)
+    with pytest.raises(FovealError, match="adapt means nothing for coins: leave it out"):
+        evaluate(agent, adapt=True, progress=False)
+    with pytest.raises(FovealError, match="there is no random policy to show beside coin"):
+        agent.coin.by_chance()
+
+
 def test_the_agents_own_environment_is_used(made: Any) -> None:
     agent = Half()
     agent.env = made[0]  # type: ignore[attr-defined]
@@ -294,7 +347,7 @@ def test_benchmark_data_force_exact_rendering(monkeypatch: pytest.MonkeyPatch, t
         calls.append(options)
         return make(Corridor, **{**options, "perturbation": None, "data": None})
 
-    monkeypatch.setattr(evaluation, "make", spy)
+    monkeypatch.setattr(pixel_world, "make", spy)
     evaluate(Half(), ["train", "video_hard"], episodes=1, data=tmp_path, quality="draft", progress=False)
     assert {call["quality"] for call in calls} == {"exact"}
     assert {(call["perturbation"], call["data"]) for call in calls} == {(None, None), ("video_hard", tmp_path)}

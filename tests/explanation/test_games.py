@@ -15,19 +15,28 @@ import torch
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
+
 import foveal
 from chromium import visit
 from foveal.atari.agent import AtariAgent
+from foveal.atari.evaluation import GameWorld
 from foveal.atari.maps import resize_maps
-from foveal.atari.recording import Recording, record
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.explanation.games import film_game, game_page, look_at_game, looks
-from foveal.explanation.movies import brightest
+from foveal.evaluation.recording import Recording
+from foveal.evaluation.rollouts import world_of
+from foveal.evaluation.world import TRAIN, Bar, WorldOptions
+from foveal.explanation.attention import Lens, brightest
+from foveal.explanation.explain import explain_page
+from foveal.explanation.movies import film
 from foveal.gaze.screens import brightness, shrink
 
 SCREEN = (210, 160)
+
+
+def record(agent: AtariAgent, seed: int | None = None) -> Recording:
+    return world_of(agent, WorldOptions(seed=seed)).record(TRAIN, 125, Bar(1, visible=False))
 
 
 def small(encoder: str = "sparse-fls", game: str = "breakout") -> AtariAgent:
@@ -41,7 +50,7 @@ def agent() -> AtariAgent:
 
 @pytest.fixture(scope="module")
 def played(agent: AtariAgent) -> Recording:
-    return record(agent, progress=False)
+    return record(agent)
 
 
 # --- the game ---------------------------------------------------------------------------------------------------------
@@ -57,46 +66,49 @@ def test_what_is_played_again_is_what_the_agent_saw(monkeypatch: pytest.MonkeyPa
         return plain(self, observation, **options)
 
     monkeypatch.setattr(AtariAgent, "predict", noting)
-    recording = record(agent, progress=False)
-    assert len(recording.actions) == recording.episode.length == len(seen) > 30
-    assert len(set(recording.actions.tolist())) > 1
-    np.testing.assert_array_equal(np.stack(list(recording.observations())), np.stack(seen))
+    recording = record(agent)
+    sights = list(recording.sights)
+    assert len(recording.sights) == len(sights) == recording.episode.length == len(seen) > 30
+    assert [sight.step for sight in sights] == list(range(len(sights)))
+    assert len({int(sight.action) for sight in sights}) > 1
+    np.testing.assert_array_equal(np.stack([sight.observation for sight in sights]), np.stack(seen))
 
 
 @pytest.mark.slow
 def test_the_screen_is_that_of_the_same_game(played: Recording) -> None:
     """Grey and shrunk by our own code, every screen is the newest picture of the observation."""
     lives = 0
-    for observation, screen in zip(played.observations(), played.screens(), strict=True):
-        assert screen.shape == (*SCREEN, 3)
-        assert np.abs(shrink(brightness(screen)).astype(int) - observation[-1]).max() <= 1
-        lives += not observation[0].any()
+    for sight in played.sights:
+        assert sight.picture.shape == (*SCREEN, 3)
+        assert np.abs(shrink(brightness(sight.picture)).astype(int) - sight.observation[-1]).max() <= 1
+        lives += not sight.observation[0].any()
     assert lives >= 5  # all of the game, not its first life
 
 
 @pytest.mark.slow
 def test_points_sum_to_the_true_score() -> None:
     """In Ms. Pac-Man points are tens, which training would clip to 1."""
-    recording = record(small("nature", "ms_pacman"), progress=False)
-    assert recording.points.sum() == recording.episode.total >= 60
-    assert set(recording.points[recording.points > 0]) >= {10.0}
+    recording = record(small("nature", "ms_pacman"))
+    assert recording.rewards.sum() == recording.episode.total >= 60
+    assert set(recording.rewards[recording.rewards > 0]) >= {10.0}
     assert recording.episode.terminated
-    vector = AtariVector(recording.env, 1, recording.episode.seed)
+    vector = AtariVector(recording.environment, 1, recording.episode.seed)
     vector.reset()
-    for action in recording.actions:
-        infos = vector.step(np.array([action]))[4]
+    for sight in recording.sights:
+        infos = vector.step(np.array([sight.action]))[4]
     assert list(finished_games(infos)) == [(0, recording.episode.total, recording.episode.length)]
 
 
 def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, played: Recording) -> None:
     before = agent.acting.get_state()
-    again, other = record(agent, progress=False), record(agent, 3, progress=False)
+    again, other = record(agent), record(agent, 3)
     assert torch.equal(agent.acting.get_state(), before)
-    np.testing.assert_array_equal(again.actions, played.actions)
+    actions = [[int(sight.action) for sight in recording.sights] for recording in (played, again, other)]
+    assert actions[1] == actions[0]
     assert played.episode.seed == agent.seed + 42
-    assert other.actions[:40].tolist() != played.actions[:40].tolist()
+    assert actions[2][:40] != actions[0][:40]
     with pytest.raises(FovealError, match="negative"):
-        record(agent, -1, progress=False)
+        record(agent, -1)
 
 
 # --- what is looked at ------------------------------------------------------------------------------------------------
@@ -104,9 +116,10 @@ def test_playing_is_repeatable_and_leaves_training_alone(agent: AtariAgent, play
 
 @pytest.mark.slow
 def test_maps_are_the_agents_own(agent: AtariAgent, played: Recording) -> None:
-    own, gradient = look_at_game(agent, played, moments=20)
+    own, gradient = Lens.on(agent, None).look(played, 20)
     assert (own.saliency, gradient.saliency) == ("attention", "gradient")
-    observations = list(played.observations())
+    sights = list(played.sights)
+    observations = [sight.observation for sight in sights]
     steps = [moment.step for moment in own.moments]
     assert steps == list(range(0, len(observations), -(-len(observations) // 20)))
     pixels = torch.from_numpy(np.stack([observations[step] for step in steps])).float().requires_grad_()
@@ -121,8 +134,25 @@ def test_maps_are_the_agents_own(agent: AtariAgent, played: Recording) -> None:
         assert attention.brightest == pytest.approx(float(level), rel=1e-3)
         np.testing.assert_allclose([m.value for m in attention.moments], values.detach(), rtol=1e-3, atol=1e-4)
         assert attention.quantile is attention.precision is attention.weight is None
-    for moment, screen in zip(own.moments, list(played.screens())[:: steps[1]], strict=True):
-        np.testing.assert_array_equal(moment.frame, screen)
+    for moment, sight in zip(own.moments, sights[:: steps[1]], strict=True):
+        np.testing.assert_array_equal(moment.frame, sight.picture)
+
+
+@pytest.mark.slow
+def test_maps_can_be_of_the_actions_probability(agent: AtariAgent, played: Recording) -> None:
+    (found,) = Lens.on(agent, "gradient", of="log_prob").look(played, 5)
+    sights = {sight.step: sight for sight in played.sights}
+    for moment in found.moments:
+        sight = sights[moment.step]
+        pixels = torch.from_numpy(sight.observation[None]).float().requires_grad_()
+        log_prob = agent.policy.actor.log_probabilities(agent.policy.features(pixels))[0, int(sight.action)]
+        log_prob.backward()
+        assert moment.value == pytest.approx(float(log_prob.detach()), rel=1e-4)
+        drawn = resize_maps(pixels.grad.abs().sum(1), SCREEN)[0]
+        np.testing.assert_allclose(moment.strength, drawn, rtol=1e-3, atol=1e-4 * float(drawn.max()))
+    assert found.scalar.symbol == "log p"
+    with pytest.raises(FovealError, match="no scalar 'q1': choose one of: log_prob, value"):
+        Lens.on(agent, None, of="q1")
 
 
 def test_a_recording_has_one_scale() -> None:
@@ -138,13 +168,13 @@ def test_a_recording_has_one_scale() -> None:
 def test_networks_without_attention_are_explained_by_gradients_alone() -> None:
     agent = small("nature")
     assert not agent.has_attention and small().has_attention and small("daqn").has_attention
-    assert list(looks(agent)) == ["gradient"]
-    assert list(looks(small())) == ["attention", "gradient"]
-    assert list(looks(agent, ["guided_backprop", "gradient"])) == ["guided_backprop", "gradient"]
-    with pytest.raises(FovealError, match="'nature' has no attention; explain it by gradients"):
-        looks(agent, "attention")
+    assert Lens.on(agent, None).names == ("gradient",)
+    assert Lens.on(small(), None).names == ("attention", "gradient")
+    assert Lens.on(agent, ["guided_backprop", "gradient"]).names == ("guided_backprop", "gradient")
+    with pytest.raises(FovealError, match=r"no attention module .* choose a map that needs none: gradient"):
+        Lens.on(agent, "attention")
     with pytest.raises(FovealError, match="no saliency map is named"):
-        looks(agent, [])
+        Lens.on(agent, [])
 
 
 # --- pages and films --------------------------------------------------------------------------------------------------
@@ -158,10 +188,10 @@ def text_of(page: str) -> str:
 def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
     points = np.arange(played.episode.length, dtype=float)
     scored = dataclasses.replace(
-        played, points=points, episode=dataclasses.replace(played.episode, total=float(points.sum()))
+        played, rewards=points, episode=dataclasses.replace(played.episode, total=float(points.sum()))
     )
-    attentions = look_at_game(agent, scored, moments=12)
-    page = game_page(tmp_path / "x.html", attentions, agent, frames=3).read_text()
+    attentions = Lens.on(agent, None).look(scored, 12)
+    page = explain_page(tmp_path / "x.html", attentions, frames=3).read_text()
     text = text_of(page)
     length = played.episode.length
     assert f"Score {length * (length - 1) // 2:,} in {length} steps, to the end of the game" in text
@@ -181,16 +211,16 @@ def test_the_page_shows_game_attention_and_gradient(agent: AtariAgent, played: R
 
 @pytest.mark.slow
 def test_a_film_shows_every_step(agent: AtariAgent, played: Recording, tmp_path: Path) -> None:
-    film_game(tmp_path / "game.mp4", agent, played, ["attention", "gradient"])
+    film(tmp_path / "game.mp4", Lens.on(agent, ["attention", "gradient"]), played)
     with av.open(str(tmp_path / "game.mp4")) as container:
         frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
     assert len(frames) == played.episode.length
     assert frames[0].shape == (440, 960, 3)
     titles = np.split(frames[0][:20], 3, axis=1)
     assert all(title[:, :100].max() > 150 and title[:, 160:].max() < 40 for title in titles)
-    for index, screen in list(enumerate(played.screens()))[::40]:
-        game, own, gradient = np.split(frames[index][20::2, ::2].astype(int), 3, axis=1)
-        assert np.abs(game - screen).mean() < 6  # what compression leaves
+    for sight in list(played.sights)[::40]:
+        game, own, gradient = np.split(frames[sight.step][20::2, ::2].astype(int), 3, axis=1)
+        assert np.abs(game - sight.picture).mean() < 6  # what compression leaves
         assert not np.allclose(own, gradient, atol=20)
 
 
@@ -205,8 +235,8 @@ def test_the_page_tells_how_much_of_a_map_is_its_drawing(tmp_path: Path, played:
             module[0].weight.fill_(weight / 100)
             module[2].weight.fill_(weight)
             module[2].bias.fill_(0.5)
-        attentions = look_at_game(agent, played, moments=5, saliency="attention")
-        page = game_page(tmp_path / "page.html", attentions, agent, frames=2).read_text()
+        attentions = Lens.on(agent, "attention").look(played, 5)
+        page = explain_page(tmp_path / "page.html", attentions, frames=2).read_text()
         found = re.search(r"these pictures correlate with that one at (-?[\d.]+)", text_of(page))
         assert found is not None
         told.append(float(found[1]))
@@ -231,10 +261,16 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
 
 
 def test_what_is_not_for_games_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foveal.explanation.games.record", lambda *_, **__: pytest.fail("a game was played"))
+    monkeypatch.setattr(GameWorld, "record", lambda *_, **__: pytest.fail("a game was played"))
     agent = small("nature")
-    for options in ({"on": "video_hard"}, {"data": tmp_path}, {"quality": "draft"}, {"quantile": 0.9}):
-        with pytest.raises(FovealError, match="atari/breakout is explained on 'train' alone"):
+    for options, message in (
+        ({"on": "video_hard"}, "unknown condition 'video_hard': choose one of: train"),
+        ({"data": tmp_path}, "data means nothing for atari/breakout"),
+        ({"quality": "draft"}, "quality means nothing for atari/breakout"),
+        ({"skill": 0}, "skill means nothing for atari/breakout"),
+        ({"quantile": 0.9}, "maps of atari/breakout have no masks"),
+    ):
+        with pytest.raises(FovealError, match=message):
             foveal.explain(agent, out=tmp_path / "x.html", **options)  # type: ignore[arg-type]
     with pytest.raises(FovealError, match="frames must be 1 to 8"):
         foveal.explain(agent, out=tmp_path / "x.html", frames=0)

@@ -25,15 +25,17 @@ from torch import Tensor
 
 from chromium import visit
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides, Scalar, newest
+from foveal.evaluation.pixel_world import Thinned
+from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition, Episode, Results, machine, provenance, versions
 from foveal.evaluation.statistics import summary
 from foveal.explanation import Attention, Curve, Moment, Training, demo_page, explain, look, page, pictures
-from foveal.explanation.agreement import agreement
-from foveal.explanation.attention import _Thinned
 from foveal.explanation.charts import NARROW, WIDE, Intervals, LearningCurve, Sparkline, ticks
 from foveal.explanation.demo import duration
 from foveal.explanation.explain import explain_page
 from foveal.explanation.panels import episodes
+from foveal.explanation.tables import agreement
 
 SIDE = 32
 HOSTILE = "</script><script>document.title='hacked'</script><img src=x onerror=alert(1)> & \"quotes\""
@@ -123,7 +125,7 @@ def test_attention_of_a_critic_whose_saliency_is_known() -> None:
     assert found.precision == pytest.approx(0.5)
     assert found.share == pytest.approx(32 / SIDE**2)
     assert found.ratio == pytest.approx(16)
-    assert found.rewards.sum() == found.episode.total == 10.0
+    assert found.recording.rewards.sum() == found.recording.episode.total == 10.0
     assert [m.step for m in found.moments] == list(range(20))
 
 
@@ -133,7 +135,7 @@ def test_several_maps_share_their_episode() -> None:
     assert episodes(found) == [tuple(found)]
     (alone,) = look(Square(), saliency="gradient", moments=20, progress=False)
     for attention in found:  # the value is linear, so both maps are the block
-        assert attention.episode == alone.episode
+        assert attention.recording.episode == alone.recording.episode
         for moment, expected in zip(attention.moments, alone.moments, strict=True):
             np.testing.assert_array_equal(moment.strength, expected.strength)
             np.testing.assert_array_equal(moment.frame, expected.frame)
@@ -158,9 +160,9 @@ def test_the_share_of_saliency_on_the_agent() -> None:
     one = an_attention("train", None)
     mask, strength = np.zeros((SIDE, SIDE), bool), np.ones((SIDE, SIDE), np.float32)
     mask[:4], strength[:2] = True, 5.0
-    found = replace(one, moments=(replace(one.moments[0], agent=mask, strength=strength),))
+    found = replace(one, moments=(replace(one.moments[0], parts={"agent": mask}, strength=strength),))
     assert found.weight == pytest.approx((2 * 5 + 2) / (2 * 5 + 30))
-    assert replace(one, moments=(replace(one.moments[0], agent=None),)).weight is None
+    assert replace(one, moments=(replace(one.moments[0], parts={}),)).weight is None
 
 
 def test_looking_is_repeatable_and_takes_fewer_moments_when_asked() -> None:
@@ -192,6 +194,8 @@ def test_discrete_actions_and_vectors_reach_the_critic() -> None:
         ({"saliency": ["gradient", "gradient"]}, "named twice"),
         ({"saliency": ["gradient", "attention"]}, "no attention module"),
         ({"saliency": []}, "no saliency map is named"),
+        ({"of": "q2"}, "no scalar 'q2': did you mean 'q1'"),
+        ({"skill": 0}, "skill means nothing for policies without skills"),
     ],
 )
 def test_bad_requests_are_refused(options: dict[str, Any], message: str) -> None:
@@ -199,9 +203,45 @@ def test_bad_requests_are_refused(options: dict[str, Any], message: str) -> None
         look(Square(), progress=False, **options)
 
 
+def test_a_black_box_has_nothing_that_gradients_could_explain() -> None:
+    class Box:
+        env_id, env_options, seed, env = "Room", Square.env_options, 1, Segmented
+
+        def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, None]:
+            raise AssertionError("an episode began")
+
+    with pytest.raises(FovealError, match=r"a Box has no values\(\) and no insides\(\)"):
+        look(Box(), progress=False)
+
+
+def test_maps_of_an_agents_own_choice_are_shown_and_may_have_parts_of_their_own(tmp_path: Path) -> None:
+    """A policy from elsewhere, with a scalar and a map that nobody else has."""
+
+    class Own(Square):
+        def insides(self) -> Insides:
+            def bind(observations: Any, actions: Any) -> Any:
+                return lambda pixels: pixels[:, -1, :4].sum((1, 2))
+
+            def edge(pixels: Tensor) -> Tensor:
+                return torch.ones_like(pixels[:, 0]).tril()
+
+            scalars = {"heat": Scalar(bind, "H", "heat of the room", "the heat of the upper edge")}
+            pixels = lambda observations: torch.from_numpy(np.stack(observations)).float()  # noqa: E731
+            return Insides(scalars, pixels, newest, {"edge": edge}, usual=("edge", "gradient"), remark="It is small.")
+
+    edge, gradient = look(Own(), moments=5, progress=False)
+    assert np.array_equal(edge.moments[0].strength, np.tril(np.ones((SIDE, SIDE))))
+    assert gradient.moments[0].strength[:4].min() == 1 and gradient.moments[0].strength[4:].max() == 0
+    assert gradient.moments[0].value == gradient.moments[0].frame[:4, :, 2].sum()
+    text = explain(Own(), out=tmp_path / "x.html", of="heat", progress=False).read_text(encoding="utf-8")
+    assert "the heat of the upper edge" in text and "It is small." in text and "heat of the room" in text
+    with pytest.raises(FovealError, match="no scalar 'q1': choose one of: heat"):
+        look(Own(), of="q1", progress=False)
+
+
 @given(st.integers(1, 40), st.integers(1, 400), st.booleans())
 def test_thinning_keeps_even_distances(wanted: int, length: int, known: bool) -> None:
-    thinned = _Thinned(wanted, length if known else None)
+    thinned = Thinned(wanted, length if known else None)
     made = 0
 
     def item(step: int) -> Any:
@@ -211,8 +251,8 @@ def test_thinning_keeps_even_distances(wanted: int, length: int, known: bool) ->
 
     for _ in range(length):
         thinned.offer(item)
-    steps = thinned.even()
-    assert steps[0] == 0
+    steps = thinned.kept[:: -(-len(thinned.kept) // wanted)]
+    assert len(thinned.kept) <= 2 * wanted and steps[0] == 0
     assert min(wanted, length) / 2 <= len(steps) <= wanted
     assert len(set(np.diff(steps))) <= 1
     if known:
@@ -362,13 +402,18 @@ def an_attention(perturbation: str, source: str | None) -> Attention:
             random.random((SIDE, SIDE), np.float32),
             random.random((SIDE, SIDE)) > 0.95,
             float(step),
-            random.random((SIDE, SIDE)) > 0.9,
+            {"agent": random.random((SIDE, SIDE)) > 0.9},
         )
         for step in range(0, 30, 3)
     )
     episode = Episode(0, 42, 15.0, 30, False, "draft")
-    told = "dmc/room-sit", perturbation, source, episode, np.full(30, 0.5), moments, "guided_backprop", 0.95
-    return Attention(*told, note=provenance(source, 100, 100, True))
+    note = provenance(source, 100, 100, True)
+    recording = Recording(
+        "dmc/room-sit", perturbation, episode, np.full(30, 0.5), (), source=source, note=note, name=perturbation
+    )
+    scalar = Scalar(lambda observations, actions: lambda pixels: pixels, "Q", "critic's value", "the critic")
+    insides = Insides({"q1": scalar}, torch.tensor, newest)
+    return Attention(recording, insides, "guided_backprop", None, 0.95, moments)
 
 
 def some_results(policy: dict[str, Any], means: dict[str, float], source: str = "generated") -> Results:
@@ -480,7 +525,8 @@ def test_a_demo_on_a_part_of_the_benchmark_says_so_at_every_number(tmp_path: Pat
     whole = some_results(SGQN, {"train": 1.0, "video_hard": 1.0}, "dmc-gb")
     part = replace(whole.conditions[1], items=20, benchmark_items=100, complete=False)
     results = replace(whole, conditions=(whole.conditions[0], part))
-    attentions = [replace(an_attention("video_hard", "dmc-gb"), note=part.note)]
+    whole_one = an_attention("video_hard", "dmc-gb")
+    attentions = [replace(whole_one, recording=replace(whole_one.recording, note=part.note))]
     path = a_demo(tmp_path, baseline=None, random=results, results=results, attentions=attentions)
     text = " ".join("".join(Reader(path.read_text(encoding="utf-8")).text).split())
     assert len(re.findall(r"video_hard ?20 of 100", text)) == 3  # return table, precision table and pictures
@@ -508,7 +554,7 @@ def test_explain_tells_the_ratio(explained: Path) -> None:
 def test_a_comparison_tells_shares_and_agreement(compared: Path) -> None:
     text = " ".join(re.sub(r"<[^>]*>", " ", compared.read_text(encoding="utf-8")).split())
     for name in ("gradient", "guided backprop"):
-        assert f"train {name} 50.0 % 50.0 % 3.1 % 16.0×" in text  # noqa: RUF001
+        assert f"train {name} 10.0 50.0 % 50.0 % 3.1 % 16.0×" in text  # noqa: RUF001
     assert "gradient and guided backprop 1.00 1.00 at other moments" in text
     assert "the 5 % of pixels with the highest saliency in that map" in text
     assert text.count("mask of guided backprop") == 2  # strip and player
@@ -563,8 +609,8 @@ def test_explain_refuses_a_bad_place_before_any_work(tmp_path: Path) -> None:
 
 def test_explain_page_without_an_agent_mask(tmp_path: Path) -> None:
     bare = an_attention("train", None)
-    bare = replace(bare, moments=tuple(replace(moment, agent=None) for moment in bare.moments))
-    path = explain_page(tmp_path / "x.html", [bare], {"name": "somebody's policy"}, {})
+    bare = replace(bare, moments=tuple(replace(moment, parts={}) for moment in bare.moments))
+    path = explain_page(tmp_path / "x.html", [bare])
     assert "mask on the agent" not in path.read_text(encoding="utf-8")
 
 

@@ -23,15 +23,21 @@ from chromium import visit
 from foveal.cli import main
 from foveal.envs.ur5e import make_arm
 from foveal.errors import FovealError
-from foveal.explanation import explain
-from foveal.explanation.skills import look_at_skills
+from foveal.evaluation.recording import Recording
+from foveal.evaluation.rollouts import world_of
+from foveal.evaluation.world import TRAIN, Bar, WorldOptions
+from foveal.explanation import explain, look
+from foveal.explanation.tables import shares
 from foveal.saliency import SALIENCY
 from foveal.skills.config import clone_config, master_config
+from foveal.skills.flat import FlatPolicy, flat_config
+from foveal.skills.insides import GRIPPER, VELOCITY, in_float32, untrained
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy, SkillSet
-from foveal.skills.recording import record
-from foveal.skills.saliency import GRIPPER, OUTPUTS, VELOCITY, in_float32, look, scalar_of, untrained
 from foveal.skills.view import View
+from foveal.skills.world import Seen
+
+OUTPUTS = (VELOCITY, GRIPPER)
 
 # captum says for every call that it sets hooks; that does not concern the values compared here.
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:captum")
@@ -53,15 +59,29 @@ def scene(count: int, stack: int = 3, size: int = 32, seed: int = 0) -> np.ndarr
     return np.random.default_rng(seed).integers(400, 2200, (count, stack, size, size)).astype(np.uint16)
 
 
+def seen(frames: np.ndarray, skill: Any) -> list[Seen]:
+    return [Seen(one, int(number)) for one, number in zip(frames, skill, strict=True)]
+
+
+def record(agent: Any, condition: str = TRAIN, *, skill: int | None = None, every: int = 1) -> Recording:
+    """An episode of 200 steps, with a sight every so many of them."""
+    world = world_of(agent, WorldOptions(condition, skill=skill))
+    return world.record(condition, 200 // every, Bar(1, visible=False))
+
+
 class Scalar(nn.Module):
     """What captum takes: a module, with the network's own below it."""
 
     def __init__(self, policy: SkillPolicy, skill: Any, of: str) -> None:
         super().__init__()
-        self.network, self.fn = policy.network, scalar_of(policy, skill, of)
+        self.network, self.policy, self.of = policy.network, policy, of
+        self.condition = policy.one_hot(skill)
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
-        return self.fn(image)
+        out = self.network(image, self.condition)
+        if self.of == GRIPPER:
+            return (out[:, 1] - out[:, 0]).abs()
+        return (out[:, 2:5] * self.policy.spread + self.policy.mean).abs().sum(1)
 
 
 # --- maps -----------------------------------------------------------------------------------------------------------
@@ -77,10 +97,9 @@ def test_maps_are_captums(preset: str, of: str) -> None:
     module, image = Scalar(policy, skill, of), policy.input(frames).requires_grad_()
     for name, oracle in (("guided_backprop", GuidedBackprop(module)), ("gradient", Saliency(module))):
         theirs = oracle.attribute(image).abs().detach()
-        found, values = look(policy, frames, skill, saliency=name, of=of)
+        found = policy.insides().look(name, seen(frames, skill), of=of)
         assert theirs.abs().max() > 0
         np.testing.assert_allclose(found, theirs.sum(1), rtol=1e-4, atol=1e-6 * float(theirs.max()))
-        np.testing.assert_allclose(values, module(image).detach(), rtol=1e-5)
     assert all(parameter.grad is None for parameter in policy.network.parameters())
 
 
@@ -89,20 +108,23 @@ def test_scalars_say_what_is_carried_out() -> None:
     frames, skill = scene(6), np.arange(6) % 3
     with torch.no_grad():
         out = policy.network(policy.input(frames), policy.one_hot(skill)).numpy()
-        speed = scalar_of(policy, skill, VELOCITY)(policy.input(frames)).numpy()
-        margin = scalar_of(policy, skill, GRIPPER)(policy.input(frames)).numpy()
+        insides, observations = policy.insides(), seen(frames, skill)
+        speed = insides.scalar(VELOCITY).bind(observations, [])(insides.pixels(observations)).numpy()
+        margin = insides.scalar(GRIPPER).bind(observations, [])(insides.pixels(observations)).numpy()
     acted = policy.act(frames, skill)
     np.testing.assert_allclose(np.abs(acted[:, :3]).sum(1), speed, rtol=1e-5)  # none is clipped here
     np.testing.assert_allclose(margin, np.abs(out[:, 1] - out[:, 0]), rtol=1e-6)
-    with pytest.raises(FovealError, match="unknown output of skills 'grip'"):
-        scalar_of(policy, [0], "grip")
+    assert insides.scalar() is insides.scalar(VELOCITY)
+    with pytest.raises(FovealError, match="no scalar 'grip': did you mean 'gripper'"):
+        insides.scalar("grip")
 
 
 def test_maps_do_not_depend_on_their_neighbours() -> None:
     policy = lived_in(small_policy())
     frames, skill = scene(20), np.arange(20) % 3
-    together, _ = look(policy, frames, skill)
-    alone, _ = look(policy, frames[17:18], skill[17:18])
+    observations, insides = seen(frames, skill), policy.insides()
+    together = insides.look("guided_backprop", observations)
+    alone = insides.look("guided_backprop", observations[17:18])
     np.testing.assert_allclose(together[17], alone[0], rtol=1e-4, atol=1e-7)
 
 
@@ -137,19 +159,24 @@ def test_every_pixel_is_somebodys_or_nobodys() -> None:
 @pytest.mark.slow
 def test_skills_follow_the_script_and_one_alone_is_seen_where_its_turn_is() -> None:
     policy = small_policy()
-    recording = record(policy, every=30)
-    assert [(seen.step, seen.skill) for seen in recording.sightings] == [
-        *[(0, 2), (30, 2), (60, 0), (90, 0), (120, 1), (150, 1)],
+    recording = record(policy, every=20)
+    assert [(sight.step, sight.observation.skill) for sight in recording.sights] == [
+        *[(0, 2), (20, 2), (40, 2), (60, 0), (80, 0), (100, 0), (120, 1), (140, 1), (160, 1)],
         (180, 2),
     ]
     assert recording.episode.length == 200 == len(recording.rewards) and not recording.episode.terminated
+    assert recording.episode.success is False
+    for sight in list(recording.sights)[:2]:
+        observation = sight.observation
+        acted = policy.act(observation.frames[None], np.array([observation.skill]))[0]
+        np.testing.assert_array_equal(acted, sight.action)
     alone = record(policy, skill=0)
-    assert [seen.step for seen in alone.sightings] == list(range(60, 120))
-    assert {seen.skill for seen in alone.sightings} == {0}
-    first = alone.sightings[0]
-    assert first.frames.shape == (3, 32, 32) and first.parts["cube"].shape == (32, 32)
+    assert [sight.step for sight in alone.sights] == list(range(60, 120))
+    assert {(sight.observation.skill, sight.note) for sight in alone.sights} == {(0, "a")}
+    first = next(iter(alone.sights))
+    assert first.observation.frames.shape == (3, 32, 32) and first.parts["cube"].shape == (32, 32)
     again = record(policy, "moved_camera", skill=0)
-    assert not np.array_equal(again.sightings[0].frames, first.frames)
+    assert not np.array_equal(next(iter(again.sights)).observation.frames, first.observation.frames)
     for number, message in ((3, r"no skill 3; these are: 0 \(a\), 1"), (-1, "no skill -1")):
         with pytest.raises(FovealError, match=message):
             record(policy, skill=number)
@@ -159,9 +186,11 @@ def test_masters_choose_in_their_own_episodes() -> None:
     master = Master("pick", small_policy(), master_config("debug", {"skill_steps": 40}))
     master.choose = lambda arms, which, decision, seeds: np.array([decision % 2])  # type: ignore[method-assign]
     recording = record(master, every=40)
-    assert [seen.skill for seen in recording.sightings] == [0, 1, 0, 1, 0]
-    with pytest.raises(FovealError, match="chooses among scripted experts"):
-        record(Master("pick", None, master_config("debug")))
+    assert [sight.observation.skill for sight in recording.sights] == [0, 1, 0, 1, 0]
+    blind = Master("pick", None, master_config("debug"))
+    for mistake in (blind.insides, lambda: record(blind)):
+        with pytest.raises(FovealError, match="chooses among scripted experts"):
+            mistake()
 
 
 # --- numbers --------------------------------------------------------------------------------------------------------
@@ -173,26 +202,27 @@ def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(monkeypatch: p
     monkeypatch.setattr(
         SALIENCY, "get", lambda name: (lambda fn, obs: torch.ones_like(obs)) if name == "flat" else plain(name)
     )
-    (seen,) = look_at_skills(small_policy(), moments=10, saliency="flat", progress=False)
-    assert list(seen.shares) == ["all", "c", "a", "b"]
-    for shares in seen.shares.values():
-        assert list(shares) == ["gripper", "arm", "cube", "elsewhere"]
-        for share in shares.values():
+    (attention,) = look(small_policy(), moments=10, saliency="flat", progress=False)
+    found = shares(attention)
+    assert list(found) == ["all", "c", "a", "b"]
+    for parts in found.values():
+        assert list(parts) == ["gripper", "arm", "cube", "elsewhere"]
+        for share in parts.values():
             assert share.saliency == pytest.approx(share.pixels) == pytest.approx(share.untrained)
-        assert sum(share.saliency for share in shares.values()) == pytest.approx(1.0)
+        assert sum(share.saliency for share in parts.values()) == pytest.approx(1.0)
 
 
 def test_shares_are_means_over_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the depth frames themselves as a map, worked out one by one."""
     plain, policy = SALIENCY.get, small_policy()
     monkeypatch.setattr(SALIENCY, "get", lambda name: (lambda fn, obs: obs + 2.0) if name == "depth" else plain(name))
-    (seen,) = look_at_skills(policy, moments=10, saliency="depth", progress=False)
+    (attention,) = look(policy, moments=10, saliency="depth", progress=False)
     expected = []
-    for sighting in record(policy, every=20).sightings:
-        weight = np.clip((sighting.frames / 1000.0 - 0.5) * 2.0 / 1.5 - 1.0, -1.0, 1.0).sum(0) + 6.0
-        expected.append((weight * sighting.parts["gripper"]).sum() / weight.sum())
-    assert seen.shares["all"]["gripper"].saliency == pytest.approx(np.mean(expected), rel=1e-5)
-    masks = [moment.mask for moment in seen.attention.moments]
+    for sight in record(policy, every=20).sights:
+        weight = np.clip((sight.observation.frames / 1000.0 - 0.5) * 2.0 / 1.5 - 1.0, -1.0, 1.0).sum(0) + 6.0
+        expected.append((weight * sight.parts["gripper"]).sum() / weight.sum())
+    assert shares(attention)["all"]["gripper"].saliency == pytest.approx(np.mean(expected), rel=1e-5)
+    masks = [moment.mask for moment in attention.moments]
     assert all(0.05 <= mask.mean() < 0.3 for mask in masks)  # the top 5 %, ties kept: all that is far
 
 
@@ -209,7 +239,7 @@ def test_a_page_and_a_film_from_the_command_line(tmp_path: Path, capsys: pytest.
     source = page.read_text(encoding="utf-8")
     text = " ".join(re.sub(r"<[^>]*>", " ", source).split())
     assert "What the gripper looks at in ur5e/pick" in text and "of the skill “a”" in text
-    assert re.search(r"gripper arm cube elsewhere a training, guided backprop [\d.]+× [\d.]+ % of", text)  # noqa: RUF001
+    assert re.search(r"gripper arm cube elsewhere a train, guided backprop [\d.]+× [\d.]+ % of", text)  # noqa: RUF001
     assert json.loads(re.findall(r'"notes":(\[[^]]*\])', source)[0]) == ["a"] * 60
     found, console = visit(source, tmp_path)
     (player,) = found["players"]
@@ -225,19 +255,39 @@ def test_a_masters_folder_is_explained_too(tmp_path: Path) -> None:
     page = tmp_path / "x.html"
     assert main(["explain", str(folder), "--on", "moved_camera", "--frames", "2", "--out", str(page)]) == 0
     text = page.read_text(encoding="utf-8")
-    assert "in which a master chooses among cloned skills" in text and ">moved_camera<" in text
+    assert "of a master that chooses among cloned skills" in text and ">moved_camera<" in text
+
+
+def test_a_policy_of_every_step_is_explained_by_the_same_page(tmp_path: Path) -> None:
+    policy = FlatPolicy("pick", View(48, 48), flat_config(64))
+    explain(policy, out=tmp_path / "x.html", moments=4, frames=2, of="value", saliency="gradient", progress=False)
+    text = " ".join(re.sub(r"<[^>]*>", " ", (tmp_path / "x.html").read_text(encoding="utf-8")).split())
+    assert "of a policy of every step" in text and "the state&#39;s value" in text and "untrained" not in text
+    assert re.search(r"gripper arm cube elsewhere all train [\d.]+× [\d.]+ % of", text)  # noqa: RUF001
+    insides, sights = policy.insides(), [*record(policy, every=50).sights]
+    assert list(insides.scalars) == ["velocity", "gripper", "value"]
+    observations = [sight.observation for sight in sights]
+    pixels = insides.pixels(observations)
+    with torch.no_grad():
+        speed, grip, value = (insides.scalar(of).bind(observations, [])(pixels).numpy() for of in insides.scalars)
+        expected = policy.network.values(pixels)
+    actions = np.stack([sight.action for sight in sights])
+    np.testing.assert_allclose(np.abs(actions[:, :3]).sum(1), speed, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(np.abs(actions[:, 3]), grip, rtol=1e-3, atol=1e-5)
+    np.testing.assert_allclose(value, expected.numpy(), rtol=1e-6)
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"on": "color_hard"}, "unknown condition 'color_hard' of an arm"),
-        ({"on": ["train", "training"]}, "name each condition once"),
+        ({"on": "color_hard"}, "unknown condition 'color_hard': choose one of: far_starts"),
+        ({"on": ["train", "training"]}, "'train' is named twice; name every condition once"),
+        ({"on": []}, "nothing to evaluate on: name 'train' or a condition"),
         ({"on": ["train", "far_starts"], "video": "x.mp4"}, "shows one condition"),
         ({"saliency": "attention"}, "no attention module"),
         ({"saliency": "guided"}, "did you mean"),
-        ({"of": "speed"}, "unknown output of skills"),
-        ({"quality": "fast"}, "without data, quality or env"),
+        ({"of": "speed"}, "no scalar 'speed': choose one of: gripper, velocity"),
+        ({"quality": "fast"}, "quality means nothing for a simulated arm"),
         ({"quantile": 1.0}, "quantile must be"),
         ({"skill": 7}, "no skill 7"),
         ({"seed": -1}, "seed must not be negative"),

@@ -17,8 +17,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
+from foveal.atari.insides import game_insides
 from foveal.cli import main
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 from foveal.evaluation.statistics import bootstrap_interval
 from foveal.gaze.atari_head import HEIGHT, WIDTH, Trial, find_trials, game_key, read_frames, read_metadata, read_trial
 from foveal.gaze.atari_head_summary import read_summary, round_samples
@@ -549,6 +551,9 @@ class Agent:
     device = torch.device("cpu")
     has_attention = True
 
+    def insides(self) -> Insides:
+        return game_insides(self)  # type: ignore[arg-type]
+
     def even_attention(self) -> NDArray[np.float32]:
         return centre_map(np.empty(1))[0].astype(np.float32)
 
@@ -642,7 +647,7 @@ def test_gradient_saliency_is_where_the_value_comes_from(game: Path, tmp_path: P
     ("arguments", "message"),
     [
         (["runs/walker"], "walker is no Atari agent"),
-        (["runs/blind", "--saliency", "attention"], "the nature encoder has no attention"),
+        (["runs/blind", "--saliency", "attention"], "this agent has no attention module"),
         (["runs/fls", "--saliency", "atention"], "unknown saliency 'atention': did you mean 'attention'"),
         (["runs/fls", "--game", "alien"], "runs/fls plays atari/breakout, and --game is alien"),
         (["runs/fls", "--out", "gaze.html"], "--out draws a PNG"),

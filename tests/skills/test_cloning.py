@@ -18,6 +18,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.envs.ur5e import TASKS
 from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
+from foveal.evaluation.statistics import SuccessRate
 from foveal.networks.film_resnet import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
 from foveal.skills import cloning
 from foveal.skills.arms import Arms, ArmSettings
@@ -29,7 +30,6 @@ from foveal.skills.minari import DemoWriter, open_demos
 from foveal.skills.noise import DepthNoise, repaired
 from foveal.skills.policy import SkillPolicy, depth_input
 from foveal.skills.rollouts import InOrder, play
-from foveal.skills.success import SuccessRate
 from foveal.skills.view import View
 
 # --- network and loss -----------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import torch
 
 import foveal
 from foveal.checkpoint import global_random_state
-from foveal.evaluation.rollouts import SEED_OFFSET
+from foveal.evaluation.world import SEED_OFFSET
 from foveal.training import VALIDATION_SEED_OFFSET, Trainer, collecting
 from foveal.types import Batch
 from small_env import LENGTH, SavedCounter, small_agent

@@ -19,6 +19,7 @@ from foveal.config.presets import PRESETS
 from foveal.config.tree import Config, EnvironmentConfig, TrainingConfig, configure
 from foveal.envs import make
 from foveal.errors import FovealError
+from foveal.evaluation.world import WorldOptions
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.pictures import BLOCK
@@ -331,11 +332,15 @@ def data(room: Room, value: str | None) -> list[Any]:
     """What rehearsing and evaluating are given as the benchmark's folder."""
     seen: list[Any] = []
 
+    def world(_: Any, options: WorldOptions) -> Any:
+        seen.append(options.data)
+        return SimpleNamespace(rehearse=lambda: None)
+
     def noted(*_: Any, data: Any, **__: Any) -> Any:
         seen.append(data)
-        return SimpleNamespace(rehearse=lambda: None, conditions=[SimpleNamespace(summary={"mean": 0.0})])
+        return SimpleNamespace(conditions=[SimpleNamespace(summary={"mean": 0.0})])
 
-    room.patch.setattr(replay_work, "plan_for", noted)
+    room.patch.setattr(replay_work, "world_of", world)
     room.patch.setattr(replay_work, "evaluate", noted)
     evaluations(4, data=value)
     return seen

@@ -14,13 +14,16 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.atari import games
 from foveal.atari.config import LEARNER, AtariConfig, config_from_dict, configure
-from foveal.atari.evaluation import evaluate
+from foveal.atari.evaluation import GameWorld, evaluate, game_world
+from foveal.atari.insides import game_insides
 from foveal.atari.maps import render_maps
 from foveal.atari.policy import SHAPE, AtariPolicy
 from foveal.atari.training import KIND, RUN, GameWork
 from foveal.config.environment import chosen_device, on_this_machine
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 from foveal.evaluation.results import Results
+from foveal.evaluation.world import WorldOptions
 from foveal.learners.ppo import PPO
 from foveal.networks.precision import convolution_dtype
 from foveal.training import Callback, RunOptions, Trainer
@@ -141,6 +144,14 @@ class AtariAgent:
         run_options = RunOptions.from_settings(options, RUN)
         Trainer(GameWork(self), run_options, run=run, callbacks=callbacks, progress=progress).train(steps)
         return self
+
+    def world(self, options: WorldOptions) -> GameWorld:
+        """The games that it plays."""
+        return game_world(self, options)
+
+    def insides(self) -> Insides:
+        """Its value, its action's chance and its attention."""
+        return game_insides(self)
 
     def scores(
         self,

@@ -1,20 +1,23 @@
-"""True scores of whole Atari games, every game kept."""
+"""Whole Atari games: their true scores, every game kept, and one game recorded."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from foveal.atari import games
 from foveal.atari.config import AtariConfig
-from foveal.errors import FovealError
-from foveal.evaluation.results import Condition, Episode, Results, machine, now, versions
-from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, describe_agent
-from foveal.progress import Progress
+from foveal.atari.recording import Replay
+from foveal.evaluation.pixel_world import describe_agent
+from foveal.evaluation.recording import Recording, Words
+from foveal.evaluation.results import Condition, Episode, Results
+from foveal.evaluation.rollouts import run
+from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
 
 SIDE_BY_SIDE = 8
 Act: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
@@ -25,9 +28,11 @@ class Player(Protocol):
 
     Attributes:
         config: its settings.
+        acting: what its actions are drawn from.
     """
 
     config: AtariConfig
+    acting: torch.Generator
 
     @property
     def env_id(self) -> str:
@@ -47,6 +52,142 @@ class Player(Protocol):
         """Actions for a batch of observations."""
 
 
+@dataclass(frozen=True)
+class GameWorld(World):
+    """Games as they are, unclipped, in the environment that the agent was trained in.
+
+    Attributes:
+        env: the game's id.
+        seed: of how games begin.
+        act: observations of games side by side -> actions.
+        policy: who acts, as results say it.
+        life_loss: as in ``foveal.atari.vector.AtariVector``.
+        acting: what ``act`` draws from, where a recording must leave it as it was.
+        conditions: ``"train"`` alone.
+    """
+
+    env: str
+    seed: int
+    act: Act
+    policy: Mapping[str, Any]
+    life_loss: bool
+    acting: torch.Generator | None = None
+    conditions: tuple[str, ...] = (TRAIN,)
+
+    def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
+        """Games side by side.
+
+        How many each emulator plays is settled beforehand: taking the first to finish would prefer short ones.
+        """
+        from foveal.atari.vector import AtariVector, finished_games
+
+        bar.enter(condition)
+        count = min(SIDE_BY_SIDE, episodes)
+        wanted = [episodes // count + (index < episodes % count) for index in range(count)]
+        played: list[list[Episode]] = [[] for _ in range(count)]
+        vector = AtariVector(self.env, count, self.seed, life_loss=self.life_loss)
+        seen, _ = vector.reset()
+        while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
+            seen, _, _, truncated, infos = vector.step(self.act(seen))
+            for index, score, length in finished_games(infos):
+                if len(played[index]) < wanted[index]:
+                    ended = not truncated[index]
+                    played[index].append(Episode(len(played[index]), self.seed, score, length, ended, None))
+                    bar.finish()
+        vector.close()
+        about = {
+            "id": self.env,
+            "image_size": 84,
+            "frame_stack": 4,
+            "action_repeat": 4,
+            "life_loss": self.life_loss,
+        }
+        return about, Condition(condition, None, None, tuple(episode for done in played for episode in done))
+
+    def record(self, condition: str, most: int, bar: Bar) -> Recording:
+        """One game to its end. Draws come from the seed, and those of later training stay what they were."""
+        bar.enter(condition)
+        if self.acting is None:
+            return self._record(condition, bar)
+        before = self.acting.get_state()
+        self.acting.manual_seed(self.seed)
+        try:
+            return self._record(condition, bar)
+        finally:
+            self.acting.set_state(before)
+
+    def _record(self, condition: str, bar: Bar) -> Recording:
+        from foveal.atari.vector import AtariVector, finished_games
+
+        vector = AtariVector(self.env, 1, self.seed, life_loss=self.life_loss)
+        seen, _ = vector.reset()
+        actions: list[int] = []
+        scores: list[float] = [0.0]
+        finished: list[tuple[int, float, int]] = []
+        while not finished:
+            action = self.act(seen)
+            seen, _, _, truncated, infos = vector.step(action)
+            finished = list(finished_games(infos))
+            actions.append(int(action[0]))
+            scores.append(vector.scores[0])
+            bar.step()
+        vector.close()
+        bar.finish()
+        scores[-1] = finished[0][1]  # the vector is in the next game by now
+        return Recording(
+            environment=self.env,
+            condition=condition,
+            episode=Episode(0, self.seed, scores[-1], len(actions), not truncated[0], None),
+            rewards=np.diff(scores),
+            sights=Replay(self.env, self.life_loss, self.seed, np.array(actions)),
+            words=self._words(),
+            name=self.env,
+        )
+
+    def by_chance(self) -> GameWorld:
+        """Actions are drawn uniformly, from the seed."""
+        return replace(self, act=_chance(self.env, self.seed), policy={"name": "random"}, life_loss=True, acting=None)
+
+    def _words(self) -> Words:
+        return Words(
+            who=str(self.policy.get("method", "chance")),
+            played=f"One whole game of the network {self.policy.get('method')}, after "
+            f"{self.policy.get('steps', 0):,} agent steps of PPO",
+            acting="Actions are drawn from the policy, as in training.",
+            picture="game",
+            shows="the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before",
+            section="One game",
+            total="score",
+            reward="points per step",
+            digits=0,
+            ends=(", to the end of the game", ", then cut off after half an hour"),
+            smooth=True,
+        )
+
+
+def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = False) -> GameWorld:
+    """Where an Atari agent plays.
+
+    Args:
+        agent: the policy.
+        options: the seed; by default the training seed + 42.
+        deterministic: take the likeliest action instead of a sample. PPO trains the policy that samples, and so do the
+            published scores.
+
+    Raises:
+        FovealError: another condition than ``"train"``, or an option that means nothing for games.
+    """
+    options.refuse(agent.env_id, "data", "quality", "env", "adapt", "skill")
+    options.conditions((TRAIN,), (TRAIN,), "condition")
+
+    def act(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
+        return agent.predict(frames, deterministic=deterministic)[0]
+
+    seed = options.seed_or(agent.seed + SEED_OFFSET)
+    described = describe_agent(agent) | {"deterministic": deterministic}
+    return GameWorld(agent.env_id, seed, act, described, agent.config.ppo.life_loss, agent.acting)
+
+
 def evaluate(
     agent: Player,
     episodes: int = 30,
@@ -55,78 +196,19 @@ def evaluate(
     deterministic: bool = False,
     progress: bool = True,
 ) -> Results:
-    """Scores of whole games, unclipped, in the environment that the agent was trained in.
-
-    Games are played side by side, and how many each emulator plays is settled beforehand: taking the first to finish
-    would prefer short ones.
-
-    Args:
-        agent: the policy.
-        episodes: games.
-        seed: of how they begin; by default the training seed + 42.
-        deterministic: take the likeliest action instead of a sample. PPO trains the policy that samples, and so do the
-            published scores.
-        progress: show a bar, counted in games.
-
-    Raises:
-        FovealError: ``episodes`` or ``seed`` is out of range.
-    """
-
-    def act(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return agent.predict(frames, deterministic=deterministic)[0]
-
-    described = describe_agent(agent) | {"deterministic": deterministic}
-    chosen = agent.seed + SEED_OFFSET if seed is None else seed
-    return _run(agent.env_id, act, described, episodes, chosen, life_loss=agent.config.ppo.life_loss, progress=progress)
+    """``foveal.evaluate`` for a game; arguments as there and of ``game_world``."""
+    world = game_world(agent, WorldOptions(seed=seed), deterministic=deterministic)
+    return run(world, episodes, progress=progress)
 
 
 def random_scores(env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, progress: bool = True) -> Results:
     """The same for the uniformly random policy: what any agent has to beat."""
-    count = games.action_count(games.env_id(env))
+    game, seed = games.env_id(env), WorldOptions(seed=seed).seed_or(seed)
+    world = GameWorld(game, seed, _chance(game, seed), {"name": "random"}, life_loss=True)
+    return run(world, episodes, progress=progress)
+
+
+def _chance(env: str, seed: int) -> Act:
+    count = games.action_count(env)
     random = np.random.default_rng(seed)
-
-    def act(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        return random.integers(count, size=len(frames))
-
-    return _run(games.env_id(env), act, {"name": "random"}, episodes, seed, life_loss=True, progress=progress)
-
-
-def _run(
-    env: str, act: Act, described: dict[str, Any], episodes: int, seed: int, *, life_loss: bool, progress: bool
-) -> Results:
-    if episodes < 1:
-        raise FovealError(f"episodes must be at least 1, not {episodes}")
-    if seed < 0:
-        raise FovealError(f"seed must not be negative, and it is {seed}")
-    start = time.monotonic()
-    played = _play(env, act, episodes, seed, life_loss=life_loss, progress=progress)
-    return Results(
-        environment={"id": env, "image_size": 84, "frame_stack": 4, "action_repeat": 4, "life_loss": life_loss},
-        policy=described,
-        seed=seed,
-        conditions=(Condition(TRAIN, None, None, tuple(played)),),
-        seconds=round(time.monotonic() - start, 1),
-        created=now(),
-        versions=versions(),
-        machine=machine(),
-    )
-
-
-def _play(env: str, act: Act, episodes: int, seed: int, *, life_loss: bool, progress: bool) -> list[Episode]:
-    from foveal.atari.vector import AtariVector, finished_games
-
-    count = min(SIDE_BY_SIDE, episodes)
-    wanted = [episodes // count + (index < episodes % count) for index in range(count)]
-    played: list[list[Episode]] = [[] for _ in range(count)]
-    vector = AtariVector(env, count, seed, life_loss=life_loss)
-    seen, _ = vector.reset()
-    with Progress(0, episodes, visible=progress, what="evaluate", unit="game") as bar:
-        while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
-            seen, _, _, truncated, infos = vector.step(act(seen))
-            for index, score, length in finished_games(infos):
-                if len(played[index]) < wanted[index]:
-                    ended = not truncated[index]
-                    played[index].append(Episode(len(played[index]), seed, score, length, ended, None))
-            bar.advance(sum(len(done) for done in played))
-    vector.close()
-    return [episode for done in played for episode in done]
+    return lambda frames: random.integers(count, size=len(frames))

@@ -14,7 +14,7 @@ from foveal.atari.evaluation import Player, evaluate
 from foveal.atari.vector import AtariVector, finished_games
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results
-from foveal.evaluation.rollouts import TRAIN
+from foveal.evaluation.world import TRAIN
 from foveal.learners.ppo import PPO
 from foveal.training import VALIDATION_SEED_OFFSET, Episode, RunOptions, Work
 

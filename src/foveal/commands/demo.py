@@ -16,8 +16,9 @@ from foveal.agent import Agent
 from foveal.bench.forecast import forecast
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, machine
-from foveal.evaluation.rollouts import SEED_OFFSET, TRAIN, evaluate, plan_for, random_returns
+from foveal.evaluation.rollouts import evaluate, random_returns, world_of
 from foveal.evaluation.statistics import summary
+from foveal.evaluation.world import SEED_OFFSET, TRAIN, WorldOptions
 from foveal.explanation import Curve, Training, demo_page, look
 from foveal.training import ReplayWork, RunOptions, Trainer
 from foveal.training.run_folder import EPISODES, EVALUATIONS, read_records, refuse_existing
@@ -107,7 +108,7 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
     )
     seed = agent.seed + SEED_OFFSET
     if options.data is not None:  # what is wrong with it shall be said now
-        plan_for(agent, CONDITIONS, seed=seed, data=options.data).rehearse()
+        world_of(agent, WorldOptions(CONDITIONS, seed, options.data)).rehearse()
     print(f"sgqn on {TASK} from pixels: {scale.steps:,} agent steps, into {out / 'run'}")
     _say_how_long(agent, scale)
     training = _train(agent, options, scale, out / "run")

@@ -9,38 +9,36 @@ from typing import Annotated
 
 import tyro
 
-from foveal.agent import Agent
-from foveal.atari.agent import AtariAgent
-from foveal.atari.evaluation import random_scores
 from foveal.commands.plugins import import_plugins
-from foveal.errors import FovealError
-from foveal.evaluation.rollouts import SEED_OFFSET, evaluate, random_returns
+from foveal.evaluation.rollouts import run, world_of
+from foveal.evaluation.world import WorldOptions
 from foveal.explanation.explain import check_writable
 from foveal.loading import load
-
-EVERYWHERE = ("train", "color_hard", "video_hard")
+from foveal.skills.workers import available
 
 
 @dataclass(frozen=True)
 class EvaluateOptions:
-    """Returns of the deterministic policy, every episode kept; of an Atari agent, true scores of the sampling one.
+    """Returns of the deterministic policy, every episode kept; of games true scores, on the arm how often it succeeds.
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: "train" and names of perturbations; for an Atari agent "train" alone, which is then the default.
+        on: conditions; by default train, color_hard and video_hard; of an Atari agent train alone; of the arm train,
+            far_starts, moved_camera and noisy_depth.
         episodes: of each.
-        seed: of the environments; by default the training seed + 42.
+        seed: of the environments; by default the training seed + 42, of the arm one that nothing else uses.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
         quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
         adapt: let the agent's method learn from every step of an episode, if it can.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
+        workers: processes for simulated arms; 0 takes as many as there are cores.
         device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods or perturbations.
     """
 
     agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
-    on: tuple[str, ...] = EVERYWHERE
+    on: tuple[str, ...] | None = None
     episodes: int = 30
     seed: int | None = None
     data: Path | None = None
@@ -48,6 +46,7 @@ class EvaluateOptions:
     adapt: bool = False
     random: bool = False
     out: Path | None = None
+    workers: int = 0
     device: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
@@ -58,19 +57,14 @@ def main(arguments: Sequence[str]) -> None:
     if options.out is not None:
         check_writable(options.out)
     agent = load(options.agent, device=options.device)
-    if not isinstance(agent, Agent | AtariAgent):
-        raise FovealError(f"{options.agent} is a policy of the arm: foveal hrl evaluates it")
-    data, quality, episodes = options.data, options.quality, options.episodes
-    on = ("train",) if isinstance(agent, AtariAgent) and options.on == EVERYWHERE else options.on
-    results = evaluate(agent, on, episodes, options.seed, data, quality, adapt=options.adapt)
+    workers = options.workers or available()
+    wanted = WorldOptions(options.on, options.seed, options.data, options.quality, adapt=options.adapt, workers=workers)
+    world = world_of(agent, wanted)
+    chance = world.by_chance() if options.random else None
+    results = run(world, options.episodes)
     print(results.table())
-    if options.random:
-        seed = agent.seed + SEED_OFFSET if options.seed is None else options.seed
-        if isinstance(agent, AtariAgent):
-            chance = random_scores(agent.env_id, episodes, seed)
-        else:
-            chance = random_returns(agent.env_id, on, episodes, seed, agent.env_options, data, quality)
-        print(chance.table())
+    if chance is not None:
+        print(run(chance, options.episodes).table())
     if options.out is not None:
         results.save(options.out)
         print(f"wrote {options.out}")

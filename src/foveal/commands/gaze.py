@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.evaluation.insides import BUILT_IN
 from foveal.explanation.explain import check_writable
 from foveal.explanation.gaze import write_strip
-from foveal.gaze.agents import ATTENTION, Looker, even_look, looks_of
-from foveal.gaze.atari_head import Trial, TrialFiles, find_trials, game_key
+from foveal.gaze.agents import even_look, looks_of
+from foveal.gaze.atari_head import Trial, find_trials, game_key
 from foveal.gaze.atari_head_summary import SUMMARY, read_summary
 from foveal.gaze.comparison import GazeOptions, compare_gaze
 from foveal.gaze.maps import Look
@@ -86,8 +88,8 @@ def main(arguments: Sequence[str]) -> None:
     if options.out is not None and len(recordings) > 1:
         raise FovealError(f"--out draws one game, and there are {len(recordings)}: say --game NAME")
     games = [
-        _compare(files, {**agents.looks.get(key, {}), **agents.even.get(key, {})}, settings, options.out)
-        for key, files in recordings.items()
+        _compare(trials, {**agents.looks.get(key, {}), **agents.even.get(key, {})}, settings, options.out)
+        for key, trials in recordings.items()
     ]
     results = GazeResults(tuple(games), str(options.data), agents.described, options.seed)
     if options.json is not None:
@@ -98,21 +100,21 @@ def _load(options: GazeCommandOptions) -> _Agents:
     agents = _Agents()
     names = [Path(path).name for path in options.agents]
     for path, name in zip(options.agents, names, strict=True):
-        agent: object = load(path, device=options.device)
+        agent: Any = load(path, device=options.device)
         shown = name if names.count(name) == 1 else path
         looks = looks_of(agent, shown, options.saliency)
-        assert isinstance(agent, Looker)  # which ``looks_of`` has made sure of
         env_id, encoder = agent.env_id, agent.encoder_name
         if options.game is not None and game_key(env_id) != game_key(options.game):
             raise FovealError(f"{path} plays {env_id}, and --game is {options.game}")
         agents.looks.setdefault(game_key(env_id), {}).update(looks)
-        if f"{shown} ({ATTENTION})" in looks:
-            agents.even.setdefault(game_key(env_id), {})[f"even attention ({encoder})"] = even_look(agent)
+        even = even_look(agent) if f"{shown} ({BUILT_IN})" in looks else None
+        if even is not None:
+            agents.even.setdefault(game_key(env_id), {})[f"even attention ({encoder})"] = even
         agents.described.update({row: {"folder": path, "environment": env_id, "encoder": encoder} for row in looks})
     return agents
 
 
-def _recordings(options: GazeCommandOptions, looks: Mapping[str, object]) -> dict[str, list[TrialFiles] | list[Trial]]:
+def _recordings(options: GazeCommandOptions, looks: Mapping[str, object]) -> dict[str, list[Callable[[], Trial]]]:
     """What to read of each game, by ``game_key``: the games of the agents, or all where there are none.
 
     Raises:
@@ -122,10 +124,10 @@ def _recordings(options: GazeCommandOptions, looks: Mapping[str, object]) -> dic
     if (folder / SUMMARY).is_file():
         if options.game is None:
             raise FovealError(f"{folder / SUMMARY} does not tell of which game it is: say --game NAME")
-        return {game_key(options.game): [read_summary(folder, options.game)]}
-    found: dict[str, list[TrialFiles]] = {}
+        return {game_key(options.game): [partial(read_summary, folder, options.game)]}
+    found: dict[str, list[Callable[[], Trial]]] = {}
     for files in find_trials(folder, options.game):
-        found.setdefault(game_key(files.game), []).append(files)
+        found.setdefault(game_key(files.game), []).append(files.read)
     absent = sorted(set(looks) - set(found))
     if absent:
         raise FovealError(f"no recordings of {absent[0]} in {folder}; there are some of {', '.join(sorted(found))}")
@@ -133,10 +135,9 @@ def _recordings(options: GazeCommandOptions, looks: Mapping[str, object]) -> dic
 
 
 def _compare(
-    files: list[TrialFiles] | list[Trial], looks: Mapping[str, Look], settings: GazeOptions, out: Path | None
+    recordings: list[Callable[[], Trial]], looks: Mapping[str, Look], settings: GazeOptions, out: Path | None
 ) -> GameGaze:
-    trials = [entry.read() if isinstance(entry, TrialFiles) else entry for entry in files]
-    game, examples = compare_gaze(trials, looks, settings)
+    game, examples = compare_gaze([read() for read in recordings], looks, settings)
     print(game.table())
     print()
     if out is not None:

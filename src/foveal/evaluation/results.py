@@ -10,7 +10,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
@@ -22,7 +22,7 @@ import torch
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
-from foveal.evaluation.statistics import Summary, summary
+from foveal.evaluation.statistics import SuccessRate, Summary, summary
 
 FORMAT = "foveal.results/1"
 _RECORDED_VERSIONS = ("foveal", "torch", "numpy", "gymnasium", "mujoco", "dm_control")
@@ -39,6 +39,7 @@ class Episode:
         length: in agent steps.
         terminated: the environment reached a terminal state; False when a time limit ended the episode.
         quality: render quality, None where the environment has no such thing.
+        success: whether the task was solved, None where the environment has no such thing.
     """
 
     index: int
@@ -47,10 +48,11 @@ class Episode:
     length: int
     terminated: bool
     quality: str | None
+    success: bool | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; the total is called ``return``."""
-        return {
+        """JSON-able; the total is called ``return``, and ``success`` is there where it is known."""
+        state = {
             "index": self.index,
             "seed": self.seed,
             "return": self.total,
@@ -58,12 +60,13 @@ class Episode:
             "terminated": self.terminated,
             "quality": self.quality,
         }
+        return state if self.success is None else {**state, "success": self.success}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, Any]) -> Episode:
         """The inverse of ``as_dict``."""
-        names = ("index", "seed", "return", "length", "terminated", "quality")
-        return cls(*(state[name] for name in names))
+        known = {name: state[name] for name in ("index", "seed", "length", "terminated", "quality")}
+        return cls(total=state["return"], success=state.get("success"), **known)
 
 
 @dataclass(frozen=True)
@@ -112,9 +115,16 @@ class Condition:
         """Mean, spread and interval of the returns."""
         return summary(self.returns)
 
+    @cached_property
+    def success(self) -> SuccessRate | None:
+        """How often the task was solved; None where some episode does not tell."""
+        successes = [episode.success for episode in self.episodes]
+        return None if None in successes else SuccessRate.of([bool(success) for success in successes])
+
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the name, which is its key in ``Results.as_dict``."""
         return {
+            **({} if self.success is None else {"success": asdict(self.success)}),
             "source": self.source,
             "quality": self.quality,
             "items": self.items,
@@ -179,7 +189,10 @@ class Results:
         """A plain-text table for a terminal: one row per condition."""
         head = ("perturbation", "mean", "95 % interval", "IQM", "median", "std", "episodes", "rendering")
         rows = [head, *(_row(condition) for condition in self.conditions)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(head))]
+        if any(condition.success for condition in self.conditions):
+            solved = ["solved, 95 % interval", *(_solved(condition.success) for condition in self.conditions)]
+            rows = [(row[0], cell, *row[1:]) for row, cell in zip(rows, solved, strict=True)]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_align(row, widths)).rstrip() for row in rows]
         lines.insert(1, "-" * len(lines[0]))
         return "\n".join([self.title, "", *lines])
@@ -363,6 +376,10 @@ def _row(condition: Condition) -> tuple[str, ...]:
         str(told["n"]),
         condition.quality or "-",
     )
+
+
+def _solved(rate: SuccessRate | None) -> str:
+    return "-" if rate is None else f"{100 * rate.rate:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
 def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:

@@ -9,12 +9,13 @@ from typing import Any
 
 from foveal.errors import FovealError
 from foveal.evaluation.results import Condition, Results, write_json
-from foveal.evaluation.rollouts import TRAIN
 from foveal.evaluation.statistics import Summary
+from foveal.evaluation.world import TRAIN
 from foveal.explanation.attention import Attention
 from foveal.explanation.charts import NARROW, WIDE, Intervals, LearningCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
-from foveal.explanation.panels import panels, precision_table, reading_guide, times
+from foveal.explanation.panels import panels, reading_guide, times
+from foveal.explanation.tables import mask_table
 
 FORMAT = "foveal.demo/1"
 
@@ -108,7 +109,7 @@ def demo_page(
     first, name, task = attentions[0], _policy_name(results), str(results.environment["id"])
     own, chance = _summary(results.get(TRAIN)), _summary(random.get(TRAIN))
     times_random = own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None
-    ratios = {a.perturbation: a.ratio for a in attentions if a.ratio is not None}
+    ratios = {a.recording.condition: a.ratio for a in attentions if a.ratio is not None}
     return write_page(
         out,
         "demo.html.j2",
@@ -127,9 +128,9 @@ def demo_page(
         policies=[row.name for row in rows],
         intervals=[_return_chart(rows, width) for width in (WIDE, NARROW)],
         curves=[_curve(training.curve, chance, width) for width in (WIDE, NARROW)],
-        seed=first.episode.seed,
-        guide=reading_guide(first.saliency, first.quantile),
-        precision=precision_table(attentions) if first.precision is not None else None,
+        seed=first.recording.episode.seed,
+        guide=reading_guide([first]),
+        precision=mask_table(attentions) if first.precision is not None else None,
         panels=panels([[attention] for attention in attentions], stills),
         ledger=out.with_suffix(".json").name,
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],

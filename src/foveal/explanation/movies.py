@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -11,56 +12,46 @@ from numpy.typing import NDArray
 
 from foveal.atari.video import write_attention_video
 from foveal.errors import FovealError
-from foveal.explanation.attention import BUILT_IN, Attention
+from foveal.evaluation.recording import Recording, Sight
+from foveal.explanation.attention import AT_ONCE, Lens, brightest
 from foveal.explanation.panels import map_name
-from foveal.explanation.pictures import BRIGHTEST, Picture
+from foveal.progress import watched
 
 HEIGHT = 420
 """Pixels that a film is high at least: every pixel of a frame becomes a square."""
 
 
-def write_film(
-    path: str | Path, frames: Iterable[Picture], maps: Mapping[str, NDArray[np.float32]], side: int, *, first: str
-) -> Path:
-    """An mp4 of frames, and beside them one map after another over the frame in grey, each under its name.
+def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool = False) -> Path:
+    """An mp4 of every step of an episode, and beside it one map after another over the frame in grey.
+
+    Pictures are never in memory at once: a long game's are of gigabytes.
 
     Args:
         path: the film.
-        frames: (H, W, 3) each.
-        maps: name -> (N, h, w), not negative; they are divided by what is brightest in them, in place.
-        side: the height H of a frame.
-        first: what the frames are called.
+        lens: which maps.
+        recording: the episode.
+        progress: show bars.
 
     Raises:
         FovealError: the film can't be written.
     """
+    sights, length = recording.sights, len(recording.sights)
+    maps: dict[str, NDArray[np.float32]] = {}
+    start = side = 0
+    for batch in _batches(watched(sights, length, "look", visible=progress)):
+        side = batch[0].picture.shape[0]
+        for name in lens.names:
+            strengths = lens.strengths(name, batch)
+            if name not in maps:
+                maps[name] = np.empty((length, *strengths.shape[1:]), np.float32)
+            maps[name][start : start + len(batch)] = strengths
+        start += len(batch)
     for name, strengths in maps.items():
-        strengths /= brightest(name, strengths)  # in place, since a long game's maps are of gigabytes
-    titles = [first, *map(map_name, maps)]
+        strengths /= brightest(name, strengths)  # in place, for the same reason
+    pictures = (sight.picture for sight in watched(sights, length, "film", visible=progress))
+    titles = [recording.words.picture, *map(map_name, maps)]
     scaled = map(torch.from_numpy, maps.values())
-    return write_attention_video(path, frames, *scaled, zoom=-(-HEIGHT // side), titles=titles)
-
-
-def film_of(path: str | Path, episode: Sequence[Attention]) -> Path:
-    """The film of an episode all of whose steps were looked at."""
-    frames = [moment.frame for moment in episode[0].moments]
-    maps = {a.saliency: np.stack([moment.strength for moment in a.moments]) for a in episode}
-    return write_film(path, frames, maps, len(frames[0]), first="frame")
-
-
-def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:
-    """The strength that gets the brightest colour in a whole recording, so that pictures can be compared.
-
-    A built-in map's is its largest value, as in "Free-Lunch Saliency"; a gradient's is the 99.5 % quantile, because the
-    few pixels above it would darken all others.
-
-    Args:
-        saliency: name of the map.
-        strengths: (N, h, w), not negative.
-    """
-    largest = float(strengths.max())
-    level = largest if saliency == BUILT_IN else float(np.quantile(strengths, BRIGHTEST))
-    return level or largest or 1.0
+    return write_attention_video(path, pictures, *scaled, zoom=-(-HEIGHT // side), titles=titles)
 
 
 def check_film(path: str | Path) -> None:
@@ -71,3 +62,9 @@ def check_film(path: str | Path) -> None:
     """
     if Path(path).suffix != ".mp4":
         raise FovealError(f"a film is an mp4 file: call it {Path(path).with_suffix('.mp4')}, not {path}")
+
+
+def _batches(sights: Iterable[Sight]) -> Iterator[list[Sight]]:
+    sights = iter(sights)
+    while batch := list(islice(sights, AT_ONCE)):
+        yield batch

@@ -1,4 +1,4 @@
-"""What pages show of an episode: strips of pictures, a player, how to read them, and a table of precisions."""
+"""What pages show of an episode: strips of pictures, a player, and how to read them."""
 
 from __future__ import annotations
 
@@ -10,12 +10,15 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
+from foveal.evaluation.insides import BUILT_IN
 from foveal.explanation import pictures
-from foveal.explanation.attention import BUILT_IN, GAME, Attention
+from foveal.explanation.attention import Attention, resized
 from foveal.explanation.charts import Sparkline
-from foveal.explanation.page import TIMES, Cell, Line, Table
+from foveal.explanation.page import TIMES, Cell
 from foveal.explanation.pictures import Picture
+from foveal.saliency.metrics import correlation
 
 MOST_STILLS = 8
 
@@ -62,38 +65,6 @@ class Panel:
     data: Mapping[str, Any]
     lines: Sequence[Sparkline]
 
-    @property
-    def game(self) -> bool:
-        """Whether it is a game, which has a name where others have a condition."""
-        return self.attention.wording is GAME
-
-
-@dataclass(frozen=True)
-class Explanation:
-    """A page of ``explain``.
-
-    Attributes:
-        heading, environment: what the page is about.
-        lede: what was played, and what is shown.
-        tables, tables_below: above and below the pictures.
-        guide: (name, meaning) of what the pictures show.
-        panels: the episodes.
-    """
-
-    heading: str
-    environment: str
-    lede: str
-    tables: Sequence[Table]
-    guide: Sequence[tuple[str, str]]
-    panels: Sequence[Panel]
-    tables_below: Sequence[Table] = ()
-
-
-OVERLAP = (
-    "More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere is drawn "
-    "brighter there"
-)
-
 
 def map_name(saliency: str) -> str:
     """A map's name as a phrase."""
@@ -102,7 +73,7 @@ def map_name(saliency: str) -> str:
 
 def episodes(attentions: Sequence[Attention]) -> list[tuple[Attention, ...]]:
     """Those of one episode, which stand together, as one group."""
-    groups = itertools.groupby(attentions, key=lambda attention: attention.perturbation)
+    groups = itertools.groupby(attentions, key=lambda attention: attention.recording.condition)
     return [tuple(group) for _, group in groups]
 
 
@@ -113,63 +84,81 @@ def panels(played: Sequence[Episode], stills: int) -> list[Panel]:
 
 def episode_name(attention: Attention, *small: str) -> Cell:
     """The condition with its visible label (see ``foveal.evaluation.results.provenance``), and lines below."""
-    return Cell(attention.perturbation, code=True, note=attention.note, small=small)
+    return Cell(attention.recording.name, code=True, note=attention.recording.note, small=small)
 
 
-def precision_table(attentions: Sequence[Attention]) -> Table:
-    """Return of the shown episode, and how well its masks find the agent."""
-    head = ["", "return", "mask on the agent", "agent's share of the picture", "ratio"]
-    rows: list[Line] = [
-        [episode_name(a), f"{a.episode.total:.1f}", percent(a.precision), percent(a.share), times(a.ratio)]
-        for a in attentions
-    ]
-    caption = (
-        "Return of the one episode shown for each condition; share of the mask's pixels that lie on the agent's own "
-        f"body, share of the picture that its body is, and their ratio (1{TIMES} is a mask laid at random). "
-        "Means over the episode; the simulator's segmentation tells which pixels are the agent's."
-    )
-    return Table(caption, head, rows)
+def reading_guide(episode: Episode) -> list[tuple[str, str]]:
+    """What the pictures of a strip are: names and meanings.
+
+    Args:
+        episode: as one map or several show it.
+    """
+    first, several = episode[0], len(episode) > 1
+    guide = [(first.recording.words.picture, first.recording.words.shows)]
+    guide += [(_row_name(attention, several), _map_guide(attention)) for attention in episode]
+    if first.quantile is not None:
+        whose = "the highest saliency in that map" if several else "the highest saliency"
+        guide.append(("mask", f"the {100 * (1 - first.quantile):.3g} % of pixels with {whose}, in colour"))
+    return guide
 
 
-def reading_guide(saliency: str | Sequence[str], quantile: float | None) -> list[tuple[str, str]]:
-    """What the pictures of a strip are, of one map or of several: names and meanings."""
-    names = (saliency,) if isinstance(saliency, str) else tuple(saliency)
-    maps = [
-        (
-            "saliency" if len(names) == 1 else map_name(name),
-            f"{map_meaning(name)}; the frame beneath is in grey" + (f". {OVERLAP}" if name == BUILT_IN else ""),
+def _row_name(attention: Attention, several: bool) -> str:
+    return map_name(attention.saliency) if several or attention.insides.same_scale else "saliency"
+
+
+def _map_guide(attention: Attention) -> str:
+    """How a map is made, how bright its pictures are, and what its drawing adds."""
+    insides, own = attention.insides, attention.saliency == BUILT_IN
+    text = map_meaning(attention)
+    if insides.summed and attention.saliency not in insides.maps:
+        text += f". Summed over {insides.summed}"
+    if insides.same_scale:
+        scale = "the largest value" if own else "the 99.5 % quantile"
+        text += f". Brightness is relative to {scale} in all these pictures"
+    text += f"; the {attention.recording.words.picture} beneath is in grey"
+    if own:
+        text += (
+            ". More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere "
+            "is drawn brighter there"
         )
-        for name in names
-    ]
-    if quantile is not None:
-        whose = "the highest saliency" if len(names) == 1 else "the highest saliency in that map"
-        maps.append(("mask", f"the {100 * (1 - quantile):.3g} % of pixels with {whose}, in colour"))
-    return [("frame", "what the camera sees; the newest of the stacked frames that the agent acts on"), *maps]
+    if own and insides.even is not None:
+        text += f", and in stripes: these pictures correlate with that one at {_evenness(attention, insides.even())}"
+    return text
 
 
-def map_meaning(saliency: str, value: str = "the critic's first head") -> str:
+def _evenness(attention: Attention, even: NDArray[np.float32]) -> str:
+    """Mean correlation of the maps with the one that is drawn of a map without any preference."""
+    drawn = resized(even[None], attention.moments[0].strength.shape)[0]
+    found = [correlation(moment.strength, drawn) for moment in attention.moments]
+    defined = [value for value in found if not math.isnan(value)]
+    return f"{np.mean(defined):.2f}" if defined else "no number, being the same everywhere"
+
+
+def map_meaning(attention: Attention) -> str:
     """What a map is made from, and what is bright in it."""
+    name, value = attention.saliency, attention.scalar.meaning
+    own = name in attention.insides.maps
     how = {
         "guided_backprop": f"guided backpropagation of {value}: ReLUs let only positive gradients pass",
         "gradient": f"the plain gradient of {value}",
         BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
-    }.get(saliency, f"the map {saliency!r} of {value}")
-    brighter = "count for more" if saliency == BUILT_IN else "change the value more"
-    return f"{how}. Brighter pixels {brighter}"
+    }.get(name, f"the agent's own map {name!r}" if own else f"the map {name!r} of {value}")
+    return f"{how}. Brighter pixels {'count for more' if own else 'change the value more'}"
 
 
 def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
     first = episode[0]
-    wording, moments, length = first.wording, first.moments, first.episode.length
-    so_far = np.concatenate([[0.0], np.cumsum(first.rewards)])  # (length + 1,) the sum of rewards before each step
+    recording, words, moments = first.recording, first.recording.words, first.moments
+    length = recording.episode.length
+    so_far = np.concatenate([[0.0], np.cumsum(recording.rewards)])  # (length + 1,) the sum of rewards before each step
     chosen = first.evenly(stills)
     steps = [moment.step for moment in moments]
     values = [moment.value for moment in moments]
     height, width, _ = moments[0].frame.shape
     columns = math.ceil(math.sqrt(len(steps)))
     lines = (
-        Sparkline(wording.value, steps, values, length),
-        Sparkline(wording.reward, range(length), first.rewards.tolist(), length),
+        Sparkline(first.scalar.label, steps, values, length),
+        Sparkline(words.reward, range(length), recording.rewards.tolist(), length),
     )
     data = {
         "width": width,
@@ -178,10 +167,10 @@ def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
         "length": length,
         "steps": steps,
         "values": values,
-        "symbol": wording.symbol,
+        "symbol": first.scalar.symbol,
         "returns": [float(so_far[step]) for step in steps],
-        "total": wording.total,
-        "digits": wording.digits,
+        "total": words.total,
+        "digits": words.digits,
         "notes": [moment.note for moment in moments],
         "cursor": [lines[0].x(step) for step in steps],
     }
@@ -195,13 +184,12 @@ Draw: TypeAlias = Callable[[int], Picture]
 
 def _drawn(episode: Episode) -> list[tuple[str, str, Draw]]:
     """Key, name and pictures: the frame, then every map, over the frame in grey, and its mask if it has one."""
-    first = episode[0]
-    game, several = first.wording is GAME, len(episode) > 1
+    first, several = episode[0], len(episode) > 1
     found: list[tuple[str, str, Draw]] = [
-        ("frame", "game" if game else "frame", lambda index: first.moments[index].frame)
+        ("frame", first.recording.words.picture, lambda index: first.moments[index].frame)
     ]
     for number, attention in enumerate(episode):
-        name = map_name(attention.saliency) if several or game else "saliency"
+        name = _row_name(attention, several)
         found.append((f"saliency-{number}", name, partial(_heat, attention)))
         if attention.quantile is not None:
             key, name = (f"mask-{number}", f"mask of {name}") if several else ("mask", "mask")
@@ -226,15 +214,14 @@ def _masked(attention: Attention, index: int) -> Picture:
 
 
 def _told(episode: Episode) -> str:
-    attention = episode[0]
-    played, wording = attention.episode, attention.wording
-    told = f"{wording.total.capitalize()} {played.total:,.{wording.digits}f} in {played.length:,} steps"
-    if attention.wording is GAME:
-        return f"{told}, {'to the end of the game' if played.terminated else 'then cut off after half an hour'}."
+    attention, recording = episode[0], episode[0].recording
+    played, words = recording.episode, recording.words
+    text = f"{words.total.capitalize()} {played.total:,.{words.digits}f} in {played.length:,} steps"
+    text += words.ends[0] if played.terminated else words.ends[1]
     if len(episode) > 1 or attention.ratio is None or attention.precision is None:
-        return f"{told}."
+        return f"{text}."
     return (
-        f"{told}. {percent(attention.precision)} of the mask lies on the agent, "
+        f"{text}. {percent(attention.precision)} of the mask lies on the agent, "
         f"which fills {percent(attention.share)} of the picture ({times(attention.ratio)} chance)."
     )
 

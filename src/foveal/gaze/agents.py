@@ -1,101 +1,32 @@
-"""An Atari agent's saliency as a function of observations: built-in attention, or the gradient of its value."""
+"""An Atari agent's maps as functions of observations: its own attention, or the gradient of its value."""
 
 from __future__ import annotations
 
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.errors import FovealError
+from foveal.evaluation.insides import BUILT_IN, Insides, insides_of
 from foveal.gaze.maps import Look
-from foveal.gaze.screens import SIDE, STACK
+from foveal.gaze.screens import SIDE
 from foveal.registry import nearest
 from foveal.saliency import SALIENCY
 
-ATTENTION = "attention"
+GAMES = "atari/"
 
 
-@runtime_checkable
-class Looker(Protocol):
-    """What a comparison with gaze needs of an agent.
-
-    Attributes:
-        device: of its network.
-    """
-
-    device: torch.device
-
-    @property
-    def env_id(self) -> str:
-        """Such as ``atari/breakout``."""
-
-    @property
-    def encoder_name(self) -> str:
-        """Of its network."""
-
-    @property
-    def has_attention(self) -> bool:
-        """Whether its network has attention."""
-
-    def even_attention(self) -> Any:
-        """(84, 84): what ``attention`` makes of a map that is the same everywhere."""
-
-    def attention(self, obs: Any) -> Any:
-        """(N, 4, 84, 84) bytes -> (N, 84, 84) maps, or a FovealError where there is no attention in the network."""
-
-    def values(self, obs: Tensor) -> Tensor:
-        """(N, 4, 84, 84) in [0, 255] -> (N,) state values with their graph."""
-
-
-def attention_look(agent: Looker) -> Look:
-    """The map that the network makes in its forward pass.
-
-    Raises:
-        FovealError: it makes none.
-    """
-    agent.attention(np.zeros((1, STACK, SIDE, SIDE), np.uint8))  # fails now, and not after an hour of reading
-    return agent.attention
-
-
-def post_hoc_look(agent: Looker, name: str = "gradient") -> Look:
-    """Magnitude of a map of ``foveal.saliency`` of the state's value, summed over the four pictures of an observation.
-
-    Raises:
-        FovealError: there is no such map.
-    """
-    saliency = SALIENCY.get(name)
-
-    def look(obs: NDArray[np.uint8]) -> Tensor:
-        return saliency(agent.values, torch.from_numpy(obs).to(agent.device)).abs().sum(1)  # (N, 4, H, W) -> (N, H, W)
-
-    return look
-
-
-def even_look(agent: Looker) -> Look:
-    """The picture that attention makes where it weighs every position alike: the part of a score that is no merit.
-
-    Raises:
-        FovealError: the agent has no attention.
-    """
-    even = agent.even_attention()
-
-    def look(obs: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return np.broadcast_to(even, (len(obs), SIDE, SIDE))
-
-    return look
-
-
-def looks_of(agent: object, name: str, kinds: tuple[str, ...] = ()) -> dict[str, Look]:
+def looks_of(agent: Any, name: str, kinds: tuple[str, ...] = ()) -> dict[str, Look]:
     """Named maps of an agent.
 
     Args:
-        agent: whose.
+        agent: whose; a policy for a game, which says what is inside it (``foveal.evaluation.insides``).
         name: of the agent.
-        kinds: "attention" for that of its network, and names of maps in ``foveal.saliency``. By default "attention", or
-            "gradient" for an agent without. Beside other kinds, "attention" is left out for such an agent.
+        kinds: names of maps that it makes by itself and of maps in ``foveal.saliency``, which are taken of its first
+            scalar. By default "attention", or "gradient" for an agent without. Beside other kinds, "attention" is left
+            out for such an agent.
 
     Returns:
         "NAME (KIND)" -> map.
@@ -103,16 +34,40 @@ def looks_of(agent: object, name: str, kinds: tuple[str, ...] = ()) -> dict[str,
     Raises:
         FovealError: it is no Atari agent, a kind is unknown, or it has none of them.
     """
-    if not isinstance(agent, Looker):
+    if not str(getattr(agent, "env_id", "")).startswith(GAMES):
         raise FovealError(f"{name} is no Atari agent; gaze was recorded on Atari games")
-    known = [ATTENTION, *SALIENCY.names()]
+    insides = insides_of(agent)
+    known = dict.fromkeys([BUILT_IN, *insides.maps, *SALIENCY.names()])
     unknown = [kind for kind in kinds if kind not in known]
     if unknown:
-        raise FovealError(f"unknown saliency {unknown[0]!r}: {nearest(unknown[0], known)}")
-    wanted = kinds or ((ATTENTION,) if agent.has_attention else ("gradient",))
-    if not agent.has_attention and set(wanted) != {ATTENTION}:
-        wanted = tuple(kind for kind in wanted if kind != ATTENTION)
-    return {
-        f"{name} ({kind})": attention_look(agent) if kind == ATTENTION else post_hoc_look(agent, kind)
-        for kind in wanted
-    }
+        raise FovealError(f"unknown saliency {unknown[0]!r}: {nearest(unknown[0], list(known))}")
+    attentive = BUILT_IN in insides.maps
+    wanted = kinds or ((BUILT_IN,) if attentive else ("gradient",))
+    if not attentive and set(wanted) != {BUILT_IN}:
+        wanted = tuple(kind for kind in wanted if kind != BUILT_IN)
+    for kind in wanted:
+        insides.check_map(kind)
+    return {f"{name} ({kind})": _look(insides, kind) for kind in wanted}
+
+
+def even_look(agent: Any) -> Look | None:
+    """The picture that attention makes where it weighs every position alike: the part of a score that is no merit.
+
+    None for an agent without attention.
+    """
+    draw = insides_of(agent).even
+    if draw is None:
+        return None
+    even = draw()
+
+    def look(obs: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.broadcast_to(even, (len(obs), SIDE, SIDE))
+
+    return look
+
+
+def _look(insides: Insides, kind: str) -> Look:
+    def look(obs: NDArray[np.uint8]) -> Tensor:
+        return insides.look(kind, list(obs))
+
+    return look

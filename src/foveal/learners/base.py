@@ -104,6 +104,7 @@ class Learner(nn.Module, ABC):
             reads the value of a tensor.
         run_presets: preset, or "*" for every one -> section -> the settings of the run that its source trains with, in
             ``environment`` and ``training``. They go over the preset's and under the user's.
+        heads: how many values the critic has for an observation and an action.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
         agent_step: () ``int64`` on its device, the argument of the latest ``set_step``. Schedules are computed from
             it, so that a CUDA graph reads the present value. It is not saved: the agent sets it again.
@@ -112,6 +113,7 @@ class Learner(nn.Module, ABC):
     Config: ClassVar[type]
     presets: ClassVar[Mapping[str, Mapping[str, Any]]] = {}
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
+    heads: ClassVar[int] = 1
     capturable: ClassVar[bool] = False
     has_policy: ClassVar[bool] = True
 

@@ -92,6 +92,7 @@ class SAC(Learner):
 
     Config = SACConfig
     config: SACConfig
+    heads = 2
     capturable = True
     presets = {
         "compact": {

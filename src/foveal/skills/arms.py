@@ -17,7 +17,6 @@ from foveal.envs.ur5e.randomization import Randomization
 from foveal.errors import FovealError
 from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import DepthNoise
-from foveal.skills.policy import SkillPolicy
 from foveal.skills.view import View
 
 
@@ -47,6 +46,14 @@ class Actor(Protocol):
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, stack, H, W) millimetres and (B,) numbers of skills -> (B, 4) actions in [-1, 1]."""
+
+
+class Cloned(Protocol):
+    """Cloned skills; ``foveal.skills.policy.SkillPolicy`` is such."""
+
+    @property
+    def skill_set(self) -> Any:
+        """``foveal.skills.policy.SkillSet``: the task, and how its depth was seen."""
 
 
 class Arms:
@@ -167,7 +174,7 @@ class Arms:
 
 
 def for_policy(
-    policy: SkillPolicy, randomization: str | Randomization = "training", noise: DepthNoise | None = None
+    policy: Cloned, randomization: str | Randomization = "training", noise: DepthNoise | None = None
 ) -> ArmSettings:
     """Arms that are seen as the policy's demonstrations were.
 

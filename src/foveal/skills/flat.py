@@ -12,6 +12,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foveal.envs.ur5e.experts import SKILL_STEPS
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import GaussianHead
@@ -19,8 +22,11 @@ from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.config import MasterConfig, as_dict, master_config
 from foveal.skills.groups import Stepping
+from foveal.skills.insides import step_insides
 from foveal.skills.policy import depth_input, example_frames, scaled_depth
+from foveal.skills.rollouts import InOrder
 from foveal.skills.view import View
+from foveal.skills.world import Acting, ArmWorld
 
 # Learning rate, lambda, clip and value coefficient are Stable-Baselines3's defaults. Rollouts are shorter as there are
 # eight arms, each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds
@@ -65,11 +71,31 @@ class FlatPolicy(ActorCritic):
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
-            return _mean_action(self.network, depth_input(frames, self.near, self.far)).numpy()
+            return _mean_action(self.network, self.input(frames)).numpy()
 
     def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
         """There is no skill to tell apart."""
         return 0
+
+    def input(self, frames: Any) -> Tensor:
+        """(B, stack, H, W) millimetres -> what the network sees."""
+        return depth_input(frames, self.near, self.far)
+
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm, all of whose steps it decides."""
+        arms, name = ArmSettings(self.task, self.view), "a policy of every step"
+        return ArmWorld(
+            Acting(arms, InOrder((0,)), self, ("",), SKILL_STEPS, name, self.seed, self.near, self.far), options
+        )
+
+    def insides(self) -> Insides:
+        """What it is about to do, and what it expects."""
+        return step_insides(self)
 
     def arms(self) -> Stepping:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)

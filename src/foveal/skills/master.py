@@ -12,7 +12,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foveal import checkpoint
+from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
@@ -22,6 +25,7 @@ from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
 from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
+from foveal.skills.world import BLIND, Acting, ArmWorld
 
 
 class Master(ActorCritic):
@@ -90,9 +94,37 @@ class Master(ActorCritic):
         with torch.inference_mode():
             return _chances(self.network, torch.from_numpy(seen)).double().numpy()
 
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm, where it chooses skills."""
+        names = tuple(skill.name for skill in skills(self.task))
+        near, far = 0.0, 0.0
+        if self.skills is not None:
+            names, near, far = self.skills.skill_set.names, self.skills.config.near, self.skills.config.far
+        doing = "scripted experts" if self.skills is None else "cloned skills"
+        name = f"a master that chooses among {doing}"
+        return ArmWorld(
+            Acting(self._settings(), self, self.skills, names, self.config.skill_steps, name, self.seed, near, far),
+            options,
+        )
+
+    def insides(self) -> Insides:
+        """What the skill that it has chosen is about to do.
+
+        Raises:
+            FovealError: it chooses among scripted experts, which look at nothing.
+        """
+        return skills_of(self).insides()
+
+    def _settings(self) -> ArmSettings:
+        return ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+
     def arms(self) -> Deciding:
-        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
-        return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
+        return Deciding(self._settings(), self.config.skill_steps, self.seed, self.skills)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
@@ -146,10 +178,7 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     Raises:
         FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    skills = agent.skills if isinstance(agent, Master) else agent
-    if skills is None:
-        raise FovealError(
-            "this master chooses among scripted experts, so there is no skill that looks at pictures: "
-            "train one over cloned skills, with foveal master train --skills"
-        )
-    return skills
+    found = agent.skills if isinstance(agent, Master) else agent
+    if found is None:
+        raise FovealError(BLIND)
+    return found

@@ -13,15 +13,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from foveal import checkpoint
-from foveal.envs.ur5e.experts import script
+from foveal.envs.ur5e.experts import SKILL_STEPS, script
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
+from foveal.skills.arms import for_policy
 from foveal.skills.base import ArmPolicy, load_weights
 from foveal.skills.config import CloneConfig, as_dict, clone_config
+from foveal.skills.insides import skill_insides
 from foveal.skills.minari import MILLIMETRES
+from foveal.skills.rollouts import scripted
 from foveal.skills.view import View
+from foveal.skills.world import Acting, ArmWorld
 
 
 def depth_input(millimetres: Any, near: float, far: float) -> Tensor:
@@ -131,6 +137,23 @@ class SkillPolicy(ArmPolicy):
             raise FovealError("these skills do not say of which task they are, so their order is not known")
         order = script(self.task) if self.skills > 1 else (0,)
         return order[decision % len(order)]
+
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.skill_set.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm, where skills follow the script."""
+        settings, names, config = for_policy(self), self.skill_set.names, self.config
+        plan = scripted(settings.task, self.skills)
+        name = "cloned skills in the order of the script" if self.skills > 1 else "one cloned skill"
+        acting = Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
+        return ArmWorld(acting, options)
+
+    def insides(self) -> Insides:
+        """What each skill is about to do."""
+        return skill_insides(self)
 
     def features(self, frames: NDArray[Any]) -> NDArray[np.float32]:
         """(B, stack, H, W) millimetres -> (B, K * C, h, w): the network's last features as every skill sees them."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -95,6 +95,7 @@ def play(
     skill_steps: int = SKILL_STEPS,
     cloned: tuple[int, ...] | None = None,
     workers: Workers | None = None,
+    finished: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
     """One episode for each seed.
 
@@ -106,11 +107,17 @@ def play(
         skill_steps: control steps of each decision.
         cloned: the skills that the actor does, the others being the experts'; None: all.
         workers: processes to spread them over.
+        finished: called with every episode that is over.
     """
     groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
     trials = [Trial(settings, plan, actor, group, skill_steps, cloned) for group in groups]
     found = map(carry_out, trials) if workers is None else workers.map(carry_out, trials)
-    return [outcome for outcomes in found for outcome in outcomes]
+    played: list[Outcome] = []
+    for outcomes in found:
+        played += outcomes
+        for outcome in outcomes:
+            finished(outcome)
+    return played
 
 
 def carry_out(trial: Trial) -> list[Outcome]:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from foveal.config.tree import Config
 from foveal.envs.making import EnvLike
-from foveal.evaluation.rollouts import Policy
+from foveal.evaluation.pixel_world import Policy
 from foveal.learners import Shapes
 from foveal.methods import Method
 from foveal.replay import ReplayBuffer

@@ -11,7 +11,8 @@ from torch import Tensor
 
 from foveal import checkpoint
 from foveal.evaluation.results import Results
-from foveal.evaluation.rollouts import evaluate, plan_for
+from foveal.evaluation.rollouts import evaluate, world_of
+from foveal.evaluation.world import WorldOptions
 from foveal.training.agents import KIND, LearningAgent
 from foveal.training.collecting import Collector
 from foveal.training.options import VALIDATION_SEED_OFFSET, RunOptions
@@ -53,8 +54,8 @@ class ReplayWork(Work):
 
     def rehearse(self, options: RunOptions) -> None:
         """Open what the evaluations need, and close it again."""
-        names, seed = list(options.evaluate_on), self.evaluation_seed
-        plan_for(self.agent, names, seed=seed, data=options.data, env=self.agent.env).rehearse()
+        wanted = WorldOptions(list(options.evaluate_on), self.evaluation_seed, options.data, env=self.agent.env)
+        world_of(self.agent, wanted).rehearse()
 
     def begin(self, target: int) -> None:
         """Start an episode everywhere, unless one was restored and is running."""

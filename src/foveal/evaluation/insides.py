@@ -1,0 +1,210 @@
+"""What of an agent can be explained beside its actions: scalars of an observation, and maps that it makes by itself.
+
+``explain`` knows no kind of agent. One that has more inside than a critic, or something else, says so as its
+``insides``; any policy with ``values`` and ``device`` is explained by these.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foveal.errors import FovealError
+from foveal.registry import nearest
+from foveal.saliency import CHANNELS, SALIENCY, ScalarFunction
+
+BUILT_IN = "attention"
+"""Name of the map that an attention module inside the agent makes by itself, beside those of ``foveal.saliency``."""
+
+DEFAULT_MAP = "guided_backprop"
+
+DEFAULT_QUANTILE = 0.95
+"""SGQN's for walker, finger and cheetah: the mask keeps one pixel in twenty."""
+
+Bind: TypeAlias = Callable[[Sequence[Any], Sequence[Any]], ScalarFunction]
+"""Observations, and the actions taken on them -> a function from their pixels to one number for each, (B,)."""
+
+
+@dataclass(frozen=True)
+class Scalar:
+    """A number that an agent computes from an observation, with a graph back to the pixels.
+
+    Attributes:
+        bind: see ``Bind``.
+        symbol: for it, in a word.
+        label: of an axis.
+        meaning: a phrase.
+    """
+
+    bind: Bind
+    symbol: str
+    label: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Insides:
+    """What an agent lets others look at.
+
+    Attributes:
+        scalars: by name; the first is what is explained unless another is asked for. None in a black box.
+        pixels: observations -> (B, C, H, W) floating point, what maps are of.
+        strength: maps, (B, C, H, W) -> (B, H, W), not negative: how much each pixel matters.
+        maps: that it makes by itself, by name: pixels -> (B, H, W), not negative.
+        usual: names of maps to show unless others are asked for.
+        quantile: of masks; None where there are none.
+        same_scale: whether all pictures of an episode share their brightness.
+        summed: what ``strength`` adds up, in words, if it does.
+        remark: a sentence on what is not there.
+        even: (H, W), what "attention" draws where it weighs every place alike; None where that is unknown.
+        control: the same of an agent that has learned nothing, for comparison.
+        config: everything the agent was made with, JSON-able.
+    """
+
+    scalars: Mapping[str, Scalar]
+    pixels: Callable[[Sequence[Any]], Tensor]
+    strength: Callable[[Tensor], Tensor]
+    maps: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    usual: tuple[str, ...] = (DEFAULT_MAP,)
+    quantile: float | None = DEFAULT_QUANTILE
+    same_scale: bool = False
+    summed: str = ""
+    remark: str = ""
+    even: Callable[[], NDArray[np.float32]] | None = None
+    control: Insides | None = None
+    config: Mapping[str, Any] = field(default_factory=dict)
+
+    def scalar(self, name: str | None = None) -> Scalar:
+        """One by its name, or the first.
+
+        Raises:
+            FovealError: there is no such scalar; those that there are get listed.
+        """
+        if not self.scalars:
+            raise FovealError("this policy is a black box: it has no scalars that could be explained by gradients")
+        if name is not None and name not in self.scalars:
+            raise FovealError(f"this agent has no scalar {name!r}: {nearest(name, list(self.scalars))}")
+        return self.scalars[next(iter(self.scalars)) if name is None else name]
+
+    def look(
+        self,
+        name: str,
+        observations: Sequence[Any],
+        actions: Sequence[Any] = (),
+        of: str | None = None,
+    ) -> Tensor:
+        """One map of a batch.
+
+        Args:
+            name: of the map, of ``maps`` or ``foveal.saliency``.
+            observations: as the agent acted on them.
+            actions: that it took.
+            of: name of the scalar.
+
+        Returns:
+            (B, H, W) ``float32`` on the CPU, not negative.
+        """
+        pixels = self.pixels(observations)
+        if name in self.maps:
+            strength = self.maps[name](pixels)
+        else:
+            strength = self.strength(SALIENCY.get(name)(self.scalar(of).bind(observations, actions), pixels))
+        return strength.detach().float().cpu()
+
+    def check_map(self, name: str) -> None:
+        """Refuse a map that the agent lacks.
+
+        Raises:
+            FovealError: it is unknown, or a module inside would make it, and there is none.
+        """
+        if name == BUILT_IN and name not in self.maps:
+            raise FovealError(
+                "this agent has no attention module whose map could be shown: train one that has it inside, such "
+                f"as --encoder fls, or choose a map that needs none: {', '.join(SALIENCY.names())}"
+            )
+        if name not in self.maps:
+            SALIENCY.get(name)
+
+
+def insides_of(agent: Any) -> Insides:
+    """What an agent lets others look at: what it says, or its critic's values, or nothing.
+
+    Raises:
+        FovealError: it has nothing to look at.
+    """
+    own: Callable[[], Insides] | None = getattr(agent, "insides", None)
+    if own is not None:
+        return own()
+    if not hasattr(agent, "values"):
+        raise FovealError(
+            f"a {type(agent).__name__} has no values() and no insides(), so nothing of it can be explained by gradients"
+        )
+    return _of_a_critic(agent)
+
+
+def newest(maps: Tensor) -> Tensor:
+    """Of stacked RGB frames the latest one's largest absolute value among its colours."""
+    return maps[:, -CHANNELS:].abs().amax(dim=1)
+
+
+def summed(maps: Tensor) -> Tensor:
+    """Of stacked frames of one channel the absolute values' sum.
+
+    Which of some frames of a scene that hardly moves a network reads means little.
+    """
+    return maps.abs().sum(1)
+
+
+def configuration(agent: Any) -> dict[str, Any]:
+    """Everything the agent was made with, or, of a policy from elsewhere, its environment alone."""
+    if hasattr(agent, "config"):
+        return dict(agent.config.as_dict())
+    return {"env": agent.env_id, "environment": dict(getattr(agent, "env_options", {}))}
+
+
+def _of_a_critic(agent: Any) -> Insides:
+    """Of a policy with a critic: ``values(obs, action, vector)`` are (heads, B), ``heads`` says how many."""
+
+    def head(number: int) -> Scalar:
+        def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+            acted = _tensor(actions, agent.device)  # (B, A) or (B,)
+            vectors = [seen["vector"] for seen in observations if isinstance(seen, Mapping)]
+            vector = _tensor(vectors, agent.device) if vectors else None  # (B, V)
+
+            def value(pixels: Tensor) -> Tensor:
+                values: Tensor = agent.values(pixels, acted, vector)
+                return values[number]
+
+            return value
+
+        meaning = "the critic's first head" if number == 0 else f"the critic's head number {number + 1}"
+        return Scalar(bind, "Q", "critic's value", meaning)
+
+    def pixels(observations: Sequence[Any]) -> Tensor:
+        images = [seen["image"] if isinstance(seen, Mapping) else seen for seen in observations]
+        return torch.as_tensor(np.stack(images), device=agent.device).float()
+
+    def attention(pixels: Tensor) -> Tensor:
+        return torch.from_numpy(agent.attention(pixels.cpu().numpy()))
+
+    method = getattr(getattr(agent, "config", None), "method_config", None)
+    return Insides(
+        scalars={f"q{number + 1}": head(number) for number in range(getattr(agent, "heads", 1))},
+        pixels=pixels,
+        strength=newest,
+        maps={BUILT_IN: attention} if getattr(agent, "has_attention", False) else {},
+        quantile=float(getattr(method, "quantile", DEFAULT_QUANTILE)),
+        config=configuration(agent),
+    )
+
+
+def _tensor(items: Sequence[Any], device: torch.device) -> Tensor:
+    """Discrete actions stay whole numbers, all else becomes ``float32``."""
+    array = np.stack([np.asarray(item) for item in items])
+    return torch.as_tensor(array, device=device).to(torch.int64 if array.dtype.kind in "iu" else torch.float32)

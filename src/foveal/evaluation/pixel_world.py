@@ -1,0 +1,291 @@
+"""Environments of ``foveal.envs``, with and without visual change: the world of agents that bring none of their own."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol, TypeAlias
+
+import gymnasium
+import numpy as np
+
+from foveal.envs import PixelEnv, make
+from foveal.envs.making import EnvLike
+from foveal.envs.perturbations import PERTURBATIONS
+from foveal.errors import FovealError
+from foveal.evaluation.recording import Recording, Sight, Words
+from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
+from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+
+USUAL = (TRAIN, "color_hard", "video_hard")
+"""Conditions where none is named."""
+
+Act: TypeAlias = Callable[[Any], Any]
+Watch: TypeAlias = Callable[[Any, Any, float], None]
+Adapt: TypeAlias = Callable[[Any, Any, float, Any, bool], None]
+Adapting: TypeAlias = Callable[[], AbstractContextManager[Adapt | None]]
+
+
+class Policy(Protocol):
+    """What evaluation needs of an agent. ``foveal.Agent`` has it; a policy from elsewhere may have it too.
+
+    Attributes:
+        env_id: the environment's id, made anew for every perturbation unless ``env`` is given to ``evaluate`` or the
+            policy has an attribute ``env``: an id, an environment or a callable.
+        env_options: keyword arguments of ``foveal.envs.make``.
+        seed: of its training; an evaluation never uses the same one.
+    """
+
+    @property
+    def env_id(self) -> str:
+        """The environment's id."""
+
+    @property
+    def env_options(self) -> Mapping[str, Any]:
+        """Keyword arguments of ``foveal.envs.make``."""
+
+    @property
+    def seed(self) -> int:
+        """Seed of the training."""
+
+    def predict(self, observation: Any, *, deterministic: bool = False) -> tuple[Any, Any]:
+        """The action for one observation."""
+
+
+def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
+    """The world of an agent that brings none, checked before the first environment is made.
+
+    Args:
+        agent: a ``Policy``.
+        asked: by default the seed is that of the training + 42.
+
+    Raises:
+        FovealError: a name is unknown or given twice, the seed is negative, or the agent can't adapt at test time.
+    """
+    asked.refuse("policies without skills", "skill")
+    adapting: Adapting = nullcontext
+    policy = describe_agent(agent)
+    if asked.adapt:
+        if not hasattr(agent, "adapting"):
+            raise FovealError(
+                f"a {type(agent).__name__} has no adapting(), so it can't adapt at test time: leave adapt out"
+            )
+        adapting, policy = agent.adapting, {**policy, "adapted": True}
+    options = dict(agent.env_options)
+    if asked.data is not None:
+        options["quality"] = "exact"
+    elif asked.quality is not None:
+        options["quality"] = asked.quality
+    own = getattr(agent, "env", agent.env_id)  # an agent made on the user's own environment remembers it
+    return PixelWorld(
+        env=own if asked.env is None else asked.env,
+        options=options,
+        conditions=asked.conditions(USUAL, [TRAIN, *PERTURBATIONS.names()]),
+        seed=asked.seed_or(agent.seed + SEED_OFFSET),
+        act=lambda observation: agent.predict(observation, deterministic=True)[0],
+        policy=policy,
+        data=asked.data,
+        adapting=adapting,
+    )
+
+
+@dataclass(frozen=True)
+class PixelWorld(World):
+    """Environments of ``foveal.envs``, with and without perturbations.
+
+    Attributes:
+        env: id, environment or callable.
+        options: keyword arguments of ``foveal.envs.make``.
+        conditions: names of perturbations, ``"train"`` for none.
+        seed: of every environment.
+        act: observation -> action; None for chance.
+        policy: who acts, as results say it.
+        data: DMC-GB's folder, or None for generated colours and videos.
+        adapting: see ``foveal.training.adapting``.
+    """
+
+    env: EnvLike
+    options: Mapping[str, Any]
+    conditions: tuple[str, ...]
+    seed: int
+    act: Act | None
+    policy: Mapping[str, Any]
+    data: str | Path | None = None
+    adapting: Adapting = nullcontext
+
+    @contextmanager
+    def open(self, perturbation: str) -> Iterator[PixelEnv]:
+        """The environment under one perturbation, closed afterwards unless the user made it."""
+        name = None if perturbation == TRAIN else perturbation
+        env = make(self.env, **self.options, perturbation=name, data=self.data if name else None)
+        try:
+            yield env
+        finally:
+            if not isinstance(self.env, gymnasium.Env):
+                env.close()
+
+    def rehearse(self) -> None:
+        """Make and close each perturbed environment, so that bad data fails now and not after an hour."""
+        for perturbation in self.conditions:
+            if perturbation != TRAIN:
+                with self.open(perturbation):
+                    pass
+
+    def by_chance(self) -> PixelWorld:
+        """Actions are drawn uniformly, from the seed."""
+        return replace(self, act=None, policy={"name": "random"}, adapting=nullcontext)
+
+    def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
+        """One stream of episodes."""
+        with self.open(condition) as env:
+            info = env.spec_info
+            bar.enter(condition, info.max_agent_steps)
+            act, done = self._acting(env), []
+            for index in range(episodes):
+                with self.adapting() as adapt:
+                    done.append(rollout(env, act, seed=self.seed, index=index, watch=bar.step, adapt=adapt))
+                bar.finish()
+        about = {name: value for name, value in asdict(info).items() if not name.startswith("perturbation")}
+        del about["quality"]  # each condition's own
+        return about, Condition(
+            perturbation=condition,
+            source=info.perturbation_source,
+            quality=info.quality,
+            episodes=tuple(done),
+            items=info.perturbation_items,
+            complete=info.perturbation_complete,
+            benchmark_items=info.perturbation_benchmark_items,
+        )
+
+    def record(self, condition: str, most: int, bar: Bar) -> Recording:
+        """The first episode of the stream; parts are the agent's own pixels, where the simulator can tell them."""
+        with self.open(condition) as env:
+            info = env.spec_info
+            bar.enter(condition, info.max_agent_steps)
+            act = self._acting(env)
+            seen = Thinned(most, info.max_agent_steps)
+            rewards: list[float] = []
+
+            def noting(observation: Any) -> Any:
+                action = act(observation)
+                seen.offer(lambda step: Sight(step, observation, action, env.render(), _parts(env)))
+                return action
+
+            def watch(observation: Any, action: Any, reward: float) -> None:
+                rewards.append(reward)
+                bar.step()
+
+            episode = rollout(env, noting, seed=self.seed, watch=watch)
+            bar.finish()
+        items = info.perturbation_items, info.perturbation_benchmark_items, info.perturbation_complete
+        return Recording(
+            environment=info.id,
+            condition=condition,
+            episode=episode,
+            rewards=np.array(rewards),
+            sights=tuple(seen.kept),
+            words=_words(self.policy),
+            source=info.perturbation_source,
+            note=provenance(info.perturbation_source, *items),
+            name=condition,
+        )
+
+    def _acting(self, env: PixelEnv) -> Act:
+        if self.act is not None:
+            return self.act
+        env.action_space.seed(self.seed)
+        return lambda _: env.action_space.sample()
+
+
+def rollout(
+    env: PixelEnv,
+    act: Act,
+    *,
+    seed: int,
+    index: int = 0,
+    watch: Watch | None = None,
+    adapt: Adapt | None = None,
+) -> Episode:
+    """One episode.
+
+    Args:
+        env: where.
+        act: observation -> action.
+        seed: of the environment's stream.
+        index: episodes before this one in the stream; only the first one seeds it.
+        watch: called after every step with the observation acted on, the action and its reward.
+        adapt: called after every step with these, the next observation and whether it terminated the episode.
+
+    Raises:
+        FovealError: a reward is NaN or infinite; the step is named.
+    """
+    observation, _ = env.reset(seed=seed if index == 0 else None)
+    total, length, terminated, truncated = 0.0, 0, False, False
+    success: bool | None = None
+    while not (terminated or truncated):
+        action = act(observation)
+        following, reward, terminated, truncated, info = env.step(action)
+        length += 1
+        if not math.isfinite(reward):
+            raise FovealError(
+                f"the reward of {env.spec_info.id} is {reward} at step {length} of episode {index} (seed {seed}); "
+                "evaluation stopped: make the environment's reward a finite number"
+            )
+        if watch is not None:
+            watch(observation, action, float(reward))
+        if adapt is not None:
+            adapt(observation, action, float(reward), following, bool(terminated))
+        total += float(reward)
+        success = bool(info["success"]) if "success" in info else None
+        observation = following
+    return Episode(index, seed, total, length, bool(terminated), env.spec_info.quality, success)
+
+
+class Thinned:
+    """Items of a stream at even distances, at most twice as many in memory as wanted in the end.
+
+    Args:
+        wanted: how many.
+        length: of the stream if it is known: then nothing is taken in vain.
+
+    Attributes:
+        kept: the items.
+    """
+
+    def __init__(self, wanted: int, length: int | None = None) -> None:
+        self.kept: list[Any] = []
+        self._wanted = wanted
+        self._stride = 1 if length is None else max(1, -(-length // wanted))
+        self._step = 0
+
+    def offer(self, item: Callable[[int], Any]) -> None:
+        """Take the next item, if its turn has come; only then is it made."""
+        if self._step % self._stride == 0:
+            self.kept.append(item(self._step))
+        self._step += 1
+        if len(self.kept) > 2 * self._wanted:
+            self.kept = self.kept[::2]
+            self._stride *= 2
+
+
+def describe_agent(agent: object) -> dict[str, Any]:
+    """What a result says of the agent: method, learner, seed, steps and updates, as far as it tells."""
+    names = {"method": "method_name", "learner": "learner_name", "seed": "seed", "steps": "steps", "updates": "updates"}
+    told = {key: getattr(agent, attribute) for key, attribute in names.items() if hasattr(agent, attribute)}
+    return {"name": type(agent).__name__.lower(), **told}
+
+
+def _parts(env: PixelEnv) -> dict[str, Any]:
+    try:
+        return {"agent": env.agent_mask()}
+    except FovealError:
+        return {}
+
+
+def _words(policy: Mapping[str, Any]) -> Words:
+    method = policy.get("method")
+    who = "the agent" if method in (None, "none") else str(method).upper()
+    return Words(who, f"One episode of the deterministic policy ({describe_policy(policy)}) under each condition")

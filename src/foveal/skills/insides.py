@@ -1,0 +1,119 @@
+"""What of the arm's policies can be explained: what a skill, or a policy of every step, is about to do."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from foveal.evaluation.insides import Insides, Scalar, summed
+from foveal.saliency import ScalarFunction
+from foveal.skills.config import as_dict, clone_config
+
+VELOCITY, GRIPPER = "velocity", "gripper"
+AXES = "(absolute values along its three axes, summed)"
+
+
+def skill_insides(policy: Any) -> Insides:
+    """Scalars ``velocity`` and ``gripper`` of cloned skills, of the first horizon: that is carried out.
+
+    ``"velocity"`` is the sum of the absolute values of the three velocities, as shares of the fastest. Every axis then
+    counts alike, whichever way it moves, and the map does not vanish where the tool nearly stands, as that of the
+    squared norm does, whose gradient is twice the velocity's times the velocity. ``"gripper"`` is the margin by which
+    one of the gripper's logits is above the other: how sure it is to close, or to open.
+
+    A network of the same shape that has learned nothing is there for comparison.
+
+    Args:
+        policy: ``foveal.skills.policy.SkillPolicy``.
+    """
+    exact, config = in_float32(policy), {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
+    return _insides(exact, config, control=_insides(untrained(policy), config))
+
+
+def in_float32(policy: Any) -> Any:
+    """The same skills with convolutions in ``float32``: pixels are ranked by their gradients, which need its digits."""
+    tensors, state = policy.state()
+    copies = {name: tensor.clone() for name, tensor in tensors.items()}
+    return type(policy).from_state(copies, {**state, "config": {**state["config"], "precision": "float32"}})
+
+
+def untrained(policy: Any) -> Any:
+    """A network of the same shape with other first weights: what its map finds needs no training to be found."""
+    config = clone_config("paper", {**as_dict(policy.config), "precision": "float32"})
+    fresh = type(policy)(policy.skill_set, config, policy.seed + 1)
+    fresh.mean, fresh.spread = policy.mean, policy.spread
+    return fresh
+
+
+def _insides(policy: Any, config: dict[str, Any], control: Insides | None = None) -> Insides:
+    def outputs(observations: Sequence[Any]) -> ScalarFunction:
+        condition = policy.one_hot([seen.skill for seen in observations])
+        return lambda image: policy.network(image, condition)[:, :5]  # (B, 5): two logits, three velocities
+
+    def velocity(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+        of = outputs(observations)
+        return lambda image: (of(image)[:, 2:] * policy.spread + policy.mean).abs().sum(1)
+
+    def gripper(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+        of = outputs(observations)
+
+        def margin(image: Tensor) -> Tensor:
+            out = of(image)
+            return (out[:, 1] - out[:, 0]).abs()
+
+        return margin
+
+    stack = policy.config.stack
+    return Insides(
+        scalars={
+            VELOCITY: Scalar(velocity, "|v|", "predicted velocity", f"the tool's predicted velocity {AXES}"),
+            GRIPPER: Scalar(
+                gripper,
+                "margin",
+                "margin of the gripper's logits",
+                "the margin between the gripper's two logits (to close and to open)",
+            ),
+        },
+        pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
+        strength=summed,
+        summed=f"the {stack} frames" if stack > 1 else "",
+        control=control,
+        config=config,
+    )
+
+
+def step_insides(policy: Any) -> Insides:
+    """Scalars ``velocity``, ``gripper`` and ``value`` of a policy of every step.
+
+    Args:
+        policy: ``foveal.skills.flat.FlatPolicy``.
+    """
+    network = policy.network
+
+    def mean(image: Tensor) -> Tensor:
+        action: Tensor = network.actor.mean(network.features(image))  # (B, 4)
+        return action
+
+    def scalar(fn: ScalarFunction, symbol: str, label: str, meaning: str) -> Scalar:
+        return Scalar(lambda observations, actions: fn, symbol, label, meaning)
+
+    def velocity(image: Tensor) -> Tensor:
+        return mean(image)[:, :3].abs().sum(1)
+
+    def gripper(image: Tensor) -> Tensor:
+        return mean(image)[:, 3].abs()
+
+    return Insides(
+        scalars={
+            VELOCITY: scalar(velocity, "|v|", "mean velocity", f"the tool's mean velocity {AXES}"),
+            GRIPPER: scalar(gripper, "|g|", "gripper's mean", "how sure the gripper is to close or to open"),
+            "value": scalar(network.values, "V", "value of the state", "the state's value"),
+        },
+        pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
+        strength=summed,
+        summed=f"the {policy.stack} frames",
+        config={"ppo": as_dict(policy.config), "view": as_dict(policy.view)},
+    )
