@@ -25,6 +25,7 @@ let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
 import numpy as np
 import tyro
 import yaml
+from filming import film
 from numpy.typing import NDArray
 
 from foveal.allocator import keep_freed_memory
@@ -43,7 +44,6 @@ from foveal.skills.cloning import clone
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
-from foveal.skills.filming import film
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.minari import require_extra

@@ -5,7 +5,6 @@ from __future__ import annotations
 import pickle
 from dataclasses import dataclass, replace
 
-import av
 import numpy as np
 import pytest
 import torch
@@ -22,12 +21,11 @@ from foveal.errors import FovealError
 from foveal.skills.actor_critic import RUN, ArmWork, learner, ppo_config
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
-from foveal.skills.filming import HEIGHT, film
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.master import Master
 from foveal.skills.networks import DepthHead, SkillHead
-from foveal.skills.rollouts import InOrder, play
+from foveal.skills.rollouts import play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
@@ -323,24 +321,6 @@ def test_decisions_are_drawn_as_likely_as_the_policy_says():
     again = [master.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
     assert again == [drawn[7], drawn[6]]  # whatever else is decided beside it
     arms.close()
-
-
-# --- films ----------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.slow
-def test_a_film_shows_the_episode_that_was_played(tmp_path):
-    settings, plan = ArmSettings("pick", View(36, 36)), InOrder(script("pick"))
-    (outcome,) = play(settings, plan, None, [EVALUATION])
-    path = film(tmp_path / "pick.mp4", settings, plan, None, EVALUATION, 60)
-    with av.open(str(path)) as container:
-        frames = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
-    assert outcome.success and len(frames) == outcome.steps + 1 + 20  # the last picture stays for a second
-    assert frames[0].shape == (HEIGHT + 24, 2 * HEIGHT, 3)
-    assert (frames[-1].astype(int) - frames[0]).std() > 10.0  # the arm has moved, and the caption tells
-    assert film(tmp_path / "solved.mp4", settings, plan, None, EVALUATION, 60, wanted=True)
-    assert film(tmp_path / "failed.mp4", settings, plan, None, EVALUATION, 60, wanted=False) is None
-    assert not (tmp_path / "failed.mp4").exists()
 
 
 # --- commands --------------------------------------------------------------------------------------------------------

@@ -16,9 +16,12 @@ from torch import Tensor, nn
 from foveal import checkpoint
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
+from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, write_onnx
 from foveal.skills.minari import in_millimetres
 from foveal.skills.view import View
+from foveal.skills.world import Acting, ArmWorld
 from foveal.training.run_folder import stored
 
 
@@ -67,6 +70,31 @@ class ArmPolicy(ABC):
     def skill_steps(self) -> int:
         """Control steps that a skill runs before the next one is chosen."""
         return SKILL_STEPS
+
+    @property
+    def env_id(self) -> str:
+        """Id of its task's environment."""
+        return f"ur5e/{self.task}"
+
+    def world(self, options: WorldOptions) -> ArmWorld:
+        """The simulated arm."""
+        return ArmWorld(self.acting(), options)
+
+    @abstractmethod
+    def acting(self) -> Acting:
+        """How it acts there.
+
+        Raises:
+            FovealError: it does not say of which task it is.
+        """
+
+    @abstractmethod
+    def insides(self) -> Insides:
+        """What ``foveal.explain`` may look at.
+
+        Raises:
+            FovealError: nothing in it looks at pictures.
+        """
 
     @abstractmethod
     def act(self, frames: NDArray[Any], skill: Any) -> NDArray[np.float32]:

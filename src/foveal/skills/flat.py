@@ -12,9 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.evaluation.insides import Insides
-from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import GaussianHead
@@ -26,7 +24,7 @@ from foveal.skills.insides import step_insides
 from foveal.skills.policy import depth_input, example_frames, scaled_depth
 from foveal.skills.rollouts import InOrder
 from foveal.skills.view import View
-from foveal.skills.world import Acting, ArmWorld
+from foveal.skills.world import Acting
 
 # Learning rate, lambda, clip and value coefficient are Stable-Baselines3's defaults. Rollouts are shorter as there are
 # eight arms, each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds
@@ -73,29 +71,22 @@ class FlatPolicy(ActorCritic):
         with torch.inference_mode():
             return _mean_action(self.network, self.input(frames)).numpy()
 
-    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
-        """There is no skill to tell apart."""
-        return 0
-
     def input(self, frames: Any) -> Tensor:
         """(B, stack, H, W) millimetres -> what the network sees."""
         return depth_input(frames, self.near, self.far)
 
-    @property
-    def env_id(self) -> str:
-        """Id of its task's environment."""
-        return f"ur5e/{self.task}"
-
-    def world(self, options: WorldOptions) -> ArmWorld:
-        """The simulated arm, all of whose steps it decides."""
-        arms, name = ArmSettings(self.task, self.view), "a policy of every step"
-        return ArmWorld(
-            Acting(arms, InOrder((0,)), self, ("",), SKILL_STEPS, name, self.seed, self.near, self.far), options
-        )
+    def acting(self) -> Acting:
+        """It decides all steps."""
+        settings, plan, name = self.arms().arms, InOrder((0,)), "a policy of every step"
+        return Acting(settings, plan, self, ("",), self.skill_steps, name, self.seed, self.near, self.far)
 
     def insides(self) -> Insides:
         """What it is about to do, and what it expects."""
         return step_insides(self)
+
+    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
+        """There is no skill to tell apart."""
+        return 0
 
     def arms(self) -> Stepping:
         return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)

@@ -15,7 +15,6 @@ from foveal import checkpoint
 from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
@@ -25,7 +24,7 @@ from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
 from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
-from foveal.skills.world import BLIND, Acting, ArmWorld
+from foveal.skills.world import BLIND, Acting
 
 
 class Master(ActorCritic):
@@ -94,37 +93,22 @@ class Master(ActorCritic):
         with torch.inference_mode():
             return _chances(self.network, torch.from_numpy(seen)).double().numpy()
 
-    @property
-    def env_id(self) -> str:
-        """Id of its task's environment."""
-        return f"ur5e/{self.task}"
-
-    def world(self, options: WorldOptions) -> ArmWorld:
-        """The simulated arm, where it chooses skills."""
-        names = tuple(skill.name for skill in skills(self.task))
-        near, far = 0.0, 0.0
+    def acting(self) -> Acting:
+        """It chooses skills."""
+        names, near, far, doing = tuple(skill.name for skill in skills(self.task)), 0.0, 0.0, "scripted experts"
         if self.skills is not None:
-            names, near, far = self.skills.skill_set.names, self.skills.config.near, self.skills.config.far
-        doing = "scripted experts" if self.skills is None else "cloned skills"
-        name = f"a master that chooses among {doing}"
-        return ArmWorld(
-            Acting(self._settings(), self, self.skills, names, self.config.skill_steps, name, self.seed, near, far),
-            options,
-        )
+            config, doing = self.skills.config, "cloned skills"
+            names, near, far = self.skills.skill_set.names, config.near, config.far
+        name, settings = f"a master that chooses among {doing}", self.arms().arms
+        return Acting(settings, self, self.skills, names, self.skill_steps, name, self.seed, near, far)
 
     def insides(self) -> Insides:
-        """What the skill that it has chosen is about to do.
-
-        Raises:
-            FovealError: it chooses among scripted experts, which look at nothing.
-        """
+        """What the skill that it has chosen is about to do."""
         return skills_of(self).insides()
 
-    def _settings(self) -> ArmSettings:
-        return ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
-
     def arms(self) -> Deciding:
-        return Deciding(self._settings(), self.config.skill_steps, self.seed, self.skills)
+        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+        return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
@@ -145,9 +129,9 @@ class Master(ActorCritic):
 
     def exportable(self) -> Exportable:
         """Frames in, the chances of all skills out."""
-        skills = skills_of(self)
-        examples = partial(example_frames, stack=skills.stack, size=skills.view.size)
-        return Exportable(_Choosing(self, skills), lambda batch: {"frames": examples(batch)}, "chances")
+        cloned = skills_of(self)
+        examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
+        return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, "chances")
 
 
 def _chances(network: ActorCriticNetwork, seen: Tensor) -> Tensor:
@@ -178,7 +162,7 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     Raises:
         FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    found = agent.skills if isinstance(agent, Master) else agent
-    if found is None:
+    chosen = agent.skills if isinstance(agent, Master) else agent
+    if chosen is None:
         raise FovealError(BLIND)
-    return found
+    return chosen

@@ -16,7 +16,6 @@ from foveal import checkpoint
 from foveal.envs.ur5e.experts import SKILL_STEPS, script
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from foveal.evaluation.world import WorldOptions
 from foveal.export import Exportable, portable
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
@@ -27,7 +26,7 @@ from foveal.skills.insides import skill_insides
 from foveal.skills.minari import MILLIMETRES
 from foveal.skills.rollouts import scripted
 from foveal.skills.view import View
-from foveal.skills.world import Acting, ArmWorld
+from foveal.skills.world import Acting
 
 
 def depth_input(millimetres: Any, near: float, far: float) -> Tensor:
@@ -138,18 +137,12 @@ class SkillPolicy(ArmPolicy):
         order = script(self.task) if self.skills > 1 else (0,)
         return order[decision % len(order)]
 
-    @property
-    def env_id(self) -> str:
-        """Id of its task's environment."""
-        return f"ur5e/{self.skill_set.task}"
-
-    def world(self, options: WorldOptions) -> ArmWorld:
-        """The simulated arm, where skills follow the script."""
+    def acting(self) -> Acting:
+        """Skills follow the script."""
         settings, names, config = for_policy(self), self.skill_set.names, self.config
         plan = scripted(settings.task, self.skills)
         name = "cloned skills in the order of the script" if self.skills > 1 else "one cloned skill"
-        acting = Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
-        return ArmWorld(acting, options)
+        return Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
 
     def insides(self) -> Insides:
         """What each skill is about to do."""

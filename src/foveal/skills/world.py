@@ -122,7 +122,7 @@ class ArmWorld(World):
 
     def close(self) -> None:
         """End the processes."""
-        self._crew.__exit__()
+        self._crew.close()
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
         """One episode, of a master as it chooses, else in the order of the script.
