@@ -2,9 +2,9 @@
 
     python benchmarks/hrl_evidence.py results/hrl-bc
 
-reads ``TASK-ROW-SEED.json``, as ``foveal hrl TASK --row ROW --seed SEED`` writes them, prints Markdown, and draws
-``TASK.svg`` and ``curves-TASK.svg``. Intervals are Wilson's, of all episodes of a row taken together: each seed plays
-the same evaluation episodes, so they tell of chance in the episodes, and the seeds' own rates beside them tell of
+reads ``TASK-ROW-SEED.json``, as ``benchmarks/hrl.py TASK --row ROW --seed SEED`` writes them, prints Markdown, and
+draws ``TASK.svg`` and ``curves-TASK.svg``. Intervals are Wilson's, of all episodes of a row taken together: each seed
+plays the same evaluation episodes, so they tell of chance in the episodes, and the seeds' own rates beside them tell of
 training.
 """
 
@@ -21,11 +21,11 @@ import matplotlib as mpl
 mpl.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
+from hrl import ROWS
 from scipy import stats
 
 from foveal.evaluation.statistics import SuccessRate
 from foveal.skills.conditions import CONDITIONS
-from foveal.skills.evidence import ROWS
 
 Reports = dict[str, dict[str, list[dict[str, Any]]]]
 OURS = "hrl-bc"

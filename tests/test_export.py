@@ -70,11 +70,10 @@ def test_exporting_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
 def test_a_policy_that_disagrees_is_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "policy.onnx").write_text("an older one")
 
-    def other(policy: export.DeterministicPolicy, *args: Any) -> list[str]:
-        names = original(policy, *args)
+    def other(exported: Any, path: Path) -> None:
+        original(exported, path)
         with torch.no_grad():
-            policy.learner.policy[-1].bias.add_(0.1)
-        return names
+            exported.network.learner.policy[-1].bias.add_(0.1)
 
     original = export._write
     monkeypatch.setattr(export, "_write", other)

@@ -24,15 +24,14 @@ USAGE = """foveal: pixel policies that look at what matters
 A robot arm, from demonstrations to a policy over skills:
 
   foveal demos collect ENV    scripted experts show each skill, e.g. foveal demos collect ur5e/bowl --out demos/bowl
-  foveal skills train DEMOS   clone the skills; foveal skills search DEMOS finds an augmentation of depth for that
+  foveal skills train DEMOS   clone the skills
   foveal master train ENV     a master policy chooses among them
-  foveal hrl ENV              all of that, or what it is compared with, and its success rate
   foveal arm run POLICY       a policy on a real arm, within limits; foveal arm unlock after a protective stop
 
-AGENT is a run's folder, a folder that agent.save wrote, or pretrained:NAME; for explain also a folder of skills or of
-a master. `foveal COMMAND --help` lists a command's options, `foveal --version` prints the version.
+AGENT is a run's folder, a folder that save wrote, or pretrained:NAME; of the arm's policies too. `foveal COMMAND
+--help` lists a command's options, `foveal --version` prints the version.
 """
-COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "hrl", "arm", "demo", "bench"]
+COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "arm", "demo", "bench"]
 SPINS = "10000"
 """How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,
 which on a machine that has other things to do makes training many times slower."""

@@ -1,14 +1,16 @@
-"""The deterministic policy as an ONNX file that runs without foveal and without PyTorch."""
+"""Policies as ONNX files that run without foveal and without PyTorch."""
 
 from __future__ import annotations
 
 import copy
 import logging
 import warnings
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,14 +19,14 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 from foveal.learners import Learner, Shapes
 from foveal.methods import Method
-from foveal.networks.encoders import Encoder
 from foveal.types import Observation
 
 TOLERANCE = 1e-3
+Module = TypeVar("Module", bound=nn.Module)
 
 
 class Exported(Protocol):
-    """What an export needs of an agent.
+    """What the export of a value learner's policy needs of an agent.
 
     Attributes:
         learner: whose ``best_action`` is exported.
@@ -41,16 +43,47 @@ class Exported(Protocol):
         """Keyword arguments of ``foveal.envs.make``."""
 
 
+@runtime_checkable
+class ComputesIn(Protocol):
+    """A part of a network that says what its convolutions compute in.
+
+    Attributes:
+        dtype: that.
+    """
+
+    dtype: torch.dtype
+
+
+@dataclass(frozen=True)
+class Exportable:
+    """A network, and what it can be tried with.
+
+    Attributes:
+        network: on the CPU, in float32; see ``portable``.
+        examples: gives inputs by name, (B, ...) each, for a batch size B.
+        output: name of what it gives.
+    """
+
+    network: nn.Module
+    examples: Callable[[int], dict[str, Tensor]]
+    output: str = "action"
+
+
+def portable(network: Module) -> Module:
+    """A copy on the CPU whose convolutions are in float32: runtimes rarely have those in bfloat16."""
+    copied = copy.deepcopy(network).cpu()
+    for module in copied.modules():
+        if isinstance(module, ComputesIn):
+            module.dtype = torch.float32
+    return copied
+
+
 class DeterministicPolicy(nn.Module):
     """What is exported: (B, C, H, W) ``uint8``, and (B, V) where there is a vector, to actions."""
 
     def __init__(self, agent: Exported) -> None:
         super().__init__()
-        self.method = copy.deepcopy(agent.method).cpu()
-        self.learner = copy.deepcopy(agent.learner).cpu()
-        for module in self.learner.modules():
-            if isinstance(module, Encoder):
-                module.dtype = torch.float32  # runtimes rarely have bfloat16 convolutions
+        self.method, self.learner = portable(agent.method), portable(agent.learner)
 
     def forward(self, image: Tensor, vector: Tensor | None = None) -> Tensor:
         """(B, A) in [-1, 1], or (B,) where actions are discrete."""
@@ -59,46 +92,50 @@ class DeterministicPolicy(nn.Module):
 
 
 def export_onnx(agent: Exported, path: Path) -> Path:
-    """Write the file once it has been compared with PyTorch on random observations.
+    """Write a value learner's deterministic policy; see ``write_onnx``."""
+    return write_onnx(Exportable(DeterministicPolicy(agent), partial(_random_inputs, agent)), path)
+
+
+def write_onnx(exported: Exportable, path: Path) -> Path:
+    """Write the file once it has been compared with PyTorch on the examples.
 
     Raises:
         FovealError: the extra is missing, the file can't be written, or the two disagree by more than 1e-3.
     """
     runtime = _runtime()
-    policy = DeterministicPolicy(agent).eval()
-    partial = path.with_name(f".{path.name}.partial")
+    exported.network.eval()
+    unfinished = path.with_name(f".{path.name}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        names = _write(policy, _random_inputs(agent, batch=2), partial)
-        session = runtime.InferenceSession(str(partial), providers=["CPUExecutionProvider"])
+        _write(exported, unfinished)
+        session = runtime.InferenceSession(str(unfinished), providers=["CPUExecutionProvider"])
         for size in (1, 3):
-            _compare(policy, session, dict(zip(names, _random_inputs(agent, batch=size), strict=True)))
-        partial.replace(path)
+            _compare(exported.network, session, exported.examples(size))
+        unfinished.replace(path)
     except OSError as error:
         raise FovealError(f"can't write {path}: {error.strerror}") from error
     finally:
-        if partial.exists():
-            partial.unlink()
+        if unfinished.exists():
+            unfinished.unlink()
     return path
 
 
-def _write(policy: DeterministicPolicy, inputs: tuple[Tensor, ...], path: Path) -> list[str]:
-    """Export with any batch size; returns the names of the inputs."""
-    names = ["image", "vector"][: len(inputs)]
+def _write(exported: Exportable, path: Path) -> None:
+    """Export with any batch size."""
+    inputs = exported.examples(2)
     batch = torch.export.Dim("batch", min=1)
     with _quiet():
         program = torch.onnx.export(
-            policy,
-            inputs,
-            input_names=names,
-            output_names=["action"],
+            exported.network,
+            tuple(inputs.values()),
+            input_names=list(inputs),
+            output_names=[exported.output],
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             dynamo=True,
             verbose=False,
         )
     assert program is not None  # it is with dynamo=True
     program.save(path, external_data=False)
-    return names
 
 
 @contextmanager
@@ -116,7 +153,7 @@ def _quiet() -> Iterator[None]:
         logger.setLevel(level)
 
 
-def _compare(policy: DeterministicPolicy, session: Any, inputs: dict[str, Tensor]) -> None:
+def _compare(policy: nn.Module, session: Any, inputs: dict[str, Tensor]) -> None:
     with torch.no_grad():
         expected = policy(*inputs.values()).numpy()
     (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
@@ -125,13 +162,13 @@ def _compare(policy: DeterministicPolicy, session: Any, inputs: dict[str, Tensor
         raise FovealError(f"the exported policy disagrees with PyTorch by {worst:.2g}; nothing was written")
 
 
-def _random_inputs(agent: Exported, batch: int) -> tuple[Tensor, ...]:
+def _random_inputs(agent: Exported, batch: int) -> dict[str, Tensor]:
     generator = torch.Generator().manual_seed(0)
     size = agent.env_options["image_size"]
     image = torch.randint(0, 256, (batch, agent.shapes.image[0], size, size), generator=generator, dtype=torch.uint8)
     if not agent.shapes.vector:
-        return (image,)
-    return image, torch.randn(batch, agent.shapes.vector, generator=generator)
+        return {"image": image}
+    return {"image": image, "vector": torch.randn(batch, agent.shapes.vector, generator=generator)}
 
 
 def _runtime() -> Any:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 
-from foveal import checkpoint
 from foveal.agent import Agent
 from foveal.atari.former import KIND as GAMES
 from foveal.atari.former import in_todays_form
@@ -16,26 +15,18 @@ from foveal.config.tree import config_from_dict
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import Shapes
-from foveal.skills import policy as cloned
-from foveal.skills.cloning import CloningWork
 from foveal.skills.flat import FlatPolicy
+from foveal.skills.loading import POLICIES, WORKS
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
 from foveal.training import Callback, Trainer
 from foveal.training.agents import KIND
-from foveal.training.run_folder import CONFIG, RunFolder
+from foveal.training.run_folder import RunFolder, kind_of, stored
 
 PRETRAINED = "pretrained:"
 
 Loaded = Agent | SkillPolicy | Master | FlatPolicy
 """What a folder may hold."""
-
-_OF_THE_ARM: dict[str, type[SkillPolicy] | type[Master] | type[FlatPolicy]] = {
-    cloned.KIND: SkillPolicy,
-    Master.kind: Master,
-    FlatPolicy.kind: FlatPolicy,
-}
-_RUNS_OF_THE_ARM = (Master.run_kind, FlatPolicy.run_kind, CloningWork.kind)
 
 
 def load(path: str | Path, env: EnvLike | None = None, device: str | None = None) -> Loaded:
@@ -55,10 +46,11 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
     """
     folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
     kind = kind_of(folder)
-    held = _read(folder, kind)
-    if kind in _OF_THE_ARM:
-        return _of_the_arm(held, kind, env, device)
-    return _agent(held, env, device)
+    if kind in POLICIES:
+        if env is not None or device not in (None, "auto", "cpu"):
+            raise FovealError("policies of the arm run in its own simulator, on the CPU: leave env and device out")
+        return POLICIES[kind].load(folder)
+    return _agent(stored(folder, GAMES if kind == GAMES else KIND), env, device)
 
 
 def _agent(held: Checkpoint, env: EnvLike | None, device: str | None = None) -> Agent:
@@ -67,12 +59,6 @@ def _agent(held: Checkpoint, env: EnvLike | None, device: str | None = None) -> 
     agent = Agent.from_config(config, env, Shapes.from_dict(state["shapes"]))
     agent.load_state(tensors, state)
     return agent
-
-
-def _of_the_arm(held: Checkpoint, kind: str, env: EnvLike | None, device: str | None) -> Loaded:
-    if env is not None or device not in (None, "auto", "cpu"):
-        raise FovealError("policies of the arm run in its own simulator, on the CPU: leave env and device out")
-    return _OF_THE_ARM[kind].from_state(held.tensors, held.state)
 
 
 def resume(
@@ -90,31 +76,13 @@ def resume(
         FovealError: no such run, it has no checkpoint yet, or all of them are damaged.
     """
     kind = kind_of(run)
-    if kind in _RUNS_OF_THE_ARM:
-        raise FovealError(f"{run} is a run of the arm's: repeat its command with --resume")
-    folder = RunFolder.open(Path(run), GAMES if kind == GAMES else KIND)
+    kind = kind if kind == GAMES or kind in WORKS else KIND
+    folder = RunFolder.open(Path(run), kind)
     held = folder.store.latest()
     if held is None:
         raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
-    return Trainer.resumed(_agent(held, env).work(), folder, held, callbacks=callbacks, progress=progress)
-
-
-def kind_of(path: str | Path) -> str:
-    """Which kind of agent a folder holds: that of its newest checkpoint; ``foveal.agent`` where it has none."""
-    store = checkpoint.CheckpointStore(path)
-    places = [Path(path), *(store.path(step) for step in reversed(store.steps()))]
-    return next((kind for place in places if (kind := checkpoint.kind_of(place)) is not None), KIND)
-
-
-def _read(folder: Path, kind: str) -> checkpoint.Checkpoint:
-    kind = kind if kind in (KIND, GAMES, *_OF_THE_ARM) else KIND
-    store = checkpoint.CheckpointStore(folder, kind=kind)
-    if not store.folder.is_dir() and not (folder / CONFIG).is_file():
-        return checkpoint.load(folder, kind=kind)
-    latest = store.latest(segments=False)  # replay is of no use here, and may be large
-    if latest is None:
-        raise FovealError(f"{folder} is a run without a checkpoint yet; let it train further")
-    return latest
+    work = WORKS[kind](held) if kind in WORKS else _agent(held, env).work()
+    return Trainer.resumed(work, folder, held, callbacks=callbacks, progress=progress)
 
 
 def _pretrained(name: str) -> Path:

@@ -116,7 +116,7 @@ def test_skills_in_bfloat16_need_a_library_that_takes_it(monkeypatch: pytest.Mon
     pytest.importorskip("h5py", reason='needs the extra "skills"')
     from foveal.skills.cloning import clone
     from foveal.skills.config import clone_config
-    from foveal.skills.policy import load_skills
+    from foveal.skills.policy import SkillPolicy
     from small_skills import small_policy
 
     library_says(monkeypatch, True, {})
@@ -124,4 +124,4 @@ def test_skills_in_bfloat16_need_a_library_that_takes_it(monkeypatch: pytest.Mon
     library_says(monkeypatch, False, {})
     with pytest.raises(FovealError, match=REFUSAL):  # before it looks for demonstrations
         clone(tmp_path / "nowhere", clone_config("debug", {"precision": "bfloat16"}))
-    assert load_skills(saved).network.dtype == torch.float32
+    assert SkillPolicy.load(saved).network.dtype == torch.float32

@@ -264,7 +264,9 @@ def test_the_check_on_the_wire_sees_what_it_forbids(wrong: str) -> None:
 def test_a_dry_run_sends_nothing_but_its_wish_to_read(arm: StandIn) -> None:
     steps = []
 
-    report = run(lambda _: RIGHT, arm.host, RunSettings(steps=5, dry_run=True), gripper=pytest.fail, tell=steps.append)
+    report = run(
+        lambda _: RIGHT, arm.host, RunSettings(steps=5, dry_run=True), gripper=pytest.fail, on_step=steps.append
+    )
 
     record = arm.record()
     assert {entry["kind"] for entry in record["log"]} == {"request"}

@@ -26,12 +26,10 @@ from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_withi
 from foveal.skills.cloning import clone, losses
 from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.demos import collect, demo_options
-from foveal.skills.localisation import Scenes, error, train_locator
 from foveal.skills.minari import DemoWriter, open_demos
 from foveal.skills.noise import DepthNoise, repaired
 from foveal.skills.policy import SkillPolicy, depth_input
 from foveal.skills.rollouts import InOrder, play
-from foveal.skills.search import SearchOptions, policy_at, search
 from foveal.skills.view import View
 
 # --- network and loss -----------------------------------------------------------------------------------------------
@@ -136,10 +134,10 @@ def test_cloning_tells_skills_and_pictures_apart(tmp_path):
     cloned = clone(told_by_depth(tmp_path / "demos"), config)
     near, far = (np.full((1, 3, 32, 32), depth, np.uint16) for depth in (700, 1600))
     for skill, frames, expected in ((0, near, -0.8), (0, far, 0.8), (1, near, 0.8), (1, far, -0.8)):
-        assert cloned.policy.act(frames, [skill])[0, 0] == pytest.approx(expected, abs=0.3)
-    assert cloned.best == 14 and cloned.epochs[-1].held_out < 0.3 * cloned.epochs[0].loss
-    again = clone(tmp_path / "demos", config)
-    assert [epoch.loss for epoch in again.epochs] == [epoch.loss for epoch in cloned.epochs]
+        assert cloned.act(frames, [skill])[0, 0] == pytest.approx(expected, abs=0.3)
+    epochs = cloned.about["epochs"]
+    assert cloned.about["best"] == 14 and epochs[-1]["held_out"] < 0.3 * epochs[0]["loss"]
+    assert clone(tmp_path / "demos", config).about == cloned.about
 
 
 def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
@@ -153,8 +151,9 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     monkeypatch.setattr(cloning, "_tried", tried)
     config = clone_config("debug", {"epochs": 5, "rollouts_every": 2})
     cloned = clone(told_by_depth(tmp_path / "demos", 2), config)
-    assert cloned.best == 3 and [epoch.success for epoch in cloned.epochs] == [0.2, None, 0.6, None, 0.4]
-    assert torch.equal(cloned.policy.network.stem.weight, weights[1])
+    successes = [epoch["success"] for epoch in cloned.about["epochs"]]
+    assert cloned.about["best"] == 3 and successes == [0.2, None, 0.6, None, 0.4]
+    assert torch.equal(cloned.network.stem.weight, weights[1])
     assert not torch.equal(weights[1], weights[2])
 
 
@@ -163,7 +162,7 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
 def test_the_debug_preset_shows_every_skill(tmp_path, task):
     demos = collect(task, tmp_path / "demos", demo_options("debug"))
     cloned = clone(demos.folder, clone_config("debug", {"rollouts": 0}))
-    assert cloned.policy.skill_set.names == tuple(skill.name for skill in skills(task))
+    assert cloned.skill_set.names == tuple(skill.name for skill in skills(task))
 
 
 def test_skills_that_nobody_showed_are_refused(tmp_path):
@@ -332,50 +331,6 @@ def test_bad_policies_are_refused():
         Augmentation((("cut_out", 0.5, 0.5),))
     with pytest.raises(FovealError, match=r"must be in \[0, 1\]"):
         Augmentation((("cutout", 1.5, 0.5),))
-
-
-def seen_cube(count, random):
-    """Frames of a plane with a square on it, and where that is."""
-    places = random.uniform(-0.2, 0.2, (count, 2)).astype(np.float32)
-    depth = np.full((count, 32, 32), 1200, np.uint16)
-    for frame, (x, y) in zip(depth, places, strict=True):
-        row, column = round(16 + 60 * x), round(16 + 60 * y)
-        frame[row - 2 : row + 3, column - 2 : column + 3] = 1100
-    return Scenes(depth, places + np.array([0.49, 0.0], np.float32))
-
-
-@pytest.mark.slow
-def test_locators_learn_and_noise_confuses_them():
-    random = np.random.default_rng(0)
-    training, testing = seen_cube(400, random), seen_cube(100, random)
-    network = train_locator(training, (), updates=200)
-    by_chance = 100.0 * float(np.linalg.norm(testing.places - [0.49, 0.0], axis=1).mean())
-    clean, noisy = error(network, testing), error(network, testing.noisy(DepthNoise(disparity=1.0), 0))
-    assert clean < 0.25 * by_chance and noisy > 1.5 * clean
-    helped = train_locator(training, (("white_noise", 0.8, 0.8), ("edge_noise", 0.6, 0.5)), updates=200)
-    assert error(helped, testing.noisy(DepthNoise(disparity=1.0), 0)) < noisy
-
-
-def test_search_returns_the_best_that_it_tried(tmp_path):
-    random, writer = np.random.default_rng(0), DemoWriter(tmp_path / "demos", {"task": "bowl"})
-    for _ in range(8):
-        seen = seen_cube(7, random)
-        things = np.concatenate([seen.places, np.zeros((7, 1), np.float32)], 1)[:, None]
-        writer.add(episode(depth=seen.depth, things=things))
-    options = SearchOptions(population=5, generations=1, updates=3, final=3, frames=4)
-    found = search(open_demos(tmp_path / "demos"), options)
-    assert len(found.tried) == 10 and found.tried[0][1] == ()
-    assert found.policy == min(found.tried)[1] and min(*found.clean, *found.noisy) > 0.0
-    bare = DemoWriter(tmp_path / "bare", {})
-    for _ in range(8):
-        bare.add(episode())
-    with pytest.raises(FovealError, match="do not tell where things are"):
-        search(open_demos(tmp_path / "bare"), options)
-
-
-def test_points_of_the_search_are_policies():
-    point = np.concatenate([np.full(8, 0.5), [0.0, 0.5, 0.65, *[0.2] * 4, 1.0]])
-    assert policy_at(point) == ((list(TRANSFORMS)[2], 0.5, 0.3), (list(TRANSFORMS)[7], 0.5, 1.0))
 
 
 def test_compact_network_keeps_places():

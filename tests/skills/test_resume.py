@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+import foveal
 from small_skills import small_policy
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
@@ -19,15 +20,16 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.checkpoint import CheckpointStore
 from foveal.cli import main
 from foveal.errors import FovealError
+from foveal.skills import cloning
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
-from foveal.skills.cloning import CloningWork, Epoch, clone
+from foveal.skills.cloning import CloningWork, clone
 from foveal.skills.config import MasterConfig, clone_config, master_config
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.groups import Deciding
 from foveal.skills.master import Master
 from foveal.skills.noise import DepthNoise
-from foveal.skills.unfinished import unfinished
+from foveal.skills.policy import SkillPolicy
 from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
 
@@ -46,12 +48,19 @@ def same(one: ActorCritic, other: ActorCritic) -> bool:
 
 
 def forget(run: Path, steps: int) -> None:
-    """As if the process had been killed after so many decisions."""
-    store = CheckpointStore(run, kind=Master.run_kind)
+    """As if the process had been killed after so many steps."""
+    store = CheckpointStore(run)
     for step in store.steps():
         if step > steps:
             shutil.rmtree(store.path(step))
     assert store.steps()[-1] == steps
+
+
+def gone_on_with(run: Path) -> Any:
+    """What becomes of a run that is resumed."""
+    trainer = foveal.resume(run, progress=False)
+    trainer.train()
+    return trainer.agent
 
 
 @pytest.mark.parametrize(("cloned", "workers"), [(False, 1), (False, 2), (True, 1)])
@@ -60,16 +69,18 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned:
     def new() -> Master:
         return Master("pick", small_policy() if cloned else None, config(), seed=3)
 
-    whole = new().learn(run=tmp_path / "run", workers=workers)
-    assert CheckpointStore(tmp_path / "run", kind=Master.run_kind).steps() == [8, 12]
+    run = tmp_path / "run"
+    whole = new().learn(run, workers=workers)
+    assert CheckpointStore(run, kind=Master.kind).steps() == [8, 12]
     if workers == 1:
         assert same(whole, new().learn())  # keeping a run changes nothing
-    forget(tmp_path / "run", 8)
+    forget(run, 8)
+    stopped = foveal.load(run)
+    assert isinstance(stopped, Master) and len(stopped.curve) == 2 and not same(stopped, whole)
     before = torch.get_rng_state()
-    resumed = Master.resume(tmp_path / "run")
-    assert len(resumed.curve) == 2 and not same(resumed, whole)
-    resumed.learn(run=tmp_path / "run", workers=workers)
+    resumed = gone_on_with(run)
     assert same(resumed, whole) and whole.curve[-1]["episodes"] == 4
+    assert same(Master.load(run), whole)
     assert torch.equal(before, torch.get_rng_state())
 
 
@@ -78,15 +89,16 @@ def test_learning_from_scratch_goes_on_too(tmp_path: Path) -> None:
     def new() -> FlatPolicy:
         return FlatPolicy("pick", View(36, 36), master_config("debug", {"decisions": 12}), seed=3)
 
-    whole = new().learn(run=tmp_path / "run")
-    store = CheckpointStore(tmp_path / "run", kind=FlatPolicy.run_kind)
-    assert store.steps() == [8, 12]
-    shutil.rmtree(store.path(12))
-    with pytest.raises(FovealError, match="not trained to its end"):
-        new().learn(run=tmp_path / "run")
-    resumed = FlatPolicy.resume(tmp_path / "run")
-    assert not same(resumed, whole)
-    assert same(resumed.learn(run=tmp_path / "run"), whole)
+    run = tmp_path / "run"
+    whole = new().learn(run)
+    assert CheckpointStore(run, kind=FlatPolicy.kind).steps() == [8, 12]
+    with pytest.raises(FovealError, match="run exists already: choose another folder, or continue it"):
+        new().learn(run)
+    with pytest.raises(FovealError, match="is trained already"):
+        whole.learn()
+    forget(run, 8)
+    assert not same(FlatPolicy.load(run), whole)
+    assert same(gone_on_with(run), whole)
     assert same(FlatPolicy.load(whole.save(tmp_path / "policy")), whole)
     with pytest.raises(FovealError, match=r"foveal\.flat"):
         Master.load(tmp_path / "policy")
@@ -112,7 +124,7 @@ def test_decisions_do_not_depend_on_where_observations_begin(what: str) -> None:
 
     for module in [network.encoder[1]] if what == "depth" else [network.actor.body, network.critic]:
         module.register_forward_pre_hook(watch)
-    observations, actions = trained._settings().spaces
+    observations, actions = trained.arms().spaces
     seen = np.random.default_rng(0).uniform(-1, 1, (2, *observations.shape)).astype(np.float32)
     taken = torch.as_tensor(np.stack([actions.sample() for _ in range(2)]))
     found = set()
@@ -126,12 +138,11 @@ def test_decisions_do_not_depend_on_where_observations_begin(what: str) -> None:
 
 @pytest.mark.slow
 def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:
-    whole = Master("pick", None, config()).learn(run=tmp_path / "run")
+    whole = Master("pick", None, config()).learn(tmp_path / "run")
     tensors = tmp_path / "run" / "checkpoints" / "000000012" / "tensors.safetensors"
     tensors.write_bytes(tensors.read_bytes()[:-1])
-    resumed = Master.resume(tmp_path / "run")
-    assert len(resumed.curve) == 2
-    assert same(resumed.learn(run=tmp_path / "run"), whole)
+    assert len(Master.load(tmp_path / "run").curve) == 2
+    assert same(gone_on_with(tmp_path / "run"), whole)
 
 
 def test_arms_and_what_their_cameras_add_are_saved() -> None:
@@ -155,7 +166,6 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     common = ["--preset", "debug", "--workers", "1", "--decisions", "12", "--skill-steps", "70"]
     whole, out = tmp_path / "whole", tmp_path / "stopped"
     assert main(["master", "train", "ur5e/pick", "--out", str(whole), *common]) == 0
-    assert not unfinished(whole).exists()
     plain = CheckpointStore.save
 
     def interrupted(self: Any, *arguments: Any, **options: Any) -> Path:
@@ -166,13 +176,13 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
         patch.setattr(CheckpointStore, "save", interrupted)
         assert main(["master", "train", "ur5e/pick", "--out", str(out), *common]) == 130
     assert f"to go on: foveal master train --resume {out}" in capsys.readouterr().out
-    assert len(Master.resume(unfinished(out)).curve) == 1 and not out.exists()
+    assert len(Master.load(out).curve) == 1
     assert main(["master", "train", "ur5e/pick", "--out", str(out), *common]) == 2
-    assert "did not end: go on with" in capsys.readouterr().err
-    assert main(["master", "train", "--resume", str(out), "--workers", "1"]) == 0
+    assert f"or continue it: foveal train --resume {out}" in capsys.readouterr().err
+    assert main(["master", "train", "--resume", str(out)]) == 0
     bar = capsys.readouterr().err
     assert "/12 [" in bar and " 0/12 [" not in bar  # it starts where training stands, so that its time left is right
-    assert same(Master.load(out), Master.load(whole)) and not unfinished(out).exists()
+    assert same(Master.load(out), Master.load(whole))
 
 
 @pytest.mark.slow
@@ -185,24 +195,18 @@ def test_processes_of_arms_leave_ctrl_c_to_their_parent() -> None:
     arms.close()
 
 
-def test_a_run_of_stable_baselines_is_not_gone_on_with(tmp_path: Path) -> None:
-    master = Master("pick", None, config())
-    tensors, state = master.state()
-    CheckpointStore(tmp_path / "run", kind=Master.run_kind).save(4, tensors, {**state, "run": {"random": {}}})
-    with pytest.raises(FovealError, match="an earlier version of foveal began"):
-        Master.resume(tmp_path / "run")
-
-
 def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(FovealError, match="no master that could be resumed"):
-        Master.resume(tmp_path / "nowhere")
-    assert main(["master", "train", "--resume", str(tmp_path / "nowhere")]) == 2
-    assert main(["master", "train"]) == 2
-    said = capsys.readouterr().err
-    assert "nowhere.unfinished to go on with" in said and "name the task" in said
-    Master("pick", None, config()).learn(run=tmp_path / "run")
-    with pytest.raises(FovealError, match="resume it, or delete"):
-        Master("pick", None, config()).learn(run=tmp_path / "run")
+    for command in ("master", "skills"):
+        assert main([command, "train", "--resume", str(tmp_path / "nowhere")]) == 2
+        assert "nowhere is no run folder" in capsys.readouterr().err
+        assert main([command, "train"]) == 2
+        assert "or a run: --resume" in capsys.readouterr().err
+        with pytest.raises(SystemExit):  # what a run does is settled
+            main([command, "train", "--resume", "run", "--seed", "3"])
+        assert "unrecognized arguments: --seed 3" in capsys.readouterr().err
+    Master("pick", None, config()).save(tmp_path / "saved")
+    with pytest.raises(FovealError, match="saved is no run folder"):
+        foveal.resume(tmp_path / "saved")
 
 
 # --- cloning --------------------------------------------------------------------------------------------------------
@@ -216,37 +220,45 @@ def demos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-class Stopped(Exception):
-    pass
+def equal(one: SkillPolicy, other: SkillPolicy) -> bool:
+    (tensors, state), (others, again) = one.state(), other.state()
+    return state == again and all(torch.equal(tensors[name], others[name]) for name in tensors)
 
 
 @pytest.mark.slow
-def test_cloning_goes_on_after_a_kill_and_after_ctrl_c(demos: Path, tmp_path: Path) -> None:
-    changes = {"epochs": 3, "rollouts": 0, "decay": True, "augmentation": (("scale", 0.5, 0.5),)}
+def test_cloning_goes_on_after_a_kill(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    changes = {"epochs": 3, "rollouts": 1, "decay": True, "augmentation": (("scale", 0.5, 0.5),)}
     config, run = clone_config("debug", {**changes, "precision": "float32"}), tmp_path / "run"
+    monkeypatch.setattr(cloning, "_tried", lambda policy, *_: float(len(policy.about.get("epochs", [])) == 1))
+    whole = clone(demos, config, seed=1, run=run)
+    steps = CheckpointStore(run, kind=SkillPolicy.kind).steps()
+    assert len(steps) == 2 and 2 * steps[1] == 3 * steps[0]  # after every epoch
+    assert whole.about["best"] == 2 and equal(SkillPolicy.load(run), whole)
+    forget(run, steps[0])
+    stopped = SkillPolicy.load(run)
+    assert len(stopped.about["epochs"]) == 2 and not equal(stopped, whole)
+    resumed = gone_on_with(run)
+    assert equal(resumed, whole) and equal(SkillPolicy.load(run), whole)
+    with pytest.raises(FovealError, match="run exists already"):
+        clone(demos, config, run=run)
 
-    def after(epoch: Epoch) -> None:
-        if epoch.number == 3:
-            raise Stopped
 
-    whole = clone(demos, config, seed=1)
-    with pytest.raises(Stopped):
-        clone(demos, config, seed=1, run=run, told=after)
-    steps = CheckpointStore(run, kind=CloningWork.kind).steps()
-    assert len(steps) == 2 and steps[1] == 2 * steps[0]  # after every epoch
-    seen: list[Epoch] = []
-    resumed = clone(demos, config, seed=1, run=run, told=seen.append)
-    assert [epoch.number for epoch in seen] == [3] and resumed.epochs == whole.epochs and resumed.best == whole.best
-    for name, value in whole.policy.network.state_dict().items():
-        assert torch.equal(value, resumed.policy.network.state_dict()[name]), name
-    for options, message in (({"seed": 2}, "with other .*seed"), ({"flat": True, "seed": 1}, "with other flat")):
-        with pytest.raises(FovealError, match=message):
-            clone(demos, config, run=run, **options)
+@pytest.mark.slow
+def test_the_weights_that_go_on_are_the_latest_and_not_the_best(
+    demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = clone_config("debug", {"epochs": 3, "rollouts": 1, "precision": "float32"})
+    monkeypatch.setattr(cloning, "_tried", lambda policy, *_: [0.6, 0.4, 0.8][len(policy.about.get("epochs", []))])
+    whole, run = clone(demos, config), tmp_path / "run"
+    clone(demos, config, run=run)
+    forget(run, CheckpointStore(run).steps()[0])
+    assert SkillPolicy.load(run).about["best"] == 1 and whole.about["best"] == 3
+    assert equal(gone_on_with(run), whole)
 
 
 @pytest.mark.slow
 def test_ctrl_c_stops_cloning_after_a_batch(demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config = clone_config("debug", {"epochs": 2, "rollouts": 0, "precision": "float32"})
+    config, run = clone_config("debug", {"epochs": 2, "rollouts": 0, "precision": "float32"}), tmp_path / "run"
     whole, learn = clone(demos, config), CloningWork.learn
 
     def interrupted(work: CloningWork, after_update: Any) -> None:
@@ -257,21 +269,33 @@ def test_ctrl_c_stops_cloning_after_a_batch(demos: Path, tmp_path: Path, monkeyp
     with monkeypatch.context() as patch:
         patch.setattr(CloningWork, "learn", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            clone(demos, config, run=tmp_path / "run")
-    assert CheckpointStore(tmp_path / "run", kind=CloningWork.kind).steps()[-1] == 2
-    resumed = clone(demos, config, run=tmp_path / "run")
-    assert resumed.epochs == whole.epochs
-    for name, value in whole.policy.network.state_dict().items():
-        assert torch.equal(value, resumed.policy.network.state_dict()[name]), name
+            clone(demos, config, run=run)
+    assert CheckpointStore(run, kind=SkillPolicy.kind).steps()[-1] == 2
+    assert equal(gone_on_with(run), whole)
 
 
+@pytest.mark.slow
+def test_cloning_goes_on_from_the_same_demonstrations_alone(demos: Path, tmp_path: Path) -> None:
+    copy, run = tmp_path / "copy", tmp_path / "run"
+    shutil.copytree(demos, copy)
+    clone(copy, clone_config("debug", {"epochs": 2, "rollouts": 0}), run=run)
+    forget(run, CheckpointStore(run).steps()[0])
+    shutil.rmtree(copy)
+    with pytest.raises(FovealError, match="holds no demonstrations"):
+        foveal.resume(run)
+    other = ["--preset", "debug", "--size", "32", "--render", "40", "--workers", "1", "--episodes", "2"]
+    assert main(["demos", "collect", "ur5e/pick", "--out", str(copy), *other]) == 0
+    with pytest.raises(FovealError, match="bring those demonstrations back"):
+        foveal.resume(run)
+
+
+@pytest.mark.slow
 def test_the_command_goes_on_with_cloning(
     demos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "skills"
     command = ["skills", "train", str(demos), "--out", str(out), "--preset", "debug", "--workers", "1"]
     command += ["--epochs", "2", "--rollouts", "0"]
-    assert main([*command, "--resume"]) == 2
     plain = CheckpointStore.save
 
     def stopping(self: Any, *arguments: Any, **options: Any) -> Path:
@@ -283,7 +307,15 @@ def test_the_command_goes_on_with_cloning(
         assert main(command) == 130
     assert main(command) == 2
     said = capsys.readouterr()
-    assert "the same command with --resume" in said.out
-    assert "leave --resume out" in said.err and "add --resume to go on" in said.err
-    assert main([*command, "--resume"]) == 0
-    assert "best epoch 2" in capsys.readouterr().out and not unfinished(out).exists()
+    assert f"foveal skills train --resume {out}" in said.out and "exists already" in said.err
+    assert main(["skills", "train", "--resume", str(out)]) == 0
+    assert SkillPolicy.load(out).about["best"] == 2
+
+
+@pytest.mark.slow
+def test_cloning_ends_with_its_epochs(demos: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = tmp_path / "run"
+    policy = clone(demos, clone_config("debug", {"rollouts": 0}), run=run)
+    assert main(["train", "--resume", str(run), "--steps", "1000"]) == 2
+    assert "batches, 1 epochs, not 1000" in capsys.readouterr().err
+    assert equal(SkillPolicy.load(run), policy)

@@ -34,7 +34,6 @@ from foveal.skills.master import Master
 from foveal.skills.minari import DemoFolder, DemoWriter, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.view import View
-from foveal.skills.workers import Workers
 
 SIDE = 32
 
@@ -68,8 +67,7 @@ def policy(**changes: Any) -> SkillPolicy:
 
 def trainer(**changes: Any) -> Any:
     settings = config(**changes)
-    with Workers(1) as crew:
-        return CloningWork(policy(**changes), sampled([shown(0), shown(1)], settings), None, crew)
+    return CloningWork(policy(**changes), sampled([shown(0), shown(1)], settings), None)
 
 
 def learn_an_epoch(made: CloningWork) -> None:
@@ -171,11 +169,13 @@ def held_out(room: Room, value: float) -> int:
 def tried(room: Room, **changes: Any) -> list[tuple[int, int]]:
     """Epochs after which rollouts were made, and how many."""
     found: list[tuple[int, int]] = []
-    epochs: list[int] = []
-    room.patch.setattr(
-        cloning, "_tried", lambda policy, episodes, crew: (found.append((len(epochs) + 1, episodes)), 0.5)[1]
-    )
-    clone(folder(room), config(epochs=4, **changes), told=lambda epoch: epochs.append(epoch.number))
+
+    def note(policy: SkillPolicy, episodes: int, crew: Any) -> float:
+        found.append((len(policy.about.get("epochs", [])) + 1, episodes))
+        return 0.5
+
+    room.patch.setattr(cloning, "_tried", note)
+    clone(folder(room), config(epochs=4, **changes))
     return found
 
 
@@ -220,7 +220,7 @@ CLONE = {
     "batch_size": Wire(
         16, 10, observe=lambda room, n: {len(p) for p in pictures(room, trainer(batch_size=n))}, expected=lambda n: {n}
     ),
-    "epochs": Wire(1, 3, observe=lambda room, n: len(clone(folder(room), config(epochs=n)).epochs)),
+    "epochs": Wire(1, 3, observe=lambda room, n: len(clone(folder(room), config(epochs=n)).about["epochs"])),
     "held_out": Wire(0.0, 0.25, 0.5, observe=held_out, expected=lambda share: int(8 * share)),
     "rollouts": Wire(
         0, 1, 3, observe=lambda room, n: {count for _, count in tried(room, rollouts=n)}, expected=lambda n: {n} - {0}

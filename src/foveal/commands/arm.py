@@ -7,35 +7,28 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from foveal.commands.plugins import import_plugins
+from foveal.commands.verbs import parse
 from foveal.envs.ur5e.randomization import WORKSPACE
 from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
-from foveal.registry import nearest
 from foveal.robot import Limits, RunSettings, Step, TaskFrame, run, unlock
 from foveal.robot.sources import load_camera, load_gripper, load_policy
-
-USAGE = """foveal arm: a policy on a real Universal Robots arm
-
-  foveal arm run POLICY --host ADDRESS    let a policy move it, within limits; --dry-run sends nothing
-  foveal arm unlock --host ADDRESS        release a protective stop, after you have confirmed it
-
-`foveal arm COMMAND --help` lists a command's options. Read docs/real-arm.md first.
-"""
 
 
 @dataclass(frozen=True)
 class ArmRunOptions:
-    """Let a policy move a UR arm at 10 Hz, within limits of speed, acceleration and space.
+    """Let a policy move a UR arm at 10 Hz, within limits of speed, acceleration and space. Read docs/real-arm.md first.
 
     Attributes:
         policy: MODULE:NAME of something that turns an observation into an action (4,), or the folder of cloned
-            skills or of a master.
+            skills, a master or a flat policy.
         host: address of the arm's controller.
         dry_run: read the arm and the camera, and print what would be commanded; nothing is sent.
         camera: MODULE:NAME, or the name of an installed one, that makes the camera.
@@ -85,19 +78,15 @@ class ArmUnlockOptions:
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Run one of the commands."""
-    commands: dict[str, Callable[[Sequence[str]], None]] = {"run": _run, "unlock": _unlock}
-    if not arguments or arguments[0] in {"-h", "--help"}:
-        print(USAGE, end="")
-        return
-    name, *rest = arguments
-    if name not in commands:
-        raise FovealError(f"unknown command 'arm {name}': {nearest(name, list(commands))}")
-    commands[name](rest)
+    """Run or unlock."""
+    options = parse("arm", {"run": ArmRunOptions, "unlock": ArmUnlockOptions}, import_plugins(arguments))
+    if isinstance(options, ArmRunOptions):
+        _run(options)
+    else:
+        _unlock(options)
 
 
-def _run(arguments: Sequence[str]) -> None:
-    options = tyro.cli(ArmRunOptions, args=import_plugins(arguments), prog="foveal arm run")
+def _run(options: ArmRunOptions) -> None:
     x, y, z = options.workspace[:2], options.workspace[2:4], options.workspace[4:]
     limits = Limits(
         scale=options.scale,
@@ -114,17 +103,17 @@ def _run(arguments: Sequence[str]) -> None:
     if not (options.dry_run or options.yes):
         _ask(f"The arm at {options.host} will move, at up to {options.speed:g} m/s. Is everybody clear of it?", "yes")
     camera = None if options.camera is None else load_camera(options.camera)
-    with _teller(options) as tell, nullcontext() if camera is None else closing(camera):
-        report = run(policy, options.host, settings, camera, lambda: load_gripper(options.gripper, options.host), tell)
+    with _reporter(options) as report_step, nullcontext() if camera is None else closing(camera):
+        gripper = partial(load_gripper, options.gripper, options.host)
+        report = run(policy, options.host, settings, camera, gripper, report_step)
     done = "would have given" if options.dry_run else "gave"
     print(
         f"{done} {report.steps} commands in {report.seconds:.1f} s, {report.late} late; limits changed {report.changed}"
     )
 
 
-def _unlock(arguments: Sequence[str]) -> None:
-    options = tyro.cli(ArmUnlockOptions, args=list(arguments), prog="foveal arm unlock")
-    question = "Is its cause found, and everybody clear of the arm?"
+def _unlock(options: ArmUnlockOptions) -> None:
+    question = "Is its cause known, and everybody clear of the arm?"
     unlock(options.host, lambda status: _ask(f"{status}. {question}", "unlock"))
     print("unlocked; no program runs")
 
@@ -143,16 +132,16 @@ def _ask(question: str, word: str) -> bool:
 
 
 @contextmanager
-def _teller(options: ArmRunOptions) -> Iterator[Callable[[Step], None]]:
+def _reporter(options: ArmRunOptions) -> Iterator[Callable[[Step], None]]:
     with nullcontext() if options.log is None else options.log.open("w", encoding="utf-8") as log:
 
-        def tell(step: Step) -> None:
+        def report_step(step: Step) -> None:
             if options.dry_run:
                 print(_line(step))
             if log is not None:
                 log.write(json.dumps(_record(step, options.dry_run)) + "\n")
 
-        yield tell
+        yield report_step
 
 
 def _line(step: Step) -> str:

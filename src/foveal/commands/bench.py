@@ -13,18 +13,10 @@ from foveal.bench import SpeedOptions, measure_rendering, measure_speed
 from foveal.bench.plots import growth_plot
 from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
 from foveal.commands.plugins import import_plugins
+from foveal.commands.verbs import parse
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
 from foveal.explanation.explain import check_writable
-from foveal.registry import nearest
-
-USAGE = """foveal bench: measure this machine
-
-  foveal bench speed       updates, environment and training steps a second, and where the time goes
-  foveal bench rendering   milliseconds and fidelity of each rendering quality
-
-`foveal bench NAME --help` lists the options.
-"""
 
 
 @dataclass(frozen=True)
@@ -77,15 +69,12 @@ class BenchRenderingOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one benchmark."""
-    name, *rest = arguments or ["--help"]
-    if name in {"-h", "--help"}:
-        print(USAGE, end="")
-    elif name == "speed":
-        _speed(tyro.cli(BenchSpeedOptions, args=import_plugins(rest), prog="foveal bench speed"))
-    elif name == "rendering":
-        _rendering(tyro.cli(BenchRenderingOptions, args=rest, prog="foveal bench rendering"))
+    verbs = {"speed": BenchSpeedOptions, "rendering": BenchRenderingOptions}
+    options = parse("bench", verbs, import_plugins(arguments))
+    if isinstance(options, BenchSpeedOptions):
+        _speed(options)
     else:
-        raise FovealError(f"unknown benchmark {name!r}: {nearest(name, ['speed', 'rendering'])}")
+        _rendering(options)
 
 
 def checked(options: BenchSpeedOptions) -> SpeedOptions:

@@ -2,39 +2,45 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
-from foveal.commands.options import preset_of, verb
-from foveal.skills.demos import DEMO_PRESETS, DemoOptions, collect, demo_options, task_of
+from foveal.commands.options import preset_of
+from foveal.commands.verbs import parse
+from foveal.skills.demos import DemoOptions, collect, demo_options, task_of
 from foveal.skills.workers import available
+
+
+@dataclass(frozen=True)
+class CollectOptions:
+    """Scripted experts show the skills of a task, and what fails is kept; in Minari's HDF5 layout.
+
+    Presets bring defaults of their own: name one before --help.
+
+    Attributes:
+        env: such as ur5e/bowl.
+        out: new folder (default: demos/TASK).
+        preset: starting point: paper, compact or debug.
+        workers: processes.
+        demos: how demonstrations are made.
+    """
+
+    env: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV")]] = tyro.MISSING
+    out: Path | None = None
+    preset: str = "compact"
+    workers: int = field(default_factory=available)
+    demos: tyro.conf.OmitArgPrefixes[DemoOptions] = field(default_factory=demo_options)
 
 
 def main(arguments: Sequence[str]) -> None:
     """Collect, and say where."""
-    _, rest = verb(arguments, "demos", {"collect": "scripted experts show the skills of a task"})
-    options: Any = tyro.cli(
-        _options_class(preset_of(rest)),
-        args=rest,
-        prog="foveal demos collect",
-        description="Scripted experts show the skills of a task, and what fails is kept; in Minari's HDF5 layout. "
-        "Presets bring defaults of their own: name one before --help.",
-    )
+    preset = preset_of(arguments)
+    defaults = CollectOptions(preset=preset, demos=demo_options(preset))
+    options: CollectOptions = parse("demos", {"collect": defaults}, arguments)
     out = options.out or Path("demos") / task_of(options.env)
-    found = collect(options.env, out, options.demos, workers=options.workers, progress=True)
-    print(f"{found.episodes} episodes, {found.steps} steps: {out}\nnext: foveal skills train {out}")
-
-
-def _options_class(preset: str) -> type:
-    fields: list[Any] = [
-        ("env", tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV", help="such as ur5e/bowl")]]),
-        ("out", Annotated[Path | None, tyro.conf.arg(help="new folder (default: demos/TASK)")], None),
-        ("preset", Annotated[str, tyro.conf.arg(help=f"starting point: {', '.join(DEMO_PRESETS)}")], preset),
-        ("workers", Annotated[int, tyro.conf.arg(help="processes")], available()),
-        ("demos", tyro.conf.OmitArgPrefixes[DemoOptions], demo_options(preset)),
-    ]
-    return dataclasses.make_dataclass("CollectDemos", fields)
+    made = collect(options.env, out, options.demos, workers=options.workers, progress=True)
+    print(f"{made.episodes} episodes, {made.steps} steps: {out}\nnext: foveal skills train {out}")

@@ -11,7 +11,6 @@ import tyro
 import yaml
 
 from foveal.errors import FovealError
-from foveal.registry import nearest
 from foveal.training.threads import busy
 
 NUMBERS = ("seed", "steps")
@@ -51,27 +50,6 @@ def read_settings(path: Path) -> dict[str, Any]:
     if not isinstance(settings, Mapping):
         raise FovealError(f"{path} must hold settings by name, as a run's config.yaml does")
     return dict(settings)
-
-
-def verb(arguments: Sequence[str], command: str, verbs: Mapping[str, str]) -> tuple[str, list[str]]:
-    """The first word of a command that has several things to do, and what follows it.
-
-    Args:
-        arguments: of the command.
-        command: its name.
-        verbs: what it can do -> a line of help.
-
-    Raises:
-        FovealError: another word, or none.
-        SystemExit: after the help that was asked for.
-    """
-    first, *rest = [*arguments, ""]
-    if first in {"-h", "--help"}:
-        print(f"foveal {command}:\n" + "\n".join(f"  foveal {command} {name}  {text}" for name, text in verbs.items()))
-        raise SystemExit(0)
-    if first not in verbs:
-        raise FovealError(f"foveal {command} {first}".rstrip() + f": {nearest(first, list(verbs))}")
-    return first, rest[:-1]
 
 
 def preset_of(arguments: Sequence[str], otherwise: str = "compact") -> str:

@@ -61,7 +61,7 @@ def _resume(run: Path, others: list[str]) -> None:
     parser.add_argument("--steps", type=int, help="a new total of agent steps (default: what was left)")
     extra = parser.parse_args(others)
     trainer = resume(run)
-    done = trainer.agent.steps
+    done = trainer.work.steps
     if extra.steps is not None and extra.steps <= done:
         raise FovealError(f"{run} is at agent step {done} already: --steps, its new total, must be more")
     print(f"resumed {run} at agent step {done:,} of {extra.steps or trainer.target:,}")

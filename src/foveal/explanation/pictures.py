@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -34,6 +35,10 @@ _ANCHORS = np.array(
 )
 
 
+Palette: TypeAlias = Callable[[NDArray[np.float32]], NDArray[np.float32]]
+"""Values in [0, 1], (...), to colours in [0, 255], (..., 3)."""
+
+
 def colors(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     """(..., 3) colours in [0, 255] of values in [0, 1]."""
     position = np.clip(strength, 0, 1) * (len(_ANCHORS) - 1)
@@ -43,19 +48,22 @@ def colors(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return mixed
 
 
-def heat(frame: Picture, strength: NDArray[np.float32], brightest: float | None = None) -> Picture:
+def heat(
+    frame: Picture, strength: NDArray[np.float32], brightest: float | None = None, palette: Palette = colors
+) -> Picture:
     """A saliency map over its frame in grey.
 
     Args:
         frame: (H, W, 3).
         strength: (H, W), not negative, any scale.
         brightest: strength that gets the brightest colour; by default the picture's own 99.5 % quantile.
+        palette: colours of the map.
     """
     brightest = brightest or float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
     level = np.clip(strength / brightest, 0, 1)[..., None]  # (H, W, 1)
     grey = (frame.astype(np.float32) @ _LUMA)[..., None] * 0.75  # (H, W, 1)
     opacity = np.sqrt(level)
-    return _bytes(grey * (1 - opacity) + colors(level[..., 0]) * opacity)
+    return _bytes(grey * (1 - opacity) + palette(level[..., 0]) * opacity)
 
 
 def masked(frame: Picture, mask: NDArray[np.bool_]) -> Picture:

@@ -98,15 +98,15 @@ class Learner(nn.Module, ABC):
 
     Attributes:
         config: an instance of ``Config``.
-        dtype: that convolutions compute in.
+        dtype: the type that convolutions compute in.
         generator: of its random draws in training.
         presets: preset -> its own settings.
-        run_presets: preset, or "*" for every one -> section -> settings that its source has of the run: of
-            ``environment`` and ``training``. They go over the preset's own and under the user's.
-        heads: how many values it has of an observation and an action.
+        run_presets: preset, or "*" for every one -> section -> the settings of the run that its source trains with, in
+            ``environment`` and ``training``. They go over the preset's and under the user's.
+        heads: how many values it has for an observation and an action.
         on_policy: whether it learns from what its own policy just did, and not from replay.
-        agent_step: () ``int64`` on its device, the agent step that ``set_step`` told: what schedules are computed from,
-            so that a CUDA graph reads the present value. Not saved: the agent tells it again.
+        agent_step: () ``int64`` on its device, the argument of the latest ``set_step``. Schedules are computed from
+            it, so that a CUDA graph reads the present value. It is not saved: the agent sets it again.
     """
 
     Config: ClassVar[type]
@@ -200,8 +200,8 @@ class ValueLearner(Learner):
     The convolutions are trained by the critic's loss (and by methods' own steps), never by the actor's.
 
     Attributes:
-        capturable: whether a CUDA graph can hold its part of an update: it draws from ``generator`` alone and never
-            looks at the value of a tensor.
+        capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone and never
+            reads the value of a tensor.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
     """
 

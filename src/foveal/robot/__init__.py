@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from foveal.robot.frame import TaskFrame
-from foveal.robot.interfaces import Camera, Gripper, Policy
+from foveal.robot.interfaces import Camera, Gripper, PolicyFunction
 from foveal.robot.limits import Limits
 from foveal.robot.running import Report, RunSettings, Step, run
 from foveal.robot.stops import ArmStopped, unlock
@@ -17,7 +17,7 @@ __all__ = [
     "Camera",
     "Gripper",
     "Limits",
-    "Policy",
+    "PolicyFunction",
     "Report",
     "RunSettings",
     "Step",

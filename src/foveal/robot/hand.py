@@ -1,7 +1,7 @@
 """The process that holds the connection which moves the arm. ``mover`` starts it by its path; it imports no foveal.
 
 ur_rtde's control interface is kept apart from the policy because of what it does when its connection is lost: it
-connects again and again, each time writing to the register that the controller's watchdog looks at, and can't be told
+connects again and again, each time writing to the register that the controller's watchdog looks at, and can't be made
 to give up. A process can be killed; then the register falls silent and the watchdog stops the arm. For the same reason
 the control script is uploaded here and not by ur_rtde's constructor, which would make it start the script anew after a
 lost connection, without the watchdog.

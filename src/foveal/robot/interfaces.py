@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Observation = Mapping[str, NDArray[Any]]
 
 
-class Policy(Protocol):
+class PolicyFunction(Protocol):
     """Anything that can be called: an observation as of ``foveal.envs.ur5e`` in, an action (4,) in [-1, 1] out."""
 
     def __call__(self, observation: Observation, /) -> Any:

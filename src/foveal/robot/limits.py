@@ -32,7 +32,7 @@ class Limits:
         scale: m/s that an action of 1 asks for along an axis, as in training.
         speed: m/s, the most in any direction; 0.25 is the reduced speed of ISO 10218-1.
         acceleration: m/s^2, the most in any direction, also when stopping.
-        turn: rad/s, the most with which the tool's orientation is held.
+        turn: rad/s, the most with which the tool is turned back to the orientation that it began with.
         workspace: metres, (low, high) of x, y, z: the tool never leaves it.
         period: seconds from one command to the next.
         timeout: seconds without a command after which the controller stops the arm by itself.
@@ -115,8 +115,8 @@ def limited(wanted: Array, previous: Array, position: Array, limits: Limits, sec
     return np.asarray(braked + share * way)
 
 
-def turning_back(held: Rotation, found: Rotation, limits: Limits) -> Array:
-    """(3,) rad/s about the base's axes that turn the tool from ``found`` back to the orientation that is held."""
-    error = (held * found.inv()).as_rotvec()
+def turning_back(kept: Rotation, present: Rotation, limits: Limits) -> Array:
+    """(3,) rad/s about the base's axes that turn the tool from its present orientation to the one that it keeps."""
+    error = (kept * present.inv()).as_rotvec()
     speed = _UPRIGHT_GAIN * error
     return np.asarray(speed * min(1.0, limits.turn / max(float(np.linalg.norm(speed)), 1e-12)))

@@ -51,7 +51,7 @@ class ScriptMover:
 
     Args:
         host: address of the arm.
-        listener: which tells whether the arm has stopped.
+        listener: says whether the arm has stopped.
         limits: of the run.
         bare_flange: allow a controller that knows of no tool.
 

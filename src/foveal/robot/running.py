@@ -15,7 +15,7 @@ from scipy.spatial.transform import Rotation
 from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.robot.frame import TaskFrame
-from foveal.robot.interfaces import Camera, Gripper, Policy
+from foveal.robot.interfaces import Camera, Gripper, PolicyFunction
 from foveal.robot.limits import Limits, limited, turning_back
 from foveal.robot.listener import Listener, Reading
 from foveal.robot.mover import DryMover, Mover, ScriptMover
@@ -25,7 +25,7 @@ from foveal.robot.stops import DASHBOARD_PORT, RTDE_PORT, ArmStopped, advice, ch
 Array = NDArray[np.float64]
 
 _ASTRAY = 0.01  # metres out of the workspace at which something is wrong: its walls are approached slowly
-_TURNED = np.radians(10.0)  # radians off the orientation that is held, the same
+_TURNED = np.radians(10.0)  # radians off the orientation that is kept, the same
 
 
 @dataclass(frozen=True)
@@ -88,12 +88,12 @@ class Report:
 
 
 def run(
-    policy: Policy,
+    policy: PolicyFunction,
     host: str,
     settings: RunSettings | None = None,
     camera: Camera | None = None,
     gripper: Callable[[], Gripper] = NoGripper,
-    tell: Callable[[Step], None] = lambda step: None,
+    on_step: Callable[[Step], None] = lambda step: None,
 ) -> Report:
     """Let a policy move the arm.
 
@@ -106,7 +106,7 @@ def run(
         settings: limits, and how long.
         camera: pictures for the policy, or none.
         gripper: makes the gripper; not called in a dry run.
-        tell: is told of every step.
+        on_step: called with every step.
 
     Raises:
         FovealError: before anything moves: no arm, not ready to move, or its tool out of the workspace.
@@ -119,7 +119,7 @@ def run(
         _check_start(start, settings, host)
         fingers = NoGripper() if settings.dry_run else gripper()
         try:
-            loop = _Loop(policy, host, settings, camera, fingers, tell, listener)
+            loop = _Loop(policy, host, settings, camera, fingers, on_step, listener)
             loop.decide(start)
             with closing(_mover(host, listener, settings)) as mover:
                 return loop.go(mover)
@@ -150,16 +150,16 @@ def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
 class _Loop:
     """One run under way."""
 
-    policy: Policy
+    policy: PolicyFunction
     host: str
     settings: RunSettings
     camera: Camera | None
     gripper: Gripper
-    tell: Callable[[Step], None]
+    on_step: Callable[[Step], None]
     listener: Listener
     velocity: Array = field(default_factory=lambda: np.zeros(3))
     closed: bool | None = None
-    held: Rotation | None = None
+    orientation: Rotation | None = None
 
     def go(self, mover: Mover) -> Report:
         limits = self.settings.limits
@@ -171,7 +171,7 @@ class _Loop:
             self._send(mover, twist, number)
             sent = time.monotonic()
             self._grip(step.close)
-            self.tell(step)
+            self.on_step(step)
             changed += not np.allclose(step.wanted, step.velocity, atol=1e-9)
             late += step.seconds > limits.period
             time.sleep(max(0.0, looked + limits.period - time.monotonic()))
@@ -188,9 +188,9 @@ class _Loop:
         limits, frame = self.settings.limits, self.settings.frame
         reading = self.listener.read()
         position = frame.position(reading.pose)
-        found = Rotation.from_rotvec(reading.pose[3:])
-        self.held = found if self.held is None else self.held
-        self._check(reading, position, (self.held * found.inv()).magnitude(), number)
+        present = Rotation.from_rotvec(reading.pose[3:])
+        self.orientation = present if self.orientation is None else self.orientation
+        self._check(reading, position, (self.orientation * present.inv()).magnitude(), number)
         action = self.decide(reading)
         wanted = limits.scale * action[:3]
         now = time.monotonic()
@@ -201,7 +201,7 @@ class _Loop:
             )
         seconds = limits.period if number == 0 else now - sent
         self.velocity = limited(wanted, self.velocity, position, limits, seconds)
-        twist = np.concatenate([frame.to_base(self.velocity), turning_back(self.held, found, limits)])
+        twist = np.concatenate([frame.to_base(self.velocity), turning_back(self.orientation, present, limits)])
         return Step(number, position, wanted, self.velocity, bool(action[3] > 0.0), now - looked), twist
 
     def _send(self, mover: Mover, twist: Array, number: int) -> None:

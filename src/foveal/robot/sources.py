@@ -6,24 +6,23 @@ import importlib
 import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from foveal import checkpoint
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.robot.cloned import ClonedPolicy
-from foveal.robot.interfaces import Camera, Gripper, Observation, Policy
+from foveal.robot.interfaces import Camera, Gripper, Observation, PolicyFunction
 from foveal.robot.stops import ArmStopped, ur_rtde
+from foveal.robot.trained import TrainedPolicy
+from foveal.training.run_folder import kind_of
 
 PICTURES = ("depth", "rgb")
 TOOL_OUTPUTS = 2
 
 
 class NoGripper:
-    """Sends nothing; is as open as it was last told to be. Dry runs use it in place of any other."""
+    """Sends nothing; is as open as the last order said. Dry runs use it in place of any other."""
 
     def __init__(self) -> None:
         self._opening = 1.0
@@ -72,16 +71,16 @@ class ToolOutput(NoGripper):
         self._outputs.disconnect()
 
 
-def load_policy(text: str) -> Policy:
-    """The policy at ``MODULE:NAME``, where a class is called without arguments, or of a folder of skills or a master.
+def load_policy(text: str) -> PolicyFunction:
+    """The policy at ``MODULE:NAME``, where a class is called without arguments, or that of a folder.
 
     Raises:
         FovealError: there is none.
     """
-    if checkpoint.kind_of(Path(text)) is not None:
-        return ClonedPolicy(text)
-    found = _named(text, "policy", "foveal.arm.policies")
-    policy: Policy = found() if isinstance(found, type) else found
+    if kind_of(text):
+        return TrainedPolicy(text)
+    named = _named(text, "policy", "foveal.arm.policies")
+    policy: PolicyFunction = named() if isinstance(named, type) else named
     return policy
 
 
@@ -133,24 +132,24 @@ def check_pictures(pictures: object) -> Observation:
 
 
 def _named(text: str, kind: str, group: str) -> Any:
-    """What ``MODULE:NAME`` or an entry point of ``group`` names; modules in the current folder are found too."""
+    """What ``MODULE:NAME`` or an entry point of ``group`` names; modules in the current folder count too."""
     if ":" not in text:
         points = {point.name: point for point in entry_points(group=group)}
         if text not in points:
             hint = f" or {nearest(text, list(points))}" if points else ""
-            folders = ", or a folder of skills or of a master" if kind == "policy" else ""
+            folders = ", or the folder of a trained one" if kind == "policy" else ""
             raise FovealError(f"unknown {kind} {text!r}: say MODULE:NAME{folders}{hint}")
         return points[text].load()
     module, _, name = text.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")
     try:
-        found = getattr(importlib.import_module(module), name)
+        named = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise FovealError(f"{kind} {text}: {error}") from error
-    if not callable(found):
+    if not callable(named):
         raise FovealError(f"{kind} {text} can't be called")
-    return found
+    return named
 
 
 def _check_methods(thing: object, text: str, *names: str) -> None:

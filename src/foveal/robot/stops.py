@@ -79,7 +79,7 @@ def advice(safety_bits: int, host: str) -> str:
 
 
 def stop_program(host: str) -> bool:
-    """Tell the dashboard to stop whatever program runs or pauses; whether it says that none does any more."""
+    """Ask the dashboard to stop whatever program runs or pauses; whether it says that none does any more."""
     dashboard = ur_rtde("dashboard_client").DashboardClient(host)
     try:
         dashboard.connect()

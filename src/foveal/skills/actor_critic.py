@@ -1,31 +1,37 @@
-"""What PPO trains on the arm: masters, and policies of every step. Training that was stopped goes on."""
+"""PPO on the arm: what it trains, masters and flat policies, and how."""
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from abc import abstractmethod
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
+import numpy as np
+import torch
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.checkpoint import CheckpointStore
+from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
+from foveal.learners.ppo import PPO, PPOConfig
 from foveal.networks import policies as networks
+from foveal.skills.base import ArmPolicy, load_weights
 from foveal.skills.config import MasterConfig, as_dict
 from foveal.skills.groups import GroupSettings
-from foveal.skills.heads import FORMER_NAMES, todays_weights
 from foveal.skills.minari import require_extra
-from foveal.skills.ppo import ArmWork, Point, learner
-from foveal.training import RunOptions, Trainer
-from foveal.training.run_folder import RunFolder
+from foveal.skills.networks import FORMER_NAMES, actor_critic, todays_weights
+from foveal.skills.vector import GroupVector
+from foveal.training import Callback, Episode, RunOptions, Trainer, Work
 
 RUN = RunOptions(evaluate_every=0, checkpoint_every=1, log_every=1)
 """A checkpoint after every rollout and its update."""
+_RECENT = 50
 
 
-class ActorCritic(ABC):
+class ActorCritic(ArmPolicy):
     """An actor-critic that PPO trains for ``config.decisions``.
 
     Args:
@@ -33,127 +39,79 @@ class ActorCritic(ABC):
         seed: of its training.
 
     Attributes:
-        what: this is, in messages.
-        kind, run_kind: of its folders, when it is trained and while it is being trained.
+        what: this is, in messages and in the names of weights.
         ppo: the learner, ``foveal.learners.ppo.PPO``.
-        curve: of its training, ``foveal.skills.ppo.Point`` as JSON.
+        curve: of its training, JSON values, an entry for every update: ``actions`` taken until then by all arms
+            together, ``steps`` of the simulator, ``episodes`` that had ended, and ``success``, the share of the latest
+            50 of them that solved the task.
 
     Raises:
         FovealError: the extra ``skills`` is missing.
     """
 
     what: ClassVar[str]
-    kind: ClassVar[str]
-    run_kind: ClassVar[str]
 
     def __init__(self, config: MasterConfig, seed: int) -> None:
         require_extra()
         self.config, self.seed = config, seed
-        self.ppo = learner(self._settings(), config, seed)
+        self.ppo = learner(self.arms(), config, seed)
         self.curve: list[dict[str, Any]] = []
-        self._stopped: tuple[RunFolder, checkpoint.Checkpoint] | None = None  # a training to go on with
 
     @property
     def network(self) -> networks.ActorCritic:
         """What it acts with: encoder, actor and critic."""
         return self.ppo.policy
 
-    def learn(self, *, run: str | Path | None = None, workers: int = 1, progress: bool = False) -> Self:
-        """Train for ``config.decisions``, from fresh weights but where it was resumed; returns itself.
+    @property
+    def steps(self) -> int:
+        """Actions taken in training, by all arms together."""
+        return self.ppo.steps
+
+    @property
+    def updates(self) -> int:
+        """Passes over rollouts in training."""
+        return self.ppo.updates
+
+    def learn(
+        self,
+        run: str | Path | None = None,
+        *,
+        workers: int = 1,
+        callbacks: Sequence[Callback] = (),
+        progress: bool = False,
+        **options: Any,
+    ) -> Self:
+        """Train for ``config.decisions``; returns itself.
 
         Args:
-            run: folder for a checkpoint after every update, from which ``resume`` goes on after Ctrl-C or a kill.
+            run: a new folder with a checkpoint after every update, from which ``foveal.resume`` goes on after Ctrl-C
+                or a kill.
             workers: processes that the arms are spread over.
+            callbacks: see ``foveal.Callback``.
             progress: show a bar.
+            **options: fields of ``foveal.training.RunOptions``; by default ``RUN``.
 
         Raises:
-            FovealError: the run's folder can't be written, or holds a run already.
-            KeyboardInterrupt: after Ctrl-C, when the running update is done.
+            FovealError: the folder exists, or a loss is not finite; the policy is trained already.
+            KeyboardInterrupt: after Ctrl-C, when the running update is done and a checkpoint is written.
         """
-        if self._stopped is None:
-            if run is not None and CheckpointStore(run, kind=self.run_kind).steps():
-                raise FovealError(
-                    f"{run} holds a {self.what} that is not trained to its end: resume it, or delete the folder"
-                )
-            self.ppo = learner(self._settings(), self.config, self.seed)
-        work = ArmWork(
-            self.ppo,
-            self._settings(),
-            self.config,
-            workers=workers,
-            what=self.what,
-            kind=self.run_kind,
-            state=self._state_at,
-        )
-        if self._stopped is None:
-            trainer = Trainer(work, RUN, run=run, progress=progress)
-            trainer.target = self.config.decisions
-        else:
-            trainer = Trainer.resumed(work, *self._stopped, progress=progress)
-        self._stopped = None
-        trainer.train()
-        self.curve = [as_dict(point) for point in work.curve]
+        if self.curve:
+            raise FovealError(f"this {self.what} is trained already: make a new one, or resume its run")
+        work = ArmWork(self, workers)
+        trainer = Trainer(work, RunOptions.from_settings(options, RUN), run=run, callbacks=callbacks, progress=progress)
+        trainer.train(self.config.decisions)
         return self
 
-    def _state_at(self, curve: tuple[Point, ...]) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        self.curve = [as_dict(point) for point in curve]
-        return self.state()
-
     @abstractmethod
-    def _settings(self) -> GroupSettings:
+    def arms(self) -> GroupSettings:
         """The arms that it learns with."""
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     @classmethod
-    def resume(cls, run: str | Path) -> Self:
-        """As it was after the last good update of a run that did not end: ``learn`` goes on from there.
-
-        Raises:
-            FovealError: there is no such run, an earlier version began it, or all its checkpoints are damaged.
-        """
-        held = CheckpointStore(run, kind=cls.run_kind).latest()
-        if held is None:
-            raise FovealError(f"{run} holds no {cls.what} that could be resumed: train one without --resume")
-        if "learner" not in held.state["run"]:
-            raise FovealError(
-                f"{run} holds a {cls.what} that an earlier version of foveal began, with Stable-Baselines3, and this "
-                "one can't go on with it: finish it with that version, or delete the folder and start again"
-            )
-        restored = cls.from_state(held.tensors, held.state)
-        restored._stopped = RunFolder.open(Path(run), cls.run_kind), held
-        return restored
-
-    @classmethod
-    def load(cls, folder: str | Path) -> Self:
-        """What ``save`` wrote.
-
-        Raises:
-            FovealError: there is none, or it is damaged.
-        """
-        held = checkpoint.load(folder, kind=cls.kind)
-        return cls.from_state(held.tensors, held.state)
-
-    def save(self, folder: str | Path) -> Path:
-        """Write everything; atomically, and nothing pickled.
-
-        Raises:
-            FovealError: the folder holds something else, or can't be written.
-        """
-        return checkpoint.save(folder, *self.state(), kind=self.kind)
-
-    @abstractmethod
-    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Tensors, the optimizer's among them, and JSON."""
-
-    @classmethod
-    @abstractmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
+    def resumed(cls, held: Checkpoint) -> ArmWork:
+        """The training that a checkpoint of a run belongs to, on as many processes as then."""
+        return ArmWork(cls.from_state(held.tensors, held.state), held.state["run"]["workers"])
 
     def _learned_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """Network, optimizer, configuration, curve."""
@@ -172,11 +130,134 @@ class ActorCritic(ABC):
         """Of a version that trained with Stable-Baselines3, whose optimizer has another order, the weights alone."""
         weights = checkpoint.under(f"{self.what}/", tensors)
         former = any(name.startswith(tuple(FORMER_NAMES)) for name in weights)
-        try:
-            self.network.load_state_dict(todays_weights(weights, self.network) if former else weights)
-        except RuntimeError as error:
-            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
+        load_weights(self.network, todays_weights(weights, self.network) if former else weights)
         if not former:
             held = checkpoint.under("optimizer/", tensors)
             checkpoint.load_optimizer_state(self.ppo.optimizer, held, state["optimizer"])
         self.curve = list(state["curve"])
+
+
+def learner(settings: GroupSettings, config: MasterConfig, seed: int) -> PPO:
+    """PPO with a fresh network; all its draws come from the seed."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)  # initial weights
+        network = actor_critic(*settings.spaces, config.channels)
+    shuffling, acting = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
+    return PPO(ppo_config(config), network, acting, shuffling)
+
+
+def ppo_config(config: MasterConfig) -> PPOConfig:
+    """The same hyperparameters in PPO's words. Rates do not decay."""
+    return PPOConfig(
+        rollout=config.rollout,
+        minibatches=config.minibatches,
+        epochs=config.epochs,
+        learning_rate=config.learning_rate,
+        decay_learning_rate=False,
+        clip=config.clip,
+        decay_clip=False,
+        value_loss="plain",
+        discount=config.discount,
+        gae_lambda=config.gae_lambda,
+        entropy=config.entropy,
+        value=2 * config.value,  # a master's is of the mean squared error, without PPO's factor of 0.5
+    )
+
+
+class ArmWork(Work):
+    """Learning from groups of arms: see ``foveal.training.Work``. A step is an action, counted over all arms.
+
+    With as many workers as before, training that goes on from a checkpoint comes to the weights of training that was
+    never interrupted; with others the network sees batches of other sizes, whose sums round otherwise.
+
+    Args:
+        policy: what learns.
+        workers: processes that arms are spread over.
+    """
+
+    unit = "action"
+    agent: ActorCritic
+
+    def __init__(self, policy: ActorCritic, workers: int = 1) -> None:
+        self.agent, self.workers = policy, workers
+        self.what, self.kind = policy.what, policy.kind
+        self.device = policy.ppo.device
+        self.steps_at_once = policy.config.rollout * policy.config.environments
+        self._played = _Played()
+        self._latest: dict[str, float] = {}
+
+    @cached_property
+    def _arms(self) -> GroupVector:
+        """Made when first needed: before that, a mistake costs nothing."""
+        return GroupVector(self.agent.arms(), self.agent.config.environments, self.workers)
+
+    def settings(self) -> dict[str, Any]:
+        """PPO's configuration."""
+        return {"ppo": as_dict(self.agent.config), "workers": self.workers}
+
+    def collect(self) -> Sequence[Episode]:
+        """One rollout of every arm; returns the episodes that ended, 1 for one that solved the task and 0 else."""
+        episodes: list[Episode] = []
+        self.agent.ppo.collect(self._arms, lambda infos: episodes.extend(self._played.note(infos)))
+        self.agent.curve = [*self.agent.curve, {"actions": self.steps, **self._played.counts()}]
+        return episodes
+
+    def learn(self, after_update: Callable[[], None]) -> None:
+        """The update on the rollout."""
+        self._latest = {name: float(value) for name, value in self.agent.ppo.update().items()}
+        after_update()
+
+    def metrics(self) -> dict[str, float]:
+        """Of the latest update."""
+        return self._latest
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Weights, optimizer and learning curve."""
+        return self.agent.state()
+
+    def state(self) -> dict[str, Any]:
+        """What the rest depends on beside weights and optimizer."""
+        about = {"learner": self.agent.ppo.progress(), "played": self._played.state()}
+        return {**about, "arms": self._arms.get_state(), "workers": self.workers}
+
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``state``; weights and optimizer are there already."""
+        self.agent.ppo.load_progress(state["learner"])
+        self._played.load_state(state["played"])
+        self._arms.set_state(state["arms"])
+
+    def close(self) -> None:
+        """Let go of the arms."""
+        super().close()
+        if "_arms" in vars(self):
+            self._arms.close()
+
+
+class _Played:
+    """Counts steps, episodes and successes."""
+
+    def __init__(self) -> None:
+        self._recent: deque[bool] = deque(maxlen=_RECENT)
+        self._steps = self._episodes = 0
+
+    def state(self) -> dict[str, Any]:
+        """JSON values."""
+        return {"steps": self._steps, "episodes": self._episodes, "recent": list(self._recent)}
+
+    def load_state(self, state: Mapping[str, Any]) -> None:
+        """Undo of ``state``."""
+        self._recent.extend(state["recent"])
+        self._steps, self._episodes = state["steps"], state["episodes"]
+
+    def counts(self) -> dict[str, Any]:
+        """For the learning curve."""
+        share = float(np.mean(self._recent)) if self._recent else 0.0
+        return {"steps": self._steps, "episodes": self._episodes, "success": share}
+
+    def note(self, infos: Mapping[str, Any]) -> list[Episode]:
+        """Count what a step of all arms brought; returns the episodes that ended."""
+        self._steps += int(infos["steps"].sum())
+        ended = [(int(index), bool(infos["success"][index])) for index in np.flatnonzero(infos.get("_success", []))]
+        self._episodes += len(ended)
+        self._recent.extend(success for _, success in ended)
+        return [Episode(index, float(success)) for index, success in ended]

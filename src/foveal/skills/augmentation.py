@@ -8,8 +8,10 @@ the generator that is passed in.
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import torch
 import torch.nn.functional as F
@@ -19,8 +21,10 @@ from foveal.errors import FovealError
 from foveal.registry import nearest
 
 MISSING = -1.0
+NONE = "none"
+"""Stands for no augmentation, where a file of a policy is asked for."""
 Transform = Callable[[Tensor, float, torch.Generator], Tensor]
-Policy = tuple[tuple[str, float, float], ...]
+AugmentationPolicy = tuple[tuple[str, float, float], ...]
 """(name, magnitude, probability), in the order in which they are applied."""
 
 
@@ -142,7 +146,7 @@ class Augmentation:
         FovealError: an unknown transform, or a number out of range.
     """
 
-    def __init__(self, policy: Policy) -> None:
+    def __init__(self, policy: AugmentationPolicy) -> None:
         for name, magnitude, probability in policy:
             if name not in TRANSFORMS:
                 raise FovealError(f"unknown transform of depth {name!r}: {nearest(name, list(TRANSFORMS))}")
@@ -158,3 +162,22 @@ class Augmentation:
                 image = image.clone()
                 image[chosen] = TRANSFORMS[name](image[chosen], magnitude, generator)
         return image
+
+
+def read_augmentation(path: Path) -> AugmentationPolicy:
+    """The augmentation policy of a JSON file; that of ``none`` is empty.
+
+    Raises:
+        FovealError: it can't be read, or holds something else.
+    """
+    if str(path) == NONE:
+        return ()
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return tuple((str(name), float(magnitude), float(chance)) for name, magnitude, chance in content["policy"])
+    except OSError as error:
+        raise FovealError(f"can't read the augmentation {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise FovealError(
+            f"{path} holds no augmentation policy, as benchmarks/augmentation_search.py writes it"
+        ) from error

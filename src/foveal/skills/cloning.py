@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from foveal.networks.precision import convolution_dtype
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
 from foveal.skills.augmentation import Augmentation
+from foveal.skills.base import load_weights
 from foveal.skills.config import CloneConfig, as_dict
 from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
@@ -28,9 +28,9 @@ from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import play, scripted
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
+from foveal.training import Callback, RunOptions, Trainer, Work
 from foveal.training import Episode as TrainingEpisode
-from foveal.training import RunOptions, Trainer, Work
-from foveal.training.run_folder import CONFIG, RunFolder
+from foveal.training.run_folder import refuse_existing
 
 
 @dataclass(frozen=True)
@@ -50,25 +50,6 @@ class Epoch:
     success: float | None = None
 
 
-@dataclass
-class Cloned:
-    """What cloning gives.
-
-    Attributes:
-        policy: of the best epoch.
-        epochs: all of them.
-        best: the number of the best.
-    """
-
-    policy: SkillPolicy
-    epochs: list[Epoch] = field(default_factory=list)
-    best: int = 0
-
-    def save(self, folder: str | Path) -> Path:
-        """The policy, and how it came about."""
-        return self.policy.save(folder, {"epochs": [as_dict(epoch) for epoch in self.epochs], "best": self.best})
-
-
 def clone(
     demos: str | Path | DemoFolder,
     config: CloneConfig,
@@ -76,11 +57,11 @@ def clone(
     seed: int = 0,
     flat: bool = False,
     workers: int = 1,
-    progress: bool = False,
-    told: Callable[[Epoch], None] | None = None,
     run: str | Path | None = None,
-) -> Cloned:
-    """Skills from demonstrations.
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+) -> SkillPolicy:
+    """Skills from demonstrations, with the weights of the best epoch.
 
     Args:
         demos: where they are.
@@ -88,40 +69,44 @@ def clone(
         seed: of weights, samples and augmentation.
         flat: clone the whole task as one skill.
         workers: processes for rollouts.
+        run: a new folder with a checkpoint after every epoch, from which ``foveal.resume`` goes on after Ctrl-C or a
+            kill, to the same weights as in one piece.
+        callbacks: see ``foveal.Callback``.
         progress: show a bar.
-        told: called with every epoch.
-        run: folder for a checkpoint after every epoch and after Ctrl-C. Cloning that was stopped there, with the same
-            arguments, goes on, to the same weights as in one piece.
 
     Raises:
-        FovealError: the folder holds no demonstrations, or none of some skill; the run had other arguments; the
-            precision can't be had on this machine.
+        FovealError: the folder holds no demonstrations, or none of some skill; the run's folder exists; the precision
+            can't be had on this machine.
         KeyboardInterrupt: after Ctrl-C, once the running batch is done and a checkpoint is written.
     """
     convolution_dtype(config.precision, "cpu")  # before hours of demonstrations are read
+    if run is not None:
+        refuse_existing(Path(run))
     source = demos if isinstance(demos, DemoFolder) else open_demos(demos)
     training, kept = _samples(source, config, seed, flat)
     policy = SkillPolicy(_skill_set(source.about, training, flat), config, seed)
     policy.mean, policy.spread = _moments(training)
-    with Workers(workers) as crew:
-        work = CloningWork(policy, training, kept, crew, told, {"demonstrations": source.folder.name, "flat": flat})
-        _trainer(work, run, progress).train()
-    return work.finished()
-
-
-def _trainer(work: CloningWork, run: str | Path | None, progress: bool) -> Trainer:
-    """A new one, or that of a run that was stopped."""
-    folder = None if run is None else Path(run)
-    if folder is not None and (folder / CONFIG).is_file():
-        opened = RunFolder.open(folder, work.kind)
-        held = opened.store.latest()
-        if held is not None:
-            work.check_same(held, folder)
-            return Trainer.resumed(work, opened, held, progress=progress)
+    work = CloningWork(policy, training, kept, workers, {"demonstrations": str(source.folder), "flat": flat})
     options = RunOptions(evaluate_every=0, checkpoint_every=work.batches, log_every=work.batches)
-    trainer = Trainer(work, options, run=run, progress=progress)
-    trainer.target = work.total
-    return trainer
+    Trainer(work, options, run=run, callbacks=callbacks, progress=progress).train(work.total)
+    return policy
+
+
+def resumed(held: Checkpoint) -> CloningWork:
+    """The cloning that a checkpoint of a run belongs to, from the same demonstrations.
+
+    Raises:
+        FovealError: they are not there any more, or others are.
+    """
+    policy, data = SkillPolicy.from_state(held.tensors, held.state), held.state["run"]["data"]
+    training, kept = _samples(open_demos(data["demonstrations"]), policy.config, policy.seed, data["flat"])
+    work = CloningWork(policy, training, kept, data["workers"], data)
+    if work.data != data:
+        raise FovealError(
+            f"{data['demonstrations']} holds {len(training)} samples to learn from, and cloning began with "
+            f"{data['samples']}: bring those demonstrations back"
+        )
+    return work
 
 
 def losses(prediction: Tensor, velocity: Tensor, closes: Tensor) -> tuple[Tensor, Tensor]:
@@ -143,16 +128,17 @@ def losses(prediction: Tensor, velocity: Tensor, closes: Tensor) -> tuple[Tensor
 class CloningWork(Work):
     """Learning from a data set: see ``foveal.training.Work``. A step is a batch.
 
+    Checkpoints hold the policy with the weights of the best epoch so far, and beside it those that go on learning.
+
     Args:
         policy: what is cloned.
         training: samples to learn from.
         kept: samples that are kept back for the validation loss.
-        crew: processes for the rollouts that choose the best epoch.
-        told: called with every epoch.
-        about: what tells the demonstrations from others; JSON values.
+        workers: processes for the rollouts that choose the best epoch.
+        about: where the samples come from, JSON values.
     """
 
-    kind = "foveal.skills.cloning"
+    kind = SkillPolicy.kind
     what, unit = "clone", "batch"
     agent: SkillPolicy
     steps = 0
@@ -162,11 +148,11 @@ class CloningWork(Work):
         policy: SkillPolicy,
         training: Samples,
         kept: Samples | None,
-        crew: Workers,
-        told: Callable[[Epoch], None] | None = None,
+        workers: int = 1,
         about: Mapping[str, Any] | None = None,
     ) -> None:
-        self.agent, self.training, self.kept, self.crew, self.told = policy, training, kept, crew, told
+        self.agent, self.training, self.kept, self.crew = policy, training, kept, Workers(workers)
+        self.data = {**(about or {}), "samples": len(training), "workers": workers}
         self.device = torch.device("cpu")
         self.config = policy.config
         self.sampler = BalancedSampler(training.skill, np.random.default_rng([3, policy.seed]))
@@ -175,12 +161,11 @@ class CloningWork(Work):
         self.optimizer = torch.optim.Adam(policy.network.parameters(), self.config.learning_rate, fused=True)
         self.batches = max(1, len(training) // self.config.batch_size)
         self.epochs: list[Epoch] = []
-        self.best = 0  # the number of the best epoch,
+        self.best = 0  # the number of the best epoch, and its weights
         self.best_weights: dict[str, Tensor] = {}
         self._merit = (-1.0, 0.0)  # its share of solved rollouts and its number
         self._sum = 0.0  # of the running epoch's losses
         self._latest = 0.0
-        self._about = dict(about or {})
 
     @property
     def total(self) -> int:
@@ -193,23 +178,17 @@ class CloningWork(Work):
         return self.steps
 
     def settings(self) -> dict[str, Any]:
-        """What cloning that goes on must have in common with what went before."""
-        size, seed = len(self.training), self.agent.seed
-        return {**json.loads(json.dumps(as_dict(self.config))), **self._about, "samples": size, "seed": seed}
+        """How skills are cloned, and from what."""
+        return {"skills": as_dict(self.config), "seed": self.agent.seed, "data": self.data}
 
-    def check_same(self, held: Checkpoint, folder: Path) -> None:
-        """Refuse to go on with a checkpoint of cloning with other settings.
+    def begin(self, target: int) -> None:
+        """See whether the learning rate knows of so many batches.
 
         Raises:
-            FovealError: they differ.
+            FovealError: there are more than in all epochs.
         """
-        about = held.state["cloning"]
-        others = [name for name, value in self.settings().items() if about.get(name) != value]
-        if others:
-            raise FovealError(
-                f"{folder} holds cloning with other {', '.join(others)}: give the same options as then, or delete that "
-                "folder"
-            )
+        if target > self.total:
+            raise FovealError(f"cloning ends after {self.total} batches, {self.config.epochs} epochs, not {target}")
 
     def collect(self) -> Sequence[TrainingEpisode]:
         """Everything is there already."""
@@ -240,12 +219,15 @@ class CloningWork(Work):
             raise FovealError(f"the loss of epoch {number} is not finite: lower the learning rate")
         epoch = Epoch(number, mean, self._held_out(), self._success(number))
         self.epochs.append(epoch)
-        if self.told is not None:
-            self.told(epoch)
         merit = (-1.0 if epoch.success is None else epoch.success, float(number))
         if merit >= self._merit or not self.config.rollouts:
             self._merit, self.best = merit, number
-            self.best_weights = {name: tensor.clone() for name, tensor in self.agent.network.state_dict().items()}
+            self.best_weights = self._weights()
+        self.agent.about = {"epochs": [as_dict(epoch) for epoch in self.epochs], "best": self.best}
+
+    def _weights(self) -> dict[str, Tensor]:
+        """A copy of what the network is now."""
+        return {name: tensor.clone() for name, tensor in self.agent.network.state_dict().items()}
 
     def _success(self, number: int) -> float | None:
         """Of the script's rollouts, where they are due."""
@@ -274,48 +256,55 @@ class CloningWork(Work):
         return self.config.gripper * gripper + self.config.velocity * motion
 
     def metrics(self) -> dict[str, float]:
-        """The latest batch's loss."""
-        return {"loss": self._latest}
+        """The latest batch's loss, and how the latest epoch went."""
+        latest = {"loss": self._latest}
+        if self.epochs and self.kept is not None:
+            latest["held_out"] = self.epochs[-1].held_out
+        if self.epochs and (success := self.epochs[-1].success) is not None:
+            latest["success"] = success
+        return latest
 
-    def finished(self) -> Cloned:
-        """The policy with the weights of the best epoch, and how all epochs went."""
-        self.agent.network.load_state_dict(self.best_weights)
-        self.agent.network.eval()
-        return Cloned(self.agent, self.epochs, self.best)
+    def close(self) -> None:
+        """Let go of the processes; the policy takes the weights of the best epoch."""
+        super().close()
+        self.crew.close()
+        if self.best_weights:
+            load_weights(self.agent.network, self.best_weights)
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights and optimizer."""
+        """The policy, with the weights of the best epoch so far, and the optimizer."""
         tensors, state = self.agent.state()
-        held, optimizer = checkpoint.optimizer_state(self.optimizer)
-        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
-        return tensors, {**state, "optimizer": optimizer, "cloning": self.settings()}
+        tensors |= {f"network/{name}": value for name, value in self.best_weights.items()}
+        held, state["optimizer"] = checkpoint.optimizer_state(self.optimizer)
+        return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
 
     def state(self) -> dict[str, Any]:
-        """Draws, counts, and the best epoch so far."""
+        """The weights that go on learning, draws and counts."""
         return {
+            "data": self.data,
+            "weights": self._weights(),
             "sampler": self.sampler.state(),
             "generator": checkpoint.generator_state(self.generator),
             "steps": self.steps,
             "sum": self._sum,
-            "epochs": [as_dict(epoch) for epoch in self.epochs],
-            "best": self.best,
             "merit": list(self._merit),
-            "best_weights": self.best_weights,
         }
 
-    def load_state(self, state: Mapping[str, Any], held: Checkpoint) -> None:
-        """Undo of ``agent_state`` and ``state``."""
-        self.agent.network.load_state_dict(checkpoint.under("network/", held.tensors))
-        optimizer = checkpoint.under("optimizer/", held.tensors)
-        checkpoint.load_optimizer_state(self.optimizer, optimizer, held.state["optimizer"])
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``agent_state`` and ``state``."""
+        self.epochs = [Epoch(**epoch) for epoch in self.agent.about.get("epochs", [])]
+        self.best = self.agent.about.get("best", 0)
+        if self.best:
+            self.best_weights = self._weights()
+        load_weights(self.agent.network, state["weights"])
+        optimizer = checkpoint.under("optimizer/", saved.tensors)
+        checkpoint.load_optimizer_state(self.optimizer, optimizer, saved.state["optimizer"])
         self.sampler.load_state(state["sampler"])
         checkpoint.load_generator_state(self.generator, state["generator"])
-        self.steps, self._sum, self.best = state["steps"], state["sum"], state["best"]
-        self.epochs = [Epoch(**epoch) for epoch in state["epochs"]]
+        self.steps, self._sum = state["steps"], state["sum"]
         self._merit = state["merit"][0], state["merit"][1]
-        self.best_weights = dict(state["best_weights"])
 
 
 def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tuple[list[Episode], list[Episode]]:

@@ -153,7 +153,7 @@ _COMPACT_NETWORK = {
     "early": 0,
     "relief": 0.05,
 }
-# What ``foveal skills search`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
+# What ``benchmarks/augmentation_search.py`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
 _COMPACT_AUGMENTATION = (("scale", 0.02, 0.65), ("erase_object", 0.24, 0.73), ("white_noise", 0.07, 0.74))
 CLONE_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
@@ -198,7 +198,7 @@ def clone_config(preset: str = "compact", changes: Mapping[str, Any] | None = No
     Raises:
         FovealError: an unknown preset or setting, or a value out of range or of the wrong type.
     """
-    return _configured(CloneConfig(), CLONE_PRESETS, preset, changes or {}, "skills")
+    return configured(CloneConfig(), CLONE_PRESETS, preset, changes or {}, "skills")
 
 
 def master_config(preset: str = "compact", changes: Mapping[str, Any] | None = None) -> MasterConfig:
@@ -207,12 +207,17 @@ def master_config(preset: str = "compact", changes: Mapping[str, Any] | None = N
     Raises:
         FovealError: as ``clone_config``.
     """
-    return _configured(MasterConfig(), MASTER_PRESETS, preset, changes or {}, "master")
+    return configured(MasterConfig(), MASTER_PRESETS, preset, changes or {}, "master")
 
 
-def _configured(
+def configured(
     base: Settings, presets: Mapping[str, dict[str, Any]], preset: str, changes: Mapping[str, Any], section: str
 ) -> Settings:
+    """Settings with those of a preset and with changes.
+
+    Raises:
+        FovealError: an unknown preset or setting, or a value out of range or of the wrong type.
+    """
     if preset not in presets:
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(presets))}")
     result: Settings = changed(changed(base, presets[preset], section), changes, section)

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.config.bounds import SHARE, Bounded, at_least, one_of
-from foveal.config.tree import changed, checked_seed
+from foveal.config.tree import checked_seed
 from foveal.envs.ur5e import TASKS, make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
@@ -21,6 +21,7 @@ from foveal.envs.ur5e.randomization import RANDOMIZATIONS
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.registry import nearest
+from foveal.skills.config import configured
 from foveal.skills.minari import DemoFolder, DemoWriter, Episode, in_millimetres, open_demos, require_extra
 from foveal.skills.seeds import DEMONSTRATIONS_EACH
 from foveal.skills.view import View
@@ -89,10 +90,7 @@ def demo_options(preset: str = "compact", changes: Mapping[str, Any] | None = No
     Raises:
         FovealError: an unknown preset or setting, or a value out of range or of the wrong type.
     """
-    if preset not in DEMO_PRESETS:
-        raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(DEMO_PRESETS))}")
-    options: DemoOptions = changed(changed(DemoOptions(), DEMO_PRESETS[preset], "demos"), changes or {}, "demos")
-    return options
+    return configured(DemoOptions(), DEMO_PRESETS, preset, changes or {}, "demos")
 
 
 def task_of(env: str) -> str:

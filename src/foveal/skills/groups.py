@@ -17,7 +17,6 @@ from foveal.envs.ur5e.experts import skills
 from foveal.envs.ur5e.tasks import TASKS, Truth
 from foveal.skills import seeds
 from foveal.skills.arms import Arms, ArmSettings
-from foveal.skills.packing import Packed
 from foveal.skills.policy import SkillPolicy, depth_input
 
 Stepped = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
@@ -62,19 +61,19 @@ class Deciding:
         arms: as they are seen.
         skill_steps: control steps of a skill.
         seed: of the episodes.
-        policy: cloned skills, packed. Without, experts act, and the master sees ``state_of``.
+        policy: cloned skills. Without, experts act, and the master sees ``state_of``.
     """
 
     arms: ArmSettings
     skill_steps: int
     seed: int
-    policy: Packed | None = None
+    policy: SkillPolicy | None = None
 
     @property
     def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
         actions = spaces.Discrete(len(skills(self.arms.task)))
         if self.policy is not None:
-            shape: tuple[int, ...] = self.policy.unpack().feature_shape
+            shape: tuple[int, ...] = self.policy.feature_shape
         else:
             task = TASKS[self.arms.task]
             shape = (5 + 4 * len(task.things) + (0 if task.bowl is None else 3),)
@@ -161,7 +160,7 @@ class _Group:
 
 class _DecidingGroup(_Group):
     def __init__(self, settings: Deciding, first: int, count: int) -> None:
-        self.policy: SkillPolicy | None = None if settings.policy is None else settings.policy.unpack()
+        self.policy = settings.policy
         stack = 1 if self.policy is None else self.policy.stack
         super().__init__(Arms(settings.arms, count, stack), settings.seed, first)
         self._skill_steps = settings.skill_steps
@@ -197,9 +196,10 @@ def observe(arms: Arms, policy: SkillPolicy | None, which: Any = slice(None)) ->
 
 
 def state_of(truth: Truth) -> NDArray[np.float32]:
-    """Tool (3), opening, closing; of every thing the place from the tool (3) and whether it is held; the bowl's.
+    """What a master over experts sees: one vector.
 
-    Lengths are in decimetres, so that all are of about one size.
+    The tool's place (3), the gripper's opening and whether it closes; of each thing the way to it from the tool (3) and
+    whether it is in the gripper; the way to the bowl. Lengths are in decimetres, so that all are of about one size.
     """
     away = 10.0 * (truth.centres - truth.tool)  # (N, 3)
     parts: list[Any] = [

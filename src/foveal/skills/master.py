@@ -3,27 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from functools import partial
+from typing import Any, Self, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal import checkpoint
 from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from foveal.evaluation.world import WorldOptions
+from foveal.export import Exportable, portable
+from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.groups import Deciding, observe
-from foveal.skills.packing import pack
-from foveal.skills.policy import SkillPolicy
+from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
-from foveal.skills.world import BLIND, Acting, ArmWorld
+from foveal.skills.world import BLIND, Acting
 
 
 class Master(ActorCritic):
@@ -39,11 +40,30 @@ class Master(ActorCritic):
         FovealError: the extra ``skills`` is missing.
     """
 
-    what, kind, run_kind = "master", "foveal.master", "foveal.master.run"
+    what, kind, task = "master", "foveal.master", ""
 
     def __init__(self, task: str, skills: SkillPolicy | None, config: MasterConfig, seed: int = 0) -> None:
         self.task, self.skills = task, skills
         super().__init__(config, seed)
+
+    @property
+    def view(self) -> View:
+        return skills_of(self).view
+
+    @property
+    def stack(self) -> int:
+        return skills_of(self).stack
+
+    @property
+    def skill_steps(self) -> int:
+        return self.config.skill_steps
+
+    def act(self, frames: NDArray[Any], skill: Any) -> NDArray[np.float32]:
+        return skills_of(self).act(frames, skill)
+
+    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
+        seen = skills_of(self).features(frames)
+        return int(self.chances(seen).argmax() if deterministic else self.draw(seen, decision, [self.seed])[0])
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         """The next skill of each arm: a ``foveal.skills.rollouts.Plan``."""
@@ -63,48 +83,34 @@ class Master(ActorCritic):
         Returns:
             (B,) numbers.
         """
-        with torch.inference_mode():
-            features = self.network.features(torch.from_numpy(seen))
-            actor = cast(CategoricalHead, self.network.actor)  # of what ``Deciding`` makes
-            chances = actor.log_probabilities(features).exp().double().numpy()
+        chances = self.chances(seen)
         levels = [np.random.default_rng([7, seed, decision]).random() for seed in seeds]
         reached = chances.cumsum(1) / chances.sum(1, keepdims=True)
         return (reached <= np.array(levels)[:, None]).sum(1).astype(np.int64)
 
-    @property
-    def env_id(self) -> str:
-        """Id of its task's environment."""
-        return f"ur5e/{self.task}"
+    def chances(self, seen: NDArray[np.float32]) -> NDArray[np.float64]:
+        """How likely each skill is to be next: (B, ...) what the master sees -> (B, K)."""
+        with torch.inference_mode():
+            return _chances(self.network, torch.from_numpy(seen)).double().numpy()
 
-    def world(self, options: WorldOptions) -> ArmWorld:
-        """The simulated arm, where it chooses skills."""
-        names = tuple(skill.name for skill in skills(self.task))
-        near, far = 0.0, 0.0
+    def acting(self) -> Acting:
+        """It chooses skills."""
+        names, near, far, doing = tuple(skill.name for skill in skills(self.task)), 0.0, 0.0, "scripted experts"
         if self.skills is not None:
-            names, near, far = self.skills.skill_set.names, self.skills.config.near, self.skills.config.far
-        doing = "scripted experts" if self.skills is None else "cloned skills"
-        name = f"a master that chooses among {doing}"
-        return ArmWorld(
-            Acting(self._arms(), self, self.skills, names, self.config.skill_steps, name, self.seed, near, far), options
-        )
+            config, doing = self.skills.config, "cloned skills"
+            names, near, far = self.skills.skill_set.names, config.near, config.far
+        name, settings = f"a master that chooses among {doing}", self.arms().arms
+        return Acting(settings, self, self.skills, names, self.skill_steps, name, self.seed, near, far)
 
     def insides(self) -> Insides:
-        """What the skill that it has chosen is about to do.
-
-        Raises:
-            FovealError: it chooses among scripted experts, which look at nothing.
-        """
+        """What the skill that it has chosen is about to do."""
         return skills_of(self).insides()
 
-    def _arms(self) -> ArmSettings:
-        return ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
-
-    def _settings(self) -> Deciding:
-        held = None if self.skills is None else pack(self.skills)
-        return Deciding(self._arms(), self.config.skill_steps, self.seed, held)
+    def arms(self) -> Deciding:
+        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+        return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, optimizer and skills, and JSON."""
         tensors, described = self._learned_state()
         described |= {"task": self.task, "skills": None}
         if self.skills is not None:
@@ -113,18 +119,41 @@ class Master(ActorCritic):
         return tensors, described
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Master:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
         skills = None
         if state["skills"] is not None:
             skills = SkillPolicy.from_state(checkpoint.under("skills/", tensors), state["skills"])
         master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
         master._set_learned_state(tensors, state)
         return master
+
+    def exportable(self) -> Exportable:
+        """Frames in, the chances of all skills out."""
+        cloned = skills_of(self)
+        examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
+        return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, "chances")
+
+
+def _chances(network: ActorCriticNetwork, seen: Tensor) -> Tensor:
+    """(B, ...) -> (B, K)."""
+    actor = cast(CategoricalHead, network.actor)  # of what ``Deciding`` makes
+    return actor.log_probabilities(network.features(seen)).exp()
+
+
+class _Choosing(nn.Module):
+    """What a master says of depth, in float32: (B, stack, H, W) millimetres -> (B, K)."""
+
+    one_hot: Tensor
+
+    def __init__(self, master: Master, skills: SkillPolicy) -> None:
+        super().__init__()
+        self.near, self.far = skills.config.near, skills.config.far
+        self.network, self.master = portable(skills.network), portable(master.network)
+        self.register_buffer("one_hot", torch.eye(skills.skills))
+
+    def forward(self, frames: Tensor) -> Tensor:
+        seen = scaled_depth(frames, self.near, self.far)
+        return _chances(self.master, features_of_all(self.network, seen, self.one_hot))
 
 
 def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
@@ -133,7 +162,7 @@ def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
     Raises:
         FovealError: the master chooses among scripted experts, which look at nothing.
     """
-    found = agent.skills if isinstance(agent, Master) else agent
-    if found is None:
+    chosen = agent.skills if isinstance(agent, Master) else agent
+    if chosen is None:
         raise FovealError(BLIND)
-    return found
+    return chosen

@@ -12,7 +12,9 @@
         infos/advice            (T, 4) float32: what the expert would have done; actions, where this is missing
         infos/things            (T + 1, N, 3) float32: centres of the task's things, metres; optional
 
-Farama Foundation, "Minari", https://minari.farama.org.
+Farama Foundation, "Minari", https://minari.farama.org. Its library (0.5.4) is not used: it writes episodes
+uncompressed, nine times as large as here (28.4 MB for 10 demonstrations of ``ur5e/bowl``, and 3.1 MB), and opens no
+data set whose metadata lack spaces or a registered environment.
 """
 
 from __future__ import annotations
@@ -143,7 +145,7 @@ class DemoWriter:
 def _datasets(episode: Episode) -> dict[str, NDArray[Any]]:
     steps = len(episode)
     ends = np.arange(steps) == steps - 1
-    found: dict[str, NDArray[Any]] = {
+    arrays: dict[str, NDArray[Any]] = {
         "observations/depth": episode.depth,
         "observations/vector": episode.vector,
         "actions": episode.actions,
@@ -153,7 +155,7 @@ def _datasets(episode: Episode) -> dict[str, NDArray[Any]]:
         "infos/skill": episode.skill,
         "infos/advice": episode.advice,
     }
-    return found if episode.things is None else found | {"infos/things": episode.things}
+    return arrays if episode.things is None else arrays | {"infos/things": episode.things}
 
 
 def _observation_space(episode: Episode) -> dict[str, Any]:

@@ -5,30 +5,28 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal import checkpoint
-from foveal.envs.ur5e.experts import SKILL_STEPS
+from foveal.envs.ur5e.experts import SKILL_STEPS, script
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from foveal.evaluation.world import WorldOptions
+from foveal.export import Exportable, portable
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
 from foveal.skills.arms import for_policy
+from foveal.skills.base import ArmPolicy, load_weights
 from foveal.skills.config import CloneConfig, as_dict, clone_config
 from foveal.skills.insides import skill_insides
 from foveal.skills.minari import MILLIMETRES
 from foveal.skills.rollouts import scripted
 from foveal.skills.view import View
-from foveal.skills.world import Acting, ArmWorld
-
-KIND = "foveal.skills"
+from foveal.skills.world import Acting
 
 
 def depth_input(millimetres: Any, near: float, far: float) -> Tensor:
@@ -40,8 +38,17 @@ def depth_input(millimetres: Any, near: float, far: float) -> Tensor:
     Returns:
         ``float32`` of the same shape.
     """
-    depth = torch.as_tensor(np.asarray(millimetres, np.float32)) / MILLIMETRES
-    return ((depth - near) * (2.0 / (far - near)) - 1.0).clamp_(-1.0, 1.0)
+    return scaled_depth(torch.as_tensor(np.asarray(millimetres, np.float32)), near, far)
+
+
+def scaled_depth(millimetres: Tensor, near: float, far: float) -> Tensor:
+    """The same of a ``float32`` tensor."""
+    return ((millimetres / MILLIMETRES - near) * (2.0 / (far - near)) - 1.0).clamp(-1.0, 1.0)
+
+
+def example_frames(batch: int, stack: int, size: int) -> Tensor:
+    """(batch, stack, size, size) ``float32``: random depth in millimetres, to try a network with."""
+    return torch.empty(batch, stack, size, size).uniform_(300, 2500, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -59,8 +66,8 @@ class SkillSet:
     view: View
 
 
-class SkillPolicy:
-    """All skills of a task.
+class SkillPolicy(ArmPolicy):
+    """All skills of a task. By itself it does them in the order of the task's script, again and again.
 
     Args:
         skill_set: what they are.
@@ -70,7 +77,10 @@ class SkillPolicy:
     Attributes:
         network: ``FilmResNet``, conditioned by the skill's one-hot.
         mean, spread: (3,) of velocities in the data, by which they are standardised.
+        about: how cloning went, JSON values: ``epochs``, each as ``foveal.skills.cloning.Epoch``, and the ``best``.
     """
+
+    kind = "foveal.skills"
 
     def __init__(self, skill_set: SkillSet, config: CloneConfig, seed: int = 0) -> None:
         self.skill_set, self.config, self.seed = skill_set, config, seed
@@ -89,6 +99,15 @@ class SkillPolicy:
                 dtype=convolution_dtype(config.precision, "cpu"),
             ).eval()
         self.mean, self.spread = torch.zeros(3), torch.ones(3)
+        self.about: dict[str, Any] = {}
+
+    @property
+    def task(self) -> str:
+        return self.skill_set.task
+
+    @property
+    def view(self) -> View:
+        return self.skill_set.view
 
     @property
     def skills(self) -> int:
@@ -97,7 +116,6 @@ class SkillPolicy:
 
     @property
     def stack(self) -> int:
-        """Depth frames that it sees."""
         return self.config.stack
 
     def one_hot(self, skill: Any) -> Tensor:
@@ -109,33 +127,22 @@ class SkillPolicy:
         return depth_input(frames, self.config.near, self.config.far)
 
     def act(self, frames: NDArray[Any], skill: Any) -> NDArray[np.float32]:
-        """Actions, each as its own skill would act.
-
-        Args:
-            frames: (B, stack, H, W) millimetres, the present one last.
-            skill: (B,) numbers.
-
-        Returns:
-            (B, 4) in [-1, 1].
-        """
         with torch.inference_mode():
-            out = self.network(self.input(frames), self.one_hot(skill))[:, :5]  # (B, 5): of the first horizon
-            velocity = (out[:, 2:] * self.spread + self.mean).clamp(-1.0, 1.0)
-            gripper = torch.where(out[:, 1] > out[:, 0], 1.0, -1.0)[:, None]
-        return torch.cat([velocity, gripper], dim=1).numpy()
+            prediction = self.network(self.input(frames), self.one_hot(skill))
+            return _first_action(prediction, self.mean, self.spread).numpy()
 
-    @property
-    def env_id(self) -> str:
-        """Id of its task's environment."""
-        return f"ur5e/{self.skill_set.task}"
+    def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
+        if not self.task:
+            raise FovealError("these skills do not say of which task they are, so their order is not known")
+        order = script(self.task) if self.skills > 1 else (0,)
+        return order[decision % len(order)]
 
-    def world(self, options: WorldOptions) -> ArmWorld:
-        """The simulated arm, where skills follow the script."""
+    def acting(self) -> Acting:
+        """Skills follow the script."""
         settings, names, config = for_policy(self), self.skill_set.names, self.config
         plan = scripted(settings.task, self.skills)
         name = "cloned skills in the order of the script" if self.skills > 1 else "one cloned skill"
-        acting = Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
-        return ArmWorld(acting, options)
+        return Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
 
     def insides(self) -> Insides:
         """What each skill is about to do."""
@@ -143,11 +150,8 @@ class SkillPolicy:
 
     def features(self, frames: NDArray[Any]) -> NDArray[np.float32]:
         """(B, stack, H, W) millimetres -> (B, K * C, h, w): the network's last features as every skill sees them."""
-        batch, count = len(frames), self.skills
         with torch.inference_mode():
-            image = self.input(frames).repeat_interleave(count, dim=0)
-            found = self.network.features(image, torch.eye(count).repeat(batch, 1)).float()
-            return found.reshape(batch, -1, *found.shape[2:]).numpy()
+            return features_of_all(self.network, self.input(frames), torch.eye(self.skills)).numpy()
 
     @property
     def feature_shape(self) -> tuple[int, int, int]:
@@ -158,49 +162,61 @@ class SkillPolicy:
     # --- state ----------------------------------------------------------------------------------------------------
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights by name, and JSON."""
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {"velocity/mean": self.mean, "velocity/spread": self.spread}
-        return tensors, {"skills": as_dict(self.skill_set), "config": as_dict(self.config), "seed": self.seed}
+        described = {"skills": as_dict(self.skill_set), "config": as_dict(self.config), "seed": self.seed}
+        return tensors, {**described, "about": self.about}
 
     @classmethod
-    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> SkillPolicy:
-        """Undo of ``state``.
-
-        Raises:
-            FovealError: the weights don't fit the configuration.
-        """
-        held = dict(state["skills"])
-        skill_set = SkillSet(held["task"], tuple(held["names"]), View(**held["view"]))
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
+        named = state["skills"]
+        skill_set = SkillSet(named["task"], tuple(named["names"]), View(**named["view"]))
         config = clone_config("paper", state["config"])
         config = dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
         policy = cls(skill_set, config, state["seed"])
-        try:
-            policy.network.load_state_dict(checkpoint.under("network/", tensors))
-        except RuntimeError as error:
-            raise FovealError(f"these weights do not fit the network of their configuration: {error}") from error
+        load_weights(policy.network, checkpoint.under("network/", tensors))
         policy.mean, policy.spread = tensors["velocity/mean"], tensors["velocity/spread"]
+        policy.about = dict(state.get("about", {}))  # skills within a master's folder used to lack it
         return policy
 
-    def save(self, folder: str | Path, about: Mapping[str, Any] | None = None) -> Path:
-        """Write the policy; atomically, and nothing pickled.
+    def exportable(self) -> Exportable:
+        """Frames and skills in, actions out."""
+        return Exportable(_Acting(self), self._examples)
 
-        Args:
-            folder: where to; replaced if it holds skills already.
-            about: what else to keep, e.g. how training went; JSON values.
-
-        Raises:
-            FovealError: the folder holds something else, or can't be written.
-        """
-        tensors, state = self.state()
-        return checkpoint.save(folder, tensors, {**state, "about": dict(about or {})}, kind=KIND)
+    def _examples(self, batch: int) -> dict[str, Tensor]:
+        frames = example_frames(batch, self.stack, self.view.size)
+        return {"frames": frames, "skill": torch.arange(batch) % self.skills}
 
 
-def load_skills(folder: str | Path) -> SkillPolicy:
-    """What ``SkillPolicy.save`` wrote.
+class _Acting(nn.Module):
+    """What ``SkillPolicy.act`` computes, in float32: (B, stack, H, W) millimetres and (B,) numbers -> (B, 4)."""
 
-    Raises:
-        FovealError: there is none, or it is damaged.
-    """
-    held = checkpoint.load(folder, kind=KIND)
-    return SkillPolicy.from_state(held.tensors, held.state)
+    mean: Tensor
+    spread: Tensor
+    one_hot: Tensor
+
+    def __init__(self, policy: SkillPolicy) -> None:
+        super().__init__()
+        self.near, self.far = policy.config.near, policy.config.far
+        self.network = portable(policy.network)
+        self.register_buffer("mean", policy.mean)
+        self.register_buffer("spread", policy.spread)
+        self.register_buffer("one_hot", torch.eye(policy.skills))
+
+    def forward(self, frames: Tensor, skill: Tensor) -> Tensor:
+        prediction = self.network(scaled_depth(frames, self.near, self.far), self.one_hot[skill])
+        return _first_action(prediction, self.mean, self.spread)
+
+
+def features_of_all(network: FilmResNet, image: Tensor, one_hots: Tensor) -> Tensor:
+    """(B, stack, H, W) and (K, K) -> (B, K * C, h, w): the last features as every skill sees them."""
+    batch, count = image.shape[0], len(one_hots)  # len(image) would be a constant of an exported network
+    features = network.features(image.repeat_interleave(count, dim=0), one_hots.repeat(batch, 1)).float()
+    return features.reshape(batch, -1, *features.shape[2:])
+
+
+def _first_action(prediction: Tensor, mean: Tensor, spread: Tensor) -> Tensor:
+    """(B, outputs) of the network -> (B, 4) in [-1, 1]: of the first horizon, which is what is carried out."""
+    velocity = (prediction[:, 2:5] * spread + mean).clamp(-1.0, 1.0)
+    gripper = torch.where(prediction[:, 1] > prediction[:, 0], 1.0, -1.0)[:, None]
+    return torch.cat([velocity, gripper], dim=1)

@@ -1,4 +1,4 @@
-"""Episodes in which a plan says which skill is next: the script, chance, or a master that looks."""
+"""Episodes in which a plan says which skill is next: the script, or a master that looks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.envs.ur5e.experts import SKILL_STEPS, script
-from foveal.skills.arms import Arms, ArmSettings
-from foveal.skills.packing import HasState, Packed, pack
+from foveal.skills.arms import Actor, Arms, ArmSettings
 from foveal.skills.workers import Workers
 
 SIDE_BY_SIDE = 5
@@ -50,20 +49,6 @@ class InOrder:
 
 
 @dataclass(frozen=True)
-class AtRandom:
-    """Any skill, equally likely.
-
-    Attributes:
-        skills: how many there are.
-    """
-
-    skills: int
-
-    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-        return np.array([np.random.default_rng([2, seed, decision]).integers(self.skills) for seed in seeds])
-
-
-@dataclass(frozen=True)
 class Outcome:
     """How one episode went.
 
@@ -86,7 +71,7 @@ class Trial:
 
     Attributes:
         settings: of the arms.
-        plan: which skill is next, packed where it is more than a few numbers.
+        plan: which skill is next.
         actor: does the skills; None for the experts.
         seeds: one episode each.
         skill_steps: control steps of each decision.
@@ -94,8 +79,8 @@ class Trial:
     """
 
     settings: ArmSettings
-    plan: Plan | Packed
-    actor: Packed | None
+    plan: Plan
+    actor: Actor | None
     seeds: tuple[int, ...]
     skill_steps: int = SKILL_STEPS
     cloned: tuple[int, ...] | None = None
@@ -103,8 +88,8 @@ class Trial:
 
 def play(
     settings: ArmSettings,
-    plan: Plan | Packed,
-    actor: HasState | None,
+    plan: Plan,
+    actor: Actor | None,
     seeds: Sequence[int],
     *,
     skill_steps: int = SKILL_STEPS,
@@ -124,9 +109,8 @@ def play(
         workers: processes to spread them over.
         finished: called with every episode that is over.
     """
-    held = None if actor is None else pack(actor)
     groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
-    trials = [Trial(settings, plan, held, group, skill_steps, cloned) for group in groups]
+    trials = [Trial(settings, plan, actor, group, skill_steps, cloned) for group in groups]
     found = map(carry_out, trials) if workers is None else workers.map(carry_out, trials)
     played: list[Outcome] = []
     for outcomes in found:
@@ -138,8 +122,7 @@ def play(
 
 def carry_out(trial: Trial) -> list[Outcome]:
     """The episodes of a trial, side by side."""
-    actor = None if trial.actor is None else trial.actor.unpack()
-    plan: Plan = trial.plan.unpack() if isinstance(trial.plan, Packed) else trial.plan
+    actor = trial.actor
     arms = Arms(trial.settings, len(trial.seeds), 1 if actor is None else actor.stack)
     chosen: list[list[int]] = [[] for _ in trial.seeds]
     try:
@@ -149,7 +132,7 @@ def carry_out(trial: Trial) -> list[Outcome]:
         while not arms.ended.all():
             which = np.flatnonzero(~arms.ended)
             skill = np.zeros(len(arms), np.int64)
-            skill[which] = plan.choose(arms, which, decision, [trial.seeds[index] for index in which])
+            skill[which] = trial.plan.choose(arms, which, decision, [trial.seeds[index] for index in which])
             for index in which:
                 chosen[index].append(int(skill[index]))
             arms.run(actor, skill, trial.skill_steps, trial.cloned)

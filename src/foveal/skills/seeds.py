@@ -7,7 +7,7 @@ DEMONSTRATIONS_EACH = 100_000
 CHOICE = 1_000_000_000
 """First of the episodes that choose the best epoch."""
 EVALUATION = 2_000_000_000
-"""First of those that results tell of: the same for all methods and training seeds."""
+"""First of those that policies are evaluated on: the same for all methods and training seeds."""
 _TRAINING = 3_000_000_000
 _ARMS, _EPISODES = 1_000, 100_000
 

@@ -71,9 +71,9 @@ class GroupVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         """Observations, rewards, terminations, truncations and infos."""
         for group, part in zip(self._groups, self._ranges, strict=True):
             group.send("step", (actions[part],))
-        found: list[Stepped] = [group.receive() for group in self._groups]
-        seen, rewards, ended, told = zip(*found, strict=True)
-        infos: list[dict[str, Any]] = list(itertools.chain(*told))
+        stepped: list[Stepped] = [group.receive() for group in self._groups]
+        seen, rewards, ended, said = zip(*stepped, strict=True)
+        infos: list[dict[str, Any]] = list(itertools.chain(*said))
         cut = np.array([info.get("truncated", False) for info in infos])
         over = np.concatenate(ended) & ~cut
         return np.concatenate(seen), np.concatenate(rewards), over, cut, _together(infos)
@@ -169,7 +169,7 @@ def _serve(pipe: Any, settings: GroupSettings, first: int, count: int) -> None:
             pipe.send((True, getattr(group, name)(*arguments)))
     except (EOFError, BrokenPipeError):
         pass  # the parent is done
-    except Exception:  # noqa: BLE001 - told to the parent, which raises
+    except Exception:  # noqa: BLE001 - sent to the parent, which raises
         pipe.send((False, traceback.format_exc()))
     finally:
         if group is not None:

@@ -22,7 +22,7 @@ def available() -> int:
 
 
 class Workers:
-    """Processes that wait for jobs; to be used in ``with``.
+    """Processes that wait for jobs; to be used in ``with``, or closed.
 
     Processes are spawned (a forked one would inherit an OpenGL context that it can't use), so a script needs
     ``if __name__ == "__main__"``.
@@ -52,8 +52,13 @@ class Workers:
         return self
 
     def __exit__(self, *_: Any) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the processes; a new ``map`` starts others."""
         if self._pool is not None:
             self._pool.shutdown(cancel_futures=True)
+            self._pool = None
 
 
 def begin_worker() -> None:

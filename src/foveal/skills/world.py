@@ -19,7 +19,6 @@ from foveal.evaluation.world import TRAIN, Bar, World, WorldOptions
 from foveal.skills import seeds
 from foveal.skills.arms import Actor, Arms, ArmSettings
 from foveal.skills.conditions import CONDITIONS
-from foveal.skills.packing import HasState, pack
 from foveal.skills.rollouts import Outcome, Plan, play, scripted
 from foveal.skills.workers import Workers
 
@@ -32,7 +31,7 @@ BLIND = (
 )
 
 
-class Seer(Actor, HasState, Protocol):
+class Seer(Actor, Protocol):
     """Acts by the depth frames that it sees."""
 
     def input(self, frames: Any) -> Tensor:
@@ -58,7 +57,7 @@ class Acting:
 
     Attributes:
         settings: of the arms, as they are seen where the policy was trained.
-        plan: which skill is next; with a state where it is more than a few numbers.
+        plan: which skill is next.
         actor: does the skills; None for the experts.
         skills: their names.
         skill_steps: control steps of each decision.
@@ -108,10 +107,9 @@ class ArmWorld(World):
         """Some arms side by side, in as many processes as there are workers."""
         bar.enter(condition)
         acting = self.acting
-        plan: Any = acting.plan
         outcomes = play(
             self._under(condition),
-            pack(plan) if hasattr(plan, "state") else plan,
+            acting.plan,
             acting.actor,
             range(self.seed, self.seed + episodes),
             skill_steps=acting.skill_steps,
@@ -124,7 +122,7 @@ class ArmWorld(World):
 
     def close(self) -> None:
         """End the processes."""
-        self._crew.__exit__()
+        self._crew.close()
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
         """One episode, of a master as it chooses, else in the order of the script.

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from foveal.checkpoint import CheckpointStore
+from foveal import checkpoint
+from foveal.checkpoint import Checkpoint, CheckpointStore
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, write_text
 
@@ -131,6 +132,28 @@ def refuse_existing(path: Path) -> None:
     if path.exists() and (not path.is_dir() or any(path.iterdir())):
         other = f", or continue it: foveal train --resume {path}" if (path / CONFIG).is_file() else ""
         raise FovealError(f"{path} exists already: choose another folder{other}")
+
+
+def kind_of(path: str | Path) -> str:
+    """The kind of what was saved in a folder, or of a run's newest checkpoint; empty where there is neither."""
+    store = CheckpointStore(path)
+    places = [Path(path), *(store.path(step) for step in reversed(store.steps()))]
+    return next((kind for place in places if (kind := checkpoint.kind_of(place)) is not None), "")
+
+
+def stored(folder: Path, kind: str) -> Checkpoint:
+    """What was saved in a folder, or a run's newest good checkpoint, without replay memory.
+
+    Raises:
+        FovealError: there is none, it is of another kind or damaged, or the run has no checkpoint yet.
+    """
+    store = CheckpointStore(folder, kind=kind)
+    if not store.folder.is_dir() and not (folder / CONFIG).is_file():
+        return checkpoint.load(folder, kind=kind)
+    latest = store.latest(segments=False)  # replay is of no use for acting, and may be large
+    if latest is None:
+        raise FovealError(f"{folder} is a run without a checkpoint yet; let it train further")
+    return latest
 
 
 def read_records(path: Path) -> list[dict[str, Any]]:

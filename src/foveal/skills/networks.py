@@ -1,4 +1,4 @@
-"""What actor-critics on the arm look with: heads on features of skills, convolutions on depth."""
+"""Networks of masters and flat policies: heads on the skills' features, convolutions on depth frames."""
 
 from __future__ import annotations
 
@@ -82,15 +82,15 @@ class DepthHead(nn.Module):
 
 
 class Aligned(nn.Module):
-    """Lets observations begin where a tensor of PyTorch's own would.
+    """Copies observations to where a tensor of PyTorch's own would begin.
 
     NumPy's arrays begin elsewhere, differently in every process, and matrix products round by it: the same master would
     take other decisions.
     """
 
     def forward(self, observations: Tensor) -> Tensor:
-        """The same."""
-        return aligned(observations)
+        """The same numbers."""
+        return observations if torch.compiler.is_exporting() else aligned(observations)
 
 
 ALIGNMENT = 64
@@ -150,10 +150,10 @@ def todays_weights(weights: Mapping[str, Tensor], network: ActorCritic) -> dict[
 
     Stable-Baselines3 listed some of them twice; the names that mean nothing here are left out.
     """
-    known, found = network.state_dict().keys(), {}
+    known, kept = network.state_dict().keys(), {}
     for name, weight in weights.items():
         former = next((former for former in FORMER_NAMES if name.startswith(former)), "")
         todays = FORMER_NAMES.get(former, "") + name.removeprefix(former)
         if todays in known:
-            found[todays] = weight
-    return found
+            kept[todays] = weight
+    return kept

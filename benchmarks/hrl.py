@@ -1,46 +1,60 @@
 """Rows of evidence: one method on one task with one seed, from nothing to a success rate, in one call.
 
+    python benchmarks/hrl.py ur5e/bowl --row hrl-bc --seed 0 --out hrl-results
+
 What a row needs and another row of the same task and seed has made already, demonstrations and skills, is taken from
-the folder in which that row left it.
+the folder in which that row left it. ``benchmarks/hrl_evidence.py`` makes tables and pictures of rows.
 """
+
+# ruff: noqa: E402
 
 from __future__ import annotations
 
 import json
-import shutil
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
-from foveal import checkpoint
+from foveal.cli import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
+
+import numpy as np
+import tyro
+import yaml
+from filming import film
+from numpy.typing import NDArray
+
+from foveal.allocator import keep_freed_memory
 from foveal.checkpoint import CheckpointStore
-from foveal.config.bounds import SHARE, Anything, Bounded, at_least, one_of
+from foveal.config.bounds import Anything, Bounded, at_least, one_of
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
 from foveal.evaluation.statistics import SuccessRate
+from foveal.loading import resume
 from foveal.skills import seeds
 from foveal.skills.actor_critic import ActorCritic
-from foveal.skills.arms import ArmSettings, for_policy
-from foveal.skills.augmentation import TRANSFORMS
+from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.augmentation import AugmentationPolicy, read_augmentation
+from foveal.skills.base import ArmPolicy
 from foveal.skills.cloning import clone
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import as_dict, clone_config, master_config
 from foveal.skills.demos import collect, demo_options, task_of
-from foveal.skills.filming import film
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.minari import require_extra
-from foveal.skills.packing import Packed, pack
-from foveal.skills.policy import KIND as SKILLS_KIND
-from foveal.skills.policy import SkillPolicy, load_skills
-from foveal.skills.rollouts import AtRandom, InOrder, Outcome, Plan, play, scripted
-from foveal.skills.unfinished import unfinished
+from foveal.skills.policy import SkillPolicy
+from foveal.skills.rollouts import InOrder, Outcome, Plan, play, scripted
 from foveal.skills.view import View
 from foveal.skills.workers import Workers, available
+from foveal.training.run_folder import CONFIG
 
 Learned = TypeVar("Learned", bound=ActorCritic)
+Trained = TypeVar("Trained", bound=ArmPolicy)
 
 ROWS = {
     "hrl-bc": "cloned skills, PPO chooses them",
@@ -60,44 +74,67 @@ _TRIES = 10  # episodes that a film is looked for in
 
 @dataclass(frozen=True)
 class RowOptions(Bounded, section="hrl"):
-    """One row.
+    """Demonstrations, skills, master and success rate; or what that is compared with.
 
     Attributes:
-        task: such as ``"bowl"`` or ``"ur5e/bowl"``.
-        row: one of ``ROWS``.
+        task: ur5e/bowl, ur5e/pick and so on.
+        row: the method (see above).
         seed: of everything random but the evaluation's episodes, which are the same for all.
-        preset: ``"paper"``, ``"compact"`` or ``"debug"``.
+        preset: paper, compact or debug.
         episodes: of each condition.
-        conditions: to evaluate under, names of ``CONDITIONS``.
-        augmentation: of the skills' depth, (name, magnitude, probability); None for the preset's.
-        work: folder for demonstrations, skills and masters, by task and seed.
+        on: conditions to evaluate under: training, far_starts, moved_camera, noisy_depth.
+        augment: JSON file that augmentation_search.py wrote, or none; by default the preset's.
+        work: demonstrations, skills and masters, which rows of the same task and seed share.
         out: folder for results, one JSON file for each row.
         workers: processes; 0 takes as many as there are cores.
-        progress: show bars.
         films: also write an mp4 of the first episode that was solved and of the first that was not, if there are such.
 
     Raises:
-        FovealError: an unknown name, or a number out of range.
+        FovealError: an unknown name, a number out of range, or a file that holds no augmentation policy.
     """
 
-    task: Annotated[str, Anything("task_of knows the tasks, with and without their prefix")]
+    task: Annotated[
+        str,
+        Anything("task_of knows the tasks, with and without their prefix"),
+        tyro.conf.Positional,
+        tyro.conf.arg(metavar="ENV"),
+    ]
     row: Annotated[str, one_of(*ROWS)] = "hrl-bc"
     seed: Annotated[int, at_least(0)] = 0
     preset: Annotated[str, one_of(*PRESETS)] = "compact"
     episodes: Annotated[int, at_least(1)] = 50
-    conditions: Annotated[tuple[str, ...], one_of(*CONDITIONS)] = ("training",)
-    augmentation: Annotated[tuple[tuple[str, float, float], ...] | None, one_of(*TRANSFORMS), SHARE] = None
+    on: Annotated[tuple[str, ...], one_of(*CONDITIONS)] = tuple(CONDITIONS)
+    augment: Path | None = None
     work: Path = Path("runs/hrl")
     out: Path = Path("results/hrl-bc")
     workers: Annotated[int, at_least(0)] = 0
-    progress: bool = True
     films: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
         task_of(self.task)
-        if not self.conditions:
-            raise FovealError(f"hrl.conditions is empty; choose some of {', '.join(CONDITIONS)}")
+        _ = self.augmentation
+        if not self.on:
+            raise FovealError(f"hrl.on is empty; choose some of {', '.join(CONDITIONS)}")
+
+    @property
+    def augmentation(self) -> AugmentationPolicy | None:
+        """Of the skills' depth; None for the preset's."""
+        return None if self.augment is None else read_augmentation(self.augment)
+
+
+@dataclass(frozen=True)
+class AtRandom:
+    """Any skill, equally likely: a ``foveal.skills.rollouts.Plan``.
+
+    Attributes:
+        skills: how many there are.
+    """
+
+    skills: int
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        return np.array([np.random.default_rng([2, seed, decision]).integers(self.skills) for seed in seeds])
 
 
 @dataclass(frozen=True)
@@ -112,7 +149,7 @@ class Contender:
         about: how it came about, JSON values.
     """
 
-    plan: Plan | Packed
+    plan: Plan
     actor: SkillPolicy | FlatPolicy | None
     arms: ArmSettings
     skill_steps: int
@@ -138,7 +175,7 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
     trained = row.seconds
     found = {}
     with Workers(row.workers) as crew:
-        for condition in options.conditions:
+        for condition in options.on:
             outcomes = _evaluated(contender, condition, options.episodes, crew)
             rate = SuccessRate.of([outcome.success for outcome in outcomes])
             told(f"{options.row} on {row.task}, {condition}: {rate}")
@@ -176,14 +213,13 @@ def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:
 
 def _filmed(path: Path, contender: Contender, found: dict[str, Any], told: Callable[[str], None]) -> None:
     """The first success and failure, in the order of the conditions, that end so again; beside the row's ``path``."""
-    plan: Plan = contender.plan.unpack() if isinstance(contender.plan, Packed) else contender.plan
     outcomes = [(name, outcome) for name in found for outcome in found[name]["outcomes"]]
     for ending, wanted in (("success", True), ("failure", False)):
         to = path.with_name(f"{path.stem}-{ending}.mp4")
         episodes = [(name, outcome["seed"]) for name, outcome in outcomes if outcome["success"] is wanted]
         for condition, seed in episodes[:_TRIES]:
             arms = _under(contender, condition)
-            if film(to, arms, plan, contender.actor, seed, contender.skill_steps, wanted=wanted):
+            if film(to, arms, contender.plan, contender.actor, seed, contender.skill_steps, wanted=wanted):
                 told(f"wrote {to}: {condition}, episode {seed}")
                 break
 
@@ -242,26 +278,13 @@ class _Row:
     def _skills(self, name: str, order: str, *, flat: bool) -> SkillPolicy:
         """Cloned here, or by an earlier row."""
         folder = self.folder / name
-        if checkpoint.kind_of(folder) == SKILLS_KIND:
-            self.told(f"skills of {folder}")
-            return load_skills(folder)
-        demos = self._demos(order)
-        self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
-        chosen = self.options.augmentation
-        config = clone_config(self.options.preset, {} if chosen is None else {"augmentation": chosen})
-        run = unfinished(folder)
-        cloned = clone(
-            demos,
-            config,
-            seed=self.options.seed,
-            flat=flat,
-            workers=self.workers,
-            progress=self.options.progress,
-            run=run,
-        )
-        cloned.save(folder)
-        shutil.rmtree(run, ignore_errors=True)
-        return cloned.policy
+        if not folder.exists():
+            demos = self._demos(order)
+            self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
+            chosen = self.options.augmentation
+            config = clone_config(self.options.preset, {} if chosen is None else {"augmentation": chosen})
+            clone(demos, config, seed=self.options.seed, flat=flat, workers=self.workers, run=folder, progress=True)
+        return self._finished(folder, SkillPolicy)
 
     def _demos(self, order: str) -> Path:
         folder = self.folder / f"demos-{order}"
@@ -272,7 +295,7 @@ class _Row:
             raise FovealError(f"{folder} holds demonstrations that were not finished: delete it")
         options = demo_options(self.options.preset, {"order": order, "seed": self.options.seed})
         self.told(f"collecting {options.episodes} demonstrations in {folder}")
-        collect(self.task, folder, options, workers=self.workers, progress=self.options.progress)
+        collect(self.task, folder, options, workers=self.workers, progress=True)
         done.touch()
         return folder
 
@@ -281,7 +304,7 @@ class _Row:
         folder = self.folder / ("oracle" if policy is None else "master")
         master = self._learned(folder, Master, lambda: Master(self.task, policy, config, self.options.seed))
         arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
-        return Contender(pack(master), policy, arms, master.config.skill_steps, {"curve": master.curve})
+        return Contender(master, policy, arms, master.config.skill_steps, {"curve": master.curve})
 
     def _from_scratch(self) -> Contender:
         view = demo_options(self.options.preset).view
@@ -292,15 +315,35 @@ class _Row:
         return Contender(InOrder((0,)), policy, ArmSettings(self.task, view), SKILL_STEPS, {"curve": policy.curve})
 
     def _learned(self, folder: Path, kind: type[Learned], new: Callable[[], Learned]) -> Learned:
-        """Trained here to its end, or by an earlier row."""
-        if checkpoint.kind_of(folder) == kind.kind:
-            self.told(f"{kind.what} of {folder}")
-            return kind.load(folder)
-        run = unfinished(folder)
-        begun = CheckpointStore(run).steps()  # of a row that was stopped
-        trained = kind.resume(run) if begun else new()
-        self.told(f"training a {kind.what}, {trained.config.decisions} actions{' (resumed)' if begun else ''}")
-        trained.learn(run=run, workers=self.workers, progress=self.options.progress)
-        trained.save(folder)
-        shutil.rmtree(run, ignore_errors=True)
-        return trained
+        """Trained here, or by an earlier row."""
+        if not folder.exists():
+            self.told(f"training a {kind.what} in {folder}")
+            new().learn(folder, workers=self.workers, progress=True)
+        return self._finished(folder, kind)
+
+    def _finished(self, folder: Path, kind: type[Trained]) -> Trained:
+        """The policy of a run, which goes on where an earlier row was stopped."""
+        config = folder / CONFIG
+        if config.is_file():  # a run, and not a policy that an earlier version saved
+            done = [0, *CheckpointStore(folder).steps()][-1]
+            if done < yaml.safe_load(config.read_text())["steps"]:
+                self.told(f"going on with {folder}")
+                resume(folder).train()
+        self.told(f"policy of {folder}")
+        return kind.load(folder)
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Run a row, and say where its results are."""
+    rows = "\n\n".join(f"{name}: {text}" for name, text in ROWS.items())
+    description = f"Demonstrations, skills, master and success rate, or what that is compared with.\n\n{rows}"
+    keep_freed_memory()  # as the command line does
+    try:
+        path = run_row(tyro.cli(RowOptions, args=arguments, description=description))
+    except FovealError as error:
+        sys.exit(f"error: {error}")
+    print(f"wrote {path}")
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,4 +1,4 @@
-"""Folders of skills and masters as policies for a real arm."""
+"""Folders of policies that were trained in the simulator, for a real arm."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.robot.cloned import ClonedPolicy
 from foveal.robot.sources import load_policy
+from foveal.robot.trained import TrainedPolicy
 from foveal.skills.config import clone_config, master_config
 from foveal.skills.master import Master
 from foveal.skills.minari import in_millimetres
@@ -47,7 +47,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_skills_follow_the_script_on_repaired_depth(folders: Path) -> None:
     policy, skills, frames = load_policy(str(folders / "skills")), small_policy(), []
-    assert isinstance(policy, ClonedPolicy) and policy.skill == -1
+    assert isinstance(policy, TrainedPolicy) and policy.skill == -1
     order = scripted("pick", 3).order
     for step in range(130):
         depth = scene()
@@ -61,7 +61,7 @@ def test_skills_follow_the_script_on_repaired_depth(folders: Path) -> None:
 
 @pytest.mark.slow
 def test_a_master_chooses_once_for_each_skill(folders: Path) -> None:
-    policies = [ClonedPolicy(folders / "master", seed) for seed in (0, 0, 1)]
+    policies = [TrainedPolicy(folders / "master", seed) for seed in (0, 0, 1)]
     chosen: list[list[int]] = [[], [], []]
     for _ in range(48):
         depth = scene()
@@ -78,9 +78,9 @@ def test_the_camera_may_read_what_frames_are_cut_from(tmp_path: Path) -> None:
     skills = SkillPolicy(SkillSet("pick", ("a", "b", "c"), View(24, 32)), clone_config("debug"))
     skills.save(tmp_path / "skills")
     depth = np.tile(np.linspace(0.8, 1.4, 32, dtype=np.float32), (32, 1))
-    whole, cut = ClonedPolicy(tmp_path / "skills"), ClonedPolicy(tmp_path / "skills")
+    whole, cut = TrainedPolicy(tmp_path / "skills"), TrainedPolicy(tmp_path / "skills")
     assert np.array_equal(whole({"depth": depth}), cut({"depth": View(24, 32).cut(depth)}))
-    with pytest.raises(FovealError, match=r"24 x 24 pixels, or cut that from 32 x 32, and the camera reads 30 x 40"):
+    with pytest.raises(FovealError, match=r"24 x 24 pixels, or cuts that from 32 x 32, and the camera reads 30 x 40"):
         whole({"depth": np.ones((30, 40), np.float32)})
     with pytest.raises(FovealError, match="name a --camera"):
         whole({"vector": np.zeros(14)})
@@ -88,12 +88,12 @@ def test_the_camera_may_read_what_frames_are_cut_from(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("name", "message"),
-    [("nameless", "do not say of which task"), ("blind", "scripted experts"), (".", "neither cloned skills nor")],
+    [("nameless", "do not say of which task"), ("blind", "scripted experts"), (".", "no policy of the arm")],
 )
 def test_what_can_move_no_arm(folders: Path, name: str, message: str) -> None:
     with pytest.raises(FovealError, match=message):
-        ClonedPolicy(folders / name)
-    with pytest.raises(FovealError, match="MODULE:NAME, or a folder of skills or of a master"):
+        TrainedPolicy(folders / name)
+    with pytest.raises(FovealError, match="MODULE:NAME, or the folder of a trained one"):
         load_policy(str(folders / "nowhere"))
 
 

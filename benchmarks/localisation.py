@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype
-from foveal.skills.augmentation import Augmentation, Policy
+from foveal.skills.augmentation import Augmentation, AugmentationPolicy
 from foveal.skills.config import clone_config
 from foveal.skills.minari import Episode
 from foveal.skills.noise import DepthNoise
@@ -91,7 +91,9 @@ class Locator(nn.Module):
         return found
 
 
-def train_locator(training: Scenes, policy: Policy, *, updates: int, batch: int = 64, seed: int = 0) -> Locator:
+def train_locator(
+    training: Scenes, policy: AugmentationPolicy, *, updates: int, batch: int = 64, seed: int = 0
+) -> Locator:
     """A locator that learned under an augmentation policy."""
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):

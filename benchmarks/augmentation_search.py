@@ -1,27 +1,42 @@
 """A search for an augmentation policy: SciPy's differential evolution over magnitudes and probabilities.
 
+    python benchmarks/augmentation_search.py demos/bowl --out augmentation.json
+
 Pashevich et al. (2019) search by Monte-Carlo trees over sequences of (name, magnitude, probability). Here all eight
 transforms stand in a fixed order, and half of a probability's axis leaves one out: a search in a box of 16 numbers.
-A policy's merit is the error of a locator (``foveal.skills.localisation``) that learned under it, on frames with
+A policy's merit is the error of a locator (``localisation.py``) that learned under it, on frames with
 a depth camera's noise.
 """
 
+# ruff: noqa: E402
+
 from __future__ import annotations
 
+import dataclasses
+import json
+import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
+from foveal.cli import let_idle_threads_sleep
+
+let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
+
 import numpy as np
+import tyro
+from localisation import error, scenes, train_locator
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
+from foveal.allocator import keep_freed_memory
 from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
+from foveal.explanation.explain import check_writable
 from foveal.progress import Progress
-from foveal.skills.augmentation import TRANSFORMS, Policy
-from foveal.skills.localisation import error, scenes, train_locator
-from foveal.skills.minari import DemoFolder
+from foveal.skills.augmentation import TRANSFORMS, AugmentationPolicy
+from foveal.skills.minari import DemoFolder, open_demos
 from foveal.skills.noise import DepthNoise
 
 
@@ -47,6 +62,21 @@ class SearchOptions(Bounded, section="search"):
 
 
 @dataclass(frozen=True)
+class CommandOptions:
+    """Differential evolution over augmentation policies; a locator of the cube says how good each is.
+
+    Attributes:
+        demos: demonstrations that tell where things are.
+        out: JSON file of the policy and of its effect, for foveal skills train --augment.
+        search: how long.
+    """
+
+    demos: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="DEMOS")]]
+    out: Path = Path("augmentation.json")
+    search: tyro.conf.OmitArgPrefixes[SearchOptions] = field(default_factory=SearchOptions)
+
+
+@dataclass(frozen=True)
 class Found:
     """What a search found. Errors are those of locators on test scenes, centimetres.
 
@@ -57,8 +87,8 @@ class Found:
         noisy: the same with the depth camera's noise.
     """
 
-    policy: Policy
-    tried: tuple[tuple[float, Policy], ...]
+    policy: AugmentationPolicy
+    tried: tuple[tuple[float, AugmentationPolicy], ...]
     clean: tuple[float, float]
     noisy: tuple[float, float]
 
@@ -82,7 +112,7 @@ def search(
     choosing = scenes(episodes[half : half + quarter], options.frames).noisy(sensor, options.seed)
     testing = scenes(episodes[half + quarter :], options.frames)
     total = options.population * (options.generations + 1)
-    tried: list[tuple[float, Policy]] = []
+    tried: list[tuple[float, AugmentationPolicy]] = []
     with Progress(0, total, visible=progress, what="search", unit="policy") as bar:
 
         def merit(point: NDArray[np.float64]) -> float:
@@ -107,7 +137,7 @@ def search(
     )
 
 
-def policy_at(point: Sequence[float] | NDArray[np.float64]) -> Policy:
+def policy_at(point: Sequence[float] | NDArray[np.float64]) -> AugmentationPolicy:
     """(16,) magnitudes and probabilities -> the transforms that are not left out.
 
     The lower half of a probability's axis leaves its transform out, and the upper half is stretched to [0, 1]: of
@@ -133,3 +163,26 @@ def _evolve(merit: Callable[[NDArray[np.float64]], float], options: SearchOption
         polish=False,
         rng=random,
     )
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Search, write what was found, and say how good it is."""
+    keep_freed_memory()  # as the command line does
+    try:
+        options = tyro.cli(CommandOptions, args=arguments)
+        check_writable(options.out)
+        found = search(open_demos(options.demos), options.search, progress=True)
+    except FovealError as mistake:
+        sys.exit(f"error: {mistake}")
+    options.out.write_text(json.dumps(dataclasses.asdict(found), indent=1) + "\n", encoding="utf-8")
+    for name, magnitude, chance in found.policy:
+        print(f"  {name:<14} magnitude {magnitude:.2f}, probability {chance:.2f}")
+    print(
+        f"where the cube is, mean error on new scenes, without and with it: "
+        f"perfect depth {found.clean[0]:.2f} and {found.clean[1]:.2f} cm, "
+        f"noisy depth {found.noisy[0]:.2f} and {found.noisy[1]:.2f} cm\nwrote {options.out}"
+    )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,75 @@
+"""benchmarks/hrl.py: rows of evidence, from nothing to a success rate."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip("h5py", reason='needs the extra "skills"')
+
+from hrl import AtRandom, RowOptions, main, run_row, steps_from_scratch
+
+from foveal.errors import FovealError
+from foveal.skills.seeds import EVALUATION
+
+
+@pytest.mark.slow
+def test_rows_of_every_method_from_one_command(tmp_path, capsys):
+    places = [
+        f"--work={tmp_path / 'work'}",
+        f"--out={tmp_path / 'out'}",
+        "--workers=1",
+        "--preset=debug",
+        "--episodes=1",
+    ]
+    for row in ("random", "hrl-bc", "oracle", "ppo"):
+        films = ["--films"] if row == "random" else []
+        main(["ur5e/pick", "--row", row, *places, *films, "--on", "training"])
+        report = json.loads((tmp_path / "out" / f"pick-{row}-0.json").read_text())
+        found = report["success"]["training"]
+        assert found["episodes"] == 1 and found["outcomes"][0]["seed"] == EVALUATION
+        assert 0.0 <= found["low"] <= found["rate"] <= found["high"] <= 1.0
+    said = capsys.readouterr().out
+    assert said.count("collecting") == 1 and said.count("cloning skills") == 1
+    assert [path.name for path in tmp_path.rglob("*.mp4")] == ["pick-random-0-failure.mp4"]
+    assert "policy of" in said  # the second row took what the first had made
+    assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
+
+
+def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
+    assert steps_from_scratch("bowl", "compact") == 300 * 228 + 3200 * 60
+    assert steps_from_scratch("tower", "compact") > steps_from_scratch("pick", "compact")
+    assert steps_from_scratch("bowl", "paper") == 485_000
+
+
+def test_unfinished_demonstrations_are_not_learned_from(tmp_path):
+    (tmp_path / "pick-debug-0" / "demos-random").mkdir(parents=True)
+    options = RowOptions("pick", preset="debug", work=tmp_path, out=tmp_path, workers=1)
+    with pytest.raises(FovealError, match="not finished: delete it"):
+        run_row(options, lambda _: None)
+
+
+def test_chance_is_fair_and_repeatable():
+    plan = AtRandom(4)
+    drawn = plan.choose(None, np.arange(2000), 3, range(2000))
+    assert np.bincount(drawn) == pytest.approx([500] * 4, abs=80)
+    assert (plan.choose(None, np.arange(3), 3, [5, 6, 7]) == drawn[5:8]).all()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["ur5e/bwol"], "did you mean 'ur5e/bowl'"),
+        (["bowl", "--row", "hrl_bc"], "hrl.row is 'hrl_bc': did you mean 'hrl-bc'"),
+        (["bowl", "--on", "far_start"], "hrl.on is 'far_start': did you mean 'far_starts'"),
+        (["bowl", "--augment", "nowhere"], "can't read the augmentation nowhere"),
+    ],
+)
+def test_mistakes_get_one_line(arguments, message, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert message in stop.value.code and "\n" not in stop.value.code
+    assert list(tmp_path.iterdir()) == []
