@@ -233,7 +233,9 @@ class Agent:
 
     def insides(self) -> Insides:
         """What ``foveal.explain`` can look at in it."""
-        return game_insides(self) if games.is_atari(self.env_id) else critic_insides(self)
+        if games.is_atari(self.env_id):
+            return game_insides(self)
+        return critic_insides(self, of_states=self.learner.on_policy)
 
     @property
     def scores(self) -> Callable[..., Results] | None:

@@ -168,8 +168,13 @@ def configuration(agent: Any) -> dict[str, Any]:
     return {"env": agent.env_id, "environment": dict(getattr(agent, "env_options", {}))}
 
 
-def critic_insides(agent: Any) -> Insides:
-    """Of a policy with a critic: ``values(obs, action, vector)`` are (heads, B), ``heads`` says how many."""
+def critic_insides(agent: Any, *, of_states: bool = False) -> Insides:
+    """Of a policy with a critic: ``values(obs, action, vector)`` are (heads, B), ``heads`` says how many.
+
+    Args:
+        agent: the policy.
+        of_states: there is one head, whose values are of states, whatever the action.
+    """
 
     def head(number: int) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
@@ -183,6 +188,8 @@ def critic_insides(agent: Any) -> Insides:
 
             return value
 
+        if of_states:
+            return Scalar(bind, "V", "value of the state", "the state's value")
         meaning = "the critic's first head" if number == 0 else f"the critic's head number {number + 1}"
         return Scalar(bind, "Q", "critic's value", meaning)
 
@@ -195,7 +202,7 @@ def critic_insides(agent: Any) -> Insides:
 
     method = getattr(getattr(agent, "config", None), "method_config", None)
     return Insides(
-        scalars={f"q{number + 1}": head(number) for number in range(getattr(agent, "heads", 1))},
+        scalars={"value" if of_states else f"q{n + 1}": head(n) for n in range(getattr(agent, "heads", 1))},
         pixels=pixels,
         strength=newest,
         maps={BUILT_IN: attention} if getattr(agent, "has_attention", False) else {},
