@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.atari.evaluation import evaluate as play_games
 from foveal.atari.evaluation import game_world
 from foveal.atari.insides import game_insides
 from foveal.atari.training import work_of
@@ -31,7 +29,6 @@ from foveal.envs import games
 from foveal.envs.making import EnvLike
 from foveal.evaluation.insides import Insides, critic_insides
 from foveal.evaluation.pixel_world import pixel_world
-from foveal.evaluation.results import Results
 from foveal.evaluation.world import World, WorldOptions
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
@@ -236,11 +233,6 @@ class Agent:
         if games.is_atari(self.env_id):
             return game_insides(self)
         return critic_insides(self, of_states=self.learner.on_policy)
-
-    @property
-    def scores(self) -> Callable[..., Results] | None:
-        """Plays whole games for their true scores, see ``foveal.atari.evaluation.evaluate``; None but on Atari."""
-        return partial(play_games, self) if games.is_atari(self.env_id) else None
 
     def predict(
         self,

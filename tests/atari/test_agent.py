@@ -279,11 +279,14 @@ def test_a_network_without_attention_says_so(frames: Any) -> None:
 @pytest.mark.slow
 def test_scores_are_of_whole_games(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(evaluation, "SIDE_BY_SIDE", 2)
-    results = small().scores(3, seed=5, progress=False)
+    results = evaluation.evaluate(small(), 3, seed=5, progress=False)
     assert [episode.index for episode in results["train"].episodes] == [0, 1, 0]
     assert results.policy["method"] == "nature" and results.environment["id"] == "atari/breakout"
     alone = foveal.evaluate(small(), episodes=1, seed=5, progress=False)
-    assert alone["train"].returns.tolist() == small().scores(1, seed=5, progress=False)["train"].returns.tolist()
+    assert (
+        alone["train"].returns.tolist()
+        == evaluation.evaluate(small(), 1, seed=5, progress=False)["train"].returns.tolist()
+    )
 
     env = AtariVector("atari/breakout", 2, seed=5)
     env.reset()
