@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
-from foveal.atari.evaluation import game_world
-from foveal.atari.insides import game_insides
+from foveal.atari.evaluation import agent_world
+from foveal.atari.insides import agent_insides
 from foveal.atari.training import work_of
 from foveal.config.environment import (
     augmentation_options,
@@ -25,10 +25,8 @@ from foveal.config.environment import (
     requirements,
 )
 from foveal.config.tree import Config, configure
-from foveal.envs import games
 from foveal.envs.making import EnvLike
-from foveal.evaluation.insides import Insides, critic_insides
-from foveal.evaluation.pixel_world import pixel_world
+from foveal.evaluation.insides import Insides
 from foveal.evaluation.world import World, WorldOptions
 from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
@@ -225,14 +223,12 @@ class Agent:
         return work_of(self.config)(self)
 
     def world(self, options: WorldOptions) -> World:
-        """Where it acts, by whose rules ``foveal.evaluate`` and ``foveal.explain`` play."""
-        return game_world(self, options) if games.is_atari(self.env_id) else pixel_world(self, options)
+        """Where ``foveal.evaluate`` and ``foveal.explain`` let it act: whole games on Atari, else its environment."""
+        return agent_world(self, options)
 
     def insides(self) -> Insides:
-        """What ``foveal.explain`` can look at in it."""
-        if games.is_atari(self.env_id):
-            return game_insides(self)
-        return critic_insides(self, of_states=self.learner.on_policy)
+        """What ``foveal.explain`` may look at: the critic, or PPO's value and policy, and its attention."""
+        return agent_insides(self)
 
     def predict(
         self,
@@ -280,11 +276,6 @@ class Agent:
         return self.learner.values(self.method.observe(Observation(obs, vector)), action)
 
     @property
-    def heads(self) -> int:
-        """How many values its critic has for an observation and an action."""
-        return self.learner.heads
-
-    @property
     def has_attention(self) -> bool:
         """Whether its encoder has an attention module inside, whose map ``attention`` gives."""
         return self.learner.has_attention
@@ -304,9 +295,7 @@ class Agent:
         return self._drawn(image)
 
     def even_attention(self) -> NDArray[np.float32]:
-        """What ``attention`` draws of a map that is 1 at every position, (H, W): nothing that was learnt.
-
-        It is no even picture: receptive fields overlap most in the middle, and in stripes.
+        """What ``attention`` draws of a map that is 1 at every position, (H, W): bright in the middle, and in stripes.
 
         Raises:
             FovealError: there is no such module.

@@ -17,10 +17,10 @@ from numpy.testing import assert_allclose, assert_array_equal
 from numpy.typing import NDArray
 from PIL import Image
 
-from foveal.atari.insides import game_insides
+from foveal.atari.insides import of_games
 from foveal.cli import main
 from foveal.errors import FovealError
-from foveal.evaluation.insides import Insides
+from foveal.evaluation.insides import Insides, pixel_insides, policy_scalars
 from foveal.evaluation.statistics import bootstrap_interval
 from foveal.gaze.atari_head import HEIGHT, WIDTH, Trial, find_trials, game_key, read_frames, read_metadata, read_trial
 from foveal.gaze.atari_head_summary import read_summary, round_samples
@@ -552,7 +552,7 @@ class Agent:
     has_attention = True
 
     def insides(self) -> Insides:
-        return game_insides(self)  # type: ignore[arg-type]
+        return of_games(pixel_insides(self, policy_scalars(self)), self)
 
     def even_attention(self) -> NDArray[np.float32]:
         return centre_map(np.empty(1))[0].astype(np.float32)

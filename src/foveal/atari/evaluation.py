@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from foveal.atari.recording import Replay
 from foveal.envs import games
-from foveal.evaluation.pixel_world import Policy, describe_agent
+from foveal.evaluation.pixel_world import Policy, describe_agent, pixel_world
 from foveal.evaluation.recording import Recording, Words
 from foveal.evaluation.results import Condition, Episode, Results
 from foveal.evaluation.rollouts import run
@@ -143,6 +143,11 @@ class GameWorld(World):
             ends=(", to the end of the game", ", then cut off after half an hour"),
             smooth=True,
         )
+
+
+def agent_world(agent: Player, options: WorldOptions) -> World:
+    """Where ``foveal.Agent`` acts: games on Atari, else the environments of ``foveal.envs``."""
+    return game_world(agent, options) if games.is_atari(agent.env_id) else pixel_world(agent, options)
 
 
 def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = False) -> GameWorld:

@@ -1,54 +1,36 @@
-"""What of an Atari agent can be explained: the state's value, the chance of its action, and its own attention."""
+"""What of an agent that plays Atari games can be explained, and how maps of grey frames are read."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
-
-from foveal.evaluation.insides import BUILT_IN, Insides, Scalar, configuration, summed
-from foveal.saliency import ScalarFunction
+from foveal.envs.games import is_atari
+from foveal.evaluation.insides import BUILT_IN, Insides, critic_scalars, pixel_insides, policy_scalars, summed
 
 
-def game_insides(agent: Any) -> Insides:
-    """Scalars ``value`` and ``log_prob``, and the map ``attention`` where the network has that.
+def agent_insides(agent: Any) -> Insides:
+    """Of ``foveal.Agent``: scalars are its critic's, or of PPO the state's value and the action's log-probability."""
+    scalars = policy_scalars(agent) if agent.learner.on_policy else critic_scalars(agent)
+    insides = pixel_insides(agent, scalars)
+    return of_games(insides, agent) if is_atari(agent.env_id) else insides
+
+
+def of_games(insides: Insides, agent: Any) -> Insides:
+    """For four grey frames, maps of which are summed up, and without masks.
 
     Args:
-        agent: a ``foveal.Agent`` that plays a game.
+        insides: of the agent.
+        agent: ``foveal.Agent``.
     """
-
-    def value(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-        return lambda pixels: agent.values(pixels)[0]
-
-    def log_prob(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-        acted, policy = torch.as_tensor(np.asarray(actions), device=agent.device), agent.learner.policy
-
-        def of_action(pixels: Tensor) -> Tensor:
-            log_probs: Tensor = policy.actor.evaluate(policy.features(pixels), acted)[0]
-            return log_probs
-
-        return of_action
-
-    def attention(pixels: Tensor) -> Tensor:
-        return torch.as_tensor(agent.attention(pixels.to(torch.uint8).cpu().numpy()))
-
-    attentive = agent.has_attention
-    return Insides(
-        scalars={
-            "value": Scalar(value, "V", "value of the state", "the state's value"),
-            "log_prob": Scalar(log_prob, "log p", "log-probability of the action", "the action's log-probability"),
-        },
-        pixels=lambda observations: torch.as_tensor(np.stack(observations), device=agent.device).float(),
+    attentive = BUILT_IN in insides.maps
+    return replace(
+        insides,
         strength=summed,
-        maps={BUILT_IN: attention} if attentive else {},
         usual=(BUILT_IN, "gradient") if attentive else ("gradient",),
         quantile=None,
         same_scale=True,
         summed="the four pictures that the agent sees",
         remark="" if attentive else "This network has no attention inside, so there is no map of its own.",
         even=agent.even_attention if attentive else None,
-        config=configuration(agent),
     )

@@ -18,6 +18,7 @@ from torch import Tensor
 from foveal.errors import FovealError
 from foveal.registry import nearest
 from foveal.saliency import CHANNELS, SALIENCY, ScalarFunction
+from foveal.types import Observation
 
 BUILT_IN = "attention"
 """Name of the map that an attention module inside the agent makes by itself, beside those of ``foveal.saliency``."""
@@ -145,7 +146,7 @@ def insides_of(agent: Any) -> Insides:
         raise FovealError(
             f"a {type(agent).__name__} has no values() and no insides(), so nothing of it can be explained by gradients"
         )
-    return critic_insides(agent)
+    return pixel_insides(agent, critic_scalars(agent))
 
 
 def newest(maps: Tensor) -> Tensor:
@@ -168,12 +169,10 @@ def configuration(agent: Any) -> dict[str, Any]:
     return {"env": agent.env_id, "environment": dict(getattr(agent, "env_options", {}))}
 
 
-def critic_insides(agent: Any, *, of_states: bool = False) -> Insides:
-    """Of a policy with a critic: ``values(obs, action, vector)`` are (heads, B), ``heads`` says how many.
+def critic_scalars(agent: Any) -> dict[str, Scalar]:
+    """``q1`` and so on, of a policy whose ``values(obs, action, vector)`` are (heads, B).
 
-    Args:
-        agent: the policy.
-        of_states: there is one head, whose values are of states, whatever the action.
+    How many heads there are, its learner says; one where it has none.
     """
 
     def head(number: int) -> Scalar:
@@ -188,21 +187,51 @@ def critic_insides(agent: Any, *, of_states: bool = False) -> Insides:
 
             return value
 
-        if of_states:
-            return Scalar(bind, "V", "value of the state", "the state's value")
         meaning = "the critic's first head" if number == 0 else f"the critic's head number {number + 1}"
         return Scalar(bind, "Q", "critic's value", meaning)
+
+    heads = getattr(getattr(agent, "learner", None), "heads", 1)
+    return {f"q{number + 1}": head(number) for number in range(heads)}
+
+
+def policy_scalars(agent: Any) -> dict[str, Scalar]:
+    """``value`` of the state and ``log_prob`` of the action, of an agent that has both."""
+
+    def value(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+        def fn(pixels: Tensor) -> Tensor:
+            values: Tensor = agent.values(pixels)
+            return values[0]
+
+        return fn
+
+    def log_prob(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+        acted = _tensor(actions, agent.device)
+
+        def fn(pixels: Tensor) -> Tensor:
+            log_probs: Tensor = agent.learner.log_prob(agent.method.observe(Observation(pixels)), acted)
+            return log_probs
+
+        return fn
+
+    return {
+        "value": Scalar(value, "V", "value of the state", "the state's value"),
+        "log_prob": Scalar(log_prob, "log p", "log-probability of the action", "the action's log-probability"),
+    }
+
+
+def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
+    """Of a policy that sees stacked RGB frames, alone or beside a vector; with its attention, if it has some."""
 
     def pixels(observations: Sequence[Any]) -> Tensor:
         images = [seen["image"] if isinstance(seen, Mapping) else seen for seen in observations]
         return torch.as_tensor(np.stack(images), device=agent.device).float()
 
     def attention(pixels: Tensor) -> Tensor:
-        return torch.from_numpy(agent.attention(pixels.cpu().numpy()))
+        return torch.as_tensor(agent.attention(pixels.cpu().numpy()))
 
     method = getattr(getattr(agent, "config", None), "method_config", None)
     return Insides(
-        scalars={"value" if of_states else f"q{n + 1}": head(n) for n in range(getattr(agent, "heads", 1))},
+        scalars=scalars,
         pixels=pixels,
         strength=newest,
         maps={BUILT_IN: attention} if getattr(agent, "has_attention", False) else {},

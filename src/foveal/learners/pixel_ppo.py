@@ -97,6 +97,10 @@ class PixelPPO(Learner):
         """Of states, whatever the action: (1, B)."""
         return self.policy.values(obs.image)[None]
 
+    def log_prob(self, obs: Observation, action: Tensor) -> Tensor:
+        """Of an action in each state, with a graph back to the observation: (B,)."""
+        return self.policy.actor.evaluate(self.policy.features(obs.image), action)[0]
+
     def _bounded(self, actions: Tensor) -> Tensor:
         space: Any = self.action_space
         return actions.clamp(-1.0, 1.0) if isinstance(space, spaces.Box) else actions
