@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import pickle
 from dataclasses import dataclass, replace
 
@@ -18,10 +19,10 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 from foveal.cli import main
 from foveal.envs.ur5e.experts import script
 from foveal.errors import FovealError
-from foveal.skills.actor_critic import RUN, ArmWork, learner, ppo_config
+from foveal.skills.actor_critic import RUN, ArmWork, learner
 from foveal.skills.arms import Arms, ArmSettings, for_policy
-from foveal.skills.config import MasterConfig, master_config
-from foveal.skills.flat import FlatPolicy
+from foveal.skills.config import MasterConfig, master_config, stored_master_config
+from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.master import Master
 from foveal.skills.networks import DepthHead, SkillHead
@@ -184,12 +185,25 @@ def test_arms_tell_what_gymnasiums_environments_tell():
         arms.reset(seed=1)
 
 
-def test_the_loss_is_the_mean_squared_error_times_its_coefficient():
-    """As Stable-Baselines3's, by which the published successes were reached: no factor of 0.5, nothing clipped."""
-    config = ppo_config(MasterConfig())
-    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 2.0, "minibatch")
+def as_trained_by_stable_baselines(config: MasterConfig, value: float) -> None:
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", value, "minibatch")
     assert (config.decay_clip, config.decay_learning_rate, config.bootstrap_timeouts) == (False, False, True)
     assert (config.gradient_norm, config.adam_epsilon) == (0.5, 1e-5)
+
+
+def test_compact_is_what_the_published_successes_were_reached_by() -> None:
+    """The value loss is the mean squared error: twice PPO's, which has a factor of 0.5."""
+    as_trained_by_stable_baselines(master_config("compact"), 2.0)
+    as_trained_by_stable_baselines(flat_config(1000), 1.0)
+
+
+def test_masters_of_earlier_versions_keep_their_loss() -> None:
+    saved = {**dataclasses.asdict(master_config("compact")), "value": 1.0}
+    for setting in ("value_loss", "normalise_advantages", "bootstrap_timeouts"):
+        del saved[setting]
+    assert stored_master_config(saved) == master_config("compact")
+    ours = master_config("paper", {"value": 0.3})
+    assert stored_master_config(dataclasses.asdict(ours)) == ours
 
 
 @pytest.mark.parametrize("what", ["features", "state", "depth"])
@@ -265,6 +279,7 @@ def test_published_setup():
         1.0,
         1.0,
     )
+    assert (config.value_loss, config.normalise_advantages, config.bootstrap_timeouts) == ("plain", "rollout", False)
     assert config.batch_size == 10 and config.decisions * config.skill_steps == 480_000
     with pytest.raises(FovealError, match="must divide"):
         master_config("paper", {"minibatches": 7})

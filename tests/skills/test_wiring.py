@@ -256,11 +256,11 @@ def master(**changes: Any) -> Master:
     return Master("pick", small_policy(), master_config("debug", changes))
 
 
-def in_ppo(setting: str, read: Any, *values: Any, expected: Any = lambda value: value) -> Wire:
-    """What PPO has of a setting after one update."""
+def in_ppo(setting: str, read: Any, *values: Any, expected: Any = lambda value: value, decisions: int = 1) -> Wire:
+    """What PPO has of a setting after so many decisions, or one rollout."""
 
     def observe(room: Room, value: Any) -> Any:
-        return read(Master("pick", None, master_config("debug", {"decisions": 1, setting: value})).learn().ppo)
+        return read(Master("pick", None, master_config("debug", {"decisions": decisions, setting: value})).learn().ppo)
 
     return Wire(*values, observe=observe, expected=expected)
 
@@ -293,7 +293,15 @@ MASTER = {
     "gae_lambda": in_ppo("gae_lambda", lambda p: p.config.gae_lambda, 1.0, 0.9),
     "clip": in_ppo("clip", lambda p: p.clip, 0.2, 0.3),
     "entropy": in_ppo("entropy", lambda p: p.config.entropy, 0.05, 0.3),
-    "value": in_ppo("value", lambda p: p.config.value, 1.0, 0.3, expected=lambda v: 2 * v),
+    "value": in_ppo("value", lambda p: p.config.value, 1.0, 0.3),
+    "decay_learning_rate": in_ppo("decay_learning_rate", lambda p: p.learning_rate < 7e-4, False, True, decisions=8),
+    "decay_clip": in_ppo("decay_clip", lambda p: p.clip < 0.2, False, True, decisions=8),
+    "value_loss": in_ppo("value_loss", lambda p: p.config.value_loss, "plain", "clipped"),
+    "normalise_advantages": in_ppo("normalise_advantages", lambda p: p.config.normalise_advantages, "rollout", "none"),
+    "bootstrap_timeouts": in_ppo("bootstrap_timeouts", lambda p: p.rollout_config.bootstrap_timeouts, False, True),
+    "freeze_encoder": in_ppo("freeze_encoder", lambda p: p.rollout_config.freeze_encoder, False, True),
+    "gradient_norm": in_ppo("gradient_norm", lambda p: p.config.gradient_norm, 0.5, 0.1),
+    "adam_epsilon": in_ppo("adam_epsilon", lambda p: p.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
     "channels": Wire(4, 6, observe=channels, expected=lambda n: {n}),
 }
 

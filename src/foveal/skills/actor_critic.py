@@ -16,7 +16,7 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
-from foveal.learners.ppo import PPO, PPOConfig
+from foveal.learners.ppo import PPO
 from foveal.networks import policies as networks
 from foveal.skills.base import ArmPolicy, load_weights
 from foveal.skills.config import MasterConfig, as_dict
@@ -143,25 +143,7 @@ def learner(settings: GroupSettings, config: MasterConfig, seed: int) -> PPO:
         torch.manual_seed(seed)  # initial weights
         network = actor_critic(*settings.spaces, config.channels)
     shuffling, acting = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
-    return PPO(ppo_config(config), network, acting, shuffling)
-
-
-def ppo_config(config: MasterConfig) -> PPOConfig:
-    """The same hyperparameters in PPO's words. Rates do not decay."""
-    return PPOConfig(
-        rollout=config.rollout,
-        minibatches=config.minibatches,
-        epochs=config.epochs,
-        learning_rate=config.learning_rate,
-        decay_learning_rate=False,
-        clip=config.clip,
-        decay_clip=False,
-        value_loss="plain",
-        discount=config.discount,
-        gae_lambda=config.gae_lambda,
-        entropy=config.entropy,
-        value=2 * config.value,  # a master's is of the mean squared error, without PPO's factor of 0.5
-    )
+    return PPO(config, network, acting, shuffling)
 
 
 class ArmWork(Work):
@@ -194,6 +176,10 @@ class ArmWork(Work):
     def settings(self) -> dict[str, Any]:
         """PPO's configuration."""
         return {"ppo": as_dict(self.agent.config), "workers": self.workers}
+
+    def begin(self, target: int) -> None:
+        """Rates that decay do so towards the target."""
+        self.agent.ppo.total = target
 
     def collect(self) -> Sequence[Episode]:
         """One rollout of every arm; returns the episodes that ended, 1 for one that solved the task and 0 else."""

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 from foveal.config.bounds import PART, POSITIVE, SHARE, Bounded, at_least, one_of
 from foveal.config.tree import changed
 from foveal.errors import FovealError
+from foveal.learners.ppo import NORMALISATIONS, VALUE_LOSSES, PPOConfig
 from foveal.networks.film_resnet import POOLINGS
 from foveal.networks.precision import PRECISIONS
 from foveal.registry import nearest
@@ -92,22 +93,15 @@ class CloneConfig(Bounded, section="skills"):
 
 
 @dataclass(frozen=True)
-class MasterConfig(Bounded, section="master"):
-    """PPO over skills. The defaults are HRL-BC's.
+class MasterConfig(PPOConfig, section="master"):
+    """PPO over skills: its hyperparameters, see ``PPOConfig``, and those of its arms. The defaults are HRL-BC's.
 
     Attributes:
         decisions: in total.
         skill_steps: control steps that a chosen skill runs.
         environments: arms side by side.
         rollout: decisions of each between updates.
-        minibatches: parts into which what was played is divided, in every epoch anew.
-        epochs: passes over what was played.
-        learning_rate: Adam's.
-        discount: gamma, per decision.
         gae_lambda: 1 takes bootstrapped returns, without generalized advantage estimation.
-        clip: range of the probability ratio.
-        entropy: coefficient of the policy's entropy.
-        value: coefficient of the value loss.
         channels: of both convolutions of actor and critic.
     """
 
@@ -118,9 +112,13 @@ class MasterConfig(Bounded, section="master"):
     minibatches: Annotated[int, at_least(1)] = 8
     epochs: Annotated[int, at_least(1)] = 5
     learning_rate: Annotated[float, POSITIVE] = 7e-4
-    discount: Annotated[float, SHARE] = 0.99
+    decay_learning_rate: bool = False
     gae_lambda: Annotated[float, SHARE] = 1.0
+    bootstrap_timeouts: bool = False
     clip: Annotated[float, POSITIVE] = 0.2
+    decay_clip: bool = False
+    value_loss: Annotated[str, one_of(*VALUE_LOSSES)] = "plain"
+    normalise_advantages: Annotated[str, one_of(*NORMALISATIONS)] = "rollout"
     entropy: Annotated[float, at_least(0)] = 0.05
     value: Annotated[float, at_least(0)] = 1.0
     channels: Annotated[int, at_least(1)] = 64
@@ -177,9 +175,19 @@ CLONE_PRESETS: dict[str, dict[str, Any]] = {
         "held_out": 0.25,
     },
 }
+# As Stable-Baselines3 trains by default, but for its factor of the value loss.
+WITH_TIMEOUTS: dict[str, Any] = {"bootstrap_timeouts": True, "normalise_advantages": "minibatch"}
 MASTER_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {"decisions": 3200, "minibatches": 4, "epochs": 10, "learning_rate": 1e-3, "entropy": 0.02},
+    "compact": {
+        **WITH_TIMEOUTS,
+        "decisions": 3200,
+        "minibatches": 4,
+        "epochs": 10,
+        "learning_rate": 1e-3,
+        "entropy": 0.02,
+        "value": 2.0,
+    },
     "debug": {
         "decisions": 8,
         "skill_steps": 3,
@@ -208,6 +216,16 @@ def master_config(preset: str = "compact", changes: Mapping[str, Any] | None = N
         FovealError: as ``clone_config``.
     """
     return configured(MasterConfig(), MASTER_PRESETS, preset, changes or {}, "master")
+
+
+def stored_master_config(state: Mapping[str, Any]) -> MasterConfig:
+    """The configuration of a master or of a policy of every step that was saved.
+
+    Earlier versions knew fewer settings, and their value loss had no factor of 0.5.
+    """
+    if "value_loss" not in state:
+        state = {**state, **WITH_TIMEOUTS, "value": 2.0 * state["value"]}
+    return master_config("paper", state)
 
 
 def configured(

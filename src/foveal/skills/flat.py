@@ -18,7 +18,7 @@ from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
-from foveal.skills.config import MasterConfig, as_dict, master_config
+from foveal.skills.config import WITH_TIMEOUTS, MasterConfig, as_dict, master_config, stored_master_config
 from foveal.skills.groups import Stepping
 from foveal.skills.insides import step_insides
 from foveal.skills.policy import depth_input, example_frames, scaled_depth
@@ -30,6 +30,7 @@ from foveal.skills.world import Acting
 # eight arms, each is learned from in 5 epochs of minibatches of 128, the discount is 0.995 as an episode has hundreds
 # of steps, and there is an entropy bonus because the reward is rare.
 FLAT: dict[str, Any] = {
+    **WITH_TIMEOUTS,
     "rollout": 256,
     "minibatches": 16,
     "epochs": 5,
@@ -37,7 +38,7 @@ FLAT: dict[str, Any] = {
     "discount": 0.995,
     "gae_lambda": 0.95,
     "entropy": 0.01,
-    "value": 0.5,
+    "value": 1.0,
 }
 
 
@@ -97,7 +98,7 @@ class FlatPolicy(ActorCritic):
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
-        policy = cls(state["task"], View(**state["view"]), master_config("paper", state["config"]), state["seed"])
+        policy = cls(state["task"], View(**state["view"]), stored_master_config(state["config"]), state["seed"])
         policy._set_learned_state(tensors, state)
         return policy
 

@@ -20,7 +20,7 @@ from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
-from foveal.skills.config import MasterConfig, master_config
+from foveal.skills.config import MasterConfig, stored_master_config
 from foveal.skills.groups import Deciding, observe
 from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
 from foveal.skills.view import View
@@ -123,7 +123,7 @@ class Master(ActorCritic):
         skills = None
         if state["skills"] is not None:
             skills = SkillPolicy.from_state(checkpoint.under("skills/", tensors), state["skills"])
-        master = cls(state["task"], skills, master_config("paper", state["config"]), state["seed"])
+        master = cls(state["task"], skills, stored_master_config(state["config"]), state["seed"])
         master._set_learned_state(tensors, state)
         return master
 
