@@ -232,3 +232,13 @@ def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     assert main(["train", "--config", str(run / "config.yaml"), "--out", "again"]) == 0
     one, other = foveal.load(run), foveal.load("again")
     assert one.config == other.config and one.steps == other.steps == 128
+
+
+def test_time_limits_end_returns_on_games_alone() -> None:
+    """As OpenAI Baselines on Atari; continuing tasks are cut off, not over."""
+    made = {
+        env: configure(env, learner="ppo").learner_config.bootstrap_timeouts
+        for env in ("atari/pong", "dmc/walker-walk")
+    }
+    assert made == {"atari/pong": False, "dmc/walker-walk": True}
+    assert configure("atari/pong", overrides={"ppo": {"bootstrap_timeouts": True}}).learner_config.bootstrap_timeouts

@@ -49,6 +49,11 @@ class PixelPPO(Learner):
         "debug": {"training": {"environments": 2}},
     }
 
+    @classmethod
+    def task_settings(cls, env: str) -> dict[str, Any]:
+        """On games, as OpenAI Baselines: a time limit ends the return."""
+        return {"bootstrap_timeouts": False} if env.startswith("atari/") else {}
+
     def __init__(
         self, config: PixelPPOConfig, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
     ) -> None:
