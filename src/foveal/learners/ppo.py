@@ -110,7 +110,9 @@ def actor_critic(encoder: nn.Module, size: int, space: spaces.Space[Any]) -> Act
 
 
 class PPO(OnPolicyLearner):
-    """Collects rollouts in a vector environment and improves a policy on them::
+    """Collects rollouts in a vector environment and improves a policy on them.
+
+    ::
 
         ppo = PPO(config, policy, acting, shuffling, total=1_000_000)
         while ppo.steps < ppo.total:
