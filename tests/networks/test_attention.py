@@ -461,5 +461,5 @@ def test_train_and_explain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caps
     both = (tmp_path / "two.html").read_text()
     assert "own attention module" in both and "guided backpropagation" in both
     assert "guided backprop and attention" in both  # how well they agree
-    assert "that its critic is most sensitive to, beside those that its own attention module marks" in both
+    assert "first head most, beside those that its own attention module marks" in both
     capsys.readouterr()

@@ -121,7 +121,7 @@ def test_callbacks_hear_of_everything_and_may_stop(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_best_agent_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     returns = iter([3.0, 8.0, 5.0])
-    monkeypatch.setattr("foveal.evaluation.rollouts.rollout", fake_rollout(lambda: next(returns)))
+    monkeypatch.setattr("foveal.evaluation.pixel_world.rollout", fake_rollout(lambda: next(returns)))
     learn(small_agent(), run=tmp_path / "run", evaluate_every=10, evaluate_episodes=1)
     assert foveal.load(tmp_path / "run" / "best").steps == 20
     assert foveal.load(tmp_path / "run").steps == 30
