@@ -189,7 +189,10 @@ def test_an_encoder_that_is_chosen_by_name_goes_over_that_of_a_file(learner: str
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "sgqn"}, "method 'sgqn' is composed onto value learners, and 'ppo' is none: leave the method out"),
+        (
+            {"method": "sgqn"},
+            "method 'sgqn' is composed onto value learners, and 'ppo' is not one: leave",
+        ),
         ({"training": {"n_step": 3}}, "unknown setting training.n_step"),
         ({"training": {"replay_capacity": 3}}, "unknown setting training.replay_capacity"),
         ({"sgqn": {"quantile": 0.9}}, "unknown section 'sgqn'"),

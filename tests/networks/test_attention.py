@@ -397,7 +397,7 @@ def test_the_page_tells_what_such_a_map_is() -> None:
     own, gradient = look(small_agent(sac=SMALL_FLS), saliency=maps, moments=3, progress=False)
     guide = str(reading_guide([own]))
     assert "own attention module" in guide and "change the value" not in guide
-    assert "change the value more" in str(reading_guide([gradient]))
+    assert "change it more" in str(reading_guide([gradient]))
 
 
 def test_explaining_without_attention_is_refused_before_any_work() -> None:

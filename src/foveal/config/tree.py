@@ -152,7 +152,7 @@ def _check_pair(env: str, learner: str, method: str) -> None:
         raise FovealError(f"{env} is trained by learner 'ppo', not {learner!r}: leave --learner out")
     if on_policy and method != "none":
         raise FovealError(
-            f"method {method!r} is composed onto value learners, and {learner!r} is none: leave the method out"
+            f"method {method!r} is composed onto value learners, and {learner!r} is not one: leave the method out"
         )
 
 

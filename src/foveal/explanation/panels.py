@@ -143,7 +143,7 @@ def map_meaning(attention: Attention) -> str:
         "gradient": f"the plain gradient of {value}",
         BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
     }.get(name, f"the agent's own map {name!r}" if own else f"the map {name!r} of {value}")
-    return f"{how}. Brighter pixels {'count for more' if own else 'change the value more'}"
+    return f"{how}. Brighter pixels {'count for more' if own else 'change it more'}"
 
 
 def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
