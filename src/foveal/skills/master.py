@@ -48,21 +48,21 @@ class Master(ActorCritic):
 
     @property
     def view(self) -> View:
-        return skills_of(self).view
+        return self._cloned().view
 
     @property
     def stack(self) -> int:
-        return skills_of(self).stack
+        return self._cloned().stack
 
     @property
     def skill_steps(self) -> int:
         return self.config.skill_steps
 
     def act(self, frames: NDArray[Any], skill: Any) -> NDArray[np.float32]:
-        return skills_of(self).act(frames, skill)
+        return self._cloned().act(frames, skill)
 
     def next_skill(self, frames: NDArray[Any], decision: int, deterministic: bool) -> int:
-        seen = skills_of(self).features(frames)
+        seen = self._cloned().features(frames)
         return int(self.chances(seen).argmax() if deterministic else self.draw(seen, decision, [self.seed])[0])
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
@@ -104,11 +104,21 @@ class Master(ActorCritic):
 
     def insides(self) -> Insides:
         """What the skill that it has chosen is about to do."""
-        return skills_of(self).insides()
+        return self._cloned().insides()
 
     def arms(self) -> Deciding:
         arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
         return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
+
+    def _cloned(self) -> SkillPolicy:
+        """The skills that it chooses among.
+
+        Raises:
+            FovealError: they are scripted experts, which look at nothing.
+        """
+        if self.skills is None:
+            raise FovealError(BLIND)
+        return self.skills
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
@@ -129,7 +139,7 @@ class Master(ActorCritic):
 
     def exportable(self) -> Exportable:
         """Frames in, the chances of all skills out."""
-        cloned = skills_of(self)
+        cloned = self._cloned()
         examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
         return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, "chances")
 
@@ -154,15 +164,3 @@ class _Choosing(nn.Module):
     def forward(self, frames: Tensor) -> Tensor:
         seen = scaled_depth(frames, self.near, self.far)
         return _chances(self.master, features_of_all(self.network, seen, self.one_hot))
-
-
-def skills_of(agent: SkillPolicy | Master) -> SkillPolicy:
-    """The skills themselves, or those that a master chooses among.
-
-    Raises:
-        FovealError: the master chooses among scripted experts, which look at nothing.
-    """
-    chosen = agent.skills if isinstance(agent, Master) else agent
-    if chosen is None:
-        raise FovealError(BLIND)
-    return chosen
