@@ -137,6 +137,7 @@ def test_resuming_from_the_command_line(here: Path, capsys: pytest.CaptureFixtur
     assert "run is at agent step 25 already" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_runs_have_a_folder_by_default(here: Path) -> None:
     assert train("--steps", "3", "--method", "none", "--seed", "7") == 0
     assert (here / "runs" / "foveal-tests-Counter-v0-none-7" / "config.yaml").is_file()

@@ -41,6 +41,7 @@ def test_locators_learn_and_noise_confuses_them():
     assert error(helped, testing.noisy(DepthNoise(disparity=1.0), 0)) < noisy
 
 
+@pytest.mark.slow
 def test_search_returns_the_best_that_it_tried(tmp_path):
     random, writer = np.random.default_rng(0), DemoWriter(tmp_path / "demos", {"task": "bowl"})
     for _ in range(8):

@@ -98,6 +98,7 @@ def test_points_sum_to_the_true_score() -> None:
     assert list(finished_games(infos)) == [(0, recording.episode.total, recording.episode.length)]
 
 
+@pytest.mark.slow
 def test_playing_is_repeatable_and_leaves_training_alone(agent: foveal.Agent, played: Recording) -> None:
     before = agent.acting_generator.get_state()
     again, other = record(agent), record(agent, 3)

@@ -644,6 +644,7 @@ def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
         assert player["button"] == "Pause"
 
 
+@pytest.mark.slow
 def test_the_demo_page_fits_a_narrow_screen(tmp_path: Path) -> None:
     many = dict.fromkeys(["train", "color_easy", "color_hard", "video_easy", "video_hard"], 123.0)
     path = a_demo(tmp_path, results=some_results(SGQN, many))

@@ -182,6 +182,7 @@ def test_skills_follow_the_script_and_one_alone_is_seen_where_its_turn_is() -> N
             record(policy, skill=number)
 
 
+@pytest.mark.slow
 def test_masters_choose_in_their_own_episodes() -> None:
     master = Master("pick", small_policy(), master_config("debug", {"skill_steps": 40}))
     master.choose = lambda arms, which, decision, seeds: np.array([decision % 2])  # type: ignore[method-assign]
@@ -212,6 +213,7 @@ def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(monkeypatch: p
         assert sum(share.saliency for share in parts.values()) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_shares_are_means_over_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the depth frames themselves as a map, worked out one by one."""
     plain, policy = SALIENCY.get, small_policy()
@@ -250,6 +252,7 @@ def test_a_page_and_a_film_from_the_command_line(tmp_path: Path, capsys: pytest.
         assert sum(1 for _ in container.decode(video=0)) == 60
 
 
+@pytest.mark.slow
 def test_a_masters_folder_is_explained_too(tmp_path: Path) -> None:
     folder = Master("pick", small_policy(), master_config("debug", {"skill_steps": 60})).save(tmp_path / "master")
     page = tmp_path / "x.html"
@@ -258,6 +261,7 @@ def test_a_masters_folder_is_explained_too(tmp_path: Path) -> None:
     assert "of a master that chooses among cloned skills" in text and ">moved_camera<" in text
 
 
+@pytest.mark.slow
 def test_a_policy_of_every_step_is_explained_by_the_same_page(tmp_path: Path) -> None:
     policy = FlatPolicy("pick", View(48, 48), flat_config(64))
     explain(policy, out=tmp_path / "x.html", moments=4, frames=2, of="value", saliency="gradient", progress=False)

@@ -41,6 +41,7 @@ def expected(found: list[Outcome]) -> list[tuple[int, bool | None, int]]:
     return [(outcome.seed, outcome.success, outcome.steps) for outcome in found]
 
 
+@pytest.mark.slow
 def test_a_success_rate_is_of_the_episodes_that_the_plan_plays() -> None:
     master = oracle()
     results = foveal.evaluate(master, "far_starts", 7, progress=False)
@@ -56,6 +57,7 @@ def test_a_success_rate_is_of_the_episodes_that_the_plan_plays() -> None:
     assert results.seed == seeds.EVALUATION
 
 
+@pytest.mark.slow
 def test_success_is_in_the_table_and_in_the_file(tmp_path: Path) -> None:
     results = foveal.evaluate(oracle(), episodes=7, progress=False)
     rate = results["train"].success
@@ -88,6 +90,7 @@ def test_every_policy_of_the_arm_is_evaluated(workers: int) -> None:
         assert outcomes(results, "noisy_depth") == expected(found)
 
 
+@pytest.mark.slow
 def test_the_command_evaluates_a_policy_of_the_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder, out = oracle().save(tmp_path / "master"), tmp_path / "x.json"
     assert main(["evaluate", str(folder), "--episodes", "2", "--workers", "1", "--out", str(out)]) == 0
