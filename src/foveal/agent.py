@@ -179,7 +179,7 @@ class Agent:
     @property
     def updates(self) -> int:
         """Gradient updates taken."""
-        return int(self.updater.updates if isinstance(self.updater, PPO) else self.updater.count)
+        return int(self.updater.updates)
 
     # --- what it does ---------------------------------------------------------------------------------------------
 

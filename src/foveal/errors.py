@@ -2,9 +2,23 @@
 
 from __future__ import annotations
 
+import importlib
+
 
 class FovealError(Exception):
     """Something in the input, the files or the machine is wrong, and the message says what to do.
 
     The command line prints the message alone, without a traceback, and exits with status 2.
     """
+
+
+def require(module: str, message: str) -> None:
+    """Import what an extra brings.
+
+    Raises:
+        FovealError: it is not installed; the message, and which module is missing.
+    """
+    try:
+        importlib.import_module(module)
+    except ModuleNotFoundError as error:
+        raise FovealError(f"{message} ({error.name} is missing)") from error

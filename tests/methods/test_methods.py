@@ -311,7 +311,7 @@ class Bench:
         return self.sample(size)
 
     def update(self, number: int) -> dict[str, Tensor]:
-        self.updater.count = number
+        self.updater.updates = number
         return self.updater.update(self.batch, self.further)
 
     def peek(self) -> torch.Generator:

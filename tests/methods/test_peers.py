@@ -192,7 +192,7 @@ def test_madis_loss_and_gradients_equal_a_plain_transcription() -> None:
     told: list[Tensor] = []
     batches: list[Batch] = []
     agent.learner.targets = lambda batch: (batches.append(batch), told.append(targets(batch)), told[-1])[2]  # type: ignore[method-assign]
-    agent.updater.count = 1  # the critic's step alone
+    agent.updater.updates = 1  # the critic's step alone
     batch = batch_for(agent)
     metrics = agent.updater.update(batch, no_sample)
     assert not batches[0].next_obs.image.requires_grad

@@ -47,7 +47,7 @@ class Case:
 
     def update(self, number: int = 0) -> dict[str, Tensor]:
         """Update ``number`` of a run; with an odd one only the critic is due."""
-        self.updater.count = number
+        self.updater.updates = number
         return self.updater.update(self.batch, no_sample)
 
     def peek(self) -> torch.Generator:

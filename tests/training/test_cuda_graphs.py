@@ -48,7 +48,7 @@ class Failing(Replayer):
     fails_at = 0
 
     def _record(self, work: Callable[[], dict[str, Tensor]]) -> UpdateGraph:
-        if self.count % PERIOD != self.fails_at:
+        if self.updates % PERIOD != self.fails_at:
             return super()._record(work)
         held = [(tensor, tensor.clone()) for tensor in self._tensors()]
         states = [(generator, generator.get_state()) for generator in self._generators()]
@@ -115,7 +115,7 @@ def test_recorded_updates_are_the_same_updates(method: str, learner: str) -> Non
     first = updated(plain, plain.updater, count)
     updated(other, replayer, count)
     assert replayer.recorded == len(replayer._recordings) == PERIOD
-    assert replayer.count == plain.updates == count
+    assert replayer.updates == plain.updates == count
     for name, wanted in weights(plain).items():
         assert torch.equal(weights(other)[name], wanted), name
     assert first
@@ -147,7 +147,7 @@ def test_where_a_recording_fails_updates_go_on_as_they_are(
     assert len(warned) == 1 and updater.failed
     assert freed == [other.generator]
     assert [{name: float(value) for name, value in each.items()} for each in found[count:]] == first[count:]
-    assert updater.count == plain.updates
+    assert updater.updates == plain.updates
     for name, wanted in weights(plain).items():
         assert torch.equal(weights(other)[name], wanted), name
     assert torch.equal(other.generator.get_state(), plain.generator.get_state())

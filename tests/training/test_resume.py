@@ -93,7 +93,9 @@ def evaluations(run: Path) -> list[tuple[int, str, list[float]]]:
 @pytest.mark.parametrize(
     ("module", "function", "condition", "settings"),
     [
-        pytest.param("training.updater", "Updater.update", "args[0].count == 40", [], id="in the middle of an episode"),
+        pytest.param(
+            "training.updater", "Updater.update", "args[0].updates == 40", [], id="in the middle of an episode"
+        ),
         pytest.param(
             "checkpoint.files",
             "write",

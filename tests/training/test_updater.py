@@ -198,7 +198,7 @@ def test_policy_and_targets_have_periods_of_their_own(events: list[str]) -> None
     due = []
     for number in range(7):
         events.clear()
-        assert updater.count == number
+        assert updater.updates == number
         metrics = updater.update(batch_of(), nothing)
         due.append(("policy_step" in events, "update_target_networks" in events, "actor/loss" in metrics))
     assert [policy for policy, _, _ in due] == [True, False, True, False, True, False, True]
@@ -210,7 +210,7 @@ def test_the_context_holds_what_the_update_computed(events: list[str]) -> None:
     learner = Toy(events)
     method = Busy(learner, events)
     updater = Updater(learner, method, pixel_gradient=False)
-    updater.count = 5
+    updater.updates = 5
     updater.update(batch_of(), lambda size: batch_of(size))
     (context,) = method.contexts
     assert context.learner is learner and context.update == 5
@@ -473,7 +473,7 @@ def test_the_critics_steps_are_plain_adams(events: list[str]) -> None:
     expected = [p.detach().double().clone() for p in parameters]
     first, second = ([torch.zeros_like(p) for p in expected] for _ in range(2))
     for step in range(1, 4):
-        updater.count = 1  # the critic alone
+        updater.updates = 1  # the critic alone
         updater.update(batch_of(4, (3, 12, 12)), nothing)
         for i, parameter in enumerate(parameters):
             gradient = parameter.grad.double()

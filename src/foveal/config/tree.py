@@ -95,12 +95,13 @@ def configure(
         learner = "ppo" if games.is_atari(env) else "sac"
     if method is None:
         method = "none" if LEARNERS.get(learner).on_policy else "sgqn"
-    components: dict[str, type[Learner] | type[Method]] = {learner: LEARNERS.get(learner), method: METHODS.get(method)}
+    kind = LEARNERS.get(learner)
+    components: dict[str, type[Learner] | type[Method]] = {learner: kind, method: METHODS.get(method)}
     _check_pair(env, learner, method)
     overrides = dict(overrides or {})
     bases = {
         "environment": GameConfig if games.is_atari(env) else EnvironmentConfig,
-        "training": RolloutTrainingConfig if LEARNERS.get(learner).on_policy else TrainingConfig,
+        "training": RolloutTrainingConfig if kind.on_policy else TrainingConfig,
     }
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
@@ -116,14 +117,14 @@ def configure(
     }
     chosen = _encoder(learner, encoder)
     before, after = ({}, chosen) if _holds_encoder(overrides.get(learner)) else (chosen, {})
-    encoders = {learner: [settings for settings in (brought["encoder"], before) if settings]}
+    encoders = [{"encoder": settings} for settings in (brought["encoder"], before) if settings]
     configs = {
         name: _section(
             component.Config,
             [
                 component.presets.get(preset, {}),
                 component.task_settings(env),
-                *({"encoder": settings} for settings in encoders.get(name, [])),
+                *(encoders if name == learner else []),
             ],
             overrides.get(name),
             name,
@@ -132,7 +133,7 @@ def configure(
     }
     if after:
         configs[learner] = changed(configs[learner], {"encoder": after}, learner)
-    LEARNERS.get(learner).check(configs[learner], sections["training"].environments)
+    kind.check(configs[learner], sections["training"].environments)
     return Config(
         env,
         method,

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import re
 
 import gymnasium
 
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 from foveal.registry import nearest
 
 PREFIX = "atari/"
@@ -29,10 +28,7 @@ def require_extra() -> None:
     Raises:
         FovealError: it is not installed.
     """
-    try:
-        importlib.import_module("ale_py")
-    except ModuleNotFoundError as error:
-        raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
+    require("ale_py", EXTRA)
 
 
 @functools.cache

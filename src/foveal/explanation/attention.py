@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,7 +21,7 @@ from foveal.evaluation.insides import BUILT_IN, Insides, Scalar, insides_of
 from foveal.evaluation.pixel_world import Policy
 from foveal.evaluation.recording import Recording, Sight
 from foveal.evaluation.rollouts import world_of
-from foveal.evaluation.world import TRAIN, Bar, BringsWorld, WorldOptions
+from foveal.evaluation.world import TRAIN, Bar, BringsWorld, World, WorldOptions
 from foveal.explanation.pictures import BRIGHTEST, Picture
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 
@@ -246,9 +246,15 @@ def look(
         raise FovealError(f"at least one moment of an episode must be shown, not {moments}")
     lens = Lens.on(agent, saliency, quantile, of)
     world = world_of(agent, WorldOptions(on, seed, data, quality, env, skill=skill))
-    with closing(world), Bar(len(world.conditions), visible=progress) as bar:
-        recordings = (world.record(condition, moments, bar) for condition in world.conditions)
+    with closing(recorded(world, moments, progress=progress)) as recordings:
         return [attention for recording in recordings for attention in lens.look(recording, moments)]
+
+
+def recorded(world: World, most: int, *, progress: bool) -> Generator[Recording, None, None]:
+    """One episode under each condition of a world, one after the other; arguments as for ``World.record``."""
+    with closing(world), Bar(len(world.conditions), visible=progress) as bar:
+        for condition in world.conditions:
+            yield world.record(condition, most, bar)
 
 
 def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:

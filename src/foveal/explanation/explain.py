@@ -11,8 +11,8 @@ from foveal.errors import FovealError
 from foveal.evaluation.insides import BUILT_IN
 from foveal.evaluation.pixel_world import Policy
 from foveal.evaluation.rollouts import world_of
-from foveal.evaluation.world import TRAIN, Bar, BringsWorld, WorldOptions
-from foveal.explanation.attention import Attention, Lens
+from foveal.evaluation.world import TRAIN, BringsWorld, WorldOptions
+from foveal.explanation.attention import Attention, Lens, recorded
 from foveal.explanation.movies import check_film, film
 from foveal.explanation.page import write_page
 from foveal.explanation.panels import MOST_STILLS, Episode, episodes, panels, reading_guide
@@ -88,9 +88,8 @@ def explain(
         )
     moments = max(moments, frames)
     attentions: list[Attention] = []
-    with closing(world), Bar(len(world.conditions), visible=progress) as bar:
-        for condition in world.conditions:
-            recording = world.record(condition, moments if video is None else EVERY_STEP, bar)
+    with closing(recorded(world, moments if video is None else EVERY_STEP, progress=progress)) as recordings:
+        for recording in recordings:
             if video is not None:
                 film(video, lens, recording, progress=progress)
             attentions += lens.look(recording, moments)

@@ -76,12 +76,7 @@ class PixelPPO(Learner):
     @classmethod
     def check(cls, config: PixelPPOConfig, environments: int) -> None:
         """Minibatches must divide a rollout."""
-        steps = environments * config.rollout
-        if steps % config.minibatches or steps // config.minibatches < 2:
-            raise FovealError(
-                f"ppo.minibatches is {config.minibatches}: it must divide environments * rollout, which is {steps}, "
-                "into parts of at least 2"
-            )
+        config.check_minibatches(environments)
 
     def encoder(self) -> nn.Module:
         """The network that sees, without the projection behind it."""

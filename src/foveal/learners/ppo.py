@@ -57,6 +57,19 @@ class PPOConfig(RolloutConfig, section="ppo"):
     gradient_norm: Annotated[float, POSITIVE] = 0.5
     adam_epsilon: Annotated[float, POSITIVE] = 1e-5
 
+    def check_minibatches(self, environments: int) -> None:
+        """Refuse minibatches that so many environments' rollout can't be divided into.
+
+        Raises:
+            FovealError: they leave a rest, or have fewer than two steps.
+        """
+        steps = environments * self.rollout
+        if steps % self.minibatches or steps // self.minibatches < 2:
+            raise FovealError(
+                f"{self.section}.minibatches is {self.minibatches}: it must divide environments * rollout, which is "
+                f"{steps}, into parts of at least 2"
+            )
+
 
 # --- losses -----------------------------------------------------------------------------------------------------------
 
@@ -229,6 +242,9 @@ class PPO(OnPolicyLearner):
             return torch.stack([loss, policy_loss, error, -entropy, divergence, clipped])
 
     # --- state --------------------------------------------------------------------------------------------------------
+
+    def restart(self) -> None:
+        """Called whenever weights, optimizers or counters were replaced by others, as ``Updater.restart``."""
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The one that there is, by name."""

@@ -125,11 +125,7 @@ class MasterConfig(PPOConfig, section="master"):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        if self.environments * self.rollout % self.minibatches or self.batch_size < 2:
-            raise FovealError(
-                f"master.minibatches is {self.minibatches}: it must divide environments * rollout, which is "
-                f"{self.environments * self.rollout}, into parts of at least 2"
-            )
+        self.check_minibatches(self.environments)
 
     @property
     def batch_size(self) -> int:

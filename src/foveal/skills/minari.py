@@ -20,7 +20,6 @@ data set whose metadata lack spaces or a registered environment.
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -31,7 +30,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 
 EXTRA = 'skills need the extra "skills": pip install "foveal[skills]"'
 MILLIMETRES = 1000.0
@@ -77,10 +76,7 @@ def require_extra() -> None:
     Raises:
         FovealError: it is not installed.
     """
-    try:
-        importlib.import_module("h5py")
-    except ModuleNotFoundError as error:
-        raise FovealError(f"{EXTRA} ({error.name} is missing)") from error
+    require("h5py", EXTRA)
 
 
 def in_millimetres(depth: NDArray[np.float32]) -> NDArray[np.uint16]:

@@ -10,7 +10,6 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.checkpoint.policy_only import halved, with_targets, without_targets
 from foveal.errors import FovealError
-from foveal.learners.ppo import PPO
 from foveal.training.agents import LearningAgent
 
 
@@ -66,8 +65,5 @@ def load_agent_state(agent: LearningAgent, tensors: Mapping[str, Tensor], state:
         held = checkpoint.under(f"optimizers/{name}/", tensors)
         checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
     agent.steps = state["steps"]
-    if isinstance(agent.updater, PPO):
-        agent.updater.updates = state["updates"]
-    else:
-        agent.updater.count = state["updates"]
-        agent.updater.restart()
+    agent.updater.updates = state["updates"]
+    agent.updater.restart()

@@ -64,14 +64,14 @@ class CapturedUpdater(Updater):
             self._warm[due] += 1
             return self._aside(lambda: super(CapturedUpdater, self).update(batch, sample))
         with phase("augment"):
-            self.method.begin_update(self.count)
+            self.method.begin_update(self.updates)
         recording = self._recorded(due, batch, sample)
         if recording is None:
             metrics = self._steps(batch, sample)
         else:
             recording.replay()
             metrics = recording.metrics
-        self.count += 1
+        self.updates += 1
         return metrics
 
     def _recorded(self, due: Due, batch: Batch, sample: Callable[[int], Batch]) -> UpdateGraph | None:
@@ -96,7 +96,7 @@ class CapturedUpdater(Updater):
             self._free(generator)
         text = str(reason).partition("\n")[0]
         warnings.warn(
-            f"recording update {self.count} as a CUDA graph failed ({type(reason).__name__}: {text}): updates go on "
+            f"recording update {self.updates} as a CUDA graph failed ({type(reason).__name__}: {text}): updates go on "
             "without recordings, to the same results and more slowly; training.cuda_graphs = false leaves them out",
             RuntimeWarning,
             stacklevel=4,

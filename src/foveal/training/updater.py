@@ -47,7 +47,7 @@ class Updater:
         self.learner = learner
         self.method = method
         self.pixel_gradient = pixel_gradient
-        self.count = 0
+        self.updates = 0
         self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
         self.restart()
 
@@ -62,9 +62,9 @@ class Updater:
             Metrics as tensors on the device; nothing here waits for their values.
         """
         with phase("augment"):
-            self.method.begin_update(self.count)
+            self.method.begin_update(self.updates)
         metrics = self._steps(batch, sample)
-        self.count += 1
+        self.updates += 1
         return metrics
 
     def update_eagerly(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
@@ -75,9 +75,9 @@ class Updater:
         """Which steps the next update has beside the critic's."""
         policy, target = self.learner.policy_periods()
         return Due(
-            self.learner.has_policy and self.count % policy == 0,
-            self.count % target == 0,
-            self.method.due(self.count),
+            self.learner.has_policy and self.updates % policy == 0,
+            self.updates % target == 0,
+            self.method.due(self.updates),
         )
 
     def restart(self) -> None:
@@ -100,7 +100,7 @@ class Updater:
         with phase("targets"):  # one TD target for all views
             target = learner.targets(batch)
         with phase("critic"):  # TD losses of the views, and the method's own terms
-            context = Context(learner, prepared, batch, self._views(prepared, batch), self.count, sample)
+            context = Context(learner, prepared, batch, self._views(prepared, batch), self.updates, sample)
             metrics = self._critic_step(context, target)
         if due.policy:
             with phase("actor"):
