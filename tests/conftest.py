@@ -59,6 +59,15 @@ def test_data() -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def dmcgb(test_data: Path) -> Path:
+    """The benchmark's colours and videos among the test data."""
+    folder = test_data / "dmcgb"
+    if not folder.is_dir():
+        pytest.skip("no test data of DMC-GB")
+    return folder
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {}
     if not torch.cuda.is_available():

@@ -19,14 +19,6 @@ from foveal.envs.perturbations.video import GREEN, green_key
 from foveal.errors import FovealError
 
 
-@pytest.fixture(scope="module")
-def dmcgb(test_data: Path) -> Path:
-    folder = test_data / "dmcgb"
-    if not folder.is_dir():
-        pytest.skip("no test data of DMC-GB")
-    return folder
-
-
 def cheap(name: str, **options: Any) -> PixelEnv:
     return make(f"dmc/{name}", **{"image_size": 32, "quality": "draft", **options})
 

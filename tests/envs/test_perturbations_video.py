@@ -22,14 +22,6 @@ from foveal.errors import FovealError
 SIZE = 32
 
 
-@pytest.fixture(scope="module")
-def dmcgb(test_data: Path) -> Path:
-    folder = test_data / "dmcgb"
-    if not folder.is_dir():
-        pytest.skip("no test data of DMC-GB")
-    return folder
-
-
 def write_video(file: Path, frames: np.ndarray) -> None:
     """Frames (T, H, W, 3) as a small mp4."""
     file.parent.mkdir(exist_ok=True)
