@@ -412,14 +412,11 @@ def test_notes_say_how_far_the_benchmark_is_there() -> None:
 
 
 @pytest.mark.slow
-def test_a_part_of_the_benchmarks_videos_is_said_to_be_one(test_data: Path) -> None:
-    folder = test_data / "dmcgb"
-    if not folder.is_dir():
-        pytest.skip("no test data of DMC-GB")
+def test_a_part_of_the_benchmarks_videos_is_said_to_be_one(dmcgb: Path) -> None:
     options = {"image_size": 36, "quality": "draft", "action_repeat": 250}
     for name, whole in (("video_easy", 10), ("video_hard", 100)):
-        there = len(list((folder / name).glob("video*.mp4")))
-        condition = random_returns("dmc/walker-stand", name, 1, options=options, data=folder, progress=False)[name]
+        there = len(list((dmcgb / name).glob("video*.mp4")))
+        condition = random_returns("dmc/walker-stand", name, 1, options=options, data=dmcgb, progress=False)[name]
         assert (condition.items, condition.benchmark_items) == (there, whole)
         assert condition.label == (name if there == whole else f"{name} ({there} of {whole})")
 
