@@ -122,8 +122,8 @@ def configure(
         name: _section(
             component.Config,
             [
-                component.presets.get(preset, {}),
                 component.task_settings(env),
+                component.presets.get(preset, {}),  # what a preset sets holds for every task
                 *(encoders if name == learner else []),
             ],
             overrides.get(name),
