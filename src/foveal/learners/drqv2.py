@@ -79,7 +79,14 @@ class DrQV2(ActorCritic):
     config: DrQV2Config
     keeps_features = True
     presets = {
-        "compact": {"encoder": {"strides": (2, 1)}, "hidden": 256, "std_steps": 10_000},
+        "compact": {
+            "encoder": {"strides": (2, 1)},
+            "hidden": 256,
+            "critic_lr": 1e-3,
+            "actor_lr": 1e-3,
+            "tau": 0.02,
+            "std_steps": 10_000,
+        },
         "debug": {"encoder": {"strides": (2, 2, 1), "filters": 8, "projection": 8}, "hidden": 16, "std_steps": 100},
     }
     run_presets = {
