@@ -119,7 +119,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config
         ("env", positional) if env is None else ("env", positional, env),
         (
             "method",
-            named("generalization method, of value learners, or several joined by +: sgqn+svea"),
+            named("generalization method of value learners, or several joined by +: sgqn+svea"),
             config.method,
         ),
         ("learner", named("sac, dqn or ppo; for atari/... ppo"), config.learner),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from functools import cache, partial
 from typing import Any, ClassVar
 
@@ -71,8 +71,18 @@ class Composed(Method):
         super().__init__(config, setup)
         self.parts = nn.ModuleDict({name: kind(config[name], setup) for name, kind in self.kinds.items()})
 
-    def __iter__(self) -> Any:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.parts.values())
+
+    def _of_each(self, hook: str, *arguments: Any) -> dict[str, Any]:
+        """What each of them gives by name; where two have a name in common, it is behind that of its method."""
+        given = {name: getattr(part, hook)(*arguments) for name, part in self.parts.items()}
+        keys = [key for entries in given.values() for key in entries]
+        return {
+            key if keys.count(key) == 1 else f"{name}/{key}": value
+            for name, entries in given.items()
+            for key, value in entries.items()
+        }
 
     def _first_with(self, hook: str) -> Any:
         """The hook of the one method that defines it, or what methods do by default."""
@@ -152,7 +162,7 @@ class Composed(Method):
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """All terms of all of them."""
-        return _together({name: part.critic_loss(context) for name, part in self.parts.items()})
+        return self._of_each("critic_loss", context)
 
     def critic_parameters(self) -> list[nn.Parameter]:
         """All of all of them."""
@@ -165,7 +175,7 @@ class Composed(Method):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step after the other."""
-        return _together({name: part.auxiliary(context) for name, part in self.parts.items()})
+        return self._of_each("auxiliary", context)
 
     def adapt(self, transition: Batch) -> None:
         """One after the other."""
@@ -174,17 +184,7 @@ class Composed(Method):
 
     def optimizers(self) -> dict[str, Any]:
         """All of all of them."""
-        return _together({name: part.optimizers() for name, part in self.parts.items()})
-
-
-def _together(by_method: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """One mapping of several; where two have a key in common, it is behind the name of its method."""
-    keys = [key for entries in by_method.values() for key in entries]
-    return {
-        key if keys.count(key) == 1 else f"{name}/{key}": value
-        for name, entries in by_method.items()
-        for key, value in entries.items()
-    }
+        return self._of_each("optimizers")
 
 
 def _sum(terms: Sequence[Callable[[], Tensor]]) -> Tensor:
