@@ -334,6 +334,19 @@ def test_schedules_are_published_by_task(env: str, steps: int) -> None:
     assert learner.encoder.projection == (100 if hard else 50)
 
 
+def test_walkers_learn_from_single_steps_and_larger_batches() -> None:
+    def run(env: str, preset: str = "paper", **training: int) -> tuple[int, int, int]:
+        overrides = {"training": training} if training else {}
+        settings = configure(env, "drq", "drqv2", preset, overrides=overrides).training
+        return settings.n_step, settings.batch_size, settings.replay_capacity
+
+    assert run("dmc/walker-walk") == (1, 512, 10**6)
+    assert run("dmc/quadruped-run") == (3, 256, 10**5)
+    assert run("dmc/cheetah-run") == run("walker-walk") == (3, 256, 10**6)
+    assert run("dmc/walker-walk", "compact") == (3, 64, 10**5)
+    assert run("dmc/walker-walk", batch_size=32) == (1, 32, 10**6)
+
+
 def test_a_preset_sets_its_own_schedule_for_every_task_and_the_user_above_it() -> None:
     settings = {"compact": configure("dmc/walker-walk", "none", "drqv2", "compact").learner_config.std_steps}
     settings["users"] = configure(

@@ -135,6 +135,11 @@ class Learner(nn.Module, ABC):
         return {}
 
     @classmethod
+    def task_run_presets(cls, env: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """``run_presets`` that the learner's source has for this task alone, and which go over these."""
+        return {}
+
+    @classmethod
     def check(cls, config: Any, environments: int) -> None:
         """Refuse its settings where they do not go with so many environments.
 

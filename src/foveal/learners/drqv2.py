@@ -27,8 +27,8 @@ from foveal.types import Batch, Observation
 EASY, MEDIUM, HARD = 100_000, 500_000, 2_000_000
 """Agent steps over which exploration fades, by how hard the authors' configuration calls a task."""
 EASY_TASKS = {
-    *("cartpole-balance", "cartpole-balance_sparse", "cartpole-swingup", "ball_in_cup-catch", "finger-spin"),
-    *("hopper-stand", "pendulum-swingup", "walker-stand", "walker-walk"),
+    *("dmc/cartpole-balance", "dmc/cartpole-balance_sparse", "dmc/cartpole-swingup", "dmc/ball_in_cup-catch"),
+    *("dmc/finger-spin", "dmc/hopper-stand", "dmc/pendulum-swingup", "dmc/walker-stand", "dmc/walker-walk"),
 }
 MARGIN = 1e-6
 """How far explored actions stay from -1 and 1."""
@@ -106,12 +106,18 @@ class DrQV2(ActorCritic):
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
         """The published schedules of easy and hard tasks, and the humanoid's step size and latent."""
-        task = env.removeprefix("dmc/")
-        if task in EASY_TASKS:
+        if env in EASY_TASKS:
             return {"std_steps": EASY}
-        if task in {"humanoid-stand", "humanoid-walk", "humanoid-run"}:
+        if env in {"dmc/humanoid-stand", "dmc/humanoid-walk", "dmc/humanoid-run"}:
             return {"std_steps": HARD, "critic_lr": 8e-5, "actor_lr": 8e-5, "encoder": {"projection": 100}}
         return {}
+
+    @classmethod
+    def task_run_presets(cls, env: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """The published batch and returns of walkers, and the small memory of the running quadruped."""
+        if env in {"dmc/walker-stand", "dmc/walker-walk", "dmc/walker-run"}:
+            return {"paper": {"training": {"n_step": 1, "batch_size": 512}}}
+        return {"paper": {"training": {"replay_capacity": 100_000}}} if env == "dmc/quadruped-run" else {}
 
     # --- targets --------------------------------------------------------------------------------------------------
 
