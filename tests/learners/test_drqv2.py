@@ -22,6 +22,7 @@ from foveal.methods import PolicyView, Setup
 from foveal.methods.none import NoMethod, NoneConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
+from small_env import SIZE, SavedCounter, small_agent
 
 IMAGE = (6, 16, 16)
 SMALL = DrQV2Config(
@@ -290,6 +291,45 @@ def test_the_target_latent_is_of_the_trained_convolutions() -> None:
     torch.testing.assert_close(latent, expected.detach(), rtol=1e-4, atol=1e-5)
     assert not latent.requires_grad and latent.shape == (4, learner.latent_size)
     assert not torch.allclose(latent, learner.latent(obs), atol=1e-2)
+
+
+# --- learning ---------------------------------------------------------------------------------------------------------
+
+
+class Levers(SavedCounter):
+    """Pictures are bright or dark; the nearer both levers are to the side that fits, the better."""
+
+    def step(self, action: Any) -> Any:
+        wanted = 1.0 if self._bright else -1.0
+        paid = 1.0 - float(np.abs(action - wanted).mean())
+        obs, _, terminated, truncated, info = super().step(action)
+        return obs, paid, terminated, truncated, info
+
+    def _observe(self) -> Any:
+        self._bright = bool(self.np_random.random() < 0.5)
+        self.made += 1
+        return np.full((SIZE, SIZE, 3), 220 if self._bright else 30, np.uint8)
+
+
+@pytest.mark.slow
+def test_it_learns_where_to_pull() -> None:
+    agent = small_agent(
+        Levers,
+        method="drq",
+        learner="drqv2",
+        training={"precision": "float32", "discount": 0.0, "batch_size": 16},
+        environment={"frame_stack": 1},
+        drqv2={"critic_lr": 3e-3, "actor_lr": 3e-3},
+    )
+    pictures = np.stack([np.full((3, SIZE, SIZE), value, np.uint8) for value in (30, 220)])
+    wanted = np.array([[-1.0], [1.0]])
+
+    def distance() -> float:
+        return float(np.abs(agent.predict(pictures, deterministic=True)[0] - wanted * 0.5).max())
+
+    before = distance()
+    agent.learn(300, progress=False, evaluate_every=0)
+    assert distance() < 0.25 < before
 
 
 # --- its numbers ------------------------------------------------------------------------------------------------------
