@@ -359,19 +359,22 @@ def test_the_paper_preset_is_the_published_configuration() -> None:
 
 
 @pytest.mark.parametrize(
-    ("env", "steps"),
+    ("env", "difficulty", "steps"),
     [
-        ("cartpole-balance", 100_000),
-        ("ball_in_cup-catch", 100_000),
-        ("walker-run", 500_000),
-        ("humanoid-run", 2_000_000),
+        ("cartpole-balance", "easy", 100_000),
+        ("ball_in_cup-catch", "easy", 100_000),
+        ("walker-run", "medium", 500_000),
+        ("humanoid-run", "hard", 2_000_000),
     ],
 )
-def test_schedules_are_published_by_task(env: str, steps: int) -> None:
-    learner = configure(f"dmc/{env}", "none", "drqv2").learner_config
-    hard = steps == 2_000_000
-    assert learner.std_steps == steps and learner.actor_lr == learner.critic_lr == (8e-5 if hard else 1e-4)
-    assert learner.encoder.projection == (100 if hard else 50)
+def test_schedules_are_published_by_task(env: str, difficulty: str, steps: int) -> None:
+    settings = configure(f"dmc/{env}", "none", "drqv2").learner_config
+    hard = difficulty == "hard"
+    assert settings.difficulty == difficulty
+    assert settings.actor_lr == settings.critic_lr == (8e-5 if hard else 1e-4)
+    assert settings.encoder.projection == (100 if hard else 50)
+    half = drqv2(step=steps // 2, difficulty=settings.difficulty, std_steps=settings.std_steps)
+    assert float(half.std()) == pytest.approx(0.55)
 
 
 def test_walkers_learn_from_single_steps_and_larger_batches() -> None:
@@ -387,12 +390,10 @@ def test_walkers_learn_from_single_steps_and_larger_batches() -> None:
     assert run("dmc/walker-walk", batch_size=32) == (1, 32, 10**6)
 
 
-def test_a_preset_sets_its_own_schedule_for_every_task_and_the_user_above_it() -> None:
-    settings = {"compact": configure("dmc/walker-walk", "none", "drqv2", "compact").learner_config.std_steps}
-    settings["users"] = configure(
-        "dmc/walker-walk", "none", "drqv2", "compact", overrides={"drqv2": {"std_steps": 7}}
-    ).learner_config.std_steps
-    assert settings == {"compact": DrQV2.presets["compact"]["std_steps"], "users": 7}
+def test_steps_of_the_schedule_go_over_the_tasks_difficulty() -> None:
+    settings = configure("dmc/walker-walk", "none", "drqv2", "compact").learner_config
+    assert (settings.difficulty, settings.std_steps) == ("easy", DrQV2.presets["compact"]["std_steps"])
+    assert float(drqv2(step=5, difficulty="hard", std_steps=10).std()) == pytest.approx(0.55)
 
 
 def test_networks_start_as_published() -> None:

@@ -109,6 +109,12 @@ WIRES = {
     "tau": Wire(0.01, 0.2, observe=share_taken),
     "initial_std": Wire(1.0, 0.5, observe=std_at("initial_std", 0)),
     "final_std": Wire(0.1, 0.02, observe=std_at("final_std", 10**6)),
+    "difficulty": Wire(
+        "easy",
+        "hard",
+        observe=lambda _, v: pytest.approx(float(agent_with(50_000, difficulty=v, std_steps=None).learner.std())),
+        expected=lambda v: 1 - 0.9 * {"easy": 0.5, "hard": 0.025}[v],
+    ),
     "std_steps": Wire(100, 400, observe=std_at("std_steps", 50), expected=lambda v: pytest.approx(1 - 0.9 * 50 / v)),
     "noise_clip": Wire(0.3, 0.1, observe=largest_noise),
 }

@@ -451,7 +451,7 @@ def first_update(agent: foveal.Agent) -> tuple[dict[str, Tensor], Tensor]:
     gradients: list[Tensor] = []
 
     def note(*_: Any) -> None:
-        gradients.extend(p.grad.flatten().clone() for p in agent.learner.convolutions.parameters())  # type: ignore[union-attr]
+        gradients.extend(p.grad.flatten().clone() for p in agent.learner.convolutions.parameters())
 
     agent.updater.critic_optimizer.register_step_pre_hook(note)
     (metrics,) = train(agent, 1)

@@ -133,8 +133,8 @@ def configure(
         name: _section(
             component.Config,
             [
+                component.presets.get(preset, {}),
                 component.task_settings(env),
-                component.presets.get(preset, {}),  # what a preset sets holds for every task
                 {SHIFT: 0} if name in already_shifted else {},
                 *(encoders if name == learner else []),
             ],

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal
 
-from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least
+from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, one_of
 from foveal.learners.actor_critic import ActorCritic
 from foveal.learners.base import LEARNERS, CriticInput
 from foveal.learners.schedules import linear
@@ -24,8 +24,8 @@ from foveal.networks.heads import with_vector
 from foveal.networks.optimization import minimize
 from foveal.types import Batch, Observation
 
-EASY, MEDIUM, HARD = 100_000, 500_000, 2_000_000
-"""Agent steps over which exploration fades, by how hard the authors' configuration calls a task."""
+STD_STEPS = {"easy": 100_000, "medium": 500_000, "hard": 2_000_000}
+"""Agent steps over which exploration fades, by the difficulty of a task in the published configuration."""
 EASY_TASKS = {
     *("dmc/cartpole-balance", "dmc/cartpole-balance_sparse", "dmc/cartpole-swingup", "dmc/ball_in_cup-catch"),
     *("dmc/finger-spin", "dmc/hopper-stand", "dmc/pendulum-swingup", "dmc/walker-stand", "dmc/walker-walk"),
@@ -50,7 +50,8 @@ class DrQV2Config(Bounded, section="drqv2"):
         tau: share of the new weights that the target critics and their projection take at each update.
         initial_std: standard deviation of exploration at agent step 0; actions are in [-1, 1].
         final_std: the same from ``std_steps`` on.
-        std_steps: agent steps over which it falls linearly: 100,000, 500,000 or 2,000,000 in DeepMind Control.
+        difficulty: of the task: "easy", "medium" or "hard", which says in how many agent steps exploration fades.
+        std_steps: agent steps over which it falls linearly; None for those of ``difficulty``.
         noise_clip: the largest noise on an action that the critic values: in targets and in the actor's step.
     """
 
@@ -61,7 +62,8 @@ class DrQV2Config(Bounded, section="drqv2"):
     tau: Annotated[float, STEP] = 0.01
     initial_std: Annotated[float, POSITIVE] = 1.0
     final_std: Annotated[float, POSITIVE] = 0.1
-    std_steps: Annotated[int, at_least(1)] = MEDIUM
+    difficulty: Annotated[str, one_of(*STD_STEPS)] = "medium"
+    std_steps: Annotated[int | None, at_least(1)] = None
     noise_clip: Annotated[float, POSITIVE] = 0.3
 
 
@@ -105,11 +107,11 @@ class DrQV2(ActorCritic):
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
-        """The published schedules of easy and hard tasks, and the humanoid's step size and latent."""
+        """The published difficulties, and the humanoid's step size and latent."""
         if env in EASY_TASKS:
-            return {"std_steps": EASY}
+            return {"difficulty": "easy"}
         if env in {"dmc/humanoid-stand", "dmc/humanoid-walk", "dmc/humanoid-run"}:
-            return {"std_steps": HARD, "critic_lr": 8e-5, "actor_lr": 8e-5, "encoder": {"projection": 100}}
+            return {"difficulty": "hard", "critic_lr": 8e-5, "actor_lr": 8e-5, "encoder": {"projection": 100}}
         return {}
 
     @classmethod
@@ -164,7 +166,8 @@ class DrQV2(ActorCritic):
     def std(self) -> Tensor:
         """Standard deviation of exploration at this agent step, a scalar on the device."""
         config = self.config
-        return linear(self.agent_step, config.initial_std, config.final_std, config.std_steps)
+        steps = config.std_steps or STD_STEPS[config.difficulty]
+        return linear(self.agent_step, config.initial_std, config.final_std, steps)
 
     def distribution(self, obs: Observation) -> Distribution:
         """A Gaussian over (B, A) around the policy's action: no noise is clipped, no action kept in [-1, 1]."""
