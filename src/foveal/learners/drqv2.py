@@ -84,8 +84,8 @@ class DrQV2(ActorCritic):
         "compact": {
             "encoder": {"strides": (2, 1)},
             "hidden": 256,
-            "critic_lr": 1e-3,
-            "actor_lr": 1e-3,
+            "critic_lr": 3e-4,
+            "actor_lr": 3e-4,
             "tau": 0.02,
             "std_steps": 10_000,
         },
