@@ -17,6 +17,7 @@ from foveal.networks.encoders import EncoderConfig, build_encoder
 from foveal.networks.encoders.frame_stack import FrameStackConfig, FrameStackEncoder
 from foveal.networks.frames import apart, together
 from foveal.saliency import guided_backprop
+from foveal.training.updater import differentiable
 from oracle import problem, views_problem
 from wires import Room, Wire, cases
 
@@ -171,10 +172,7 @@ def test_guided_backpropagation_heeds_every_relu() -> None:
 def test_pixel_gradients_are_float32_where_convolutions_are_not() -> None:
     encoder = encoder_of()
     encoder.dtype = torch.bfloat16
-    image = images(2, 9, 21, 21).to(torch.bfloat16).requires_grad_()
-    if not hasattr(image, "grad_dtype"):
-        pytest.skip("needs a PyTorch that knows grad_dtype")
-    image.grad_dtype = torch.float32
+    image = differentiable(images(2, 9, 21, 21).to(torch.bfloat16))
     (gradient,) = torch.autograd.grad(encoder(image).sum(), image)
     assert gradient.dtype == torch.float32
     assert len(gradient.unique()) > 0.8 * len(gradient[gradient != 0])  # bfloat16 has far fewer values
@@ -227,10 +225,18 @@ WIRES = {
         False, True, observe=lambda _, v: bool((encoder_of(last_relu=v)(images(2, 9, 21, 21)) >= 0).all())
     ),
     "attention": Wire("none", "fls", observe=lambda _, v: refused(v), expected=lambda v: v == "fls"),
-    "attention_filters": Wire(
-        8, 9, observe=lambda _, v: dataclasses.replace(SMALL, attention_filters=v).attention_filters
-    ),
 }
+OF_OTHERS = {"projection", "attention_filters"}
+"""What is the learner's, and what belongs to an attention module, which this encoder refuses."""
+
+
+def of_rest(layers: list[Any], name: str) -> Any:
+    (value,) = {getattr(layer, name) for layer in layers}
+    return value
+
+
+def features(**settings: Any) -> Tensor:
+    return encoder_of(**settings)(images(2, 9, 21, 21))
 
 
 def started(initialization: str) -> Tensor:
