@@ -1,4 +1,4 @@
-"""How well saliency finds the task, and finds it in every frame: the TID score of SimGRL (Song et al., NeurIPS 2024)."""
+"""How well saliency finds the task, and in every frame: the TID score of SimGRL (Song et al., NeurIPS 2024)."""
 
 from __future__ import annotations
 
