@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.networks.encoders import EncoderConfig, build_encoder
+from foveal.networks.encoders import EncoderConfig, build_encoder, frame_stack
 from foveal.networks.encoders.frame_stack import FrameStackConfig, FrameStackEncoder
 from foveal.networks.frames import apart, together
 from foveal.saliency import guided_backprop
@@ -76,12 +76,12 @@ def test_what_pixels_and_features_are_made_of(centred: bool, last_relu: bool) ->
     assert bool((encoder(image) >= 0).all()) == last_relu
 
 
-def test_frames_meet_only_after_their_own_layers() -> None:
+def test_frames_meet_only_after_their_own_layers(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = encoder_of(SMALL)
     image = images(1, 9, 21, 21)
-    seen = []
-    run = encoder._run
-    encoder._run = lambda hidden, layers: (seen.append(run(hidden, layers)), seen[-1])[1]
+    seen: list[Tensor] = []
+    real = frame_stack.convolve
+    monkeypatch.setattr(frame_stack, "convolve", lambda *a: (seen.append(real(*a)), seen[-1])[1])
     encoder(image)
     before = list(seen)
     image[:, 3:6] = 0.0  # the frame in the middle

@@ -1,4 +1,4 @@
-"""Rotation: the scene turned about the middle of the picture, as far as it will go (SADA)."""
+"""Rotation: the scene turned about the middle of the picture by any angle (SADA)."""
 
 from __future__ import annotations
 

@@ -28,9 +28,10 @@ class Masker(nn.Module):
 
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3 * F, H, W) in [0, 255], floating point -> the mask of each frame, (B, F, H, W) in [0, 1]."""
-        frames = apart(image, image.shape[1] // COLOURS)  # (B * F, 3, H, W)
-        logits = convolve(frames, [self._convolution(index) for index in range(3)], self.dtype)
-        return torch.sigmoid(logits.float()).view(len(image), -1, *image.shape[2:])
+        count = image.shape[1] // COLOURS
+        frames = apart(image, count)  # (B * F, 3, H, W)
+        logits = convolve(frames, [self._convolution(index) for index in range(3)], self.dtype)  # (B * F, 1, H, W)
+        return torch.sigmoid(logits.float()).unflatten(0, (-1, count)).squeeze(2)
 
     def masked(self, image: Tensor) -> Tensor:
         """The image times its mask: (B, 3 * F, H, W), of its own dtype."""

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.config.bounds import at_least, registered
@@ -79,20 +78,12 @@ class FrameStackEncoder(Encoder):
     def forward(self, image: Tensor) -> Tensor:
         """(B, 3 * frames, H, W) in [0, 255] -> (B, F) ``float32``."""
         layers = [self._first(), *(self._convolution(index) for index in range(1, len(self.layers)))]
-        hidden = self._run(image, layers[:1])  # (B, frames * C', h, w)
+        hidden = convolve(image, layers[:1], self.dtype)  # (B, frames * C', h, w)
         if self.frame_layers > 1:
-            hidden = together(self._run(apart(hidden, self.frames), layers[1 : self.frame_layers]), self.frames)
-        hidden = self._run(hidden, layers[self.frame_layers :])
+            each = convolve(apart(hidden, self.frames), layers[1 : self.frame_layers], self.dtype)
+            hidden = together(each, self.frames)
+        hidden = convolve(hidden, layers[self.frame_layers :], self.dtype)
         return hidden.permute(0, 2, 3, 1).flatten(1).float()  # (B, F), pixel by pixel like ``ConvEncoder``
-
-    def _run(self, image: Tensor, layers: list[Convolution]) -> Tensor:
-        if not torch.compiler.is_exporting():
-            return convolve(image, layers, self.dtype)
-        hidden = image.float()
-        for weight, bias, stride, padding, relu in layers:
-            hidden = F.conv2d(hidden, weight, bias, stride, padding)
-            hidden = torch.relu(hidden) if relu else hidden
-        return hidden
 
     def _first(self) -> Convolution:
         """The first layer as one convolution of the whole stack, whose kernels are zero but for their own frame.
