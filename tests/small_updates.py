@@ -9,8 +9,23 @@ from gymnasium import spaces
 from torch import Tensor
 
 import foveal
+from foveal.learners import ValueLearner
+from foveal.learners.sac import SAC
 from foveal.types import Batch, Observation
 from small_env import SavedCounter, small_agent
+
+
+class NoTargetEncoder(SAC):
+    """SAC as methods see a learner whose target networks have no encoder of their own."""
+
+    target_latent = ValueLearner.target_latent
+
+    def targets(self, batch: Batch) -> Tensor:
+        self.target_latent = lambda obs: SAC.target_latent(self, obs)  # type: ignore[method-assign]
+        try:
+            return super().targets(batch)
+        finally:
+            del self.target_latent
 
 
 def discrete_counter() -> SavedCounter:

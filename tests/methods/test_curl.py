@@ -10,25 +10,11 @@ import torch
 from torch import Tensor
 
 import foveal
-from foveal.learners import LEARNERS, ValueLearner
-from foveal.learners.sac import SAC
+from foveal.learners import LEARNERS
 from foveal.methods.curl import CURL, KEY, CURLConfig, contrastive_loss
 from foveal.types import Observation
 from small_env import SIZE, SavedCounter, small_agent
-from small_updates import batch_for, cropped, method_agent, moved, no_sample, parts, peek
-
-
-class NoTargetEncoder(SAC):
-    """SAC whose target latent methods can't have."""
-
-    target_latent = ValueLearner.target_latent
-
-    def targets(self, batch: Any) -> Tensor:
-        self.target_latent = lambda obs: SAC.target_latent(self, obs)  # type: ignore[method-assign]
-        try:
-            return super().targets(batch)
-        finally:
-            del self.target_latent  # type: ignore[misc]
+from small_updates import NoTargetEncoder, batch_for, cropped, method_agent, moved, no_sample, parts, peek
 
 
 @pytest.fixture

@@ -261,9 +261,11 @@ def test_a_policy_alone_adapts_too(tmp_path: Path) -> None:
     """What was saved to act and no more still has the head."""
     agent = small_agent(method="pad").learn(14, progress=False, evaluate_every=0)
     loaded = foveal.load(agent.save(tmp_path / "policy", policy_only=True), env=SavedCounter)
+    assert isinstance(loaded, foveal.Agent)
     obs, *rest = transition(agent)
     first = loaded.predict(obs, deterministic=True)[0]
     with loaded.adapting() as adapt:
+        assert adapt is not None
         adapt(obs, *rest)
         assert not np.array_equal(loaded.predict(obs, deterministic=True)[0], first)
 

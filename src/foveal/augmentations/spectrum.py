@@ -68,5 +68,5 @@ class Spectrum:
         del options  # there is nothing to build
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        rings = random_rings(len(images), *images.shape[2:], generator)
+        rings = random_rings(len(images), images.shape[2], images.shape[3], generator)
         return mask_spectrum(images, rings).clamp(0.0, 255.0)

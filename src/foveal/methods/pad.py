@@ -67,6 +67,7 @@ class PAD(Cropping):
 
     def __init__(self, config: PADConfig, setup: Setup) -> None:
         super().__init__(config, setup)
+        self.dtype = setup.dtype
         learner = setup.learner
         shared = [layer for layer in learner.convolutions.modules() if isinstance(layer, nn.Conv2d)]
         shared = shared[: config.shared_layers]
@@ -121,8 +122,8 @@ class PAD(Cropping):
     def adapt(self, transition: Batch) -> None:
         """One step of the task on random crops of one transition; nothing of it is the policy's own."""
         cropped = self.prepare(transition.map(self._repeated))
-        dtype = self._encoder[0].dtype
-        loss = self.loss(cropped.obs.float(dtype).image, cropped.action, cropped.next_obs.float(dtype).image)
+        image, next_image = (obs.float(self.dtype).image for obs in (cropped.obs, cropped.next_obs))
+        loss = self.loss(image, cropped.action, next_image)
         minimize(loss, self.adaptation_optimizer, self.auxiliary_parameters())
 
     def _repeated(self, tensor: Tensor) -> Tensor:

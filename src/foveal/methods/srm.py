@@ -44,5 +44,5 @@ class SRM(Method):
         image = shifted.obs.image
         masked = torch.rand((), generator=self.generator, device=image.device) < self.config.probability
         # A ring of no frequency changes nothing, so that no value is read from the device to choose.
-        ring = random_rings(1, *image.shape[2:], self.generator) & masked  # (1, 1, H, W // 2 + 1), ()
+        ring = random_rings(1, image.shape[2], image.shape[3], self.generator) & masked  # (1, 1, H, W // 2 + 1), ()
         return shifted.replace(obs=shifted.obs._replace(image=mask_spectrum(image, ring)))
