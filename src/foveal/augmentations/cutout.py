@@ -1,4 +1,4 @@
-"""Cutout: a black rectangle in every sample (Cobbe et al., 2019; as RAD has it, Laskin et al., NeurIPS 2020)."""
+"""Cutout: a black rectangle in every sample (RAD, Laskin et al., NeurIPS 2020)."""
 
 from __future__ import annotations
 
