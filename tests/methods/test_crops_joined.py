@@ -18,6 +18,7 @@ from small_updates import batch_for, method_agent, no_sample
     "method", ["svea+rad", "rad+sgqn", "sgqn+curl", "curl+svea", "pad+sgqn", "svea+srm", "srm+pad", "curl+srm+sgqn"]
 )
 @pytest.mark.parametrize("learner", ["sac", "dqn"])
+@pytest.mark.slow
 def test_joined_they_learn_and_act(method: str, learner: str) -> None:
     agent = method_agent(method, learner)
     wanted = {"curl": "curl/loss", "pad": "pad/loss", "sgqn": "attribution/loss"}
@@ -44,6 +45,7 @@ def test_translations_keep_their_smaller_pictures_in_company() -> None:
     assert agent.method.observe(batch_for(agent).obs).image.shape[-1] == SIZE
 
 
+@pytest.mark.slow
 def test_pad_adapts_in_company() -> None:
     agent = method_agent("pad+sgqn")
     before = {name: value.clone() for name, value in agent.learner.state_dict().items()}

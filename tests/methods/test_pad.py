@@ -204,6 +204,7 @@ def test_a_step_of_an_episode_is_a_step_on_crops_of_one_transition() -> None:
     assert moved(before, agent) == set()
 
 
+@pytest.mark.slow
 def test_every_episode_begins_with_the_trained_weights_and_a_new_optimizer() -> None:
     agent = small_agent(method="pad").learn(16, progress=False, evaluate_every=0)
     before = weights(agent)
@@ -247,6 +248,7 @@ def test_acting_goes_on_seeing_the_centre_while_it_adapts() -> None:
 
 @pytest.mark.parametrize("task", ["inverse", "rotation"])
 @pytest.mark.parametrize(("learner", "discrete"), [("sac", False), ("dqn", True)])
+@pytest.mark.slow
 def test_episodes_with_vectors_other_stacks_and_either_kind_of_action(task: str, learner: str, discrete: bool) -> None:
     settings = {"environment": {"frame_stack": 2}, "pad": {"task": task}}
     agent = small_agent(lambda: Counter(vector=True, discrete=discrete), method="pad", learner=learner, **settings)
@@ -257,6 +259,7 @@ def test_episodes_with_vectors_other_stacks_and_either_kind_of_action(task: str,
     assert differing(before, weights(agent)) == []
 
 
+@pytest.mark.slow
 def test_a_policy_alone_adapts_too(tmp_path: Path) -> None:
     """What was saved to act and no more still has the head."""
     agent = small_agent(method="pad").learn(14, progress=False, evaluate_every=0)

@@ -44,7 +44,8 @@ class CURL(Cropping):
 
     Attributes:
         similarity: (D, D), the matrix W of the bilinear similarity.
-        target_convolutions, target_projection: the momentum encoder; only where the learner has no target encoder.
+        own_keys: whether keys come from a momentum encoder of its own.
+        target_convolutions, target_projection: the momentum encoder; only where ``own_keys``.
     """
 
     Config = CURLConfig

@@ -76,7 +76,7 @@ class PAD(Cropping):
         encoder = copy.deepcopy(learner.convolutions, {id(layer): layer for layer in shared})
         self._encoder = (encoder,)
         own = nn.ModuleList(layer for layer in _layers_with_weights(encoder) if layer not in shared)
-        self.own_layers = own.apply(orthogonal_)
+        self.own_layers = own.cpu().apply(orthogonal_)  # drawn there on every device, as all initial weights are
         self._shared = [parameter for layer in shared for parameter in layer.parameters()]
         self.projection = Projection(learner.feature_size, learner.latent_size)
         if config.task == "inverse":
