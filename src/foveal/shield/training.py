@@ -66,13 +66,20 @@ def train_shield(
     if run is not None:
         refuse_existing(Path(run))
     frames = collect(env, options or {}, config.frames, seed, policy, progress=progress)
+    work = shield_work(env, frames, config, seed)
+    Trainer(work, settings_of(config), run=run, callbacks=callbacks, progress=progress).train(config.steps)
+    return work.agent
+
+
+def shield_work(env: EnvLike, frames: FrameSet, config: ShieldConfig, seed: int) -> ShieldWork:
+    """The training of an untrained shield on frames of an environment."""
     name = env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
-    shield = Shield(config, name, frames.pixels.shape[-1], seed)
-    work = ShieldWork(shield, frames)
-    every = max(1, config.steps // 4)
-    settings = RunOptions(evaluate_every=0, checkpoint_every=every, log_every=50)
-    Trainer(work, settings, run=run, callbacks=callbacks, progress=progress).train(config.steps)
-    return shield
+    return ShieldWork(Shield(config, name, frames.pixels.shape[-1], seed), frames)
+
+
+def settings_of(config: ShieldConfig) -> RunOptions:
+    """How often its training is saved and logged."""
+    return RunOptions(evaluate_every=0, checkpoint_every=max(1, config.steps // 4), log_every=50)
 
 
 def resumed(held: Checkpoint) -> ShieldWork:
