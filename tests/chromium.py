@@ -46,17 +46,18 @@ SWITCHES = (
 )
 
 
-def visit(source: str, folder: Path, width: int = 1000) -> tuple[dict[str, Any], list[str]]:
+def visit(source: str, folder: Path, width: int = 1000, probe: str = PROBE) -> tuple[dict[str, Any], list[str]]:
     """What the probe found in a page, and what the browser's console said.
 
     Args:
         source: the page. The probe is added to its content security policy.
         folder: for the probed page and the browser's profile.
         width: of the window, in pixels.
+        probe: a script that appends an element with the id "probe" whose text is JSON.
     """
-    digest = base64.b64encode(hashlib.sha256(PROBE.encode()).digest()).decode()
+    digest = base64.b64encode(hashlib.sha256(probe.encode()).digest()).decode()
     probed = source.replace("script-src ", f"script-src &#x27;sha256-{digest}&#x27; ")
-    probed = probed.replace("</body>", f"<script>{PROBE}</script></body>")
+    probed = probed.replace("</body>", f"<script>{probe}</script></body>")
     assert probed.count(digest) == 1
     path = folder / "probed.html"
     path.write_text(probed, encoding="utf-8")

@@ -1,4 +1,4 @@
-"""``foveal shield train``: a network that stands before a finished policy."""
+"""``foveal shield train`` and ``draw``: a network that stands before a finished policy, and masks for its frames."""
 
 from __future__ import annotations
 
@@ -15,48 +15,83 @@ from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
+from foveal.explanation.drawing import drawing_page
 from foveal.loading import load
-from foveal.shield.config import ShieldConfig
-from foveal.shield.frames import collect
+from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR, ShieldConfig
+from foveal.shield.frames import FrameSet
+from foveal.shield.labels import camera_frames, environment_frames
 from foveal.shield.shield import Shield
 from foveal.shield.training import settings_of, shield_work
 from foveal.training import Trainer
 
+KNOWN_MASKS = (SIMULATOR, MOTION, SALIENCY)
+IMAGE_SIZE = 84
+"""Of frames from files, where no policy says which it sees."""
+
+
+@dataclass(frozen=True)
+class Settings(ShieldConfig):
+    """Those of a shield that ``TrainOptions`` has no option of its own for."""
+
+    frames: tyro.conf.Suppress[int] = ShieldConfig.frames
+    masks: tyro.conf.Suppress[str] = ShieldConfig.masks
+
 
 @dataclass(frozen=True)
 class TrainOptions:
-    """Train a shield for the look of an environment, or of the one that a policy was trained in.
+    """Train a shield for the look of an environment, of the one that a policy was trained in, or of a camera.
 
     Attributes:
         what: an environment's id, such as dmc/walker-walk, or a policy: a run's folder or pretrained:NAME. Half of the
-            frames are then from the policy's own episodes.
+            frames are then from the policy's own episodes. Not needed where frames are from files.
+        frames: how many it learns from (default: 3000); or a folder of pictures, or a film.
+        masks: who tells which pixels are the task's: simulator (the default with an environment), motion (with frames
+            from files; the camera must stand still), saliency (of the policy); or a folder or zip file of masks for
+            some of the frames, see foveal shield draw.
         out: new run folder (default: shields/WHAT).
         resume: run folder to continue.
         seed: of everything random.
-        image_size: side of the frames, where an environment was named; by default 84.
+        image_size: side of the frames, where no policy was named; by default 84.
         quality: of rendering, where an environment was named: exact, fast or draft.
         shield: network and training.
     """
 
     what: tyro.conf.Positional[Annotated[str | None, tyro.conf.arg(metavar="ENV|POLICY")]] = None
+    frames: Annotated[str | None, tyro.conf.arg(metavar="COUNT|FOLDER|FILM")] = None
+    masks: Annotated[str | None, tyro.conf.arg(metavar="simulator|motion|saliency|FOLDER|ZIP")] = None
     out: Path | None = None
     resume: Path | None = None
     seed: int = 0
     image_size: int | None = None
     quality: str | None = None
-    shield: tyro.conf.OmitArgPrefixes[ShieldConfig] = field(default_factory=ShieldConfig)
+    shield: tyro.conf.OmitArgPrefixes[Settings] = field(default_factory=Settings)
+
+
+@dataclass(frozen=True)
+class DrawOptions:
+    """Write a page with some frames that differ, to paint on them which pixels are the task's.
+
+    Attributes:
+        frames: a folder of pictures, or a film.
+        count: of frames on the page.
+        out: the page.
+    """
+
+    frames: Path
+    count: int = 10
+    out: Path = Path("masks.html")
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Train a new shield, or go on with one."""
+    """Train a new shield, go on with one, or draw masks for one."""
     arguments = import_plugins(arguments)
-    options: TrainOptions = parse("shield", {"train": TrainOptions()}, arguments)
-    if options.resume is not None:
+    options: TrainOptions | DrawOptions = parse("shield", {"train": TrainOptions(), "draw": DrawOptions}, arguments)
+    if isinstance(options, DrawOptions):
+        _draw(options)
+    elif options.resume is not None:
         train.main(arguments[1:])  # which refuses all other options
-    elif options.what is not None:
-        _train(options.what, options)
     else:
-        raise FovealError("name what to shield, e.g. foveal shield train dmc/walker-walk, or a run: --resume")
+        _train(options)
 
 
 def behind(folder: Path | None, agent: Any) -> Any:
@@ -79,14 +114,55 @@ def behind(folder: Path | None, agent: Any) -> Any:
     return shield.wrap(agent)
 
 
-def _train(what: str, options: TrainOptions) -> None:
-    out = options.out or Path("shields") / Path(what.replace(":", "-")).name
-    env, settings, policy = _subject(what, options)
-    frames = collect(env, settings, options.shield.frames, options.seed, policy, progress=True)
-    work = shield_work(env, frames, options.shield, options.seed)
-    print(f"training a shield for {env}; everything goes to {out}")
-    carry_out(Trainer(work, settings_of(options.shield), run=out), options.shield.steps, out)
-    print(f"done: {out}\nnext: foveal evaluate {what if policy is not None else 'RUN'} --shield {out}")
+def _draw(options: DrawOptions) -> None:
+    if options.count < 1:
+        raise FovealError(f"count must be at least 1, not {options.count}")
+    page = drawing_page(options.out, options.frames, options.count)
+    print(f"{page}: open it in a browser, paint, download masks.zip")
+    print(f"next: foveal shield train --frames {options.frames} --masks masks.zip")
+
+
+def _train(options: TrainOptions) -> None:
+    recorded = options.frames if options.frames is not None and not options.frames.isdecimal() else None
+    config = _config(options, recorded)
+    name, frames, protected = _of_camera(options, config, recorded) if recorded else _of_environment(options, config)
+    out = options.out or Path("shields") / Path((options.what or name).replace(":", "-")).name
+    work = shield_work(name, frames, config, options.seed)
+    print(f"training a shield for {name}, masks by {config.masks}; everything goes to {out}")
+    carry_out(Trainer(work, settings_of(config), run=out), config.steps, out)
+    print(f"done: {out}\nnext: foveal evaluate {options.what if protected else 'RUN'} --shield {out}")
+
+
+def _config(options: TrainOptions, recorded: str | None) -> ShieldConfig:
+    """The settings, with how many frames there are and who tells the task."""
+    count = int(options.frames) if options.frames is not None and recorded is None else ShieldConfig.frames
+    masks = options.masks or (SIMULATOR if recorded is None else MOTION)
+    settings = {**vars(options.shield), "frames": count, "masks": masks if masks in KNOWN_MASKS else FILES}
+    return ShieldConfig(**settings)
+
+
+def _of_environment(options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
+    """Its id, frames, and whether they are a policy's."""
+    if options.what is None:
+        raise FovealError(
+            "name what to shield, e.g. foveal shield train dmc/walker-walk; or frames of it, --frames FOLDER; or a "
+            "run, --resume RUN"
+        )
+    env, settings, policy = _subject(options.what, options)
+    return env, environment_frames(env, settings, config, options.seed, policy, progress=True), policy is not None
+
+
+def _of_camera(options: TrainOptions, config: ShieldConfig, recorded: str) -> tuple[str, FrameSet, bool]:
+    """Its name, frames, and whether a policy was named."""
+    if options.quality is not None:
+        raise FovealError("quality is of rendering, and these frames are rendered already: leave it out")
+    name, size, policy = Path(recorded).name, options.image_size or IMAGE_SIZE, None
+    if options.what is not None:
+        name, settings, policy = _subject(options.what, options)
+        size = settings.get("image_size", size)
+    masks = options.masks if config.masks == FILES else None
+    frames = camera_frames(recorded, size, config, masks=masks, policy=policy, seed=options.seed, progress=True)
+    return name, frames, policy is not None
 
 
 def _subject(what: str, options: TrainOptions) -> tuple[str, Mapping[str, Any], Policy | None]:

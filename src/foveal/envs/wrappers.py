@@ -89,8 +89,6 @@ class ImageObservation(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
         space: Any = env.observation_space
         source = space if image_key is None else space[image_key]
         self._channels_last = source.shape[2] == 3
-        height, width = source.shape[:2] if self._channels_last else source.shape[1:]
-        self._rows, self._columns = (area_weights(side, size).astype(np.float32) for side in (height, width))
         image = spaces.Box(0, 255, (3, size, size), np.uint8)
         self.observation_space = image
         if vector_keys:
@@ -102,17 +100,24 @@ class ImageObservation(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
         picture = np.asarray(observation if self._image_key is None else observation[self._image_key])
         if picture.dtype != np.uint8:
             raise FovealError(f"{self._name} declares a uint8 image and returned one of {picture.dtype}")
-        image = self._resized(picture.transpose(2, 0, 1) if self._channels_last else picture)
+        image = averaged(picture.transpose(2, 0, 1) if self._channels_last else picture, (self._size, self._size))
         if not self._vector_keys:
             return image
         parts = [np.asarray(observation[key], np.float32).ravel() for key in self._vector_keys]
         return {"image": image, "vector": np.concatenate(parts)}
 
-    def _resized(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        if image.shape[1:] == (self._size, self._size):
-            return np.array(image, order="C")
-        averaged = self._rows @ image.astype(np.float32) @ self._columns.T  # (size, H) (3, H, W) (W, size)
-        return np.rint(averaged).astype(np.uint8)
+
+def averaged(image: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    """(..., H, W) in another size, (..., *size): each pixel is the mean of the area that it covers."""
+    if image.shape[-2:] == size:
+        return np.array(image, order="C")
+    rows, columns = (_single_weights(*sides) for sides in zip(image.shape[-2:], size, strict=True))
+    return np.rint(rows @ image.astype(np.float32) @ columns.T).astype(np.uint8)  # (h, H) (..., H, W) (W, w)
+
+
+@cache
+def _single_weights(source: int, target: int) -> NDArray[np.float32]:
+    return area_weights(source, target).astype(np.float32)
 
 
 @cache

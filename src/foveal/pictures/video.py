@@ -1,9 +1,9 @@
-"""Writing pictures as a film."""
+"""Pictures as a film: writing one, and reading one."""
 
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
 
@@ -48,6 +48,28 @@ def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int) -> P
         if partial.exists():
             partial.unlink()
     return path
+
+
+def read_video(path: str | Path) -> Iterator[Picture]:
+    """The pictures of a film, one after the other, in any container and codec that FFmpeg knows.
+
+    Args:
+        path: the film.
+
+    Returns:
+        (H, W, 3) ``uint8`` each.
+
+    Raises:
+        FovealError: there is no such file, or it is no film, or it is damaged.
+    """
+    try:
+        with av.open(str(path)) as container:
+            if not container.streams.video:
+                raise FovealError(f"{path} has no pictures, only sound")
+            for frame in container.decode(container.streams.video[0]):
+                yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
+    except (OSError, av.error.FFmpegError) as error:
+        raise FovealError(f"can't read the film {path}: {error.strerror or error}") from error
 
 
 def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:

@@ -26,6 +26,8 @@ TRAINED_ON = (
 )
 """The others are left out so that there is something to choose settings on: contrast, hue, jpeg, shadow."""
 OUTPUTS = ("restored", "masked")
+SIMULATOR, MOTION, SALIENCY, FILES = "simulator", "motion", "saliency", "files"
+MASKS = (SIMULATOR, MOTION, SALIENCY, FILES)
 
 
 @dataclass(frozen=True)
@@ -37,6 +39,8 @@ class ShieldConfig(Bounded, section="shield"):
         depth: how often the network halves the frame.
         output: what policies are given: the "restored" frame, or the frame "masked", black outside the task.
         frames: how many it learns from.
+        masks: who tells which pixels are the task's: the "simulator", "motion" before a still camera, the "saliency" of
+            a policy, or "files", masks that somebody drew. Results with the simulator's are privileged.
         steps: of the optimizer.
         batch_size: frames in each.
         learning_rate: Adam's at the beginning; it falls to 0 along a half cosine.
@@ -54,6 +58,7 @@ class ShieldConfig(Bounded, section="shield"):
     depth: Annotated[int, at_least(1)] = 2
     output: Annotated[str, one_of(*OUTPUTS)] = "restored"
     frames: Annotated[int, at_least(20)] = 3000
+    masks: Annotated[str, one_of(*MASKS)] = SIMULATOR
     steps: Annotated[int, at_least(1)] = 2000
     batch_size: Annotated[int, at_least(1)] = 64
     learning_rate: Annotated[float, POSITIVE] = 2e-3

@@ -37,7 +37,7 @@ class FrameSet:
 
     Attributes:
         pixels: (N, 3, H, W) ``uint8``.
-        masks: (N, H, W) bool, the task's own pixels.
+        masks: (N, H, W) bool, the task's own pixels; none where nobody was asked yet.
         episodes: (N,) the number of each frame's episode.
     """
 
@@ -74,6 +74,7 @@ def collect(
     seed: int,
     policy: Acts | None = None,
     *,
+    with_masks: bool = True,
     progress: bool = False,
 ) -> FrameSet:
     """Frames of an environment as it looked in training.
@@ -87,14 +88,16 @@ def collect(
         count: how many.
         seed: of environment and actions.
         policy: the one that is to be protected.
+        with_masks: ask the environment which pixels are the task's own.
         progress: show a bar.
 
     Raises:
-        FovealError: the environment can't tell which pixels are the task's own.
+        FovealError: the environment was asked and can't tell.
     """
     made = make(env, **options)
     made.reset(seed=seed)
-    made.agent_mask()  # fails now where nobody knows
+    mask: Callable[[], NDArray[np.bool_]] = made.agent_mask if with_masks else lambda: _nothing(made)
+    mask()  # fails now where nobody knows
     made.action_space.seed(seed)
     random = np.random.default_rng(seed)
     half = count // 2 if policy is not None else 0
@@ -112,33 +115,38 @@ def collect(
             end = len(pixels) + share
             while len(pixels) < end:
                 number, act = episodes[-1] + 1 if episodes else 0, acting()
-                for frame, mask in _episode(made, act, longest, end - len(pixels)):
+                for frame in _episode(made, act, longest, end - len(pixels)):
                     pixels.append(frame)
-                    masks.append(mask)
+                    masks.append(mask())
                     episodes.append(number)
                     bar.advance(len(pixels))
     if made is not env:
         made.close()
-    order = np.random.default_rng(seed).permutation(episodes[-1] + 1)[
-        episodes
-    ]  # so that any part has some of each kind
+    seen, known = torch.from_numpy(np.stack(pixels)), torch.from_numpy(np.stack(masks))
+    return in_random_order(seen, known, torch.tensor(episodes), seed)
+
+
+def in_random_order(pixels: Tensor, masks: Tensor, episodes: Tensor, seed: int) -> FrameSet:
+    """Whole episodes in a random order, so that any part has some of each kind; see ``FrameSet``."""
+    numbers = episodes.numpy()
+    order = np.random.default_rng(seed).permutation(numbers[-1] + 1)[numbers]
     found = np.argsort(order, kind="stable")
-    return FrameSet(
-        torch.from_numpy(np.stack(pixels)[found]),
-        torch.from_numpy(np.stack(masks)[found]),
-        torch.from_numpy(order[found].astype(np.int64)),
-    )
+    return FrameSet(pixels[found], masks[found], torch.from_numpy(order[found].astype(np.int64)))
 
 
 def _episode(env: PixelEnv, act: Act, longest: int | None, most: int) -> Any:
-    """Newest frame and mask before every action of an episode, as many as are wanted."""
+    """Newest frame before every action of an episode, as many as are wanted."""
     observation, _ = env.reset()
     over, step = False, 0
     while not over and step < most and (longest is None or step < longest):
         image = observation["image"] if isinstance(observation, Mapping) else observation
-        yield image[-3:].copy(), env.agent_mask()
+        yield image[-3:].copy()
         observation, _, terminated, truncated, _ = env.step(act(observation))
         over, step = terminated or truncated, step + 1
+
+
+def _nothing(env: PixelEnv) -> NDArray[np.bool_]:
+    return np.zeros([env.spec_info.image_size] * 2, bool)
 
 
 def _anyhow(env: PixelEnv) -> Act:

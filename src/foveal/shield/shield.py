@@ -16,7 +16,7 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
-from foveal.shield.config import ShieldConfig
+from foveal.shield.config import SIMULATOR, ShieldConfig
 from foveal.shield.network import ShieldNetwork
 from foveal.shield.wrapping import Restored, Shielded, ShieldedObservations
 from foveal.training.run_folder import stored
@@ -53,6 +53,11 @@ class Shield:
             torch.manual_seed(self.seed)
             self.network = ShieldNetwork(self.config.filters, self.config.depth)
         self.network.eval()
+
+    @property
+    def privileged(self) -> bool:
+        """Whether it was trained with a simulator's masks, which know more than a camera shows."""
+        return self.config.masks == SIMULATOR
 
     @torch.no_grad()
     def restore(self, frames: NDArray[np.uint8] | Tensor) -> Restored:

@@ -20,7 +20,8 @@ from foveal.corruptions import CorruptionOptions
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.shield.config import ShieldConfig
-from foveal.shield.frames import Acts, FrameSet, collect
+from foveal.shield.frames import Acts, FrameSet
+from foveal.shield.labels import environment_frames
 from foveal.shield.measures import measure
 from foveal.shield.mixture import Mixture
 from foveal.shield.network import Output
@@ -41,6 +42,7 @@ def train_shield(
     config: ShieldConfig | None = None,
     *,
     policy: Acts | None = None,
+    frames: FrameSet | None = None,
     seed: int = 0,
     run: str | Path | None = None,
     callbacks: Sequence[Callback] = (),
@@ -49,23 +51,25 @@ def train_shield(
     """A shield for an environment's look.
 
     Args:
-        env: id, environment or callable.
+        env: id, environment or callable; with ``frames``, their name.
         options: keyword arguments of ``foveal.envs.make``, such as an agent's ``env_options``.
         config: its network and training.
         policy: the one that is to be protected; half of the frames are then from its episodes.
+        frames: what it learns from, such as ``foveal.shield.camera_frames`` of a film; by default the environment's.
         seed: of everything random.
         run: a new folder with checkpoints, from which ``foveal.resume`` goes on after Ctrl-C or a kill.
         callbacks: see ``foveal.Callback``.
         progress: show bars.
 
     Raises:
-        FovealError: the environment can't tell which pixels are the task's own, or the run's folder exists.
+        FovealError: nobody can tell which pixels are the task's own, or the run's folder exists.
         KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
     """
     config = config or ShieldConfig()
     if run is not None:
         refuse_existing(Path(run))
-    frames = collect(env, options or {}, config.frames, seed, policy, progress=progress)
+    if frames is None:
+        frames = environment_frames(env, options or {}, config, seed, policy, progress=progress)
     work = shield_work(env, frames, config, seed)
     Trainer(work, settings_of(config), run=run, callbacks=callbacks, progress=progress).train(config.steps)
     return work.agent
@@ -165,7 +169,8 @@ class ShieldWork(Work):
         """Set the limit of doubt from frames that were kept back."""
         as_trained = measure(self.agent, self.kept)
         self.agent.limit = float(np.quantile(as_trained.doubt, 1.0 - FALSE_ALARMS))
-        self.agent.about = {"frames": len(self.frames), "held_out": as_trained.as_dict()}
+        masks = self.agent.config.masks
+        self.agent.about = {"frames": len(self.frames), "masks": masks, "held_out": as_trained.as_dict()}
 
     def metrics(self) -> dict[str, float]:
         """The latest losses."""

@@ -192,8 +192,9 @@ class Shielded:
 
     @property
     def method_name(self) -> str:
-        """The policy's, with the shield before it."""
-        return f"{getattr(self.policy, 'method_name', type(self.policy).__name__)} behind a shield"
+        """The policy's, with the shield before it, and whether that knew a simulator's masks."""
+        note = " (privileged)" if getattr(self.shield, "privileged", False) else ""
+        return f"{getattr(self.policy, 'method_name', type(self.policy).__name__)} behind a shield{note}"
 
     def world(self, options: WorldOptions) -> PixelWorld:
         """Where ``foveal.evaluate`` and ``foveal.explain`` let it act."""
