@@ -42,7 +42,13 @@ addEventListener("load", () => setTimeout(async () => {
     size.dispatchEvent(new Event("input"));
   };
 
+  const seen = () => canvas.toDataURL();
   say();
+  const bare = seen();
+  point("pointermove", 24, 24);
+  const ring = seen() !== bare;
+  point("pointermove", 0, 0, document.body);
+  const gone = seen() === bare;
   const disabled = find("download").disabled;
   brush(4);
   stroke([10, 20], [30, 20]);
@@ -71,7 +77,7 @@ addEventListener("load", () => setTimeout(async () => {
   const probe = document.body.appendChild(document.createElement("pre"));
   probe.id = "probe";
   probe.textContent = JSON.stringify({
-    said, disabled, wider, bytes: btoa(String.fromCharCode(...bytes)),
+    said, ring, gone, disabled, wider, bytes: btoa(String.fromCharCode(...bytes)),
     shown: !document.querySelector(".drawing").hidden,
     wide: document.documentElement.scrollWidth - innerWidth, upscaled: canvas.clientWidth / canvas.width,
   });
@@ -94,11 +100,12 @@ def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], l
 def test_strokes_undo_erasing_and_keys(painted: tuple[dict[str, Any], list[str], Path]) -> None:
     found, console, _ = painted
     assert console == []
+    assert found["ring"] and found["gone"]  # the brush, where it is over the frame
     assert found["shown"] and found["disabled"] and found["wide"] <= 0 and found["upscaled"] > 5
     shares = [float(text.split(" · ")[2].split(" %")[0]) for text in found["said"]]
     masks = [text.split(" · ")[3] for text in found["said"]]
     assert shares[0] == 0 and shares[1] > shares[2] > shares[3] > 0 and shares[4] > 0 and shares[5] == 0
-    assert masks == ["0 masks drawn", *["1 masks drawn"] * 3, *["2 masks drawn"] * 2]
+    assert masks == [f"masks drawn: {count}" for count in (0, 1, 1, 1, 2, 2)]
     assert found["said"][0].startswith("frame 1 of 4") and found["said"][5].startswith("frame 3 of 4")
     assert int(found["wider"]) == 3
 

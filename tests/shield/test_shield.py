@@ -343,7 +343,7 @@ def test_evaluate_and_insides_take_a_policy_behind_a_shield() -> None:
     agent = small_agent(Ball)
     shielded = shield.wrap(agent)
     results = foveal.evaluate(shielded, on=["train", "noise:5"], episodes=1, progress=False)
-    assert results.policy["method"] == "sgqn behind a shield"
+    assert results.policy["method"] == "sgqn behind a shield (privileged)"
     observation = pictures(9, SIZE, SIZE)
     action = agent.predict(shielded.see(observation), deterministic=True)[0]
     assert np.array_equal(shielded.predict(observation, deterministic=True)[0], action)

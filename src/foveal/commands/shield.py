@@ -13,11 +13,12 @@ from foveal.commands import train
 from foveal.commands.options import carry_out
 from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
+from foveal.config.bounds import at_least, one_of
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
 from foveal.explanation.drawing import drawing_page
 from foveal.loading import load
-from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR, ShieldConfig
+from foveal.shield.config import FILES, MASKS, MOTION, SALIENCY, SIMULATOR, ShieldConfig
 from foveal.shield.frames import FrameSet
 from foveal.shield.labels import camera_frames, environment_frames
 from foveal.shield.shield import Shield
@@ -33,8 +34,8 @@ IMAGE_SIZE = 84
 class Settings(ShieldConfig):
     """Those of a shield that ``TrainOptions`` has no option of its own for."""
 
-    frames: tyro.conf.Suppress[int] = ShieldConfig.frames
-    masks: tyro.conf.Suppress[str] = ShieldConfig.masks
+    frames: tyro.conf.Suppress[Annotated[int, at_least(20)]] = ShieldConfig.frames
+    masks: tyro.conf.Suppress[Annotated[str, one_of(*MASKS)]] = ShieldConfig.masks
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@
       const share = mask.reduce((sum, value) => sum + (value > 0), 0) / mask.length;
       told.textContent =
         `frame ${current + 1} of ${frames.length} · ${name} · ${(100 * share).toFixed(1)} % painted · ` +
-        `${drawn().length} masks drawn`;
+        `masks drawn: ${drawn().length}`;
       find("undo").disabled = !frame().before.length;
       find("clear").disabled = !share;
       find("previous").disabled = current === 0;
