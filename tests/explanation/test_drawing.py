@@ -8,12 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
+from PIL import Image
 
 from chromium import visit
 from foveal.cli import main
-from foveal.explanation.drawing import LARGEST, drawing_page
+from foveal.explanation.drawing import LARGEST, drawing_page, write_sheet
 from foveal.shield.camera import drawn_for, read_camera, read_masks
+from foveal.shield.different import different
+from foveal.shield.frames import FrameSet
 from moving_square import SIDE, film, write_frames
 
 PAINT = """
@@ -139,6 +143,19 @@ def test_large_frames_are_reduced_and_keep_their_shape(tmp_path: Path) -> None:
     sizes = {tuple(int.from_bytes(base64.b64decode(text)[k : k + 4]) for k in (16, 20)) for text in pictures}
     assert len(pictures) == 2 and sizes == {(LARGEST, LARGEST * 720 // 960)}
     assert "--masks masks.zip" in source
+
+
+def test_a_sheet_shows_frames_above_what_counts_as_the_task(tmp_path: Path) -> None:
+    pixels, masks = film(20, noise=0.0)
+    frames = FrameSet(pixels, masks, torch.zeros(20))
+    with Image.open(write_sheet(tmp_path / "sheet.png", frames, 1)) as image:
+        shown = np.asarray(image)[::3, ::3]  # enlarged by 160 // 48
+    assert shown.shape == (2 * SIDE, 6 * SIDE, 3)
+    (place,) = different(pixels, 1)
+    above, below = shown[:SIDE, :SIDE], shown[SIDE:, :SIDE]
+    assert np.array_equal(above, pixels[place].permute(1, 2, 0).numpy())
+    assert np.array_equal(below[masks[place]], above[masks[place]])
+    assert below[~masks[place]].max() < 60
 
 
 def test_the_command_writes_the_page_or_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -218,6 +218,8 @@ def test_the_command_learns_from_files(tmp_path: Path, capsys: pytest.CaptureFix
     train = ["shield", "train", "--frames", str(folder), *small.split(" ")]
     assert main([*train, "--out", str(out)]) == 0
     assert "training a shield for frames, masks by motion" in capsys.readouterr().out
+    with Image.open(out / "masks.png") as sheet:
+        assert sheet.size == (6 * 24 * 6, 2 * 2 * 24 * 6)  # 12 frames in rows of 6, each above its mask, enlarged
     shield = Shield.load(out)
     assert (shield.env_id, shield.image_size, shield.config.masks) == ("frames", 24, "motion")
     assert main([*train, "--out", str(tmp_path / "no"), "--masks", str(tmp_path / "masks.zip")]) == 2

@@ -16,16 +16,18 @@ from foveal.commands.verbs import parse
 from foveal.config.bounds import at_least, one_of
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
-from foveal.explanation.drawing import drawing_page
+from foveal.explanation.drawing import drawing_page, write_sheet
 from foveal.loading import load
 from foveal.shield.config import FILES, MASKS, MOTION, SALIENCY, SIMULATOR, ShieldConfig
 from foveal.shield.frames import FrameSet
 from foveal.shield.labels import camera_frames, environment_frames
 from foveal.shield.shield import Shield
 from foveal.shield.training import settings_of, shield_work
-from foveal.training import Trainer
+from foveal.training import Callback, Trainer
+from foveal.training.run_folder import refuse_existing
 
 KNOWN_MASKS = (SIMULATOR, MOTION, SALIENCY)
+SHEET = "masks.png"
 IMAGE_SIZE = 84
 """Of frames from files, where no policy says which it sees."""
 
@@ -49,7 +51,7 @@ class TrainOptions:
         masks: who tells which pixels are the task's: simulator (the default with an environment), motion (with frames
             from files; the camera must stand still), saliency (of the policy); or a folder or zip file of masks for
             some of the frames, see foveal shield draw.
-        out: new run folder (default: shields/WHAT).
+        out: new run folder (default: shields/ and the name of what it is for).
         resume: run folder to continue.
         seed: of everything random.
         image_size: side of the frames, where no policy was named; by default 84.
@@ -125,13 +127,39 @@ def _draw(options: DrawOptions) -> None:
 
 def _train(options: TrainOptions) -> None:
     recorded = options.frames if options.frames is not None and not options.frames.isdecimal() else None
+    what = options.what or recorded
+    if what is None:
+        raise FovealError(
+            "name what to shield, e.g. foveal shield train dmc/walker-walk; or frames of it, --frames FOLDER; or a "
+            "run, --resume RUN"
+        )
     config = _config(options, recorded)
-    name, frames, protected = _of_camera(options, config, recorded) if recorded else _of_environment(options, config)
-    out = options.out or Path("shields") / Path((options.what or name).replace(":", "-")).name
+    out = options.out or Path("shields") / Path(what.replace(":", "-")).name
+    refuse_existing(out)
+    if recorded is not None:
+        name, frames, protected = _of_camera(recorded, options, config)
+    else:
+        name, frames, protected = _of_environment(what, options, config)
     work = shield_work(name, frames, config, options.seed)
-    print(f"training a shield for {name}, masks by {config.masks}; everything goes to {out}")
-    carry_out(Trainer(work, settings_of(config), run=out), config.steps, out)
-    print(f"done: {out}\nnext: foveal evaluate {options.what if protected else 'RUN'} --shield {out}")
+    print(f"training a shield for {name}, masks by {config.masks}; everything goes to {out}, see {SHEET} there")
+    carry_out(Trainer(work, settings_of(config), run=out, callbacks=[Sheet(frames)]), config.steps, out)
+    print(f"done: {out}\nnext: foveal evaluate {what if protected else 'RUN'} --shield {out}")
+
+
+class Sheet(Callback):
+    """Shows what counts as the task, as soon as a run's folder is there.
+
+    Args:
+        frames: with their masks.
+    """
+
+    def __init__(self, frames: FrameSet) -> None:
+        self.frames = frames
+
+    def on_step(self, trainer: Trainer) -> None:
+        """Write the sheet once."""
+        if trainer.run is not None and trainer.work.steps == 1:
+            write_sheet(Path(trainer.run) / SHEET, self.frames)
 
 
 def _config(options: TrainOptions, recorded: str | None) -> ShieldConfig:
@@ -142,18 +170,13 @@ def _config(options: TrainOptions, recorded: str | None) -> ShieldConfig:
     return ShieldConfig(**settings)
 
 
-def _of_environment(options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
+def _of_environment(what: str, options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
     """Its id, frames, and whether they are a policy's."""
-    if options.what is None:
-        raise FovealError(
-            "name what to shield, e.g. foveal shield train dmc/walker-walk; or frames of it, --frames FOLDER; or a "
-            "run, --resume RUN"
-        )
-    env, settings, policy = _subject(options.what, options)
+    env, settings, policy = _subject(what, options)
     return env, environment_frames(env, settings, config, options.seed, policy, progress=True), policy is not None
 
 
-def _of_camera(options: TrainOptions, config: ShieldConfig, recorded: str) -> tuple[str, FrameSet, bool]:
+def _of_camera(recorded: str, options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
     """Its name, frames, and whether a policy was named."""
     if options.quality is not None:
         raise FovealError("quality is of rendering, and these frames are rendered already: leave it out")

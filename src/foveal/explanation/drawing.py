@@ -1,4 +1,4 @@
-"""The page of ``foveal shield draw``: frames that differ, to paint masks on."""
+"""Masks on pictures: the page of ``foveal shield draw``, to paint them on, and a sheet of those that were found."""
 
 from __future__ import annotations
 
@@ -6,14 +6,21 @@ import shlex
 from importlib.resources import files
 from pathlib import Path
 
+import numpy as np
+from PIL import Image
+
 from foveal.envs.wrappers import averaged
 from foveal.explanation.page import TEMPLATES, write_page
-from foveal.explanation.pictures import Picture, png
+from foveal.explanation.pictures import Picture, masked, png, sheet
 from foveal.shield.camera import named_frames, read_camera
 from foveal.shield.different import COARSE, different
+from foveal.shield.frames import FrameSet
 
 LARGEST = 640
 """Side in pixels that frames are reduced to where they are larger."""
+COLUMNS = 6
+LEAST_SHOWN = 160
+"""Side in pixels that frames of a sheet are enlarged to by whole numbers, or a little less."""
 COMPARED = 2000
 """Frames, evenly apart, that are chosen among at most."""
 
@@ -47,6 +54,27 @@ def drawing_page(path: str | Path, source: str | Path, count: int = 10) -> Path:
         script=_resource("draw.js"),
         style=f"{TEMPLATES.globals['style']}\n{_resource('draw.css')}",
     )
+
+
+def write_sheet(path: Path, frames: FrameSet, count: int = 12) -> Path:
+    """A PNG of some frames that differ, each above the same with all but its mask darkened.
+
+    Args:
+        path: the file, in a folder that exists.
+        frames: with their masks.
+        count: how many.
+
+    Returns:
+        The path.
+    """
+    pairs = []
+    for place in sorted(different(frames.pixels, count)):
+        frame = frames.pixels[place].permute(1, 2, 0).numpy()
+        pairs.append(np.concatenate([frame, masked(frame, frames.masks[place].numpy())]))
+    whole = Image.fromarray(sheet(pairs, COLUMNS))
+    zoom = max(1, LEAST_SHOWN // frames.pixels.shape[-1])
+    whole.resize((zoom * whole.width, zoom * whole.height), Image.Resampling.NEAREST).save(path)
+    return path
 
 
 def _reduced(picture: Picture) -> Picture:
