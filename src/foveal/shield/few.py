@@ -13,7 +13,7 @@ from foveal.progress import Progress
 from foveal.shield.mixture import Mixture
 from foveal.shield.network import ShieldNetwork
 
-FILTERS, DEPTH = 16, 2
+FILTERS, DEPTH = 8, 2
 STEPS = 800
 BATCH = 8
 LEARNING_RATE = 2e-3
