@@ -57,6 +57,9 @@ ALLOWED_ZEROS = {
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
     *("initial_epsilon", "final_epsilon"),
+    *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
+    *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
+    *("invariance", "variance", "covariance"),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""

@@ -37,9 +37,9 @@ PAIRS = [
     (method, learner)
     for method in METHODS.names()
     for learner, kind in ((name, LEARNERS.get(name)) for name in LEARNERS.names())
-    if issubclass(kind, ValueLearner) and (kind.has_policy or METHODS.get(method).actor_loss is Method.actor_loss)
+    if issubclass(kind, ValueLearner) and (kind.has_policy or not METHODS.get(method).needs_policy)
 ]
-"""Every pair of a method and a value learner, but where there is a term of a policy's loss and no policy."""
+"""Every pair of a method and a value learner, but where the method needs a policy and there is none."""
 
 
 # --- environments and agents ------------------------------------------------------------------------------------------

@@ -179,6 +179,9 @@ class Method(nn.Module):
         augment: its strong augmentation, which is built before training and refreshed before every update, or None.
         capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone, never
             reads the value of a tensor, samples no further batch, and does the same in updates of an equal ``due``.
+        needs_policy: whether it makes no sense without its ``actor_loss``, so that it is refused on a learner without a
+            policy. Other methods run there without that term.
+        privileged: whether its training is told what pictures do not show, such as the simulator's segmentation.
     """
 
     Config: ClassVar[type]
@@ -186,6 +189,8 @@ class Method(nn.Module):
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     augment: StrongAugmentation | None = None
     capturable: ClassVar[bool] = False
+    needs_policy: ClassVar[bool] = False
+    privileged: ClassVar[bool] = False
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
@@ -206,6 +211,14 @@ class Method(nn.Module):
         """Called before training starts: make what training alone needs, and fail now if that is impossible."""
         if self.augment is not None:
             self.augment.build()
+
+    def begin_learning(self, sample: Callable[[int], Batch], *, visible: bool) -> None:
+        """Called before the first update of a training: learn what must be there before it, unless that was done.
+
+        Args:
+            sample: draws transitions that were collected so far, with ``early`` extra fields too.
+            visible: whether to show a bar.
+        """
 
     def close(self) -> None:
         """Called when training ends: end processes and free what training alone needs. Training may go on later."""
@@ -250,7 +263,7 @@ class Method(nn.Module):
         return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """A term added to the actor's loss; needs a learner with a policy."""
+        """A term added to the actor's loss; never asked for where the learner has no policy."""
         return None
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
