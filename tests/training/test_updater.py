@@ -431,19 +431,15 @@ def test_by_default_the_policy_is_judged_where_it_acts(events: list[str]) -> Non
     assert learner.judgements == [(None, None)]
 
 
-def test_a_learner_without_a_policy_refuses_methods_that_need_one_alone(events: list[str]) -> None:
+def test_a_learner_without_a_policy_refuses_methods_that_add_to_its_loss(events: list[str]) -> None:
     class Valued(Toy):
         has_policy = False
 
     learner = Valued(events)
     Updater(learner, Still(learner), pixel_gradient=True).update(batch_of(), nothing)
     assert "policy_step" not in events and events.count("estimate") == 1  # nothing is computed for a policy either
-    events.clear()
-    Updater(learner, Busy(learner, events), pixel_gradient=False).update(batch_of(), batch_of)
-    assert "actor_loss" not in events and "auxiliary" in events  # its term is never asked for
-    Needy = type("Needy", (Busy,), {"needs_policy": True})
-    with pytest.raises(FovealError, match="Needy needs a policy to train, and the learner Valued has no policy"):
-        Updater(learner, Needy(learner, events), pixel_gradient=False)
+    with pytest.raises(FovealError, match="Busy adds to the policy's loss, and the learner Valued has no policy"):
+        Updater(learner, Busy(learner, events), pixel_gradient=False)
 
 
 def test_a_learner_must_improve_the_policy_that_it_says_it_has(events: list[str]) -> None:

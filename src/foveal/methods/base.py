@@ -179,8 +179,6 @@ class Method(nn.Module):
         augment: its strong augmentation, which is built before training and refreshed before every update, or None.
         capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone, never
             reads the value of a tensor, samples no further batch, and does the same in updates of an equal ``due``.
-        needs_policy: whether it makes no sense without its ``actor_loss``, so that it is refused on a learner without a
-            policy. Other methods run there without that term.
         privileged: whether its training is told what pictures do not show, such as the simulator's segmentation.
     """
 
@@ -189,13 +187,22 @@ class Method(nn.Module):
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     augment: StrongAugmentation | None = None
     capturable: ClassVar[bool] = False
-    needs_policy: ClassVar[bool] = False
     privileged: ClassVar[bool] = False
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
         self.config = config
         self.generator = setup.generator
+
+    @property
+    def needs_policy(self) -> bool:
+        """Whether it can't do without a policy beside the values: it adds to the policy's loss, or says otherwise."""
+        return type(self).actor_loss is not Method.actor_loss
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it learns at test time."""
+        return type(self).adapt is not Method.adapt
 
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
@@ -263,7 +270,7 @@ class Method(nn.Module):
         return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """A term added to the actor's loss; never asked for where the learner has no policy."""
+        """A term added to the actor's loss; a learner without a policy is refused, unless ``needs_policy`` is False."""
         return None
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:

@@ -83,6 +83,7 @@ class SCPL(Method):
     config: SCPLConfig
     augment: StrongAugmentation
     capturable = True
+    needs_policy = False  # where there is none, it does without that term
     presets = {"compact": {"hidden": 256, "shift": 2}, "debug": {"hidden": 8}}
 
     def __init__(self, config: SCPLConfig, setup: Setup) -> None:

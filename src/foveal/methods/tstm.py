@@ -106,6 +106,7 @@ class TSTM(Method):
     augment: StrongAugmentation
     trained: Tensor
     capturable = True
+    needs_policy = False  # where there is none, it does without that term
     privileged = True
     presets = {
         "compact": {

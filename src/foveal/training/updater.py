@@ -39,7 +39,7 @@ class Updater:
         pixel_gradient: whether the method takes saliency from the graphs of the views' values.
 
     Raises:
-        FovealError: the method needs a policy, which the learner does not have.
+        FovealError: the method adds to the loss of a policy that the learner does not have.
     """
 
     def __init__(self, learner: ValueLearner, method: Method, *, pixel_gradient: bool) -> None:
@@ -179,8 +179,8 @@ def check_pair(learner: ValueLearner, method: Method) -> None:
     """Refuse a method that needs what the learner lacks.
 
     Raises:
-        FovealError: the method needs a policy, which the learner does not have, or the learner has ``has_policy``
-            without a ``policy_step``.
+        FovealError: the method adds to the loss of a policy that the learner does not have, or the learner has
+            ``has_policy`` without a ``policy_step``.
     """
     if learner.has_policy and type(learner).policy_step is ValueLearner.policy_step:
         raise FovealError(
@@ -189,7 +189,7 @@ def check_pair(learner: ValueLearner, method: Method) -> None:
         )
     if method.needs_policy and not learner.has_policy:
         raise FovealError(
-            f"the method {type(method).__name__} needs a policy to train, and the learner {type(learner).__name__} "
+            f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "
             "has no policy beside its values; choose a learner that has one, such as sac"
         )
 
