@@ -40,7 +40,7 @@ class Segmenter(nn.Module):
 
     Three 3x3 convolutions with ReLUs, the first two followed by a maximum over 2x2; a ``ConvLSTM`` over the frames; two
     nearest upsamplings by two, each followed by a 3x3 convolution and a ReLU; a 1x1 convolution. A frame is known by
-    itself and those before it.
+    itself and those before it. At first every pixel is thought to show one.
 
     Args:
         filters: channels of the three convolutions; the memory has the last, and the way back the others, reversed.
@@ -57,6 +57,7 @@ class Segmenter(nn.Module):
         self.memory = ConvLSTM(third)
         self.up = nn.ModuleList(UpsampleConv(a, b) for a, b in ((third, second), (second, first)))
         self.last = nn.Conv2d(first, 1, 1)
+        nn.init.ones_(self.last.bias)  # type: ignore[arg-type]
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, images: Tensor) -> Tensor:
