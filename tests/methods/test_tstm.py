@@ -461,3 +461,18 @@ def test_the_defaults_are_the_published_ones() -> None:
     assert (method.imitation, method.temperature, method.overlay_share) == (0.7, 4.0, 0.5)
     assert (method.invariance, method.variance, method.covariance, method.regularization) == (1.25, 1.25, 0.005, 1.0)
     assert (method.projection, method.agreement_weight) == (2048, 2.0)
+
+
+@pytest.mark.slow
+def test_the_mask_is_exported_with_the_policy(tmp_path: Path) -> None:
+    onnxruntime = pytest.importorskip("onnxruntime")
+    agent = small_agent(method="tstm", training={"precision": "float32"}).learn(12, **QUIET)
+    image = np.random.default_rng(0).integers(0, 256, (3, 15, SIZE, SIZE), np.uint8)
+    method: Any = agent.method
+    with torch.no_grad():
+        method.segmenter.last.bias -= method.segmenter(torch.from_numpy(image)).quantile(0.7)
+    session = onnxruntime.InferenceSession(
+        str(agent.export(tmp_path / "policy.onnx")), providers=["CPUExecutionProvider"]
+    )
+    (actions,) = session.run(["action"], {"image": image})
+    np.testing.assert_allclose(actions, agent.predict(image, deterministic=True)[0], atol=1e-4)

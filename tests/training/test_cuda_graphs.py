@@ -281,7 +281,7 @@ def test_a_copied_batch_equals_the_original_and_shares_no_memory() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("learner", ["sac", "dqn"])
-@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn", "smg", "scpl", "tstm"])
 def test_one_replay_computes_what_one_eager_update_computes(method: str, learner: str) -> None:
     """From the same weights, batch and generator state; float32, so that only the order of sums may differ."""
     agent = agent_of(method, "cuda", learner=learner, precision="float32")

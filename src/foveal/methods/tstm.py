@@ -111,8 +111,8 @@ class TSTM(Method):
     presets = {
         "compact": {
             "teacher_filters": (),
-            "segmenter_updates": 2000,
-            "segmenter_batch": 32,
+            "segmenter_updates": 5000,
+            "segmenter_batch": 8,
             "segmenter_lr": 3e-3,
             "projection": 256,
             "shift": 2,

@@ -62,7 +62,7 @@ class Segmenter(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """(B, 3 * F, H, W) in [0, 255], any dtype -> logits (B, F, H, W) ``float32``."""
-        batch, (height, width) = len(images), images.shape[2:]
+        count, (height, width) = images.shape[1] // COLOURS, images.shape[2:]
         frames = images.unflatten(1, (-1, COLOURS)).flatten(0, 1)  # (B * F, 3, H, W)
         hidden = frames.to(self.dtype, memory_format=torch.channels_last) / 255.0
         for index, layer in enumerate(self.down):
@@ -70,11 +70,11 @@ class Segmenter(nn.Module):
             if index < 2:  # a window that reaches over the border is a smaller one
                 hidden = F.max_pool2d(hidden, 2, ceil_mode=True)
         with torch.autocast(hidden.device.type, self.dtype, enabled=self.dtype != torch.float32, cache_enabled=False):
-            hidden = self.memory(hidden.unflatten(0, (batch, -1))).flatten(0, 1)
+            hidden = self.memory(hidden.unflatten(0, (-1, count))).flatten(0, 1)
         for layer in self.up:
             hidden = self._upsampled(hidden, layer)
         logits = F.conv2d(hidden.float(), self.last.weight, self.last.bias)  # (B * F, 1, H', W')
-        return logits[:, 0, :height, :width].unflatten(0, (batch, -1))
+        return logits[:, 0, :height, :width].unflatten(0, (-1, count))
 
     def _convolved(self, image: Tensor, layer: nn.Module) -> Tensor:
         assert isinstance(layer, nn.Conv2d) and layer.bias is not None
