@@ -13,6 +13,7 @@ import tyro
 from foveal.augmentations import AUGMENTATIONS
 from foveal.commands.plugins import import_plugins
 from foveal.config.bounds import Bounded, one_of
+from foveal.corruptions import CORRUPTIONS
 from foveal.envs import games
 from foveal.envs.family import FAMILIES
 from foveal.envs.perturbations import PERTURBATIONS
@@ -59,18 +60,23 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "augmentations": _entries(AUGMENTATIONS),
     "maps": _entries(SALIENCY),
     "perturbations": _entries(PERTURBATIONS),
+    "corruptions": _entries(CORRUPTIONS),
     "environments": _environments,
 }
 """What there is to choose -> gives name -> a line about it."""
-JOINED = "Several methods are joined by +, such as sgqn+svea."
+SAID = {
+    "methods": ("Several are joined by +, such as sgqn+svea.",),
+    "corruptions": ("Each at severities from 1 to 5, such as noise:3.",),
+}
+"""What else there is to say of a kind."""
 
 
 @dataclass(frozen=True)
 class ListOptions(Bounded, section="list"):
-    """What can be chosen by name: learners, methods, encoders, augmentations, maps, perturbations, environments.
+    """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments and so on.
 
     Attributes:
-        kind: one of these alone.
+        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions or environments alone.
         plugins: module that registers your own.
     """
 
@@ -98,5 +104,4 @@ def _section(kind: str, entries: Mapping[str, str], most: int | None) -> str:
         placeholder=f" ... (all: foveal list {kind})",
     )
     lines = [text.fill(f"  {name:{indent - 4}}  {about.replace('`', '')}") for name, about in entries.items()]
-    said = [f"  {JOINED}"] if kind == "methods" else []
-    return "\n".join([kind, *lines, *said])
+    return "\n".join([kind, *lines, *(f"  {said}" for said in SAID.get(kind, ()))])
