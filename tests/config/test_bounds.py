@@ -60,6 +60,7 @@ ALLOWED_ZEROS = {
     *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
     *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
     *("invariance", "variance", "covariance"),
+    *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""
@@ -182,7 +183,10 @@ def test_what_checks_itself_refuses_what_is_not_finite(name: str) -> None:
         ({"sac": {"encoder": {"strides": []}}}, r"^encoder\.strides must have at least one entry"),
         ({"sac": {"encoder": {"strides": [2, 0]}}}, r"^encoder\.strides must be at least 1, not 0$"),
         ({"sac": {"critic_lr": math.nan}}, r"^sac\.critic_lr must be above 0, not nan$"),
-        ({"sgqn": {"augmentation": "overlya"}}, r"^sgqn\.augmentation is 'overlya': did you mean 'overlay'\?$"),
+        (
+            {"sgqn": {"augmentation": "overlya"}},
+            r"^sgqn\.augmentation is 'overlya': did you mean 'overlay'( or '[a-z-]+')*\?$",
+        ),
         ({"training": {"discount": 1.5}}, r"^training\.discount must be in \[0, 1\], not 1\.5$"),
         ({"training": {"device": "gpu"}}, r"^training\.device is 'gpu'; use 'auto', 'cpu' or 'cuda'$"),
         (

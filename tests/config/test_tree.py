@@ -225,7 +225,7 @@ def test_the_paper_preset_is_every_default_in_the_code(method: str, learner: str
         assert getattr(config, section) == replace(default, **changes)
     own = LEARNERS.get(learner).Config()
     encoder = {key: value for each in brought for key, value in each.get("encoder", {}).items()}
-    assert config.learner_config == replace(own, encoder=replace(own.encoder, **encoder))
+    assert config.learner_config == changed(own, {"encoder": encoder}, learner)
     assert config.method_config == METHODS.get(method).Config()
 
 

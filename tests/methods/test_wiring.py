@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import foveal
-from foveal.augmentations import AUGMENTATIONS
+from foveal.augmentations import AUGMENTATIONS, random_crop, random_translate
 from foveal.config.environment import augmentation_options
-from foveal.methods import METHODS, agreement, scpl, sgqn, tstm
+from foveal.learners import LEARNERS
+from foveal.methods import METHODS, agreement, scpl, sgqn, srm, tstm
 from foveal.methods.base import StrongAugmentation
 from foveal.types import Batch, Observation
 from small_env import small_agent
+from small_updates import NoTargetEncoder
 from wires import Room, Wire, assert_complete, cases
 
 
@@ -55,18 +57,19 @@ def update(agent: foveal.Agent, asked: list[int] | None = None) -> dict[str, Ten
     return agent.updater.update(batch, sample)
 
 
-def kept(network: nn.Module) -> Tensor:
-    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+def kept(network: nn.Module | nn.Parameter) -> Tensor:
+    parameters = network.parameters() if isinstance(network, nn.Module) else [network]
+    return torch.cat([p.detach().flatten().clone() for p in parameters])
 
 
 # --- what several methods have ----------------------------------------------------------------------------------------
 
 
-def shift(method: str, *, both: bool = True) -> Any:
+def shift(method: str, *, both: bool = True, **others: Any) -> Any:
     """The furthest that a picture moves, for observation and next observation or for the former alone, either way."""
 
     def observe(room: Room, value: int) -> set[int]:
-        agent = agent_with(method, shift=value)
+        agent = agent_with(method, shift=value, **others)
         side, size = agent.shapes.image[1], 400
         ramp = torch.arange(side, dtype=torch.uint8)
         places = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side)])  # (2, H, W): row, column
@@ -76,7 +79,7 @@ def shift(method: str, *, both: bool = True) -> Any:
         found = set()
         for obs in (prepared.obs, prepared.next_obs) if both else (prepared.obs,):
             for channel in (0, 1):
-                moved = obs.image[:, channel, side // 2, side // 2].int() - side // 2
+                moved = obs.image[:, channel, side // 2, side // 2].float().round().int() - side // 2
                 found |= {int(moved.max()), -int(moved.min())}
         assert both or prepared.next_obs.image is image
         if value:  # each observation by a draw of its own
@@ -86,7 +89,7 @@ def shift(method: str, *, both: bool = True) -> Any:
     return Wire(0, 2, 4, observe=observe, expected=lambda v: {v})
 
 
-def augmentation(method: str) -> Any:
+def augmentation(method: str, usual: str = "overlay") -> Any:
     """Names of the augmentations that would give the very picture that the method trains on."""
 
     def observe(room: Room, value: str) -> list[str]:
@@ -102,14 +105,35 @@ def augmentation(method: str) -> Any:
         room.patch.setattr(StrongAugmentation, "__call__", noted)
         update(agent)
         options = augmentation_options(agent.config, agent.device)
-        same = {"overlay", "conv"}
+        same = {usual, "conv"}
         for name in sorted(same):
             for images, before, made in seen:
                 again = AUGMENTATIONS.get(name)(options)(images, before.clone_state())
                 same -= set() if torch.equal(made, again) else {name}
         return sorted(same)
 
-    return Wire("overlay", "conv", observe=observe, expected=lambda v: [v])
+    return Wire(usual, "conv", observe=observe, expected=lambda v: [v])
+
+
+def mixture(method: str) -> Any:
+    """The parts of what the augmentation "mixture" draws among."""
+
+    def observe(room: Room, value: tuple[str, ...]) -> list[str]:
+        augment: Any = agent_with(method, augmentation="mixture", mixture=value).method.augment
+        return list(augment.build().built)
+
+    return Wire(("conv",), ("rotate", "conv"), observe=observe, expected=list)
+
+
+def two_views(method: str, usual: str = "overlay") -> dict[str, Wire]:
+    """What methods have that weigh a clean and an augmented view."""
+    return {
+        "clean_weight": view_weight("clean_weight", method),
+        "augmented_weight": view_weight("augmented_weight", method),
+        "augmentation": augmentation(method, usual),
+        "shift": shift(method),
+        "mixture": mixture(method),
+    }
 
 
 def period(method: str, setting: str, moves: str, metric: str) -> Any:
@@ -143,11 +167,11 @@ def step_size(method: str, setting: str, network: str) -> Any:
 # --- SVEA -------------------------------------------------------------------------------------------------------------
 
 
-def view_weight(setting: str) -> Any:
+def view_weight(setting: str, method: str) -> Any:
     """The weight of a view in the loss that is minimised."""
 
     def observe(room: Room, value: float) -> Any:
-        agent = agent_with("svea", **{setting: value})
+        agent = agent_with(method, **{setting: value})
         losses: list[Tensor] = []
         real = agent.learner.td_loss
         room.patch.setattr(agent.learner, "td_loss", lambda *a: (losses.append(real(*a)), losses[-1])[1])
@@ -157,6 +181,14 @@ def view_weight(setting: str) -> Any:
         return pytest.approx(first / clean if setting == "clean_weight" else (total - first) / augmented, rel=1e-4)
 
     return Wire(0.5, 0.2, observe=observe)
+
+
+# --- MaDi -------------------------------------------------------------------------------------------------------------
+
+
+def masker_sizes(agent: foveal.Agent) -> list[tuple[int, int]]:
+    method: Any = agent.method
+    return [(layer.in_channels, layer.out_channels) for layer in method.masker.layers]
 
 
 # --- SODA -------------------------------------------------------------------------------------------------------------
@@ -395,6 +427,9 @@ def projection(room: Room, value: int) -> list[int]:
     return [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
 
 
+SPREADS = ("invariance", "variance", "covariance")
+
+
 def vicreg_weight(name: str, others: dict[str, float]) -> Any:
     """What one of its three parts counts."""
 
@@ -403,7 +438,7 @@ def vicreg_weight(name: str, others: dict[str, float]) -> Any:
         real = tstm.vicreg
         room.patch.setattr(tstm, "vicreg", lambda *a: (made.append(real(*a)), made[-1])[1])
         total = float(update(agent_with("tstm", **{name: value}))["critic/vicreg"])
-        parts = dict(zip(("invariance", "variance", "covariance"), map(float, made[0]), strict=True))
+        parts = {key: float(part.detach()) for key, part in zip(SPREADS, made[0], strict=True)}
         rest = sum(weight * parts[key] for key, weight in others.items())
         return pytest.approx((total - rest) / parts[name], rel=1e-2)
 
@@ -415,15 +450,74 @@ def regularization(room: Room, value: float) -> Any:
     return pytest.approx(totals[0] / totals[1], rel=1e-4)
 
 
+# --- RAD, CURL, PAD and SRM -------------------------------------------------------------------------------------------
+
+
+def rad_augmentation(room: Room, value: str) -> list[str]:
+    """Names of what would make the very pictures that RAD trains on."""
+    agent = agent_with("rad", augmentation=value)
+    batch, side = sampler(agent)(8), agent.shapes.image[1]
+    options, state = augmentation_options(agent.config, agent.device), agent.generator.get_state()
+    made = agent.method.prepare(batch).obs.image
+
+    def again(name: str) -> Tensor | None:
+        draws, image = torch.Generator().set_state(state), batch.obs.image
+        if name == "crop":
+            return random_crop(image, side, draws) if image.shape[-1] > side else None
+        if name == "translate":
+            return random_translate(image, side, draws) if image.shape[-1] < side else None
+        return AUGMENTATIONS.get(name)(options)(image, draws) if image.shape[-1] == side else None
+
+    remade = {name: again(name) for name in ("crop", "translate", "conv", "cutout")}
+    return [name for name, image in remade.items() if image is not None and torch.equal(image, made)]
+
+
+def curl_tau(room: Room, value: float) -> Any:
+    """The share of the way to the encoder that the momentum encoder goes in an update without a contrastive step."""
+    room.patch.setitem(LEARNERS._entries, "sac", NoTargetEncoder)
+    agent = agent_with("curl", tau=value, auxiliary_period=5)
+    method: Any = agent.method
+    before = kept(method.target_projection)
+    agent.updater.updates = 2
+    update(agent)
+    way, moved = kept(agent.learner.projection) - before, kept(method.target_projection) - before
+    return pytest.approx(float((way * moved).sum() / way.square().sum()), abs=1e-4)
+
+
+def pad_adaptation(room: Room, **settings: Any) -> tuple[float, int]:
+    """The largest change of a weight by one step of an episode, and on how many crops it was taken."""
+    agent = agent_with("pad", **settings)
+    method: Any = agent.method
+    calls, before = room.watch(method, "loss"), kept(method.head)
+    method.adapt(sampler(agent)(1))
+    ((image, _, _), _) = calls[0]
+    return float((kept(method.head) - before).abs().max()), len(image)
+
+
+def share_of_masked(room: Room, value: float) -> float:
+    """The share of batches that lose frequencies where every ring holds all of them."""
+    room.patch.setattr(srm, "random_rings", lambda *_: torch.ones(1, 1, 36, 19, dtype=torch.bool))
+    agent = agent_with("srm", probability=value, shift=0)
+    batch = sampler(agent)(1)
+    masked = [not bool(agent.method.prepare(batch).obs.image.any()) for _ in range(200)]
+    return round(sum(masked) / 200, 1)
+
+
 WIRES: dict[str, Mapping[str, Wire]] = {
     "none": {},
     "drq": {"shift": shift("drq")},
-    "svea": {
-        "clean_weight": view_weight("clean_weight"),
-        "augmented_weight": view_weight("augmented_weight"),
-        "augmentation": augmentation("svea"),
-        "shift": shift("svea"),
+    "svea": two_views("svea"),
+    "madi": {
+        **two_views("madi"),
+        "filters": Wire(
+            4,
+            7,
+            expected=lambda n: [(3, n), (n, n), (n, 1)],
+            observe=lambda _, n: masker_sizes(agent_with("madi", filters=n)),
+        ),
     },
+    "simgrl": two_views("simgrl", "shifted-overlay"),
+    "sada": two_views("sada", "mixture"),
     "soda": {
         "auxiliary_batch": Wire(8, 11, observe=auxiliary_batch, expected=lambda n: [n, n]),
         "auxiliary_period": period("soda", "auxiliary_period", "predict", "soda/loss"),
@@ -498,6 +592,47 @@ WIRES: dict[str, Mapping[str, Wire]] = {
         "agreement_weight": agreement_weight("tstm"),
         "augmentation": augmentation("tstm"),
         "shift": shift("tstm", both=False),
+    },
+}
+
+WIRES |= {
+    "rad": {
+        "augmentation": Wire("crop", "translate", "conv", "cutout", observe=rad_augmentation, expected=lambda v: [v])
+    },
+    "curl": {
+        "auxiliary_period": period("curl", "auxiliary_period", "similarity", "curl/loss"),
+        "auxiliary_lr": step_size("curl", "auxiliary_lr", "similarity"),
+        "tau": Wire(0.05, 0.3, observe=curl_tau),
+    },
+    "pad": {
+        "task": Wire(
+            "inverse",
+            "rotation",
+            observe=lambda _, v: agent_with("pad", task=v).method.head[-1].out_features,  # type: ignore[index,union-attr]
+            expected={"inverse": 2, "rotation": 4}.get,
+        ),
+        "shared_layers": Wire(
+            1,
+            2,
+            8,
+            observe=lambda _, n: len(agent_with("pad", shared_layers=n).method.own_layers),  # type: ignore[arg-type]
+            expected={1: 2, 2: 1, 8: 0}.get,
+        ),
+        "hidden": Wire(
+            16,
+            5,
+            observe=lambda _, n: agent_with("pad", hidden=n).method.head[2].out_features,  # type: ignore[index,union-attr]
+        ),
+        "auxiliary_period": period("pad", "auxiliary_period", "head", "pad/loss"),
+        "auxiliary_lr": step_size("pad", "auxiliary_lr", "head"),
+        "adaptation_lr": Wire(
+            1e-3, 0.02, observe=lambda room, v: pytest.approx(pad_adaptation(room, adaptation_lr=v)[0], rel=1e-3)
+        ),
+        "adaptation_batch": Wire(4, 7, observe=lambda room, n: pad_adaptation(room, adaptation_batch=n)[1]),
+    },
+    "srm": {
+        "probability": Wire(0.0, 0.5, 1.0, observe=share_of_masked),
+        "shift": shift("srm", probability=0.0),
     },
 }
 

@@ -249,10 +249,9 @@ def test_an_environment_shows_its_pictures_through_it_and_says_how_far_to_trust_
     observation, info = wrapped.reset(seed=0)
     assert observation[0, 0].tolist() == [255 - 30, 255 - 40, 255 - 80] and info["shield_doubt"] == 30.0
     assert wrapped.step(np.zeros(2))[4]["shield_doubt"] == 30.0
+    small = spaces.Box(0, 255, (20, 20, 3), np.uint8)
+    cut = gymnasium.wrappers.TransformObservation(Ball(), lambda frame: frame[:20, :20], small)
     with pytest.raises(FovealError, match="36 x 36"):
-        cut = gymnasium.wrappers.TransformObservation(
-            Ball(), lambda frame: frame[:20, :20], spaces.Box(0, 255, (20, 20, 3), np.uint8)
-        )
         foveal.shield.ShieldedObservations(cut, Inverter())
 
 

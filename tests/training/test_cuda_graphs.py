@@ -104,9 +104,10 @@ def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUp
     return agent.updater
 
 
-@pytest.mark.parametrize(
-    ("method", "learner"), [(m, "sac") for m in ("none", "drq", "svea", "sgqn")] + [("drq", "dqn")]
-)
+RECORDED = ("none", "drq", "svea", "sgqn", "madi", "sada")
+
+
+@pytest.mark.parametrize(("method", "learner"), [*((method, "sac") for method in RECORDED), ("drq", "dqn")])
 @pytest.mark.slow
 def test_recorded_updates_are_the_same_updates(method: str, learner: str) -> None:
     plain, other = (agent_of(method, learner=learner) for _ in range(2))
@@ -281,7 +282,7 @@ def test_a_copied_batch_equals_the_original_and_shares_no_memory() -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("learner", ["sac", "dqn"])
-@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn", "smg", "scpl", "tstm"])
+@pytest.mark.parametrize("method", [name for name in METHODS.names() if METHODS.get(name).capturable])
 def test_one_replay_computes_what_one_eager_update_computes(method: str, learner: str) -> None:
     """From the same weights, batch and generator state; float32, so that only the order of sums may differ."""
     agent = agent_of(method, "cuda", learner=learner, precision="float32")

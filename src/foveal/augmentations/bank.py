@@ -66,15 +66,21 @@ class PictureBank:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32, size: int | None = None
+    ) -> Tensor:
         """``n`` random crops of pictures drawn uniformly with replacement: (n, 3, size, size) in [0, 255].
 
-        The generator is on the bank's device, and the arithmetic in ``dtype``.
+        Args:
+            n: how many.
+            generator: on the bank's device.
+            dtype: of the arithmetic and the result.
+            size: side of the crops; None for the bank's own.
         """
         place = torch.rand(n, generator=generator, device=self.pictures.device) * self._available
         index = torch.minimum(place.long(), self._available - 1)  # a product may round up to the bound
         boxes = random_boxes(self.aspects.index_select(0, index), generator)
-        crops = resized(self.pictures.index_select(0, index), boxes, self.size, dtype)
+        crops = resized(self.pictures.index_select(0, index), boxes, size or self.size, dtype)
         return crops.clamp_(max=255.0)  # weights that sum to 1 do so up to rounding
 
     def advance(self, drawn: int) -> None:

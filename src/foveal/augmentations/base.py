@@ -26,6 +26,11 @@ from torch import Tensor
 from foveal.errors import FovealError
 from foveal.registry import Registry
 
+PHOTOMETRIC = ("conv", "overlay", "conv-overlay")
+GEOMETRIC = ("rotate", "strong-shift", "rotate-shift")
+ALL = (*PHOTOMETRIC, *GEOMETRIC)
+"""The strong augmentations of SADA: what changes how a scene looks, and what changes where it is."""
+
 
 @dataclass(frozen=True)
 class AugmentationOptions:
@@ -39,6 +44,7 @@ class AugmentationOptions:
         seed: of everything drawn while building. Draws of a call come from that call's generator.
         device: where the images will be.
         detail: side of the pictures in memory over ``image_size``.
+        mixture: names of what the augmentation "mixture" draws among.
     """
 
     image_size: int = 84
@@ -48,6 +54,7 @@ class AugmentationOptions:
     seed: int = 0
     device: torch.device | str = "cpu"
     detail: float = 1.5
+    mixture: tuple[str, ...] = ALL
 
 
 class Augmentation(Protocol):
@@ -62,8 +69,8 @@ class Augmentation(Protocol):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, 3 * frames, H, W) in [0, 255] -> ``float32`` of the same shape and range.
 
-        All frames of one sample are changed alike; every draw comes from ``generator``, which is on the images'
-        device. ``images`` itself is not changed.
+        All frames of one sample are changed alike, but where motion is the very change ("shifted-overlay"). Every draw
+        comes from ``generator``, which is on the images' device. ``images`` itself is not changed.
         """
         ...
 

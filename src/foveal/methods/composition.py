@@ -93,20 +93,19 @@ class Composed(Method):
 
     @classmethod
     def requirements(cls, config: Mapping[str, Any], image_size: int) -> Requirements:
-        """The largest pictures, and whatever else one of them needs.
+        """Pictures of the size that one of them needs, and whatever else one of them needs.
 
         Raises:
-            FovealError: two of them take crops of a larger picture.
+            FovealError: two of them need pictures larger or smaller than what networks see.
         """
         all_of_them = {name: kind.requirements(config[name], image_size) for name, kind in cls.kinds.items()}
-        cropping = [name for name, needed in all_of_them.items() if needed.render_size > image_size]
-        if len(cropping) > 1:
-            raise FovealError(
-                f"{cropping[0]!r} and {cropping[1]!r} can't be joined: each takes crops of a larger picture"
-            )
+        sizes = {name: of.render_size for name, of in all_of_them.items() if of.render_size != image_size}
+        if len(sizes) > 1:
+            first, second, *_ = sizes
+            raise FovealError(f"{first!r} and {second!r} can't be joined: each takes crops of pictures of its own size")
         extras = {extra.name: extra for needed in all_of_them.values() for extra in needed.extras}
         return Requirements(
-            max(needed.render_size for needed in all_of_them.values()),
+            next(iter(sizes.values()), image_size),
             any(needed.pixel_gradient for needed in all_of_them.values()),
             tuple(extras.values()),
         )
@@ -188,6 +187,10 @@ class Composed(Method):
         """One after the other."""
         for part in self:
             part.adapt(transition)
+
+    def maps(self) -> dict[str, Any]:
+        """All of all of them."""
+        return self._of_each("maps")
 
     def optimizers(self) -> dict[str, Any]:
         """All of all of them."""
