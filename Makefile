@@ -11,8 +11,9 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 # What makes oneDNN, PyTorch and MKL leave out all that came after AVX2, and the tests whose numbers depend on it.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
-NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_oracle.py \
-  training/test_updater.py training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
+NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_drqv2.py \
+  learners/test_qrdqn.py learners/test_oracle.py learners/test_oracle_drqv2.py training/test_updater.py \
+  training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-quick test-avx2 release check-release lint types format docs check clean python egl

@@ -57,7 +57,7 @@ ALLOWED_ZEROS = {
     *("discount", "gae_lambda", "quantile", "held_out", "follow", "missing", "swapped", "alpha_beta1", "augmentation"),
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
-    *("initial_epsilon", "final_epsilon"),
+    *("initial_epsilon", "final_epsilon", "kappa"),
     *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
     *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
     *("invariance", "variance", "covariance"),

@@ -116,7 +116,7 @@ def configure(
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
-    brought = {name: _brought(components, preset, name, overrides.get(name), later) for name in BROUGHT}
+    brought = {name: _brought(components, env, preset, name, overrides.get(name), later) for name in BROUGHT}
     of_preset = {
         name: PRESETS[preset].get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
         for name, base in bases.items()
@@ -208,6 +208,7 @@ BROUGHT = ("environment", "training", "encoder")
 
 def _brought(
     components: Mapping[str, type[Learner] | type[Method]],
+    env: str,
     preset: str,
     section: str,
     override: Any,
@@ -221,7 +222,7 @@ def _brought(
     found: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for name, component in components.items():
-        for key, value in _brought_by(name, component, preset, section).items():
+        for key, value in _brought_by(name, component, env, preset, section).items():
             decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
             if not decided and found.get(key, value) != value:
                 raise FovealError(
@@ -232,11 +233,14 @@ def _brought(
     return found
 
 
-def _brought_by(name: str, component: type[Learner] | type[Method], preset: str, section: str) -> dict[str, Any]:
-    """What one of them brings: what it has for every preset, and over that what it has for this one."""
+def _brought_by(
+    name: str, component: type[Learner] | type[Method], env: str, preset: str, section: str
+) -> dict[str, Any]:
+    """What one of them brings: for every preset, over that for this one, and over these for this task."""
     settings: dict[str, Any] = {}
     known = BROUGHT if issubclass(component, Method) else BROUGHT[:2]
-    for sections in (component.run_presets.get(key, {}) for key in (EVERY_PRESET, preset)):
+    presets = (component.run_presets, component.task_run_presets(env))
+    for sections in (brought.get(key, {}) for brought in presets for key in (EVERY_PRESET, preset)):
         if strange := sorted(set(sections) - set(known)):
             raise FovealError(f"the presets of {name} hold {strange[0]!r}: {nearest(strange[0], list(known))}")
         settings |= sections.get(section, {})

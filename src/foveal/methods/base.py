@@ -210,6 +210,11 @@ class Method(nn.Module):
         return {}
 
     @classmethod
+    def task_run_presets(cls, env: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """``run_presets`` that the method's source has for this task alone, and which go over these."""
+        return {}
+
+    @classmethod
     def requirements(cls, config: Any, image_size: int) -> Requirements:
         """What the method needs where the encoder sees images of ``image_size`` pixels a side."""
         return Requirements(render_size=image_size)
