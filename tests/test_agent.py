@@ -203,7 +203,7 @@ def test_a_saved_agent_learns_on_as_if_it_had_not_been_saved(method: str, tmp_pa
             given = iter(batches[2:])
     assert differing(weights(agent), weights(other)) == []
     size = agent.env_options["image_size"]
-    picture = np.full((9, size, size), 200, np.uint8)
+    picture = np.full((agent.shapes.image[0], size, size), 200, np.uint8)
     assert agent.predict(picture)[0].tolist() == other.predict(picture)[0].tolist()
 
 

@@ -107,9 +107,7 @@ class SGQN(Method):
 
     def mask(self, values: Tensor, image: Tensor) -> Tensor:
         """M_rho of the first critic (eq. 2): its (heads, B) values of (B, C, H, W) -> ``bool`` (B, C, H, W)."""
-        with phase("saliency"):
-            saliency = pixel_gradient(values[0], image, guided=True)
-            return quantile_mask(saliency, self.config.quantile)
+        return salient_mask(values, image, self.config.quantile)
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
@@ -135,6 +133,21 @@ class SGQN(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The attribution step's."""
         return {"attribution": self.attribution_optimizer}
+
+
+def salient_mask(values: Tensor, image: Tensor, quantile: float) -> Tensor:
+    """M_rho of the first critic (eq. 2), by guided backpropagation of its value.
+
+    Args:
+        values: (heads, B), with a graph back to ``image``.
+        image: (B, C, H, W).
+        quantile: rho.
+
+    Returns:
+        ``bool`` (B, C, H, W).
+    """
+    with phase("saliency"):
+        return quantile_mask(pixel_gradient(values[0], image, guided=True), quantile)
 
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

@@ -31,6 +31,7 @@ class Collector:
 
     Attributes:
         episodes: (environment, return) of the episodes that ended in the latest step.
+        early: whether the environments are asked for ``early`` extra fields, too.
 
     Raises:
         FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
@@ -43,6 +44,7 @@ class Collector:
         self._envs = environments(agent, self._seed)
         self.replay = _replay(agent)
         self.episodes: list[tuple[int, float]] = []
+        self.early = True
         self._obs: Any = None
         self._running: NDArray[Any] | None = None  # actions of a step that processes are taking
         self._ended = np.zeros(count, dtype=bool)
@@ -143,15 +145,17 @@ class Collector:
 
     def _extra_values(self) -> dict[str, Sequence[Any]]:
         """What the environments' methods for extra fields return now: source -> one value of each environment."""
-        sources = {extra.source for extra in self.replay.extras} - {PREVIOUS_ACTION}
+        wanted = (extra for extra in self.replay.extras if self.early or not extra.early)
+        sources = {extra.source for extra in wanted} - {PREVIOUS_ACTION}
         return {source: self._envs.call("read", source) for source in sorted(sources)}  # type: ignore[attr-defined]
 
     def _extras(self, values: Mapping[str, Sequence[Any]], stream: int, action: Any = None) -> dict[str, Any]:
-        """The extra fields of one environment, where an episode begins without an action."""
+        """The extra fields of one environment: 0 where nothing was asked, and an action where an episode begins."""
+        known = {source: value[stream] for source, value in values.items()}
+        if action is not None:
+            known[PREVIOUS_ACTION] = action
         return {
-            extra.name: values[extra.source][stream]
-            if extra.source != PREVIOUS_ACTION
-            else (np.zeros(extra.shape or (), extra.dtype) if action is None else action)
+            extra.name: known[extra.source] if extra.source in known else np.zeros(extra.shape or (), extra.dtype)
             for extra in self.replay.extras
         }
 

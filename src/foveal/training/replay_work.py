@@ -55,12 +55,20 @@ class ReplayWork(AgentWork):
         if self._before < agent.learning_starts <= training.initial_random_steps:
             self.owed_updates += training.catch_up_updates
         while self.owed_updates >= 1 and len(self.collector.replay) > 0:
+            self._begin_learning()
             self.owed_updates -= 1
             self.latest |= agent.updater.update(self._sample(training.batch_size), self._sample)
             after_update()
 
-    def _sample(self, size: int) -> Batch:
-        return self.collector.replay.sample(size).to(self.agent.device)
+    def _begin_learning(self) -> None:
+        """Let the method learn what it needs before the first update of this training."""
+        if not self.collector.early:
+            return
+        self.agent.method.begin_learning(lambda size: self._sample(size, early=True), visible=self.visible)
+        self.collector.early = False
+
+    def _sample(self, size: int, *, early: bool = False) -> Batch:
+        return self.collector.replay.sample(size, early=early).to(self.agent.device)
 
     def metrics(self) -> dict[str, float]:
         """The latest losses. This waits for the device, so the loop calls it only every so many updates."""
