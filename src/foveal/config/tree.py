@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foveal.config.former import in_todays_words
-from foveal.config.presets import EVERY_PRESET, PRESETS
+from foveal.config.presets import EVERY_PRESET, PRESETS, PRESETS_OF_GAMES
 from foveal.config.sections import EnvironmentConfig, GameConfig, RolloutTrainingConfig, TrainingConfig
 from foveal.envs import games
 from foveal.errors import FovealError
@@ -77,7 +77,8 @@ def configure(
     Args:
         env: id of the environment.
         method: by default "sgqn", and "none" for an on-policy learner.
-        learner: by default "sac", and "ppo" for an Atari game.
+        learner: by default "sac", and "ppo" for an Atari game; ``foveal.config.environment.usual_learner`` looks at the
+            actions, too.
         overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
             the method's names. A section may also be given as a whole dataclass.
         later: settings such as ``"training.batch_size"`` that the user will set over what this gives.
@@ -97,7 +98,7 @@ def configure(
         method = "none" if LEARNERS.get(learner).on_policy else "sgqn"
     kind = LEARNERS.get(learner)
     components: dict[str, type[Learner] | type[Method]] = {learner: kind, method: METHODS.get(method)}
-    _check_pair(env, learner, method)
+    _check_pair(learner, method)
     overrides = dict(overrides or {})
     bases = {
         "environment": GameConfig if games.is_atari(env) else EnvironmentConfig,
@@ -106,9 +107,11 @@ def configure(
     unknown = sorted(set(overrides) - set(bases) - set(components))
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
-    brought = {name: _brought(components, preset, name, overrides.get(name), later) for name in BROUGHT}
+    game = games.is_atari(env)
+    brought = {name: _brought(components, preset, name, overrides.get(name), later, game=game) for name in BROUGHT}
+    presets = (PRESETS_OF_GAMES if game else PRESETS)[preset]
     of_preset = {
-        name: PRESETS[preset].get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
+        name: presets.get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
         for name, base in bases.items()
     }
     sections = {
@@ -117,7 +120,8 @@ def configure(
     }
     chosen = _encoder(learner, encoder)
     before, after = ({}, chosen) if _holds_encoder(overrides.get(learner)) else (chosen, {})
-    encoders = [{"encoder": settings} for settings in (brought["encoder"], before) if settings]
+    of_game = {} if kind.on_policy else _encoder_of_preset(presets, kind)
+    encoders = [{"encoder": settings} for settings in (of_game, brought["encoder"], before) if settings]
     configs = {
         name: _section(
             component.Config,
@@ -147,14 +151,17 @@ def configure(
     )
 
 
-def _check_pair(env: str, learner: str, method: str) -> None:
-    on_policy = LEARNERS.get(learner).on_policy
-    if games.is_atari(env) and not on_policy:
-        raise FovealError(f"{env} is trained by learner 'ppo', not {learner!r}: leave --learner out")
-    if on_policy and method != "none":
+def _check_pair(learner: str, method: str) -> None:
+    if LEARNERS.get(learner).on_policy and method != "none":
         raise FovealError(
             f"method {method!r} is composed onto value learners, and {learner!r} is not one: leave the method out"
         )
+
+
+def _encoder_of_preset(presets: Mapping[str, Any], learner: type[Learner]) -> Mapping[str, Any]:
+    """What a preset says of the encoder, where the learner has one that can be chosen."""
+    chosen: Mapping[str, Any] = presets.get("encoder", {})
+    return chosen if isinstance(getattr(learner.Config(), "encoder", None), EncoderChoice) else {}
 
 
 ATTENTION = {"plain": "none", "fls": "fls"}
@@ -184,6 +191,7 @@ def _holds_encoder(override: Any) -> bool:
 
 BROUGHT = ("environment", "training", "encoder")
 """Sections that learners and methods may bring settings of; the last is the learner's, and methods alone change it."""
+GAME_SETTINGS = {field.name for field in dataclasses.fields(GameConfig)}
 
 
 def _brought(
@@ -192,8 +200,12 @@ def _brought(
     section: str,
     override: Any,
     later: Collection[str],
+    *,
+    game: bool,
 ) -> dict[str, Any]:
     """What learner and method bring for a section of the run; where they differ, the user decides.
+
+    Games leave out what their protocol fixes, and encoders: those that methods bring are for other pictures.
 
     Raises:
         FovealError: they differ and the user has not decided, or a preset names a section that there is not.
@@ -202,6 +214,8 @@ def _brought(
     owners: dict[str, str] = {}
     for name, component in components.items():
         for key, value in _brought_by(name, component, preset, section).items():
+            if game and (section == "encoder" or (section == "environment" and key not in GAME_SETTINGS)):
+                continue
             decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
             if not decided and found.get(key, value) != value:
                 raise FovealError(

@@ -1,7 +1,8 @@
 """Deep Q-learning (Mnih et al., Nature 2015), double by option (van Hasselt, Guez and Silver, AAAI 2016).
 
-Departures from Mnih et al.: the encoder and its projection are those of DMC-GB (Hansen and Wang 2021), so that methods
-which were published on it find their latent; the optimizer is Adam instead of RMSProp; observations are in colour.
+Departures from Mnih et al.: the optimizer is Adam instead of RMSProp. Elsewhere than on Atari games, where ``paper`` has
+their network (the encoder ``nature``), the encoder and its projection are those of DMC-GB (Hansen and Wang 2021), so that
+methods which were published on it find their latent, and observations are in colour.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from foveal.config.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Estimate, Shapes, ValueLearner, check_action_space
 from foveal.networks.averaging import blend, frozen_copy
-from foveal.networks.encoders import EncoderChoice, EncoderConfig, Projection, build_encoder
+from foveal.networks.encoders import EncoderChoice, EncoderConfig, build_encoder, projection_behind
 from foveal.networks.heads import mlp, with_vector
 from foveal.networks.optimization import adam
 from foveal.types import Batch, Observation
@@ -29,7 +30,7 @@ class DQNConfig(Bounded, section="dqn"):
 
     Attributes:
         hidden: width of the hidden layer of the values.
-        hidden_layers: number of such layers.
+        hidden_layers: number of such layers. There are none on an encoder that ends in a dense layer, which is one.
         double: let the trained network choose the action that the target network values.
         lr: Adam's step size for convolutions, projection and values. Theirs is RMSProp's 2.5e-4.
         target_period: updates between two steps of the target network.
@@ -106,9 +107,11 @@ class DQN(ValueLearner):
         self.action_size = int(space.n)
         self.convolutions = build_encoder(shapes.image, config.encoder, dtype)
         self.feature_size = self.convolutions.output_size
-        self.latent_size = config.encoder.projection
-        self.projection = Projection(self.feature_size, self.latent_size)
-        self.critic = mlp(self.latent_size + shapes.vector, config.hidden, self.action_size, config.hidden_layers)
+        dense = self.convolutions.dense
+        self.latent_size = self.feature_size if dense else config.encoder.projection
+        self.projection = projection_behind(self.convolutions, self.latent_size)
+        layers = 0 if dense else config.hidden_layers
+        self.critic = mlp(self.latent_size + shapes.vector, config.hidden, self.action_size, layers)
         self.target_convolutions = frozen_copy(self.convolutions)
         self.target_projection = frozen_copy(self.projection)
         self.target_critic = frozen_copy(self.critic)

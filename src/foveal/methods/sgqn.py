@@ -77,6 +77,7 @@ class SGQN(Method):
         size = learner.latent_size + learner.action_size
         self.decoder = MaskDecoder(size, setup.image_shape, config.decoder_filters, setup.dtype)
         self._encoder = learner.encoder_parameters
+        self._frame_channels = setup.frame_channels
 
     @classmethod
     def task_settings(cls, env: str) -> dict[str, float]:
@@ -109,7 +110,7 @@ class SGQN(Method):
         """M_rho of the first critic (eq. 2): its (heads, B) values of (B, C, H, W) -> ``bool`` (B, C, H, W)."""
         with phase("saliency"):
             saliency = pixel_gradient(values[0], image, guided=True)
-            return quantile_mask(saliency, self.config.quantile)
+            return quantile_mask(saliency, self.config.quantile, self._frame_channels)
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
