@@ -23,7 +23,7 @@ class EvaluateOptions:
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: conditions; by default train, color_hard and video_hard; of an Atari agent train alone; of the arm train,
+        on: conditions; by default train, on dmc/ also color_hard and video_hard, on box2d/ track_colors; of the arm train,
             far_starts, moved_camera and noisy_depth.
         episodes: of each.
         seed: of the environments; by default the training seed + 42, of the arm one that nothing else uses.

@@ -21,6 +21,7 @@ from foveal.config.former import in_todays_words
 from foveal.config.presets import REPLAY_STEPS_OF_GAMES, STEPS, STEPS_OF_GAMES
 from foveal.config.tree import Config, configure
 from foveal.envs import games
+from foveal.envs.perturbations import usual_perturbations
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.loading import resume
@@ -175,7 +176,8 @@ def _start(options: Any) -> None:
     print(f"training {name} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
     game = games.is_atari(config.env)
-    evaluation, film = ("--random", f" --video {run.name}.mp4") if game else ("--on train color_hard", "")
+    on = " ".join(["--on train", *usual_perturbations(config.env)[:1]])
+    evaluation, film = ("--random", f" --video {run.name}.mp4") if game else (on, "")
     print(f"done: {run}\nnext: foveal evaluate {run} {evaluation}, or foveal explain {run}{film}")
 
 

@@ -1,6 +1,7 @@
 """Visual changes at test time, which an agent has not seen in training.
 
-Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021). A perturbation of your own,
+Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021), and ``track_colors`` of Car
+Racing. A perturbation of your own,
 for any environment, is one file:
 
     @PERTURBATIONS.register("night")
@@ -14,6 +15,6 @@ It is applied before frames are stacked: ``env`` gives single frames, (3, H, W) 
 
 from __future__ import annotations
 
-from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, usual_perturbations
 
-__all__ = ["PERTURBATIONS", "Perturbation"]
+__all__ = ["PERTURBATIONS", "Perturbation", "usual_perturbations"]

@@ -76,6 +76,7 @@ class VideoHard(VideoPerturbation):
     """Sky and floor become one of 100 videos, shadows included: only the agent stays."""
 
     name, benchmark_videos, textures = "video_hard", 100, ("skybox", "grid")
+    usual_for = ("dmc",)
 
 
 class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):
