@@ -53,9 +53,7 @@ class Emulator:
         size: side of a grey frame, in pixels.
     """
 
-    def __init__(
-        self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False, size: int = SIZE
-    ) -> None:
+    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False, size: int = SIZE) -> None:
         height, width = SCREEN if in_color else (size, size)
         from ale_py import Action  # of an extra: agents load without it
         from ale_py.vector_env import AtariVectorEnv

@@ -35,8 +35,7 @@ class Replay:
         from foveal.atari.vector import AtariVector
 
         grey, colored = (
-            AtariVector(self.env, 1, self.seed, in_color=in_color, **self.rules)
-            for in_color in (False, True)
+            AtariVector(self.env, 1, self.seed, in_color=in_color, **self.rules) for in_color in (False, True)
         )
         grey.reset()
         colored.reset()

@@ -17,7 +17,7 @@ from foveal.errors import FovealError
 from foveal.pictures import BLOCK, GENERATED, Block, Prefetcher, open_source
 
 LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue in how bright a pixel is (ITU-R BT.601), by which the Atari games are made grey too."""
+"""Weights of red, green and blue in how bright a pixel is (ITU-R BT.601), by which Atari games are made grey too."""
 
 
 class PictureBank:

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
-import Box2D
 import gymnasium
 import numpy as np
 from gymnasium.envs.box2d.car_racing import FPS, GRASS_DIM, PLAYFIELD, WINDOW_H, WINDOW_W, CarRacing
@@ -30,8 +29,9 @@ GRASS: list[Corners] = [
 
 
 class CarRacingEnv(CarRacing):
-    """Observations are (96, 96, 3) pictures from above; the reward is 1000 / tiles for each tile of the track, less 0.1
-    for each simulator step. An episode ends with the lap, far off the track, or after 1000 simulator steps.
+    """Pictures from above, (96, 96, 3); 1000 points over all tiles of the track, and 0.1 less for each simulator step.
+
+    An episode ends with the lap, far off the track, or after 1000 simulator steps.
 
     Args:
         discrete: five buttons (nothing, right, left, gas, brake) in place of wheel, gas and brake.
@@ -52,7 +52,8 @@ class CarRacingEnv(CarRacing):
         self._time = 0  # simulator steps in this episode
         self._blind = False
         self._grass = np.array(GRASS)  # (400, 4, 2)
-        self._road = self._road_of = np.empty((0, 4, 2))
+        self._road = np.empty((0, 4, 2))
+        self._road_of: Any = None  # the list of polygons that ``_road`` was made of
 
     # --- driving --------------------------------------------------------------------------------------------------
 
@@ -62,9 +63,7 @@ class CarRacingEnv(CarRacing):
         return self._begin()
 
     def _begin(self) -> tuple[Any, dict[str, Any]]:
-        """An episode that is a function of the random state and the actions alone, which a world once used is not."""
-        self.world = Box2D.b2World((0, 0), contactListener=self.contactListener_keepref)
-        self.road = self.car = None
+        """An episode, which is a function of the random state and of the actions to come."""
         self._actions, self._time = [], 0
         return super().reset()
 
@@ -130,13 +129,13 @@ class CarRacingEnv(CarRacing):
         """What ``CarRacing`` draws, without testing hundreds of polygons one by one for whether they are in view."""
         if self._road_of is not self.road_poly:
             self._road_of, self._road = self.road_poly, np.array([corners for corners, _ in self.road_poly])
-        view = zoom, translation, angle
-        self._draw_colored_polygon(self.surf, FIELD, self.bg_color, *view, clip=False)
+        view, draw = (zoom, translation, angle), cast(Any, self._draw_colored_polygon)
+        draw(self.surf, FIELD, self.bg_color, *view, clip=False)
         for index in _in_view(self._grass, *view):
-            self._draw_colored_polygon(self.surf, GRASS[index], self.grass_color, *view)
+            draw(self.surf, GRASS[index], self.grass_color, *view)
         for index in _in_view(self._road, *view):
             corners, color = self.road_poly[index]
-            self._draw_colored_polygon(self.surf, corners, [int(c) for c in color], *view)
+            draw(self.surf, corners, [int(c) for c in color], *view)
 
 
 def _in_view(polygons: NDArray[np.float64], zoom: float, translation: Any, angle: float) -> NDArray[np.int64]:

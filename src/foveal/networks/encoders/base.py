@@ -26,7 +26,7 @@ class EncoderChoice(Bounded, section="encoder"):
 
     Attributes:
         name: of the encoder, in ``ENCODERS``.
-        projection: size of the latent behind it. Unused by ``ppo`` and ``dqn`` on an encoder that ends in a dense layer.
+        projection: size of the latent behind it. Unused by ``ppo`` and ``dqn`` on one that ends in a dense layer.
     """
 
     name: Annotated[str, registered(ENCODERS)] = "nature"
