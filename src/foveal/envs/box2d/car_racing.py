@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import gymnasium
@@ -47,7 +47,7 @@ class CarRacingEnv(CarRacing):
         self.action_repeat = action_repeat
         self.max_agent_steps = -(-TIME_LIMIT // action_repeat)
         self.metadata = {**self.metadata, "render_fps": max(1, round(FPS / action_repeat))}
-        self._began: dict[str, Any] | None = None  # the random state before the running episode
+        self._began: Mapping[str, Any] | None = None  # the random state before the running episode
         self._actions: list[Any] = []
         self._time = 0  # simulator steps in this episode
         self._blind = False
@@ -69,7 +69,7 @@ class CarRacingEnv(CarRacing):
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         if action is None:  # the last line of ``CarRacing.reset``
-            return super().step(None)
+            return super().step(None)  # type: ignore[arg-type]
         reward, terminated, info = self._drive(action)
         return self._picture(), reward, terminated, self._time >= TIME_LIMIT and not terminated, info
 
