@@ -42,7 +42,18 @@ from small_env import SavedCounter, differing
 
 COUNTER, DISCRETE, INTERRUPTED = "foveal-tests/Counter-v0", "foveal-tests/Discrete-v0", "foveal-tests/Interrupted-v0"
 
-EXTRAS = ("ale_py", "h5py", "stable_baselines3", "onnx", "onnxruntime", "rtde_control", "rtde_io", "rtde_receive")
+EXTRAS = (
+    "ale_py",
+    "Box2D",
+    "pygame",
+    "h5py",
+    "stable_baselines3",
+    "onnx",
+    "onnxruntime",
+    "rtde_control",
+    "rtde_io",
+    "rtde_receive",
+)
 """Modules that extras bring."""
 
 

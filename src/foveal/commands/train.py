@@ -104,12 +104,20 @@ def _defaults(names: Mapping[str, Any], settings: Mapping[str, Any], later: Coll
     if learner is None and env is not None and (game := games.meant(env)) is not None:
         raise FovealError(f"Atari games are called atari/...: foveal train {game}, instead of {env}")
     if learner is None and env is not None:
-        learner = usual_learner(env)
+        learner = _usual_learner(env)
     sections = {name: value for name, value in settings.items() if name != "run"}
     encoder = names.get("encoder")
     return configure(
         env or "", names.get("method"), learner, names["preset"], names["seed"], sections, later, encoder=encoder
     )
+
+
+def _usual_learner(env: str) -> str | None:
+    """By the environment's actions. One that can't be made is no reason to show no help: training will say so."""
+    try:
+        return usual_learner(env)
+    except FovealError:
+        return None
 
 
 def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config: Config) -> type:
