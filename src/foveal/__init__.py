@@ -12,21 +12,36 @@ if TYPE_CHECKING:
     from foveal.evaluation.rollouts import evaluate, random_returns
     from foveal.explanation.explain import explain
     from foveal.loading import load, resume
+    from foveal.shield import Shield, train_shield
     from foveal.training import Callback
 
 __version__ = "0.1.0"
-__all__ = ["Agent", "Callback", "FovealError", "Results", "evaluate", "explain", "load", "random_returns", "resume"]
+__all__ = [
+    "Agent",
+    "Callback",
+    "FovealError",
+    "Results",
+    "Shield",
+    "evaluate",
+    "explain",
+    "load",
+    "random_returns",
+    "resume",
+    "train_shield",
+]
 
 _HOMES = {
     "Agent": "agent",
     "Callback": "training",
     "FovealError": "errors",
     "Results": "evaluation.results",
+    "Shield": "shield",
     "evaluate": "evaluation.rollouts",
     "explain": "explanation",
     "load": "loading",
     "random_returns": "evaluation.rollouts",
     "resume": "loading",
+    "train_shield": "shield",
 }
 
 

@@ -34,7 +34,7 @@ from foveal.export import export_onnx
 from foveal.learners import LEARNERS, Shapes
 from foveal.learners.pixel_ppo import PixelPPO
 from foveal.learners.ppo import PPO
-from foveal.methods import METHODS, Setup
+from foveal.methods import Setup, method_class
 from foveal.networks.precision import convolution_dtype
 from foveal.observations import as_batch, as_images
 from foveal.replay import ReplayBuffer
@@ -53,7 +53,8 @@ class Agent:
     Args:
         env: an id such as ``"dmc/walker-walk"`` or ``"atari/breakout"``, any registered Gymnasium id, an environment,
             or a callable that makes one.
-        method: name of the generalization method; by default "sgqn", and "none" where none can be composed.
+        method: name of the generalization method, or of several joined by ``+``, such as ``"sgqn+sada"``; by default
+            "sgqn", and "none" where none can be composed.
         learner: name of the learner; by default "sac", "dqn" where actions are discrete, and "ppo" for Atari games.
         preset: ``"paper"`` (published architecture and hyperparameters), ``"compact"`` (for a CPU) or ``"debug"``.
         seed: of everything random.
@@ -124,7 +125,7 @@ class Agent:
             self.learner = learner.to(self.device)
             pictures = augmentation_options(config, self.device)
             setup = Setup(self.learner, shapes.image, pictures, self.generator, dtype)
-            self.method = METHODS.get(config.method)(config.method_config, setup).to(self.device)
+            self.method = method_class(config.method)(config.method_config, setup).to(self.device)
         self.steps = 0
         self.updater: Any = self._updater()
 

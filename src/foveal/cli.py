@@ -17,7 +17,9 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal train ENV        train an agent on a task, e.g. foveal train dmc/walker-walk --method sgqn
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
+  foveal shield train ... a network before a finished agent, which gives it the picture that it knows
   foveal gaze AGENT ...   how its saliency compares with where people looked, on Atari
+  foveal list             learners, methods, encoders, maps, perturbations, environments: what has a name
   foveal demo             all three on a small task, in one page
   foveal bench            how fast training and rendering are on this machine
 
@@ -31,7 +33,20 @@ A robot arm, from demonstrations to a policy over skills:
 AGENT is a run's folder, a folder that save wrote, or pretrained:NAME; of the arm's policies too. `foveal COMMAND
 --help` lists a command's options, `foveal --version` prints the version.
 """
-COMMANDS = ["train", "evaluate", "explain", "gaze", "demos", "skills", "master", "arm", "demo", "bench"]
+COMMANDS = [
+    "train",
+    "evaluate",
+    "explain",
+    "shield",
+    "gaze",
+    "demos",
+    "skills",
+    "master",
+    "arm",
+    "list",
+    "demo",
+    "bench",
+]
 SPINS = "10000"
 """How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,
 which on a machine that has other things to do makes training many times slower."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 
@@ -15,15 +15,20 @@ from foveal.config.tree import config_from_dict
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.learners import Shapes
+from foveal.shield import training as shields
+from foveal.shield.shield import KIND as SHIELD
 from foveal.skills.flat import FlatPolicy
-from foveal.skills.loading import POLICIES, WORKS
+from foveal.skills.loading import POLICIES
+from foveal.skills.loading import WORKS as ARM_WORKS
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
-from foveal.training import Callback, Trainer
+from foveal.training import Callback, Trainer, Work
 from foveal.training.agents import KIND
 from foveal.training.run_folder import RunFolder, kind_of, stored
 
 PRETRAINED = "pretrained:"
+WORKS: Mapping[str, Callable[[Checkpoint], Work]] = {**ARM_WORKS, SHIELD: shields.resumed}
+"""Kind of a run -> makes its training, of one of its checkpoints; all others are an agent's."""
 
 Loaded = Agent | SkillPolicy | Master | FlatPolicy
 """What a folder may hold."""
@@ -50,6 +55,8 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
         if env is not None or device not in (None, "auto", "cpu"):
             raise FovealError("policies of the arm run in its own simulator, on the CPU: leave env and device out")
         return POLICIES[kind].load(folder)
+    if kind == SHIELD:
+        raise FovealError(f"{folder} holds a shield, which is no policy: foveal.Shield.load, or --shield {folder}")
     return _agent(stored(folder, GAMES if kind == GAMES else KIND), env, device)
 
 

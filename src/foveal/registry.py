@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import inspect
 import pkgutil
+import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
@@ -78,6 +80,18 @@ class Registry(Generic[T]):
         self._discover()
         return sorted(self._entries)
 
+    def about(self, name: str) -> str:
+        """What an entry is, in a line: the first of its module's docstring where it is alone there, or else of its own.
+
+        Raises:
+            FovealError: there is none of that name.
+        """
+        entry = self.get(name)
+        home = _home(entry)
+        alone = sum(_home(other) == home for other in self._entries.values()) == 1
+        text = (inspect.getdoc(sys.modules[home]) if alone and home in sys.modules else None) or inspect.getdoc(entry)
+        return " ".join((text or "").partition("\n\n")[0].split())
+
     def _discover(self) -> None:
         if self._discovered:
             return
@@ -89,5 +103,9 @@ class Registry(Generic[T]):
             self.register(point.name)(point.load())
 
 
+def _home(entry: object) -> str:
+    return str(getattr(entry, "__module__", "?"))
+
+
 def _origin(entry: object) -> str:
-    return f"{getattr(entry, '__module__', '?')}.{getattr(entry, '__qualname__', repr(entry))}"
+    return f"{_home(entry)}.{getattr(entry, '__qualname__', repr(entry))}"

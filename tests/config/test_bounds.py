@@ -57,6 +57,7 @@ ALLOWED_ZEROS = {
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
     *("initial_epsilon", "final_epsilon"),
+    *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""

@@ -24,7 +24,7 @@ from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes, ValueLearner
 from foveal.learners.sac import SAC, SACConfig
-from foveal.methods import METHODS, Context, EstimatedView, Method, Setup
+from foveal.methods import METHODS, Context, EstimatedView, Method, Setup, method_class
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.none import NoMethod, NoneConfig
 from foveal.methods.soda import SODA, SODAConfig
@@ -33,11 +33,13 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 
+JOINED = ["sgqn+svea"]
+"""Methods joined into one, which keep the contract as well."""
 PAIRS = [
     (method, learner)
-    for method in METHODS.names()
+    for method in [*METHODS.names(), *JOINED]
     for learner, kind in ((name, LEARNERS.get(name)) for name in LEARNERS.names())
-    if issubclass(kind, ValueLearner) and (kind.has_policy or METHODS.get(method).actor_loss is Method.actor_loss)
+    if issubclass(kind, ValueLearner) and (kind.has_policy or method_class(method).actor_loss is Method.actor_loss)
 ]
 """Every pair of a method and a value learner, but where there is a term of a policy's loss and no policy."""
 

@@ -11,12 +11,14 @@ import torch
 from torch import Tensor, nn
 
 import foveal
-from foveal.augmentations import AUGMENTATIONS
+from foveal.augmentations import AUGMENTATIONS, random_crop, random_translate
 from foveal.config.environment import augmentation_options
-from foveal.methods import METHODS, sgqn
+from foveal.learners import LEARNERS
+from foveal.methods import METHODS, sgqn, srm
 from foveal.methods.base import StrongAugmentation
 from foveal.types import Batch, Observation
 from small_env import small_agent
+from small_updates import NoTargetEncoder
 from wires import Room, Wire, assert_complete, cases
 
 
@@ -55,18 +57,19 @@ def update(agent: foveal.Agent, asked: list[int] | None = None) -> dict[str, Ten
     return agent.updater.update(batch, sample)
 
 
-def kept(network: nn.Module) -> Tensor:
-    return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
+def kept(network: nn.Module | nn.Parameter) -> Tensor:
+    parameters = network.parameters() if isinstance(network, nn.Module) else [network]
+    return torch.cat([p.detach().flatten().clone() for p in parameters])
 
 
 # --- what several methods have ----------------------------------------------------------------------------------------
 
 
-def shift(method: str) -> Any:
+def shift(method: str, **others: Any) -> Any:
     """The furthest that a picture moves, for observation and next observation, down and across."""
 
     def observe(room: Room, value: int) -> set[int]:
-        agent = agent_with(method, shift=value)
+        agent = agent_with(method, shift=value, **others)
         side, size = agent.shapes.image[1], 400
         ramp = torch.arange(side, dtype=torch.uint8)
         places = torch.stack([ramp[:, None].expand(side, side), ramp.expand(side, side)])  # (2, H, W): row, column
@@ -76,7 +79,7 @@ def shift(method: str) -> Any:
         found = set()
         for obs in (prepared.obs, prepared.next_obs):
             for channel in (0, 1):
-                moved = obs.image[:, channel, side // 2, side // 2].int() - side // 2
+                moved = obs.image[:, channel, side // 2, side // 2].float().round().int() - side // 2
                 found |= {int(moved.max()), -int(moved.min())}
         if value:  # each observation by a draw of its own
             assert not torch.equal(prepared.obs.image, prepared.next_obs.image)
@@ -225,6 +228,59 @@ def decoder_filters(room: Room, value: tuple[int, int, int]) -> tuple[int, ...]:
     return tuple(layer.in_channels for layer in convolutions)
 
 
+# --- RAD, CURL, PAD and SRM -------------------------------------------------------------------------------------------
+
+
+def rad_augmentation(room: Room, value: str) -> list[str]:
+    """Names of what would make the very pictures that RAD trains on."""
+    agent = agent_with("rad", augmentation=value)
+    batch, side = sampler(agent)(8), agent.shapes.image[1]
+    options, state = augmentation_options(agent.config, agent.device), agent.generator.get_state()
+    made = agent.method.prepare(batch).obs.image
+
+    def again(name: str) -> Tensor | None:
+        draws, image = torch.Generator().set_state(state), batch.obs.image
+        if name == "crop":
+            return random_crop(image, side, draws) if image.shape[-1] > side else None
+        if name == "translate":
+            return random_translate(image, side, draws) if image.shape[-1] < side else None
+        return AUGMENTATIONS.get(name)(options)(image, draws) if image.shape[-1] == side else None
+
+    remade = {name: again(name) for name in ("crop", "translate", "conv", "cutout")}
+    return [name for name, image in remade.items() if image is not None and torch.equal(image, made)]
+
+
+def curl_tau(room: Room, value: float) -> Any:
+    """The share of the way to the encoder that the momentum encoder goes in an update without a contrastive step."""
+    room.patch.setitem(LEARNERS._entries, "sac", NoTargetEncoder)
+    agent = agent_with("curl", tau=value, auxiliary_period=5)
+    method: Any = agent.method
+    before = kept(method.target_projection)
+    agent.updater.updates = 2
+    update(agent)
+    way, moved = kept(agent.learner.projection) - before, kept(method.target_projection) - before
+    return pytest.approx(float((way * moved).sum() / way.square().sum()), abs=1e-4)
+
+
+def pad_adaptation(room: Room, **settings: Any) -> tuple[float, int]:
+    """The largest change of a weight by one step of an episode, and on how many crops it was taken."""
+    agent = agent_with("pad", **settings)
+    method: Any = agent.method
+    calls, before = room.watch(method, "loss"), kept(method.head)
+    method.adapt(sampler(agent)(1))
+    ((image, _, _), _) = calls[0]
+    return float((kept(method.head) - before).abs().max()), len(image)
+
+
+def share_of_masked(room: Room, value: float) -> float:
+    """The share of batches that lose frequencies where every ring holds all of them."""
+    room.patch.setattr(srm, "random_rings", lambda *_: torch.ones(1, 1, 36, 19, dtype=torch.bool))
+    agent = agent_with("srm", probability=value, shift=0)
+    batch = sampler(agent)(1)
+    masked = [not bool(agent.method.prepare(batch).obs.image.any()) for _ in range(200)]
+    return round(sum(masked) / 200, 1)
+
+
 WIRES: dict[str, Mapping[str, Wire]] = {
     "none": {},
     "drq": {"shift": shift("drq")},
@@ -263,6 +319,47 @@ WIRES: dict[str, Mapping[str, Wire]] = {
         "decoder_filters": Wire((4, 8, 4), (3, 5, 2), observe=decoder_filters),
         "augmentation": augmentation("sgqn"),
         "shift": shift("sgqn"),
+    },
+}
+
+WIRES |= {
+    "rad": {
+        "augmentation": Wire("crop", "translate", "conv", "cutout", observe=rad_augmentation, expected=lambda v: [v])
+    },
+    "curl": {
+        "auxiliary_period": period("curl", "auxiliary_period", "similarity", "curl/loss"),
+        "auxiliary_lr": step_size("curl", "auxiliary_lr", "similarity"),
+        "tau": Wire(0.05, 0.3, observe=curl_tau),
+    },
+    "pad": {
+        "task": Wire(
+            "inverse",
+            "rotation",
+            observe=lambda _, v: agent_with("pad", task=v).method.head[-1].out_features,  # type: ignore[index,union-attr]
+            expected={"inverse": 2, "rotation": 4}.get,
+        ),
+        "shared_layers": Wire(
+            1,
+            2,
+            8,
+            observe=lambda _, n: len(agent_with("pad", shared_layers=n).method.own_layers),  # type: ignore[arg-type]
+            expected={1: 2, 2: 1, 8: 0}.get,
+        ),
+        "hidden": Wire(
+            16,
+            5,
+            observe=lambda _, n: agent_with("pad", hidden=n).method.head[2].out_features,  # type: ignore[index,union-attr]
+        ),
+        "auxiliary_period": period("pad", "auxiliary_period", "head", "pad/loss"),
+        "auxiliary_lr": step_size("pad", "auxiliary_lr", "head"),
+        "adaptation_lr": Wire(
+            1e-3, 0.02, observe=lambda room, v: pytest.approx(pad_adaptation(room, adaptation_lr=v)[0], rel=1e-3)
+        ),
+        "adaptation_batch": Wire(4, 7, observe=lambda room, n: pad_adaptation(room, adaptation_batch=n)[1]),
+    },
+    "srm": {
+        "probability": Wire(0.0, 0.5, 1.0, observe=share_of_masked),
+        "shift": shift("srm", probability=0.0),
     },
 }
 

@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from foveal.commands.plugins import import_plugins
+from foveal.commands.shield import behind
 from foveal.evaluation.rollouts import run, world_of
 from foveal.evaluation.world import WorldOptions
 from foveal.explanation.explain import check_writable
@@ -30,6 +31,7 @@ class EvaluateOptions:
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
         quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
         adapt: let the agent's method learn from every step of an episode, if it can.
+        shield: folder of a shield to stand before the policy.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
         workers: processes for simulated arms; 0 takes as many as there are cores.
@@ -44,6 +46,7 @@ class EvaluateOptions:
     data: Path | None = None
     quality: str | None = None
     adapt: bool = False
+    shield: Path | None = None
     random: bool = False
     out: Path | None = None
     workers: int = 0
@@ -56,7 +59,7 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(EvaluateOptions, args=import_plugins(arguments), prog="foveal evaluate")
     if options.out is not None:
         check_writable(options.out)
-    agent = load(options.agent, device=options.device)
+    agent = behind(options.shield, load(options.agent, device=options.device))
     workers = options.workers or available()
     wanted = WorldOptions(options.on, options.seed, options.data, options.quality, adapt=options.adapt, workers=workers)
     world = world_of(agent, wanted)

@@ -25,6 +25,7 @@ from foveal.envs.perturbations import usual_perturbations
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.loading import resume
+from foveal.methods import parts_of
 from foveal.training import RunOptions, Trainer
 
 NAMES = ("method", "learner", "preset", "encoder")
@@ -130,7 +131,11 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config
     positional = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]]
     fields: list[Any] = [
         ("env", positional) if env is None else ("env", positional, env),
-        ("method", named("generalization method, composed onto value learners"), config.method),
+        (
+            "method",
+            named("generalization method of value learners, or several joined by +: sgqn+svea"),
+            config.method,
+        ),
         ("learner", named("by default sac, dqn for discrete actions, ppo for atari/..."), config.learner),
         ("preset", named("starting point: paper, compact or debug"), config.preset),
         ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], names.get("encoder")),
@@ -142,13 +147,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config
         ("plugins", Annotated[str | None, tyro.conf.arg(name="import", help="module that registers your own")], None),
         ("run", tyro.conf.OmitArgPrefixes[RunOptions], run),
     ]
-    sections = {
-        "environment": config.environment,
-        "training": config.training,
-        config.learner: config.learner_config,
-        config.method: config.method_config,
-    }
-    for name, section in sections.items():
+    for name, section in config.sections().items():
         if dataclasses.fields(section):
             fields.append((_identifier(name), type(section), _default(section)))
     return dataclasses.make_dataclass("Train", fields)
@@ -190,6 +189,6 @@ def _start(options: Any) -> None:
 
 
 def _config(options: Any) -> Config:
-    names = ("environment", "training", options.learner, options.method)
+    names = ("environment", "training", options.learner, *parts_of(options.method))
     sections = {name: getattr(options, _identifier(name)) for name in names if hasattr(options, _identifier(name))}
     return configure(options.env, options.method, options.learner, options.preset, options.seed, sections)

@@ -20,13 +20,13 @@ from foveal.envs import games, make
 from foveal.envs.making import EnvLike, takes_discrete
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS, Shapes
-from foveal.methods import METHODS, Requirements
+from foveal.methods import Requirements, method_class
 from foveal.networks.precision import portable_precision
 
 
 def requirements(config: Config) -> Requirements:
     """What the method of a configuration needs."""
-    return METHODS.get(config.method).requirements(config.method_config, config.environment.image_size)
+    return method_class(config.method).requirements(config.method_config, config.environment.image_size)
 
 
 def env_options(config: Config) -> dict[str, Any]:

@@ -16,7 +16,8 @@ from foveal.config.sections import EnvironmentConfig, GameConfig, RolloutTrainin
 from foveal.envs import games
 from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Learner
-from foveal.methods.base import METHODS, Method
+from foveal.methods.base import Method
+from foveal.methods.composition import parts_of
 from foveal.networks.encoders import ENCODERS, EncoderChoice
 from foveal.registry import nearest
 
@@ -27,14 +28,14 @@ class Config:
 
     Attributes:
         env: id of the environment, or a description of the user's own.
-        method: name of the method; "none" for an on-policy learner.
+        method: name of the method, or of several joined by ``+``; "none" for an on-policy learner.
         learner: name of the learner.
         preset: what the sections started from.
         seed: of everything random.
         environment: see ``EnvironmentConfig``; of an Atari game a ``GameConfig``.
         training: see ``TrainingConfig``; of an on-policy learner a ``RolloutTrainingConfig``.
         learner_config: the learner's own dataclass.
-        method_config: the method's own dataclass.
+        method_config: the method's own dataclass; of several, name -> that of each.
     """
 
     env: str
@@ -47,18 +48,25 @@ class Config:
     learner_config: Any = None
     method_config: Any = None
 
+    def sections(self) -> dict[str, Any]:
+        """All settings by section: ``environment``, ``training``, and the names of the learner and of each method."""
+        methods = self.method_config if isinstance(self.method_config, Mapping) else {self.method: self.method_config}
+        return {
+            "environment": self.environment,
+            "training": self.training,
+            self.learner: self.learner_config,
+            **methods,
+        }
+
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able: the names, and one section of settings for each of environment, training, learner and method."""
+        """JSON-able: the names, and the settings by section."""
         return {
             "env": self.env,
             "method": self.method,
             "learner": self.learner,
             "preset": self.preset,
             "seed": self.seed,
-            "environment": dataclasses.asdict(self.environment),
-            "training": dataclasses.asdict(self.training),
-            self.learner: dataclasses.asdict(self.learner_config),
-            self.method: dataclasses.asdict(self.method_config),
+            **{name: dataclasses.asdict(section) for name, section in self.sections().items()},
         }
 
 
@@ -76,11 +84,12 @@ def configure(
 
     Args:
         env: id of the environment.
-        method: by default "sgqn", and "none" for an on-policy learner.
+        method: by default "sgqn", and "none" for an on-policy learner. Of several that are joined by ``+`` the first
+            alone shifts the batch at random, unless the user sets the ``shift`` of others.
         learner: by default "sac", and "ppo" for an Atari game; ``foveal.config.environment.usual_learner`` looks at the
             actions, too.
         overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
-            the method's names. A section may also be given as a whole dataclass.
+            the methods' names. A section may also be given as a whole dataclass.
         later: settings such as ``"training.batch_size"`` that the user will set over what this gives.
         encoder: name of the learner's encoder; or "plain" or "fls", for the learner's own without attention or with.
 
@@ -97,7 +106,8 @@ def configure(
     if method is None:
         method = "none" if LEARNERS.get(learner).on_policy else "sgqn"
     kind = LEARNERS.get(learner)
-    components: dict[str, type[Learner] | type[Method]] = {learner: kind, method: METHODS.get(method)}
+    methods = parts_of(method)
+    components: dict[str, type[Learner] | type[Method]] = {learner: kind, **methods}
     _check_pair(learner, method)
     overrides = dict(overrides or {})
     bases = {
@@ -118,6 +128,7 @@ def configure(
         name: _section(base, [of_preset[name], brought[name]], overrides.get(name), name)
         for name, base in bases.items()
     }
+    already_shifted = _shifting(methods)[1:]
     chosen = _encoder(learner, encoder)
     before, after = ({}, chosen) if _holds_encoder(overrides.get(learner)) else (chosen, {})
     of_game = {} if kind.on_policy else _encoder_of_preset(presets, kind)
@@ -128,6 +139,7 @@ def configure(
             [
                 component.presets.get(preset, {}),
                 component.task_settings(env),
+                {SHIFT: 0} if name in already_shifted else {},
                 *(encoders if name == learner else []),
             ],
             overrides.get(name),
@@ -147,7 +159,7 @@ def configure(
         sections["environment"],
         sections["training"],
         configs[learner],
-        configs[method],
+        configs[method] if len(methods) == 1 else {name: configs[name] for name in methods},
     )
 
 
@@ -162,6 +174,14 @@ def _encoder_of_preset(presets: Mapping[str, Any], learner: type[Learner]) -> Ma
     """What a preset says of the encoder, where the learner has one that can be chosen."""
     chosen: Mapping[str, Any] = presets.get("encoder", {})
     return chosen if isinstance(getattr(learner.Config(), "encoder", None), EncoderChoice) else {}
+
+
+SHIFT = "shift"
+"""The setting of methods that shift every batch at random."""
+
+
+def _shifting(methods: Mapping[str, type[Method]]) -> list[str]:
+    return [name for name, kind in methods.items() if SHIFT in typing.get_type_hints(kind.Config)]
 
 
 ATTENTION = {"plain": "none", "fls": "fls"}

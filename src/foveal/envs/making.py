@@ -11,7 +11,7 @@ import gymnasium.error
 from gymnasium import spaces
 
 from foveal.envs.family import FAMILIES, EnvOptions, Family, check_whole, gymnasium_id, known_ids
-from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
+from foveal.envs.perturbations import Perturbation, named_perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
 from foveal.envs.wrappers import ActionRepeat, adapt
 from foveal.errors import FovealError
@@ -44,7 +44,8 @@ def make(
             for all else.
         quality: of rendering of dmc/ and ur5e/: ``"exact"`` is dm_control's, ``"fast"`` has coarser shadows,
             ``"draft"`` no multisampling either. The benchmark's numbers are only comparable with ``"exact"``.
-        perturbation: ``"color_easy"``, ``"color_hard"``, ``"video_easy"``, ``"video_hard"``, or one of your own.
+        perturbation: ``"color_easy"``, ``"color_hard"``, ``"video_easy"``, ``"video_hard"``, a corruption at a severity
+            such as ``"noise:3"``, or one of your own.
         data: folder of DMC-GB's data (``color_easy.pt``, ..., ``video_hard/video0.mp4``, ...); None for generated
             colours and videos. Unused without a perturbation.
         seed: for the first ``reset`` that is called without one. The same seed gives the same episodes.
@@ -83,11 +84,10 @@ def register_gymnasium_ids() -> None:
 
 
 def _perturbation(name: str, data: str | Path | None) -> Perturbation:
-    change = PERTURBATIONS.get(name)
     folder = None if data is None else Path(data).expanduser()
     if folder is not None and not folder.is_dir():
         raise FovealError(f"data is {str(data)!r}, which is no folder: name the one that holds DMC-GB's files")
-    return change(folder)
+    return named_perturbation(name, folder)
 
 
 def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:

@@ -232,15 +232,21 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
     def attention(pixels: Tensor) -> Tensor:
         return torch.as_tensor(agent.attention(pixels.cpu().numpy()))
 
-    method = getattr(getattr(agent, "config", None), "method_config", None)
     return Insides(
         scalars=scalars,
         pixels=pixels,
         strength=newest,
         maps={BUILT_IN: attention} if getattr(agent, "has_attention", False) else {},
-        quantile=float(getattr(method, "quantile", DEFAULT_QUANTILE)),
+        quantile=_quantile(agent),
         config=configuration(agent),
     )
+
+
+def _quantile(agent: Any) -> float:
+    """That of the masks which it was trained with, if there were some."""
+    sections = agent.config.sections().values() if hasattr(agent, "config") else ()
+    trained = (section.quantile for section in sections if hasattr(section, "quantile"))
+    return float(next(trained, DEFAULT_QUANTILE))
 
 
 def _tensor(items: Sequence[Any], device: torch.device) -> Tensor:

@@ -14,7 +14,7 @@ import numpy as np
 
 from foveal.envs import PixelEnv, make
 from foveal.envs.making import EnvLike
-from foveal.envs.perturbations import PERTURBATIONS, usual_perturbations
+from foveal.envs.perturbations import perturbation_names, usual_perturbations
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
@@ -81,7 +81,7 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
     return PixelWorld(
         env=own if asked.env is None else asked.env,
         options=options,
-        conditions=asked.conditions((TRAIN, *usual), [TRAIN, *PERTURBATIONS.names()]),
+        conditions=asked.conditions((TRAIN, *usual), [TRAIN, *perturbation_names()]),
         seed=asked.seed_or(agent.seed + SEED_OFFSET),
         act=lambda observation: agent.predict(observation, deterministic=True)[0],
         policy=policy,

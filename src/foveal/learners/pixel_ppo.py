@@ -1,4 +1,4 @@
-"""PPO on pictures: an encoder by name, and on it one linear layer each for actor and critic."""
+"""PPO (Schulman et al. 2017) on pictures: an encoder by name, and on it one linear layer each for actor and critic."""
 
 from __future__ import annotations
 

@@ -197,6 +197,16 @@ class Method(nn.Module):
         self.config = config
         self.generator = setup.generator
 
+    @property
+    def needs_policy(self) -> bool:
+        """Whether it can't do without a policy beside the values: it adds to the policy's loss, or says otherwise."""
+        return type(self).actor_loss is not Method.actor_loss
+
+    @property
+    def adapts(self) -> bool:
+        """Whether it learns at test time."""
+        return type(self).adapt is not Method.adapt
+
     @classmethod
     def task_settings(cls, env: str) -> Mapping[str, Any]:
         """Settings that the method's source gives for this task alone."""
@@ -255,7 +265,7 @@ class Method(nn.Module):
         return [PolicyView(context.batch.obs, context.batch.obs)]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """A term added to the actor's loss; needs a learner with a policy."""
+        """A term added to the actor's loss; a learner without a policy is refused, unless ``needs_policy`` is False."""
         return None
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:

@@ -10,16 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import AUGMENTATIONS, center_crop, random_crop
+from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, registered
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
+from foveal.methods.base import METHODS, Context, Setup, StrongAugmentation
+from foveal.methods.cropping import Cropping
 from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.initialization import orthogonal_
 from foveal.networks.optimization import adam, minimize
-from foveal.types import Batch, Observation
-
-RENDER_RATIO = 100 / 84
-"""Side of the rendered picture over the side of its crop."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class SODAConfig(Bounded, section="soda"):
 
 
 @METHODS.register("soda")
-class SODA(Method):
+class SODA(Cropping):
     """The learner sees random crops, and features of an overlaid crop learn to predict those of a clean one."""
 
     Config = SODAConfig
@@ -56,28 +53,12 @@ class SODA(Method):
 
     def __init__(self, config: SODAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        self.size = setup.image_shape[1]
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         self.project = _batch_norm_mlp(setup.learner.feature_size, config.hidden, config.projection)
         self.predict = _batch_norm_mlp(config.projection, config.hidden, config.projection)
         self.target_convolutions = frozen_copy(setup.learner.convolutions)
         self.target_project = frozen_copy(self.project)
         self._convolutions = list(setup.learner.convolutions.parameters())
-
-    @classmethod
-    def requirements(cls, config: SODAConfig, image_size: int) -> Requirements:
-        """Pictures larger than the network's input, to take crops from: 100 pixels for 84."""
-        return Requirements(render_size=round(image_size * RENDER_RATIO))
-
-    def observe(self, obs: Observation) -> Observation:
-        """The centre of a picture, unless it has been cropped already."""
-        if obs.image.shape[-1] == self.size:
-            return obs
-        return obs._replace(image=center_crop(obs.image, self.size))
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random crop of each of the two observations."""
-        return batch.with_images(lambda image: random_crop(image, self.size, self.generator))
 
     def due(self, number: int) -> bool:
         """Whether update ``number`` has an auxiliary step."""
@@ -89,7 +70,7 @@ class SODA(Method):
             return {}
         learner = context.learner
         frames = context.sample(self.config.auxiliary_batch).obs
-        key, query = (random_crop(frames.image, self.size, self.generator) for _ in range(2))
+        key, query = (self.crop(frames.image) for _ in range(2))
         overlaid = frames._replace(image=self.augment(query, self.generator))
         prediction = self.predict(self.project(learner.features(overlaid)))
         with torch.no_grad():

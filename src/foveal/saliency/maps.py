@@ -38,10 +38,11 @@ def gradient(fn: ScalarFunction, obs: Tensor) -> Tensor:
 
 @SALIENCY.register("guided_backprop")
 def guided_backprop(fn: ScalarFunction, obs: Tensor) -> Tensor:
-    """Guided backpropagation of ``fn`` (Springenberg et al. 2015); arguments, result and errors as for ``gradient``.
+    """Guided backpropagation of ``fn`` (Springenberg et al. 2015).
 
-    Only ReLUs are altered: there the gradient passes where the forward input and the incoming gradient are both
-    positive. ``tanh``, layer normalisation and everything else are ordinary.
+    Arguments, result and errors are as for ``gradient``. Only ReLUs are altered: there the gradient passes where the
+    forward input and the incoming gradient are both positive. ``tanh``, layer normalisation and everything else are
+    ordinary.
     """
     return _saliency(fn, obs, guided=True)
 

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from foveal.methods.base import Method
 from foveal.training.agents import LearningAgent
 from foveal.types import Batch, Observation
 
@@ -20,7 +19,7 @@ def adapting(agent: LearningAgent) -> Iterator[Callable[[Any, Any, float, Any, b
     Its arguments are the observation, the action, the reward, the next observation, and whether the episode terminated.
     Afterwards the agent is as it was before.
     """
-    if type(agent.method).adapt is Method.adapt:
+    if not agent.method.adapts:
         yield None
         return
     tensors, state = agent.state()

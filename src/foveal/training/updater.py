@@ -187,7 +187,7 @@ def check_pair(learner: ValueLearner, method: Method) -> None:
             f"the learner {type(learner).__name__} has no policy_step: define it, or set has_policy = False where "
             "there are values alone"
         )
-    if type(method).actor_loss is not Method.actor_loss and not learner.has_policy:
+    if method.needs_policy and not learner.has_policy:
         raise FovealError(
             f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "
             "has no policy beside its values; choose a learner that has one, such as sac"

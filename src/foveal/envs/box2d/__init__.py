@@ -20,7 +20,7 @@ ACTION_REPEAT = 4
 
 @FAMILIES.register("box2d")
 class Box2D(Family):
-    """``box2d/car-racing`` and ``box2d/car-racing-discrete``."""
+    """Gymnasium's Car Racing, a track seen from above, with a wheel and pedals or with buttons; an extra."""
 
     def names(self) -> list[str]:
         return list(NAMES)

@@ -47,14 +47,14 @@ class ColorPerturbation(Perturbation):
 
 @PERTURBATIONS.register("color_easy")
 class ColorEasy(ColorPerturbation):
-    """Colours near the suite's own."""
+    """Colours near the suite's own (DMC-GB, Hansen and Wang 2021)."""
 
     name, spread = "color_easy", 0.1
 
 
 @PERTURBATIONS.register("color_hard")
 class ColorHard(ColorPerturbation):
-    """Colours further from the suite's own."""
+    """Colours further from the suite's own (DMC-GB, Hansen and Wang 2021)."""
 
     name, spread = "color_hard", 0.2
     usual_for = ("dmc",)

@@ -66,14 +66,14 @@ class VideoPerturbation(Perturbation):
 
 @PERTURBATIONS.register("video_easy")
 class VideoEasy(VideoPerturbation):
-    """The sky becomes one of 10 videos; the floor stays."""
+    """The sky becomes one of 10 videos; the floor stays (DMC-GB, Hansen and Wang 2021)."""
 
     name, benchmark_videos, textures = "video_easy", 10, ("skybox",)
 
 
 @PERTURBATIONS.register("video_hard")
 class VideoHard(VideoPerturbation):
-    """Sky and floor become one of 100 videos, shadows included: only the agent stays."""
+    """Only the agent stays: sky and floor become one of 100 videos (DMC-GB, Hansen and Wang 2021)."""
 
     name, benchmark_videos, textures = "video_hard", 100, ("skybox", "grid")
     usual_for = ("dmc",)

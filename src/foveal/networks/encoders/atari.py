@@ -45,6 +45,7 @@ class Architecture:
     """What differs between the networks.
 
     Attributes:
+        about: what it is, in a line.
         convolutions: first to last, a ReLU after each.
         attention: makes the attention module for features of so many channels, or None.
         after: the numbers, from 0 and ascending, of the convolutions that are followed by such a module.
@@ -52,6 +53,7 @@ class Architecture:
         pool: sum the last features over all positions, instead of keeping each position's.
     """
 
+    about: str
     convolutions: tuple[Convolution, ...] = NATURE
     attention: Callable[[int], nn.Module] | None = None
     after: tuple[int, ...] = (2,)
@@ -146,25 +148,39 @@ def _convolutions(
 
 def network(architecture: Architecture) -> type[AtariEncoder]:
     """An encoder of this architecture, to be registered under a name in ``ENCODERS``."""
-    return type("AtariEncoder", (AtariEncoder,), {"architecture": architecture, "__module__": __name__})
+    return type(
+        "AtariEncoder",
+        (AtariEncoder,),
+        {"architecture": architecture, "__module__": __name__, "__doc__": architecture.about},
+    )
 
 
 ATARI_ENCODERS = {
-    "nature": Architecture(),
-    "sparse-fls": Architecture(attention=FLS),
-    "dense-fls": Architecture(DENSE, FLS, pool=True),
-    "sparse-fls-pool": Architecture(attention=FLS, pool=True),
-    "sparse-fls-norm": Architecture(attention=partial(FLS, normalized=True)),
-    "sparse-fls-1x1": Architecture(attention=partial(FLS, kernel=1)),
-    "sparse-fls-sp2": Architecture(attention=partial(FLS, base=2)),
-    "sparse-fls-norelu": Architecture(attention=FLS, last_relu=False),
-    "sparse-fls-norelu-pool": Architecture(attention=FLS, last_relu=False, pool=True),
-    "dense-fls-norelu": Architecture(DENSE, FLS, last_relu=False, pool=True),
-    "sparse-fls-h1": Architecture(attention=FLS, after=(0,)),
-    "sparse-fls-x3": Architecture(attention=FLS, after=(0, 1, 2)),
-    "daqn": Architecture(attention=SoftAttention, pool=True),
-    "rs-ppo": Architecture(PADDED, RegionSensitive),
-    "rs-ppo-no-pad": Architecture(attention=RegionSensitive),
+    "nature": Architecture("Three convolutions and a dense layer (Mnih et al., Nature 2015)."),
+    "sparse-fls": Architecture(
+        "Sparse FLS: attention after the last convolution of 'nature' (Nikulin et al. 2019).", attention=FLS
+    ),
+    "dense-fls": Architecture(
+        "Dense FLS: attention after three convolutions without strides (Nikulin et al. 2019).", DENSE, FLS, pool=True
+    ),
+    "sparse-fls-pool": Architecture("Sparse FLS whose features are summed over positions.", attention=FLS, pool=True),
+    "sparse-fls-norm": Architecture("Sparse FLS whose map sums to 1.", attention=partial(FLS, normalized=True)),
+    "sparse-fls-1x1": Architecture("Sparse FLS with kernels of one position.", attention=partial(FLS, kernel=1)),
+    "sparse-fls-sp2": Architecture("Sparse FLS with softplus of base 2.", attention=partial(FLS, base=2)),
+    "sparse-fls-norelu": Architecture("Sparse FLS on features before their ReLU.", attention=FLS, last_relu=False),
+    "sparse-fls-norelu-pool": Architecture(
+        "Sparse FLS before the ReLU, summed over positions.", attention=FLS, last_relu=False, pool=True
+    ),
+    "dense-fls-norelu": Architecture(
+        "Dense FLS on features before their ReLU.", DENSE, FLS, last_relu=False, pool=True
+    ),
+    "sparse-fls-h1": Architecture("FLS's attention after the first convolution: 20x20.", attention=FLS, after=(0,)),
+    "sparse-fls-x3": Architecture("FLS's attention after each convolution.", attention=FLS, after=(0, 1, 2)),
+    "daqn": Architecture("Soft attention (DAQN, Mousavi et al. 2016).", attention=SoftAttention, pool=True),
+    "rs-ppo": Architecture("Region-sensitive attention (RS-Rainbow, Yang et al. 2018).", PADDED, RegionSensitive),
+    "rs-ppo-no-pad": Architecture(
+        "Region-sensitive attention, its convolutions without padding.", attention=RegionSensitive
+    ),
 }
 """The networks of the paper by name."""
 

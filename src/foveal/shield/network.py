@@ -1,0 +1,76 @@
+"""The shield's network: a U-Net on single frames (Ronneberger, Fischer and Brox 2015)."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+class Output(NamedTuple):
+    """What the network says of B frames.
+
+    Attributes:
+        restored: (B, 3, H, W) in [0, 1].
+        mask: (B, 1, H, W) logits, above 0 where a pixel is the task's own.
+        doubt: (B,), its estimate of the logarithm of the restored frame's mean absolute error.
+    """
+
+    restored: Tensor
+    mask: Tensor
+    doubt: Tensor
+
+
+class ShieldNetwork(nn.Module):
+    """Frames as they were, which pixels are the task's, and how wrong that may be.
+
+    Where the frame is as it was in training, its pixels are passed on to the last bit: the output is a blend, pixel by
+    pixel, of the input and of a drawn picture.
+
+    Args:
+        filters: channels of the finest level; each coarser one has twice as many.
+        depth: how often the frame is halved.
+    """
+
+    def __init__(self, filters: int, depth: int) -> None:
+        super().__init__()
+        widths = [filters * 2**level for level in range(depth + 1)]
+        self.down = nn.ModuleList(_block(a, b) for a, b in zip([3, *widths], widths, strict=False))
+        self.up = nn.ModuleList(_block(a + b, b) for a, b in zip(widths[:0:-1], widths[-2::-1], strict=True))
+        self.draw = nn.Conv2d(filters, 5, 1)  # three colours, the blend's weight, the mask
+        self.doubt = nn.Sequential(nn.Linear(2 * widths[-1] + 6, 64), nn.ReLU(), nn.Linear(64, 1))
+
+    def forward(self, frames: Tensor) -> Output:
+        """(B, 3, H, W) in [0, 1], of any size."""
+        features = frames.contiguous(memory_format=torch.channels_last)
+        passed: list[Tensor] = []
+        for level, block in enumerate(self.down):
+            features = block(features if level == 0 else F.max_pool2d(features, 2, ceil_mode=True))
+            passed.append(features)
+        coarsest = passed.pop()
+        features = coarsest
+        for block in self.up:
+            beside = passed.pop()
+            features = block(torch.cat([F.interpolate(features, beside.shape[-2:]), beside], 1))
+        drawn, weight, mask = self.draw(features).split([3, 1, 1], 1)
+        restored = torch.lerp(frames, torch.sigmoid(drawn), torch.sigmoid(weight))
+        return Output(restored, mask, self._doubt(coarsest, frames, restored, weight, mask))
+
+    def _doubt(self, coarsest: Tensor, frames: Tensor, restored: Tensor, weight: Tensor, mask: Tensor) -> Tensor:
+        """From what is known of the frame already; it has no say in how frames are restored."""
+        changed = (restored - frames).abs().mean(1, keepdim=True)
+        seen = [changed, torch.sigmoid(weight), torch.sigmoid(mask)]
+        known = [coarsest.mean((2, 3)), coarsest.amax((2, 3))]
+        known += [statistic for plane in seen for statistic in (plane.mean((2, 3)), plane.std((2, 3)))]
+        return self.doubt(torch.cat(known, 1).detach()).squeeze(1)
+
+
+def _block(channels: int, filters: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, filters, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(filters, filters, 3, padding=1),
+        nn.ReLU(),
+    )

@@ -1,0 +1,134 @@
+"""A shield that was trained: frames and observations through it, before any policy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.config.tree import changed
+from foveal.errors import FovealError
+from foveal.shield.config import ShieldConfig
+from foveal.shield.network import ShieldNetwork
+from foveal.shield.wrapping import Restored, Shielded, ShieldedObservations
+from foveal.training.run_folder import stored
+
+KIND = "foveal.shield"
+LEVELS = 255.0
+
+
+@dataclass
+class Shield:
+    """A network that gives frames back as they looked in training.
+
+    Attributes:
+        config: how it was built and trained.
+        env_id: of the environment whose look it knows.
+        image_size: side of the frames.
+        seed: of its training.
+        network: its weights.
+        limit: the doubt above which a frame is not to be trusted: at most one in a hundred frames of the trained look
+            is above it.
+        about: how it was trained and what was measured then, JSON values.
+    """
+
+    config: ShieldConfig
+    env_id: str
+    image_size: int
+    seed: int = 0
+    network: ShieldNetwork = field(init=False)
+    limit: float = float("inf")
+    about: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(self.seed)
+            self.network = ShieldNetwork(self.config.filters, self.config.depth)
+        self.network.eval()
+
+    @torch.no_grad()
+    def restore(self, frames: NDArray[np.uint8] | Tensor) -> Restored:
+        """Single frames as they looked in training.
+
+        Args:
+            frames: (B, 3, H, W) ``uint8``.
+
+        Raises:
+            FovealError: they have another size.
+        """
+        pixels = torch.as_tensor(frames)
+        if pixels.dim() != 4 or tuple(pixels.shape[1:]) != (3, self.image_size, self.image_size):
+            raise FovealError(
+                f"this shield knows frames of 3 x {self.image_size} x {self.image_size}, not "
+                f"{' x '.join(map(str, pixels.shape[1:]))}: train one for that size"
+            )
+        seen = pixels.float() / LEVELS
+        restored, logits, doubt = self.network(seen)
+        masks = torch.sigmoid(logits)
+        if self.config.output == "masked":
+            restored = seen * (masks > 0.5)
+        given = (restored * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
+        return Restored(given.numpy(), masks[:, 0].numpy(), (doubt.exp() * LEVELS).numpy())
+
+    def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
+        """A policy behind this shield: anything with ``predict``; see ``Shielded``."""
+        return Shielded(self, policy, cameras)
+
+    def wrap_env(self, env: gymnasium.Env[Any, Any], cameras: tuple[str, ...] = ("image",)) -> ShieldedObservations:
+        """An environment behind this shield, for policies that are trained or run elsewhere; see there."""
+        return ShieldedObservations(env, self, cameras)
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """Tensors by name, and JSON: what ``checkpoint.save`` takes."""
+        return {f"network/{name}": value for name, value in self.network.state_dict().items()}, {
+            "config": self.config.as_dict(),
+            "env": self.env_id,
+            "image_size": self.image_size,
+            "seed": self.seed,
+            "limit": self.limit if np.isfinite(self.limit) else None,
+            "about": self.about,
+        }
+
+    @classmethod
+    def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Shield:
+        """Undo of ``state``.
+
+        Raises:
+            FovealError: the weights are those of another network.
+        """
+        config = changed(ShieldConfig(), state["config"], "shield")
+        limit = float("inf") if state["limit"] is None else state["limit"]
+        shield = cls(config, state["env"], state["image_size"], state["seed"], limit, dict(state["about"]))
+        try:
+            shield.network.load_state_dict(checkpoint.under("network/", tensors))
+        except RuntimeError as error:
+            raise FovealError(f"these weights do not fit the shield of their configuration: {error}") from error
+        return shield
+
+    def save(self, folder: str | Path) -> Path:
+        """Write everything; atomically, and nothing pickled.
+
+        Raises:
+            FovealError: the folder holds something else, or can't be written.
+        """
+        return checkpoint.save(folder, *self.state(), kind=KIND)
+
+    @classmethod
+    def load(cls, folder: str | Path) -> Shield:
+        """What ``save`` wrote, or what a run's newest checkpoint holds.
+
+        Raises:
+            FovealError: there is none, or it is damaged.
+        """
+        held = stored(Path(folder), KIND)
+        return cls.from_state(held.tensors, held.state)

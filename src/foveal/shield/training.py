@@ -1,0 +1,215 @@
+"""Training a shield: from frames of the trained look, changed by corruptions, back to these frames."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from foveal import checkpoint
+from foveal.checkpoint import Checkpoint
+from foveal.corruptions import CorruptionOptions
+from foveal.envs.making import EnvLike
+from foveal.errors import FovealError
+from foveal.shield.config import ShieldConfig
+from foveal.shield.frames import Acts, FrameSet, collect
+from foveal.shield.measures import measure
+from foveal.shield.mixture import Mixture
+from foveal.shield.network import Output
+from foveal.shield.shield import KIND, LEVELS, Shield
+from foveal.training import Callback, Episode, RunOptions, Trainer, Work
+from foveal.training.run_folder import refuse_existing
+
+HELD_OUT = 0.1
+FALSE_ALARMS = 0.01
+"""The share of frames of the trained look whose doubt may be above the limit."""
+LEAST_ERROR = 0.1 / LEVELS
+"""Errors below a tenth of a level are all the same to the estimate of them."""
+
+
+def train_shield(
+    env: EnvLike,
+    options: Mapping[str, Any] | None = None,
+    config: ShieldConfig | None = None,
+    *,
+    policy: Acts | None = None,
+    seed: int = 0,
+    run: str | Path | None = None,
+    callbacks: Sequence[Callback] = (),
+    progress: bool = False,
+) -> Shield:
+    """A shield for an environment's look.
+
+    Args:
+        env: id, environment or callable.
+        options: keyword arguments of ``foveal.envs.make``, such as an agent's ``env_options``.
+        config: its network and training.
+        policy: the one that is to be protected; half of the frames are then from its episodes.
+        seed: of everything random.
+        run: a new folder with checkpoints, from which ``foveal.resume`` goes on after Ctrl-C or a kill.
+        callbacks: see ``foveal.Callback``.
+        progress: show bars.
+
+    Raises:
+        FovealError: the environment can't tell which pixels are the task's own, or the run's folder exists.
+        KeyboardInterrupt: after Ctrl-C, once the running step is done and a checkpoint is written.
+    """
+    config = config or ShieldConfig()
+    if run is not None:
+        refuse_existing(Path(run))
+    frames = collect(env, options or {}, config.frames, seed, policy, progress=progress)
+    work = shield_work(env, frames, config, seed)
+    Trainer(work, settings_of(config), run=run, callbacks=callbacks, progress=progress).train(config.steps)
+    return work.agent
+
+
+def shield_work(env: EnvLike, frames: FrameSet, config: ShieldConfig, seed: int) -> ShieldWork:
+    """The training of an untrained shield on frames of an environment."""
+    name = env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
+    return ShieldWork(Shield(config, name, frames.pixels.shape[-1], seed), frames)
+
+
+def settings_of(config: ShieldConfig) -> RunOptions:
+    """How often its training is saved and logged."""
+    return RunOptions(evaluate_every=0, checkpoint_every=max(1, config.steps // 4), log_every=50)
+
+
+def resumed(held: Checkpoint) -> ShieldWork:
+    """The training that a checkpoint of a run belongs to."""
+    shield = Shield.from_state(held.tensors, held.state)
+    return ShieldWork(shield, FrameSet.from_arrays(held.segments["frames"]))
+
+
+@dataclass(frozen=True)
+class FramesOnDisk:
+    """The frames as a part of a checkpoint that never changes."""
+
+    frames: FrameSet
+    name: str = "frames"
+    sealed: bool = True
+
+    def read(self) -> Mapping[str, NDArray[Any]]:
+        """Its arrays."""
+        return self.frames.arrays()
+
+
+class ShieldWork(Work):
+    """Learning from frames: see ``foveal.training.Work``. A step is one of the optimizer's."""
+
+    kind = KIND
+    what, unit = "shield", "step"
+    agent: Shield
+    steps = 0
+
+    def __init__(self, shield: Shield, frames: FrameSet) -> None:
+        self.agent, self.frames, config = shield, frames, shield.config
+        self.training, self.kept = frames.divided(HELD_OUT)
+        self.device = torch.device("cpu")
+        options = CorruptionOptions(shield.image_size, config.pictures, config.picture_count, shield.seed)
+        self.mixture = Mixture(config.corruptions, options, config.clean, config.twice)
+        self.generator = torch.Generator().manual_seed(shield.seed)
+        self.optimizer = torch.optim.Adam(shield.network.parameters(), config.learning_rate, fused=True)
+        self._latest: dict[str, Tensor] = {}
+
+    @property
+    def updates(self) -> int:
+        """One a step."""
+        return self.steps
+
+    def settings(self) -> dict[str, Any]:
+        """How it is built and trained, and on what."""
+        shield = self.agent
+        return {"shield": shield.config.as_dict(), "env": shield.env_id, "seed": shield.seed}
+
+    def begin(self, target: int) -> None:
+        """See whether the learning rate knows of so many steps.
+
+        Raises:
+            FovealError: there are more than it was configured for.
+        """
+        if target > self.agent.config.steps:
+            raise FovealError(f"this shield's training ends after {self.agent.config.steps} steps, not {target}")
+
+    def collect(self) -> Sequence[Episode]:
+        """Everything is there already."""
+        return ()
+
+    def learn(self, after_update: Callable[[], None]) -> None:
+        """One step; after the last one, the limit of doubt."""
+        config = self.agent.config
+        self.optimizer.param_groups[0]["lr"] = (
+            0.5 * config.learning_rate * (1.0 + math.cos(math.pi * self.steps / config.steps))
+        )
+        chosen = torch.randint(len(self.training), (config.batch_size,), generator=self.generator)
+        pixels, masks = self.training.pixels[chosen], self.training.masks[chosen]
+        shown = self.mixture(pixels, masks, self.generator)
+        output = self.agent.network(shown.float() / LEVELS)
+        loss, self._latest = losses(output, pixels.float() / LEVELS, masks, config)
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        if self.steps == config.steps:
+            self._finish()
+        after_update()
+
+    def _finish(self) -> None:
+        """Set the limit of doubt from frames that were kept back."""
+        as_trained = measure(self.agent, self.kept)
+        self.agent.limit = float(np.quantile(as_trained.doubt, 1.0 - FALSE_ALARMS))
+        self.agent.about = {"frames": len(self.frames), "held_out": as_trained.as_dict()}
+
+    def metrics(self) -> dict[str, float]:
+        """The latest losses."""
+        return {name: float(value) for name, value in self._latest.items()}
+
+    # --- state ----------------------------------------------------------------------------------------------------
+
+    def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        """The shield and its optimizer."""
+        tensors, state = self.agent.state()
+        held, state["optimizer"] = checkpoint.optimizer_state(self.optimizer)
+        return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
+
+    def state(self) -> dict[str, Any]:
+        """Draws and counts."""
+        return {"generator": checkpoint.generator_state(self.generator), "steps": self.steps}
+
+    def segments(self) -> Iterable[FramesOnDisk]:
+        """The frames."""
+        return (FramesOnDisk(self.frames),)
+
+    def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
+        """Go on from ``agent_state`` and ``state``."""
+        optimizer = checkpoint.under("optimizer/", saved.tensors)
+        checkpoint.load_optimizer_state(self.optimizer, optimizer, saved.state["optimizer"])
+        checkpoint.load_generator_state(self.generator, state["generator"])
+        self.steps = state["steps"]
+
+
+def losses(output: Output, pixels: Tensor, masks: Tensor, config: ShieldConfig) -> tuple[Tensor, dict[str, Tensor]]:
+    """The weighted sum of a shield's losses, and each of them.
+
+    Args:
+        output: of the network for changed frames.
+        pixels: (B, 3, H, W) in [0, 1], the frames as they were.
+        masks: (B, H, W) bool.
+        config: the weights.
+    """
+    task = masks[:, None].float()  # (B, 1, H, W)
+    error = (output.restored - pixels).abs().mean(1, keepdim=True)  # (B, 1, H, W)
+    whole = error.mean((1, 2, 3))  # (B,)
+    on_task = (error * task).sum() / task.sum().clamp_min(1.0)
+    mask = F.binary_cross_entropy_with_logits(output.mask, task)
+    doubt = (output.doubt - whole.detach().clamp_min(LEAST_ERROR).log()).square().mean()
+    parts = {"error": whole.mean(), "error_on_task": on_task, "mask": mask, "doubt": doubt}
+    total = parts["error"] + config.task_weight * on_task + config.mask_weight * mask + config.doubt_weight * doubt
+    return total, {f"shield/{name}": value.detach() for name, value in parts.items()}

@@ -1,0 +1,251 @@
+"""A shield before a policy or behind an environment: stacked frames, each of which is restored once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, NamedTuple, Protocol
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+from numpy.typing import NDArray
+
+from foveal.envs.wrapper_state import Stateless
+from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides, Scalar, insides_of
+from foveal.evaluation.pixel_world import PixelWorld, pixel_world
+from foveal.evaluation.world import WorldOptions
+
+KEPT = 16
+"""Frames of each environment that are remembered, so that those of a stack are not restored again."""
+CHANNELS = 3
+
+
+class Restored(NamedTuple):
+    """Frames behind a shield.
+
+    Attributes:
+        frames: (B, 3, H, W) ``uint8``, what the policy is given.
+        masks: (B, H, W) in [0, 1], how likely each pixel is the task's own.
+        doubt: (B,), the shield's estimate of its mean absolute error in levels of 255.
+    """
+
+    frames: NDArray[np.uint8]
+    masks: NDArray[np.float32]
+    doubt: NDArray[np.float32]
+
+
+class RestoresFrames(Protocol):
+    """What wrappers need of a shield: ``foveal.Shield`` has it.
+
+    Attributes:
+        image_size: side of its frames.
+        limit: the doubt above which a frame is not to be trusted.
+    """
+
+    image_size: int
+    limit: float
+
+    def restore(self, frames: NDArray[np.uint8]) -> Restored:
+        """Single frames, (B, 3, H, W) ``uint8``, as they looked in training."""
+
+
+class _Frame(NamedTuple):
+    """A restored frame, its mask, and the shield's doubt."""
+
+    given: NDArray[np.uint8]
+    mask: NDArray[np.float32]
+    doubt: float
+
+
+class Through:
+    """Observations through a shield, the same for the same frames.
+
+    Args:
+        shield: the shield.
+        cameras: keys of the pictures where observations are dicts; by default ``"image"``.
+
+    Attributes:
+        doubt: the shield's, of the newest frame of the latest observation; of a batch the largest.
+    """
+
+    def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] = ("image",)) -> None:
+        self.shield, self.cameras = shield, cameras
+        self.doubt = 0.0
+        self._known: OrderedDict[bytes, _Frame] = OrderedDict()
+
+    def __call__(self, observation: Any) -> Any:
+        """The observation with its pictures as they looked in training.
+
+        Args:
+            observation: (3 * frames, H, W) or (H, W, 3 * frames) ``uint8``, or a batch of such, or a dict that has some
+                under the names of cameras.
+
+        Raises:
+            FovealError: pictures of another size.
+        """
+        self.doubt = 0.0
+        if not isinstance(observation, Mapping):
+            return self._pictures(observation)
+        if missing := [camera for camera in self.cameras if camera not in observation]:
+            raise FovealError(
+                f"this observation has no picture {missing[0]!r} but {', '.join(map(repr, observation))}: name the "
+                "cameras that the shield is for"
+            )
+        return {**observation, **{camera: self._pictures(observation[camera]) for camera in self.cameras}}
+
+    def masks(self, observation: Any) -> NDArray[np.float32]:
+        """How likely each pixel of the newest frame of one observation is the task's own, (H, W)."""
+        image = observation[self.cameras[0]] if isinstance(observation, Mapping) else observation
+        frames, _ = self._frames(np.asarray(image))
+        return self._restored(frames)[-1].mask
+
+    def _pictures(self, image: Any) -> NDArray[np.uint8]:
+        image = np.asarray(image)
+        frames, channels_last = self._frames(image)  # (B * frames, 3, H, W)
+        done = self._restored(frames)
+        count = len(image) if image.ndim > CHANNELS else 1  # B
+        depth = len(frames) // count
+        self.doubt = max(self.doubt, *(frame.doubt for frame in done[depth - 1 :: depth]))
+        size = self.shield.image_size
+        stacked = np.stack([frame.given for frame in done]).reshape(count, depth * CHANNELS, size, size)
+        return (stacked.transpose(0, 2, 3, 1) if channels_last else stacked).reshape(image.shape)
+
+    def _frames(self, image: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
+        """(B * frames, 3, H, W), and whether channels came last."""
+        size = self.shield.image_size
+        batch = image[None] if image.ndim == CHANNELS else image
+        channels_last = batch.shape[1:3] == (size, size)
+        if channels_last and batch.ndim == CHANNELS + 1:
+            batch = batch.transpose(0, 3, 1, 2)
+        if (
+            image.dtype != np.uint8
+            or batch.ndim != CHANNELS + 1
+            or batch.shape[1] % CHANNELS
+            or batch.shape[2:]
+            != (
+                size,
+                size,
+            )
+        ):
+            raise FovealError(
+                f"this shield is for uint8 RGB frames of {size} x {size} pixels, stacked or single, not for "
+                f"{image.dtype} of shape {image.shape}: train one for these, or resize them"
+            )
+        return batch.reshape(-1, CHANNELS, size, size), channels_last
+
+    def _restored(self, frames: NDArray[np.uint8]) -> list[_Frame]:
+        """Those that are not known yet go through the network, together."""
+        keys = [frame.tobytes() for frame in frames]
+        new = {key: frame for key, frame in zip(keys, frames, strict=True) if key not in self._known}
+        if new:
+            restored = self.shield.restore(np.stack(list(new.values())))
+            self._known |= zip(new, map(_Frame, *restored), strict=True)
+        done = [self._known[key] for key in keys]
+        for key in keys:
+            self._known.move_to_end(key)
+        while len(self._known) > KEPT + len(frames):
+            self._known.popitem(last=False)
+        return done
+
+
+class Shielded:
+    """A policy behind a shield: it acts on frames as they looked in its training.
+
+    Whatever else the policy has, this has too.
+
+    Args:
+        shield: the shield.
+        policy: anything with ``predict``.
+        cameras: keys of the pictures where observations are dicts.
+
+    Attributes:
+        see: observations through the shield.
+    """
+
+    def __init__(self, shield: RestoresFrames, policy: Any, cameras: tuple[str, ...] = ("image",)) -> None:
+        if not hasattr(policy, "predict"):
+            raise FovealError(
+                f"a {type(policy).__name__} has no predict(observation), so no shield can stand before it"
+            )
+        self.shield, self.policy = shield, policy
+        self.see = Through(shield, cameras)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.policy, name)
+
+    def predict(self, observation: Any, *arguments: Any, **options: Any) -> Any:
+        """The policy's answer to the restored observation."""
+        return self.policy.predict(self.see(observation), *arguments, **options)
+
+    @property
+    def doubt(self) -> float:
+        """The shield's estimate of its mean absolute error, in levels of 255, on the frame acted on last."""
+        return self.see.doubt
+
+    @property
+    def trusted(self) -> bool:
+        """Whether that is within the limit: a robot may stop where it is not."""
+        return self.doubt <= self.shield.limit
+
+    @property
+    def method_name(self) -> str:
+        """The policy's, with the shield before it."""
+        return f"{getattr(self.policy, 'method_name', type(self.policy).__name__)} behind a shield"
+
+    def world(self, options: WorldOptions) -> PixelWorld:
+        """Where ``foveal.evaluate`` and ``foveal.explain`` let it act."""
+        return pixel_world(self, options)
+
+    def insides(self) -> Insides:
+        """What ``foveal.explain`` may look at: the policy's, of what it is given, and the shield's mask."""
+        inner = insides_of(self.policy)
+
+        def through(scalar: Scalar) -> Scalar:
+            return replace(scalar, bind=lambda seen, actions: scalar.bind([self.see(one) for one in seen], actions))
+
+        return replace(
+            inner,
+            scalars={name: through(scalar) for name, scalar in inner.scalars.items()},
+            pixels=lambda seen: inner.pixels([self.see(one) for one in seen]),
+        )
+
+
+class ShieldedObservations(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):
+    """An environment whose pictures look as in training; ``info["shield_doubt"]`` says how little to trust them.
+
+    Args:
+        env: whose observations are ``uint8`` RGB frames, stacked or single, channels first or last, alone or in a Dict.
+        shield: the shield.
+        cameras: keys of the pictures where observations are dicts.
+
+    Raises:
+        FovealError: there is no picture of that name, or one of another size.
+    """
+
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], shield: RestoresFrames, cameras: tuple[str, ...] = ("image",)
+    ) -> None:
+        super().__init__(env)
+        self.see = Through(shield, cameras)
+        self.see(_blank(env.observation_space))  # fails now where pictures don't fit
+
+    def observation(self, observation: Any) -> Any:
+        return self.see(observation)
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observation, info = super().reset(seed=seed, options=options)
+        return observation, {**info, "shield_doubt": self.see.doubt}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        observation, reward, terminated, truncated, info = super().step(action)
+        return observation, reward, terminated, truncated, {**info, "shield_doubt": self.see.doubt}
+
+
+def _blank(space: spaces.Space[Any]) -> Any:
+    """An observation of zeros."""
+    if isinstance(space, spaces.Dict):
+        return {name: np.zeros(entry.shape, entry.dtype) for name, entry in space.items()}
+    return np.zeros(space.shape or (), space.dtype)
