@@ -20,6 +20,7 @@ from foveal import checkpoint
 from foveal.atari import evaluation
 from foveal.atari.training import LOST, REPLAY_RUN
 from foveal.atari.vector import AtariVector, finished_games
+from foveal.augmentations import AUGMENTATIONS
 from foveal.cli import main
 from foveal.config.sections import GameConfig
 from foveal.config.tree import configure
@@ -209,11 +210,13 @@ def test_every_method_trains_on_grey_frames_or_says_why_not(method: str) -> None
     assert agent.predict(image)[0].shape == (2,)
 
 
-def test_strong_augmentations_change_all_four_grey_frames_alike() -> None:
-    agent = small("svea")
+@pytest.mark.parametrize("name", [name for name in AUGMENTATIONS.names() if name != "color_jitter"])
+def test_strong_augmentations_change_all_four_grey_frames_alike(name: str) -> None:
+    agent = small("svea", svea={"augmentation": name})
     method: Any = agent.method
     method.get_ready()
-    image = torch.full((6, 4, 84, 84), 100.0)
+    frame = torch.rand(1, 1, 84, 84, generator=torch.Generator().manual_seed(0)) * 255
+    image = frame.repeat(6, 4, 1, 1)
     changed = method.augment(image, agent.generator)
     method.close()
     assert changed.shape == image.shape and not torch.equal(changed, image)
@@ -234,8 +237,7 @@ def test_the_mask_of_a_grey_frame_is_its_own() -> None:
     assert not torch.equal(mask[:, 0], mask[:, 3])
 
 
-@METHODS.register("atari-test-masks")
-class _Masks(Method):
+class Masks(Method):
     """One that learns from the simulator's segmentation."""
 
     Config = NoneConfig
@@ -245,17 +247,15 @@ class _Masks(Method):
         return Requirements(image_size, extras=(ExtraField("mask", "agent_mask", (84, 84), "bool"),))
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _unregistered() -> Any:
-    yield
-    METHODS._entries.pop("atari-test-masks", None)
-
-
-def test_a_method_that_games_can_not_serve_is_refused_before_any_work(tmp_path: Path) -> None:
-    agent = small("atari-test-masks")
+def test_what_games_can_not_serve_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(METHODS._entries, "masks", Masks)
+    agent = small("masks")
     with pytest.raises(FovealError, match=r"learns from agent_mask\(\), which games don't have: choose another one"):
         trained(agent, 10, run=tmp_path / "run")
     assert not (tmp_path / "run").exists()
+    jittered = small("svea", svea={"augmentation": "color_jitter"})
+    with pytest.raises(FovealError, match="'color_jitter' changes colours, and these frames are grey: choose another"):
+        trained(jittered, 10)
     with pytest.raises(FovealError, match="games are played in threads of their own, not in processes"):
         trained(small(training={"processes": True}), 10)
 
