@@ -32,8 +32,7 @@ class Box2D(Family):
         os.environ.setdefault("PYGAME_HIDE_SUPPORT_PROMPT", "1")
         require("pygame", EXTRA)
         with warnings.catch_warnings():
-            # Box2D's binding is older than the rule that types name their module, and can't take a warning as an error.
-            warnings.simplefilter("ignore", DeprecationWarning)
+            warnings.simplefilter("ignore", DeprecationWarning)  # as in ``car_racing``
             require("Box2D", EXTRA)
         from foveal.envs.box2d.car_racing import CarRacingEnv
 

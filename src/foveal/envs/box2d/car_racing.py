@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import gymnasium
 import numpy as np
-from gymnasium.envs.box2d.car_racing import FPS, GRASS_DIM, PLAYFIELD, WINDOW_H, WINDOW_W, CarRacing
 from numpy.typing import NDArray
+
+with warnings.catch_warnings():
+    # Box2D's binding is older than the rule that types name their module, and can't take a warning as an error.
+    warnings.simplefilter("ignore", DeprecationWarning)
+    from gymnasium.envs.box2d.car_racing import FPS, GRASS_DIM, PLAYFIELD, WINDOW_H, WINDOW_W, CarRacing
 
 TIME_LIMIT = 1000
 """Simulator steps after which an episode of ``CarRacing-v3`` is truncated."""
