@@ -44,6 +44,17 @@ def test_actions_equal_those_of_the_agent(tmp_path: Path, capfd: pytest.CaptureF
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["madi", "simgrl"])
+def test_networks_of_methods_are_exported_with_the_policy(method: str, tmp_path: Path) -> None:
+    agent = small_agent(method=method, training=FLOAT32)
+    path = agent.export(tmp_path / "policy.onnx")
+    for batch in (1, 3):
+        image = np.random.default_rng(batch).integers(0, 256, (batch, 9, SIZE, SIZE), np.uint8)
+        expected, _ = agent.predict(image, deterministic=True)
+        np.testing.assert_allclose(run(path, image=image), expected, atol=1e-5)
+
+
+@pytest.mark.slow
 def test_vectors_beside_the_image(tmp_path: Path) -> None:
     agent = small_agent(lambda: Counter(vector=True), training=FLOAT32)
     path = agent.export(tmp_path / "policy.onnx")

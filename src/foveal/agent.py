@@ -313,9 +313,10 @@ class Agent:
         with torch.enable_grad():
             seen = self.method.observe(Observation(pixels.requires_grad_())).image
         drawn = self.learner.attention(Observation(seen.detach()), even=even)[:, None]  # (B, 1, h, w)
-        # Back to where the method took its picture from: the transpose of a crop puts it there again.
-        (placed,) = torch.autograd.grad(seen, pixels, drawn.expand_as(seen))
-        maps: NDArray[np.float32] = placed[:, 0].cpu().numpy()
+        if seen.shape != pixels.shape:
+            # Back to where the method took its picture from: the transpose of a crop puts it there again.
+            (drawn,) = torch.autograd.grad(seen, pixels, drawn.expand_as(seen))
+        maps: NDArray[np.float32] = drawn[:, 0].cpu().numpy()
         return maps[0] if single else maps
 
     @property

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from foveal.augmentations import (
+    ALL,
     AUGMENTATIONS,
     Augmentation,
     AugmentationOptions,
@@ -177,13 +178,21 @@ def test_overlay_says_what_does_not_fit(bank: PictureBank) -> None:
 # --- the contract of every registered augmentation --------------------------------------------------------------------
 
 
+MOVING = {"shifted-overlay"}
+"""Those that change one frame of a sample unlike another, on purpose."""
+
+
+def built(name: str) -> Augmentation:
+    return AUGMENTATIONS.get(name)(AugmentationOptions(image_size=16, picture_count=20))
+
+
 @pytest.fixture(scope="module", params=AUGMENTATIONS.names())
 def augmentation(request: pytest.FixtureRequest) -> Augmentation:
-    return AUGMENTATIONS.get(request.param)(AugmentationOptions(image_size=16, picture_count=20))
+    return built(request.param)
 
 
 def test_the_registry_holds_the_strong_augmentations() -> None:
-    assert {"overlay", "conv"} <= set(AUGMENTATIONS.names())
+    assert {"overlay", "conv", "mixture", "shifted-overlay", *ALL} <= set(AUGMENTATIONS.names())
     with pytest.raises(FovealError, match="did you mean 'overlay'"):
         AUGMENTATIONS.get("overlya")
 
@@ -214,10 +223,10 @@ def test_contract_all_draws_come_from_the_generator(augmentation: Augmentation) 
     assert not torch.equal(first, second)
 
 
-def test_contract_equal_frames_stay_equal(augmentation: Augmentation) -> None:
-    out = augmentation(images(frames=1).repeat(1, 3, 1, 1), generator())
-    assert torch.equal(out[:, :3], out[:, 3:6])
-    assert torch.equal(out[:, :3], out[:, 6:])
+@pytest.mark.parametrize("name", AUGMENTATIONS.names())
+def test_contract_equal_frames_stay_equal(name: str) -> None:
+    first, *others = built(name)(images(frames=1).repeat(1, 3, 1, 1), generator()).split(3, dim=1)
+    assert [torch.equal(first, other) for other in others] == [name not in MOVING] * 2
 
 
 def test_contract_gradients_pass_and_odd_channels_are_refused(augmentation: Augmentation) -> None:

@@ -29,6 +29,7 @@ from foveal.methods import METHODS, Setup
 from foveal.methods.sgqn import SGQN, SGQNConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.registry import Registry, nearest
+from settled import decided
 
 WALKER = "dmc/walker-walk"
 VALUE_LEARNERS = [name for name in LEARNERS.names() if not LEARNERS.get(name).on_policy]
@@ -216,13 +217,15 @@ def test_tasks_of_the_papers_table_have_its_quantiles(env: str, quantile: float)
 @pytest.mark.parametrize("learner", VALUE_LEARNERS)
 def test_the_paper_preset_is_every_default_in_the_code(method: str, learner: str) -> None:
     """But for what the paper of the learner or the method says of the run."""
-    config = configure("MyEnv-v0", method, learner, "paper")
-    brought = [kind.run_presets.get("paper", {}) for kind in (LEARNERS.get(learner), METHODS.get(method))]
+    config, _ = decided("MyEnv-v0", method, learner, "paper")
+    kinds = (LEARNERS.get(learner), METHODS.get(method))
+    brought = [kind.run_presets.get(preset, {}) for kind in kinds for preset in ("*", "paper")]
     for section, default in (("environment", EnvironmentConfig()), ("training", TrainingConfig())):
         changes = {key: value for each in brought for key, value in each.get(section, {}).items()}
         assert getattr(config, section) == replace(default, **changes)
-    assert learner != "sac" or not any(brought)
-    assert config.learner_config == LEARNERS.get(learner).Config()
+    own = LEARNERS.get(learner).Config()
+    encoder = {key: value for each in brought for key, value in each.get("encoder", {}).items()}
+    assert config.learner_config == changed(own, {"encoder": encoder}, learner)
     assert config.method_config == METHODS.get(method).Config()
 
 
@@ -243,7 +246,7 @@ def test_every_preset_builds_with_every_method(
     preset: str, method: str, learner: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(torch.nn.init, "orthogonal_", lambda weight, gain=1.0: weight)  # slow at the paper's size
-    config = configure(WALKER, method, learner, preset)
+    config, _ = decided(WALKER, method, learner, preset)
     size = config.environment.image_size
     image = (3 * config.environment.frame_stack, size, size)
     learner_class, method_class = LEARNERS.get(learner), METHODS.get(method)

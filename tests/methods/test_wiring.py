@@ -88,7 +88,7 @@ def shift(method: str, **others: Any) -> Any:
     return Wire(0, 2, 4, observe=observe, expected=lambda v: {v})
 
 
-def augmentation(method: str) -> Any:
+def augmentation(method: str, usual: str = "overlay") -> Any:
     """Names of the augmentations that would give the very picture that the method trains on."""
 
     def observe(room: Room, value: str) -> list[str]:
@@ -106,12 +106,33 @@ def augmentation(method: str) -> Any:
         ((images, before, made),) = seen
         options, state = augmentation_options(agent.config, agent.device), before.get_state()
         same = []
-        for name in ("overlay", "conv"):
+        for name in (usual, "conv"):
             again = AUGMENTATIONS.get(name)(options)(images, before.set_state(state))
             same += [name] if torch.equal(made, again) else []
         return same
 
-    return Wire("overlay", "conv", observe=observe, expected=lambda v: [v])
+    return Wire(usual, "conv", observe=observe, expected=lambda v: [v])
+
+
+def mixture(method: str) -> Any:
+    """The parts of what the augmentation "mixture" draws among."""
+
+    def observe(room: Room, value: tuple[str, ...]) -> list[str]:
+        augment: Any = agent_with(method, augmentation="mixture", mixture=value).method.augment
+        return list(augment.build().built)
+
+    return Wire(("conv",), ("rotate", "conv"), observe=observe, expected=list)
+
+
+def two_views(method: str, usual: str = "overlay") -> dict[str, Wire]:
+    """What methods have that weigh a clean and an augmented view."""
+    return {
+        "clean_weight": view_weight("clean_weight", method),
+        "augmented_weight": view_weight("augmented_weight", method),
+        "augmentation": augmentation(method, usual),
+        "shift": shift(method),
+        "mixture": mixture(method),
+    }
 
 
 def period(method: str, setting: str, moves: str, metric: str) -> Any:
@@ -145,11 +166,11 @@ def step_size(method: str, setting: str, network: str) -> Any:
 # --- SVEA -------------------------------------------------------------------------------------------------------------
 
 
-def view_weight(setting: str) -> Any:
+def view_weight(setting: str, method: str) -> Any:
     """The weight of a view in the loss that is minimised."""
 
     def observe(room: Room, value: float) -> Any:
-        agent = agent_with("svea", **{setting: value})
+        agent = agent_with(method, **{setting: value})
         losses: list[Tensor] = []
         real = agent.learner.td_loss
         room.patch.setattr(agent.learner, "td_loss", lambda *a: (losses.append(real(*a)), losses[-1])[1])
@@ -159,6 +180,14 @@ def view_weight(setting: str) -> Any:
         return pytest.approx(first / clean if setting == "clean_weight" else (total - first) / augmented, rel=1e-4)
 
     return Wire(0.5, 0.2, observe=observe)
+
+
+# --- MaDi -------------------------------------------------------------------------------------------------------------
+
+
+def masker_sizes(agent: foveal.Agent) -> list[tuple[int, int]]:
+    method: Any = agent.method
+    return [(layer.in_channels, layer.out_channels) for layer in method.masker.layers]
 
 
 # --- SODA -------------------------------------------------------------------------------------------------------------
@@ -284,12 +313,18 @@ def share_of_masked(room: Room, value: float) -> float:
 WIRES: dict[str, Mapping[str, Wire]] = {
     "none": {},
     "drq": {"shift": shift("drq")},
-    "svea": {
-        "clean_weight": view_weight("clean_weight"),
-        "augmented_weight": view_weight("augmented_weight"),
-        "augmentation": augmentation("svea"),
-        "shift": shift("svea"),
+    "svea": two_views("svea"),
+    "madi": {
+        **two_views("madi"),
+        "filters": Wire(
+            4,
+            7,
+            expected=lambda n: [(3, n), (n, n), (n, 1)],
+            observe=lambda _, n: masker_sizes(agent_with("madi", filters=n)),
+        ),
     },
+    "simgrl": two_views("simgrl", "shifted-overlay"),
+    "sada": two_views("sada", "mixture"),
     "soda": {
         "auxiliary_batch": Wire(8, 11, observe=auxiliary_batch, expected=lambda n: [n, n]),
         "auxiliary_period": period("soda", "auxiliary_period", "predict", "soda/loss"),

@@ -233,6 +233,14 @@ def centred(room: Room, value: bool) -> bool:
     return bool(encoder(grey).abs().max() < 1e-4)
 
 
+def last_relu(room: Room, value: bool) -> bool:
+    """Whether no feature is negative."""
+    encoder, target = encoders(last_relu=value, initialization="orthogonal")
+    noise = torch.rand(4, *encoder.image_shape, generator=torch.Generator().manual_seed(0)) * 255
+    assert torch.equal(encoder(noise), target(noise))
+    return bool((encoder(noise) >= 0).all())
+
+
 @ENCODERS.register("upside_down")
 class UpsideDown(ConvEncoder):
     """A second encoder, to choose by name."""
@@ -272,6 +280,7 @@ ENCODER_WIRES = {
     "initialization": Wire("delta-orthogonal", "orthogonal", observe=initialization, expected=lambda v: {v}),
     "projection": Wire(8, 6, observe=projection, expected=lambda v: {v}),
     "centred": Wire(False, True, observe=centred),
+    "last_relu": Wire(False, True, observe=last_relu),
     "attention": Wire(
         "none",
         "fls",

@@ -104,9 +104,10 @@ def in_its_place(agent: foveal.Agent, kind: type[CapturedUpdater]) -> CapturedUp
     return agent.updater
 
 
-@pytest.mark.parametrize(
-    ("method", "learner"), [(m, "sac") for m in ("none", "drq", "svea", "sgqn")] + [("drq", "dqn")]
-)
+RECORDED = ("none", "drq", "svea", "sgqn", "madi", "sada")
+
+
+@pytest.mark.parametrize(("method", "learner"), [*((method, "sac") for method in RECORDED), ("drq", "dqn")])
 @pytest.mark.slow
 def test_recorded_updates_are_the_same_updates(method: str, learner: str) -> None:
     plain, other = (agent_of(method, learner=learner) for _ in range(2))

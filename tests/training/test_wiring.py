@@ -17,7 +17,7 @@ import foveal
 from foveal.agent import Agent
 from foveal.config.presets import PRESETS
 from foveal.config.sections import EnvironmentConfig, TrainingConfig
-from foveal.config.tree import Config, configure
+from foveal.config.tree import Config
 from foveal.envs import make
 from foveal.errors import FovealError
 from foveal.evaluation.world import WorldOptions
@@ -27,6 +27,7 @@ from foveal.pictures import BLOCK
 from foveal.training import RunOptions, Trainer, agent_work, trainer
 from foveal.training.run_folder import RunFolder
 from foveal.types import Batch
+from settled import decided
 from small_env import LENGTH, Counter, SavedCounter, small_agent
 from wires import Room, Wire, assert_complete, cases
 
@@ -429,7 +430,8 @@ def test_no_part_of_the_whole_configuration_is_forgotten() -> None:
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("learner", [name for name in LEARNERS.names() if not LEARNERS.get(name).on_policy])
 def test_everything_that_a_preset_names_is_in_the_agents_configuration(preset: str, method: str, learner: str) -> None:
-    told = configure("MyEnv-v0", method, learner, preset).as_dict()
+    config, decisions = decided("MyEnv-v0", method, learner, preset)
+    told = config.as_dict()
     wanted = {
         **PRESETS[preset],
         learner: LEARNERS.get(learner).presets.get(preset, {}),
@@ -441,6 +443,8 @@ def test_everything_that_a_preset_names_is_in_the_agents_configuration(preset: s
                 wanted[learner] = {**wanted[learner], "encoder": {**wanted[learner].get("encoder", {}), **brought}}
             else:
                 wanted[section] = {**wanted.get(section, {}), **brought}
+    for section, settings in decisions.items():
+        wanted[section] = {**wanted[section], **settings}
     for section, settings in wanted.items():
         assert_within(settings, told[section], section)
 

@@ -1,13 +1,14 @@
 """Training-time changes of images, on tensors of any device, with every draw from an explicit generator.
 
 Weak augmentations hardly change the geometry of the scene (``random_shift``, ``random_crop``); strong ones
-(``overlay``, ``conv``, ``spectrum``, ...) change how it looks and are chosen by name through ``AUGMENTATIONS``.
+(``overlay``, ``conv``, ``rotate``, ...) change how it looks or where it is, and are chosen by name through
+``AUGMENTATIONS``.
 """
 
 from __future__ import annotations
 
 from foveal.augmentations.bank import PictureBank, pictures
-from foveal.augmentations.base import AUGMENTATIONS, Augmentation, AugmentationOptions
+from foveal.augmentations.base import ALL, AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.augmentations.color_jitter import random_color_jitter
 from foveal.augmentations.convolution import random_conv
 from foveal.augmentations.crop import center_crop, random_crop
@@ -18,6 +19,7 @@ from foveal.augmentations.spectrum import mask_spectrum, random_rings
 from foveal.augmentations.translate import center_translate, random_translate
 
 __all__ = [
+    "ALL",
     "AUGMENTATIONS",
     "Augmentation",
     "AugmentationOptions",

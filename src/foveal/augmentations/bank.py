@@ -38,6 +38,7 @@ class PictureBank:
     Attributes:
         pictures: (count, side, channels, side) ``uint8``: row, colour, column. ``advance`` writes into it; it never
             moves.
+        channels: of a picture.
         aspects: (count,) width over height of the pictures before they were squeezed into squares.
         drawn: how many pictures were drawn from the source so far. Crops are of the latest of these.
         source: the source's name, for the record of a result.
@@ -57,7 +58,7 @@ class PictureBank:
         channels: int = 3,
     ) -> None:
         self.size = size
-        self._channels = channels
+        self.channels = channels
         self._seed = seed
         self._side = round(detail * size)
         self._origin = open_source(source, self._side, seed)
@@ -74,15 +75,21 @@ class PictureBank:
     def __len__(self) -> int:
         return len(self.pictures)
 
-    def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32) -> Tensor:
+    def sample(
+        self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32, size: int | None = None
+    ) -> Tensor:
         """``n`` random crops of pictures drawn uniformly with replacement: (n, channels, size, size) in [0, 255].
 
-        The generator is on the bank's device, and the arithmetic in ``dtype``.
+        Args:
+            n: how many.
+            generator: on the bank's device.
+            dtype: of the arithmetic and the result.
+            size: side of the crops; None for the bank's own.
         """
         place = torch.rand(n, generator=generator, device=self.pictures.device) * self._available
         index = torch.minimum(place.long(), self._available - 1)  # a product may round up to the bound
         boxes = random_boxes(self.aspects.index_select(0, index), generator)
-        crops = resized(self.pictures.index_select(0, index), boxes, self.size, dtype)
+        crops = resized(self.pictures.index_select(0, index), boxes, size or self.size, dtype)
         return crops.clamp_(max=255.0)  # weights that sum to 1 do so up to rounding
 
     def advance(self, drawn: int) -> None:
@@ -113,7 +120,7 @@ class PictureBank:
             self._prefetcher = None
 
     def _allocate(self, count: int, device: torch.device | str) -> None:
-        shape = (count, self._side, self._channels, self._side)
+        shape = (count, self._side, self.channels, self._side)
         try:
             self.pictures = torch.empty(shape, dtype=torch.uint8, device=device)
         except RuntimeError as error:
@@ -130,7 +137,7 @@ class PictureBank:
         slots = torch.arange(start, stop, device=self.pictures.device) % len(self)
         part = slice(start % BLOCK, start % BLOCK + stop - start)
         pixels = torch.from_numpy(block.pixels[part]).to(self.pictures.device)  # (n, side, 3, side)
-        self.pictures[slots] = pixels if self._channels == 3 else grey(pixels)
+        self.pictures[slots] = pixels if self.channels == 3 else grey(pixels)
         self.aspects[slots] = torch.from_numpy(block.aspects[part]).to(self.pictures.device)
 
     def _block(self, number: int) -> Block:

@@ -26,6 +26,11 @@ from torch import Tensor
 from foveal.errors import FovealError
 from foveal.registry import Registry
 
+PHOTOMETRIC = ("conv", "overlay", "conv-overlay")
+GEOMETRIC = ("rotate", "strong-shift", "rotate-shift")
+ALL = (*PHOTOMETRIC, *GEOMETRIC)
+"""The strong augmentations of SADA: what changes how a scene looks, and what changes where it is."""
+
 
 @dataclass(frozen=True)
 class AugmentationOptions:
@@ -40,6 +45,7 @@ class AugmentationOptions:
         device: where the images will be.
         detail: side of the pictures in memory over ``image_size``.
         channels: of one frame: 3 in colour, or 1 where frames are grey.
+        mixture: names of what the augmentation "mixture" draws among.
     """
 
     image_size: int = 84
@@ -50,6 +56,7 @@ class AugmentationOptions:
     device: torch.device | str = "cpu"
     detail: float = 1.5
     channels: int = 3
+    mixture: tuple[str, ...] = ALL
 
 
 class Augmentation(Protocol):
@@ -64,8 +71,8 @@ class Augmentation(Protocol):
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         """(B, frames * C, H, W) in [0, 255] -> ``float32`` of the same shape and range.
 
-        All frames of one sample are changed alike; every draw comes from ``generator``, which is on the images'
-        device. ``images`` itself is not changed.
+        All frames of one sample are changed alike, but where motion is the very change ("shifted-overlay"). Every draw
+        comes from ``generator``, which is on the images' device. ``images`` itself is not changed.
         """
         ...
 

@@ -27,8 +27,17 @@ def random_crop(images: Tensor, size: int, generator: torch.Generator) -> Tensor
     device = images.device
     top = torch.randint(height - size + 1, (batch,), generator=generator, device=device)
     left = torch.randint(width - size + 1, (batch,), generator=generator, device=device)
+    return crops_at(images, size, top, left)
+
+
+def crops_at(images: Tensor, size: int, top: Tensor, left: Tensor) -> Tensor:
+    """The window of ``size`` pixels of each of (B, C, H, W) that begins at its own row and column, (B,) whole numbers.
+
+    Returns:
+        (B, C, size, size), same dtype. Windows that reach over the border are not checked for.
+    """
     windows = images.unfold(2, size, 1).unfold(3, size, 1)  # a view: (B, C, tops, lefts, size, size)
-    return windows[torch.arange(batch, device=device), :, top, left]
+    return windows[torch.arange(len(images), device=images.device), :, top, left]
 
 
 def center_crop(images: Tensor, size: int) -> Tensor:

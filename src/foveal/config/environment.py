@@ -62,7 +62,7 @@ def augmentation_options(config: Config, device: torch.device) -> AugmentationOp
         config.seed,
         device,
         training.overlay_detail,
-        1 if games.is_atari(config.env) else 3,
+        channels=1 if games.is_atari(config.env) else 3,
     )
 
 

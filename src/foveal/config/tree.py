@@ -214,6 +214,13 @@ BROUGHT = ("environment", "training", "encoder")
 GAME_SETTINGS = {field.name for field in dataclasses.fields(GameConfig)}
 
 
+def _fit_for_games(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What games take of brought settings; see ``_brought``."""
+    if section == "environment":
+        return {key: value for key, value in settings.items() if key in GAME_SETTINGS}
+    return settings if section != "encoder" or "name" in settings else {}
+
+
 def _brought(
     components: Mapping[str, type[Learner] | type[Method]],
     preset: str,
@@ -225,7 +232,7 @@ def _brought(
 ) -> dict[str, Any]:
     """What learner and method bring for a section of the run; where they differ, the user decides.
 
-    Games leave out what their protocol fixes, and encoders: those that methods bring are for other pictures.
+    Games leave out what their protocol fixes, and settings of an encoder that is not named: they are of other pictures'.
 
     Raises:
         FovealError: they differ and the user has not decided, or a preset names a section that there is not.
@@ -233,9 +240,8 @@ def _brought(
     found: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for name, component in components.items():
-        for key, value in _brought_by(name, component, preset, section).items():
-            if game and (section == "encoder" or (section == "environment" and key not in GAME_SETTINGS)):
-                continue
+        settings = _brought_by(name, component, preset, section)
+        for key, value in (_fit_for_games(section, settings) if game else settings).items():
             decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
             if not decided and found.get(key, value) != value:
                 raise FovealError(

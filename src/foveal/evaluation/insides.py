@@ -223,7 +223,7 @@ def policy_scalars(agent: Any) -> dict[str, Scalar]:
 
 
 def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
-    """Of a policy that sees stacked RGB frames, alone or beside a vector; with its attention, if it has some."""
+    """Of a policy that sees stacked RGB frames, alone or beside a vector; with maps of its own, if it has some."""
 
     def pixels(observations: Sequence[Any]) -> Tensor:
         images = [seen["image"] if isinstance(seen, Mapping) else seen for seen in observations]
@@ -232,11 +232,12 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
     def attention(pixels: Tensor) -> Tensor:
         return torch.as_tensor(agent.attention(pixels.cpu().numpy()))
 
+    built_in = {BUILT_IN: attention} if getattr(agent, "has_attention", False) else {}
     return Insides(
         scalars=scalars,
         pixels=pixels,
         strength=newest,
-        maps={BUILT_IN: attention} if getattr(agent, "has_attention", False) else {},
+        maps={**built_in, **getattr(getattr(agent, "method", None), "maps", dict)()},
         quantile=_quantile(agent),
         config=configuration(agent),
     )

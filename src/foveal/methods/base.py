@@ -281,6 +281,14 @@ class Method(nn.Module):
             transition: a batch of one as replay would store it, neither prepared nor observed, without extra fields.
         """
 
+    def maps(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """Maps that it makes by itself of what matters in a picture, by name, to be shown beside saliency maps.
+
+        Each takes images as the environment gives them, (B, C, H, W) floating point in [0, 255], not observed yet, and
+        gives (B, H, W), not negative.
+        """
+        return {}
+
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The method's own optimizers by name."""
         return {}

@@ -181,6 +181,10 @@ class Composed(Method):
         for part in self:
             part.adapt(transition)
 
+    def maps(self) -> dict[str, Any]:
+        """All of all of them."""
+        return self._of_each("maps")
+
     def optimizers(self) -> dict[str, Any]:
         """All of all of them."""
         return self._of_each("optimizers")

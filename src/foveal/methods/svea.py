@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
-from foveal.augmentations import AUGMENTATIONS, random_shift
+from foveal.augmentations import ALL, AUGMENTATIONS, random_shift
 from foveal.config.bounds import Bounded, at_least, registered
+from foveal.errors import FovealError
 from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
 from foveal.types import Batch
 
@@ -20,12 +22,19 @@ class SVEAConfig(Bounded, section="svea"):
         augmented_weight: weight of the TD loss on the strongly augmented observation.
         augmentation: the strong augmentation, by name.
         shift: pad of the random shift applied to every batch, in pixels.
+        mixture: what the augmentation "mixture" draws among for every sample, by name.
     """
 
     clean_weight: Annotated[float, at_least(0)] = 0.5
     augmented_weight: Annotated[float, at_least(0)] = 0.5
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
     shift: Annotated[int, at_least(0)] = 4
+    mixture: Annotated[tuple[str, ...], registered(AUGMENTATIONS)] = ALL
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.mixture or "mixture" in self.mixture:
+            raise FovealError(f"{self.section}.mixture must name at least one augmentation, and not itself")
 
 
 @METHODS.register("svea")
@@ -40,7 +49,8 @@ class SVEA(Method):
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
+        options = dataclasses.replace(setup.augmentation, mixture=config.mixture)
+        self.augment = StrongAugmentation(config.augmentation, options)
 
     def prepare(self, batch: Batch) -> Batch:
         """A random shift of each of the two observations."""

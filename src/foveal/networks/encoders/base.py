@@ -56,6 +56,7 @@ class EncoderConfig(EncoderChoice):
         kernel: side of all other kernels.
         initialization: of the kernels, "delta-orthogonal" (all but the centre tap is zero) or "orthogonal".
         centred: feed pixels in [-0.5, 0.5] instead of [0, 1].
+        last_relu: end in a ReLU, as DrQ-v2's encoder does, and not in the last convolution.
         attention: "none", or "fls": Sparse FLS, whose map multiplies the last convolution's features after a ReLU.
         attention_filters: channels between the two convolutions of the attention module.
     """
@@ -67,6 +68,7 @@ class EncoderConfig(EncoderChoice):
     kernel: Annotated[int, at_least(1)] = 3
     initialization: Annotated[str, one_of(*INITIALIZATIONS)] = "delta-orthogonal"
     centred: bool = False
+    last_relu: bool = False
     attention: Annotated[str, one_of(*ATTENTION)] = "none"
     attention_filters: Annotated[int, at_least(1)] = 256
 

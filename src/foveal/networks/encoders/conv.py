@@ -15,7 +15,7 @@ from foveal.networks.kernels.convolution import Convolution, convolve
 
 @ENCODERS.register("conv")
 class ConvEncoder(Encoder):
-    """Convolutions with ReLUs between them; the last has one only if an attention module follows it.
+    """Convolutions with ReLUs between them; the last has one if the settings say so, or an attention module follows it.
 
     Convolutions run in ``dtype``, weights are kept in float32. The gradient of a float32 image is computed in float32,
     because in bfloat16 many pixels would tie at the quantile of a mask.
@@ -41,7 +41,7 @@ class ConvEncoder(Encoder):
                 )
             layers += [nn.Conv2d(channels, config.filters, kernel, stride=stride), nn.ReLU()]
             channels = config.filters
-        self.layers = nn.Sequential(*layers[:-1])
+        self.layers = nn.Sequential(*(layers if config.last_relu else layers[:-1]))
         self.output_shape = (channels, height, width)
         self.output_size = channels * height * width
         self.by_layer = False

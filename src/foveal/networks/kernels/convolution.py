@@ -41,7 +41,8 @@ def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *
 
     Gradients are computed in ``dtype`` too, but for the last step to an image which is ``float32`` or a leaf with a
     ``float32`` ``grad_dtype``: that step is ``float32`` arithmetic, because in bfloat16 many pixels would tie at the
-    quantile of a mask. Guided backpropagation (``foveal.saliency``) heeds the ReLUs in here.
+    quantile of a mask. Guided backpropagation (``foveal.saliency``) heeds the ReLUs in here. A graph that is exported
+    gets ordinary operations in ``float32``.
 
     Args:
         image: (B, C, H, W), any floating dtype.
@@ -55,10 +56,19 @@ def convolve(image: Tensor, layers: Sequence[Convolution], dtype: torch.dtype, *
     Raises:
         FovealError: convolutions can't run in ``dtype`` here.
     """
+    if torch.compiler.is_exporting():
+        return _one_by_one(image.float(), layers)
     check_dtype(dtype, image.device)
     parameters = [tensor.to(dtype) for layer in layers for tensor in (layer.weight, layer.bias)]
     geometries = [_Geometry([layer.stride] * 2, [layer.padding] * 2, layer.relu) for layer in layers]
     return _Convolutions.apply(geometries, own_gradient, image, *parameters)  # type: ignore[no-untyped-call]
+
+
+def _one_by_one(image: Tensor, layers: Sequence[Convolution]) -> Tensor:
+    for weight, bias, stride, padding, relu in layers:
+        image = F.conv2d(image, weight, bias, stride, padding)
+        image = image.relu() if relu else image
+    return image
 
 
 class _Convolutions(torch.autograd.Function):
