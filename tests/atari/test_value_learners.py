@@ -203,7 +203,7 @@ def test_every_method_trains_on_grey_frames_or_says_why_not(method: str) -> None
         agent = small(method)
         trained(agent, 50)
     except FovealError as error:
-        assert any(word in str(error) for word in ("atari/", "games", "policy", "grey"))  # noqa: PT017
+        assert any(word in str(error) for word in ("atari/", "games", "policy", "colours"))  # noqa: PT017
         return
     assert agent.updates >= 4
     image = np.zeros((2, *agent._image_shape), np.uint8)
@@ -220,7 +220,8 @@ def test_strong_augmentations_change_all_four_grey_frames_alike(name: str) -> No
     changed = method.augment(image, agent.generator)
     method.close()
     assert changed.shape == image.shape and not torch.equal(changed, image)
-    assert all(torch.equal(changed[:, 0], changed[:, frame]) for frame in range(1, 4))
+    if name != "shifted-overlay":  # whose pictures move
+        assert all(torch.equal(changed[:, 0], changed[:, frame]) for frame in range(1, 4))
     assert len({float(sample.mean()) for sample in changed}) == 6
 
 

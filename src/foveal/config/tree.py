@@ -232,7 +232,7 @@ def _brought(
 ) -> dict[str, Any]:
     """What learner and method bring for a section of the run; where they differ, the user decides.
 
-    Games leave out what their protocol fixes, and settings of an encoder that is not named: they are of other pictures'.
+    Games leave out what their protocol fixes, and settings of an encoder that is not named, which are for others.
 
     Raises:
         FovealError: they differ and the user has not decided, or a preset names a section that there is not.
