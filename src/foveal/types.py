@@ -16,9 +16,9 @@ class Observation(NamedTuple):
     """A batch of observations.
 
     Attributes:
-        image: (B, frames * 3, H, W) in [0, 255]: frames are stacked oldest first, three colour channels each. It is
-            ``uint8`` as stored, and of the convolutions' type within an update, where its gradient is ``float32``.
-            Encoders, not callers, divide by 255.
+        image: (B, frames * C, H, W) in [0, 255]: frames are stacked oldest first, with C = 3 colour channels each, or 1
+            where they are grey, as those of Atari games. It is ``uint8`` as stored, and of the convolutions' type
+            within an update, where its gradient is ``float32``. Encoders, not callers, divide by 255.
         vector: (B, V) ``float32`` beside the image (proprioception), or None.
     """
 

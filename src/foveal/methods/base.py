@@ -50,6 +50,11 @@ class Setup:
     generator: torch.Generator
     dtype: torch.dtype
 
+    @property
+    def frame_channels(self) -> int:
+        """Channels of one of the stacked frames: 3 in colour, 1 where they are grey."""
+        return self.augmentation.channels
+
 
 class View(NamedTuple):
     """An observation, before ``observe``, and the weight of its TD loss."""

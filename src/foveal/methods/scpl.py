@@ -92,6 +92,7 @@ class SCPL(Method):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         self.dynamics = Dynamics(learner.latent_size, learner.action_size, config.hidden)
         self._encoder = learner.encoder_parameters
+        self._frame_channels = setup.frame_channels
 
     @classmethod
     def requirements(cls, config: SCPLConfig, image_size: int) -> Requirements:
@@ -114,7 +115,8 @@ class SCPL(Method):
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """SGQN's consistency loss (its eq. 3) on both views as one batch; neither side is detached."""
         views, action = context.views, context.batch.action
-        masks = [salient_mask(view.estimate.values, view.obs.image, self.config.quantile) for view in views]
+        quantile, channels = self.config.quantile, self._frame_channels
+        masks = [salient_mask(view.estimate.values, view.obs.image, quantile, channels) for view in views]
         images = [view.obs.image.detach().to(context.learner.dtype) for view in views]
         filled = fill_masked(torch.cat(images), torch.cat(masks), self.generator)
         both = _side_by_side(views[0].obs, views[1].obs)._replace(image=filled)

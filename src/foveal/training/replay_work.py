@@ -27,14 +27,19 @@ class ReplayWork(AgentWork):
     """
 
     default_options: ClassVar[RunOptions] = RunOptions()
+    lost: ClassVar[str] = "this environment can't be saved: the episode that was running starts again"
+    """What to say where the running episodes can't be gone on with."""
 
     def __init__(self, agent: LearningAgent) -> None:
         super().__init__(agent)
         agent.method.get_ready()
         self.latest: dict[str, Tensor] = {}
         self.owed_updates = 0.0
-        self.collector = Collector(agent)
+        self.collector = self._collector()
         self._before = agent.steps
+
+    def _collector(self) -> Collector:
+        return Collector(self.agent)
 
     def begin(self, target: int) -> None:
         """Start an episode everywhere, unless one was restored and is running."""
@@ -93,7 +98,7 @@ class ReplayWork(AgentWork):
         self.latest = state["metrics"]
         checkpoint.load_global_random_state(*state["global_random"])
         if not self.collector.load_state(state["collector"], saved.segments):
-            print("this environment can't be saved: the episode that was running starts again")
+            print(self.lost)
 
     def close(self) -> None:
         """Close the environments and the method."""
