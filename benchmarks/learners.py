@@ -64,8 +64,8 @@ TASKS = {
     "kung-fu": Task("atari/kung_fu_master", DISCRETE, ("none", "sgqn"), 60_000, 1650.0),
     "car": Task("box2d/car-racing-discrete", DISCRETE, ("none", "sgqn"), 20_000, 300.0, CAR),
 }
-"""What counts as learnt in a game is five times the random policy's score, 330; on the car, whose random policy gets less
-than nothing, a third of what solves it."""
+"""What counts as learnt in a game is five times the random policy's score, 330; on the car, whose random policy gets
+less than nothing, a third of what solves it."""
 
 
 @dataclass(frozen=True)
