@@ -45,6 +45,8 @@ class Moment:
         parts: (H, W) bool by name: pixels that the simulator can tell apart.
         control: (H, W) the map of an agent that has learned nothing, or None.
         note: what else there is to say of it, in a word or three.
+        views: other pictures of it by name, (H, W, 3).
+        readings: other numbers of it by name.
     """
 
     step: int
@@ -55,6 +57,8 @@ class Moment:
     parts: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     control: NDArray[np.float32] | None = None
     note: str = ""
+    views: Mapping[str, Picture] = field(default_factory=dict)
+    readings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,10 +179,22 @@ class Lens:
         stride = -(-len(recording.sights) // moments)
         sights = list(islice(recording.sights, 0, None, stride))
         values = _in_batches(sights, self._values).tolist()
-        return [self._attention(recording, sights, name, values) for name in self.names]
+        beside = [self._beside(sight.observation) for sight in sights]
+        return [self._attention(recording, sights, name, values, beside) for name in self.names]
+
+    def _beside(self, observation: Any) -> dict[str, Any]:
+        """What a moment has that no map changes."""
+        views = {name: view.draw(observation) for name, view in self.insides.views.items()}
+        readings = {name: reading.read(observation) for name, reading in self.insides.readings.items()}
+        return {"views": views, "readings": readings}
 
     def _attention(
-        self, recording: Recording, sights: Sequence[Sight], name: str, values: Sequence[float]
+        self,
+        recording: Recording,
+        sights: Sequence[Sight],
+        name: str,
+        values: Sequence[float],
+        beside: Sequence[Mapping[str, Any]],
     ) -> Attention:
         size = sights[0].picture.shape[:2]
         maps = self.strengths(name, sights)
@@ -188,8 +204,10 @@ class Lens:
             frames = torch.from_numpy(strengths)[:, None].expand(-1, CHANNELS, -1, -1)
             masks = list(quantile_mask(frames, self.quantile)[:, 0].numpy())
         moments = tuple(
-            Moment(sight.step, sight.picture, strength, mask, value, sight.parts, chance, sight.note)
-            for sight, strength, mask, value, chance in zip(sights, strengths, masks, values, control, strict=True)
+            Moment(sight.step, sight.picture, strength, mask, value, sight.parts, chance, sight.note, **other)
+            for sight, strength, mask, value, chance, other in zip(
+                sights, strengths, masks, values, control, beside, strict=True
+            )
         )
         scale = brightest(name, maps) if self.insides.same_scale else None
         return Attention(recording, self.insides, name, self.of, self.quantile, moments, scale)
