@@ -222,8 +222,8 @@ def test_maps_of_an_agents_own_choice_are_shown_and_may_have_parts_of_their_own(
             def bind(observations: Any, actions: Any) -> Any:
                 return lambda pixels: pixels[:, -1, :4].sum((1, 2))
 
-            def edge(pixels: Tensor) -> Tensor:
-                return torch.ones_like(pixels[:, 0]).tril()
+            def edge(observations: Any) -> Tensor:
+                return torch.ones(len(observations), SIDE, SIDE).tril()
 
             scalars = {"heat": Scalar(bind, "H", "heat of the room", "the heat of the upper edge")}
             pixels = lambda observations: torch.from_numpy(np.stack(observations)).float()  # noqa: E731

@@ -3,7 +3,7 @@
 from foveal.checkpoint.files import DamagedCheckpoint
 from foveal.checkpoint.folder import Checkpoint, Segment, load, save
 from foveal.checkpoint.manifest import kind_of
-from foveal.checkpoint.shipped import place_of, shipped
+from foveal.checkpoint.pretrained import place_of, shipped
 from foveal.checkpoint.states import (
     generator_state,
     global_random_state,

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal.atari.maps import resize_maps
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.evaluation.insides import BUILT_IN, Insides, Scalar, insides_of
@@ -22,7 +21,7 @@ from foveal.evaluation.pixel_world import Policy
 from foveal.evaluation.recording import Recording, Sight
 from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, Bar, BringsWorld, World, WorldOptions
-from foveal.explanation.pictures import BRIGHTEST, Picture
+from foveal.explanation.pictures import Picture, brightest, resized
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 
 AGENT = "agent"
@@ -273,27 +272,6 @@ def recorded(world: World, most: int, *, progress: bool) -> Generator[Recording,
     with closing(world), Bar(len(world.conditions), visible=progress) as bar:
         for condition in world.conditions:
             yield world.record(condition, most, bar)
-
-
-def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:
-    """The strength that gets the brightest colour in a whole recording, so that pictures can be compared.
-
-    A built-in map's is its largest value, as in "Free-Lunch Saliency"; a gradient's is the 99.5 % quantile, because the
-    few pixels above it would darken all others.
-
-    Args:
-        saliency: name of the map.
-        strengths: (N, h, w), not negative.
-    """
-    largest = float(strengths.max())
-    level = largest if saliency == BUILT_IN else float(np.quantile(strengths, BRIGHTEST))
-    return level or largest or 1.0
-
-
-def resized(maps: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """(N, h, w) -> (N, H, W) by bilinear interpolation."""
-    larger: NDArray[np.float32] = resize_maps(torch.from_numpy(maps), (size[0], size[1])).numpy()
-    return larger
 
 
 def _names(saliency: str | Sequence[str]) -> tuple[str, ...]:

@@ -113,7 +113,7 @@ class Intervals(Chart):
 
     Attributes:
         conditions: names of the rows.
-        series: name and one summary per condition (None: not measured) of at most three policies.
+        series: name and one summary per condition (None: not measured) of at most four policies.
         unit: what the axis shows.
     """
 

@@ -17,9 +17,9 @@ from foveal.atari.maps import resize_maps
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
 from foveal.evaluation.recording import Recording, Sight
-from foveal.explanation.attention import AT_ONCE, Lens, brightest
+from foveal.explanation.attention import AT_ONCE, Lens
 from foveal.explanation.panels import beneath, map_name
-from foveal.explanation.pictures import Picture, heat
+from foveal.explanation.pictures import Picture, brightest, heat
 from foveal.pictures.video import write_video
 from foveal.progress import watched
 

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 
 from foveal.evaluation.insides import BUILT_IN, Insides, Reading
 from foveal.explanation import pictures
-from foveal.explanation.attention import Attention, resized
+from foveal.explanation.attention import Attention
 from foveal.explanation.charts import Sparkline
 from foveal.explanation.page import TIMES, Cell, number
-from foveal.explanation.pictures import Picture
+from foveal.explanation.pictures import Picture, resized
 from foveal.saliency.metrics import correlation
 
 MOST_STILLS = 8

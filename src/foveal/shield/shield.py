@@ -47,7 +47,7 @@ class Restoring(nn.Module):
         masks = torch.sigmoid(logits)
         if self.masked:
             restored = seen * (masks > 0.5)
-        return (restored * LEVELS).round().clamp(0, LEVELS), masks[:, 0], doubt.exp() * LEVELS
+        return (restored * LEVELS).round().clamp(0.0, LEVELS), masks[:, 0], doubt.exp() * LEVELS
 
 
 @dataclass
