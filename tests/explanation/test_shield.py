@@ -157,7 +157,7 @@ def test_the_page_of_a_shield_tells_what_was_measured(tmp_path: Path) -> None:
         told = measure(shield, some, name, severity)
         alarms = 100 * (told.doubt > shield.limit).mean()
         row = f"{told.before.mean():.1f} → {told.after.mean():.1f} {told.overlap:.2f} {told.doubt.mean():.1f}"
-        assert f"{row} {alarms:.0f} %" in text
+        assert f"{row} {alarms:.0f} % alarms" in text
     assert "hue not trained on" in text and "noise trained on" in text
     assert "30 frames of episodes that it did not learn from, under 2 corruptions; on 1 of these" in text
     assert "AUROC of doubt for the worst 10 % of frames" in text

@@ -166,7 +166,8 @@ def _figures(shield: Shield, trials: Sequence[Trial]) -> list[tuple[str, str]]:
 
 
 def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
-    head: Line = ["", *(f"{what}, severity {s}" for s in SEVERITIES for what in ("error", "mask", "doubt", "alarms"))]
+    kinds = ("error", "mask", "doubt")
+    head: Line = ["", *(Cell(kind, small=(f"severity {s}",)) for s in SEVERITIES for kind in kinds)]
     rows: list[Line] = []
     for trial in trials:
         cells = [cell for measured in trial.measured for cell in _cells(shield, measured)]
@@ -174,9 +175,9 @@ def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
         rows.append([_name(trial), *cells, *blank])
     caption = (
         "Mean absolute error of frames as they came, and restored, in levels of 255; intersection over union of the "
-        "mask with the simulator's own; the shield's estimate of its error, called doubt; share of frames whose doubt "
-        "is above the limit. That limit was set on these episodes: of their frames as they are 1 in 100 is above it. "
-        "The first row is the trained look, at no severity."
+        "mask with the simulator's own, of the frame as it was; the shield's estimate of its error, called doubt, and "
+        "the share of frames in which it is above the limit. That limit was set on these episodes: of their frames as "
+        "they are 1 in 100 is above it. The first row is the trained look, at no severity."
     )
     return Table(caption, head, rows)
 
@@ -187,10 +188,10 @@ def _name(trial: Trial) -> Cell:
     return Cell(trial.name, code=True, small=("trained on" if trial.trained else "not trained on",))
 
 
-def _cells(shield: Shield, measured: Measured) -> list[str]:
+def _cells(shield: Shield, measured: Measured) -> list[str | Cell]:
     error = f"{measured.before.mean():.1f} {ARROW} {measured.after.mean():.1f}"
-    alarms = f"{100 * _alarms(shield, measured):.0f} %"
-    return [error, f"{measured.overlap:.2f}", f"{measured.doubt.mean():.1f}", alarms]
+    alarms = f"{100 * _alarms(shield, measured):.0f} % alarms"
+    return [error, f"{measured.overlap:.2f}", Cell(f"{measured.doubt.mean():.1f}", small=(alarms,))]
 
 
 def _alarms(shield: Shield, measured: Measured) -> float:
