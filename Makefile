@@ -11,8 +11,9 @@ PYTEST_ARGS ?=
 DEMO_ARGS ?=
 # What makes oneDNN, PyTorch and MKL leave out all that came after AVX2, and the tests whose numbers depend on it.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
-NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_oracle.py \
-  training/test_updater.py training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
+NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_drqv2.py \
+  learners/test_qrdqn.py learners/test_oracle.py learners/test_oracle_drqv2.py training/test_updater.py \
+  training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo test test-quick test-avx2 release check-release lint types format docs check clean python egl
@@ -72,7 +73,7 @@ $(STAMP): pyproject.toml constraints.txt | python
 	  echo "Could not make $(VENV). On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	@echo "Installing foveal into $(VENV) (once; some minutes)"
 	@$(BIN)/python -m pip install -qq $$(grep '^torch==' constraints.txt)
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,sb3,skills,ur]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,box2d,sb3,skills,ur]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

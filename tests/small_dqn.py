@@ -1,8 +1,7 @@
-"""A small DQN with a batch, and an environment whose buttons it can learn."""
+"""A small DQN and a small QR-DQN with a batch, and an environment whose buttons they can learn."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,18 +11,32 @@ from gymnasium import spaces
 import foveal
 from foveal.learners import Shapes
 from foveal.learners.dqn import DQN, DQNConfig
+from foveal.learners.qrdqn import QRDQN, QRDQNConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.types import Batch, Observation
 from small_env import SIZE, SavedCounter, small_agent
 
-SMALL = DQNConfig(encoder=EncoderConfig(strides=(2, 1), filters=4, projection=6), hidden=8, epsilon_steps=100)
+SMALL: dict[str, Any] = {
+    "encoder": EncoderConfig(strides=(2, 1), filters=4, projection=6),
+    "hidden": 8,
+    "epsilon_steps": 100,
+}
 
 
 def dqn(vector: int = 0, actions: int = 3, **changes: Any) -> DQN:
     """A small one whose target network is another than the trained one."""
+    return shaken(DQN, DQNConfig(**{**SMALL, **changes}), vector, actions)
+
+
+def qrdqn(vector: int = 0, actions: int = 3, **changes: Any) -> QRDQN:
+    """The same of four quantiles."""
+    return shaken(QRDQN, QRDQNConfig(**{**SMALL, "quantiles": 4, **changes}), vector, actions)
+
+
+def shaken(kind: Any, config: Any, vector: int, actions: int) -> Any:
     torch.manual_seed(0)
     shapes = Shapes((3, 12, 12), vector, spaces.Discrete(actions))
-    learner = DQN(replace(SMALL, **changes), shapes, torch.float32, torch.Generator().manual_seed(0))
+    learner = kind(config, shapes, torch.float32, torch.Generator().manual_seed(0))
     with torch.no_grad():
         for parameter in learner.parameters():
             parameter.add_(0.5 * torch.randn_like(parameter))
@@ -59,6 +72,6 @@ class Bright(SavedCounter):
         return np.full((SIZE, SIZE, 3), 220 if self._bright else 30, np.uint8)
 
 
-def agent_on(method: str, env: Any = Bright, **settings: Any) -> foveal.Agent:
+def agent_on(method: str, env: Any = Bright, learner: str = "dqn", **settings: Any) -> foveal.Agent:
     training = {"precision": "float32", **settings.pop("training", {})}
-    return small_agent(env, method=method, learner="dqn", training=training, **settings)
+    return small_agent(env, method=method, learner=learner, training=training, **settings)

@@ -42,6 +42,7 @@ OTHERWISE = {
     "NoneConfig": "empty",
     "EnvOptions": "checks every number itself, as the tests of foveal.envs.make show",
     "AugmentationOptions": "made of a training section",
+    "CorruptionOptions": "made of a shield's settings, or of an environment's frames",
     "ArmSettings": "made of a bounded view",
     "Limits": "checks every number itself, as below",
     "Sight": "the same",
@@ -56,14 +57,18 @@ ALLOWED_ZEROS = {
     *("discount", "gae_lambda", "quantile", "held_out", "follow", "missing", "swapped", "alpha_beta1", "augmentation"),
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
-    *("initial_epsilon", "final_epsilon"),
+    *("initial_epsilon", "final_epsilon", "kappa"),
+    *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
+    *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
+    *("invariance", "variance", "covariance"),
+    *("clean", "twice", "task_weight", "doubt_weight"),
     *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""
 ALLOWED_NEGATIVES = {"target_entropy", "log_std_min", "log_std_max"}
 """Settings in logarithms, which may be anything finite."""
-NAMES_OF_THE_USERS = {"overlays", "evaluate_on", "data", "env", "task"}
+NAMES_OF_THE_USERS = {"overlays", "pictures", "evaluate_on", "data", "env", "task"}
 """Folders and ids, which are looked for before work starts."""
 
 

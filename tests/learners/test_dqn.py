@@ -73,6 +73,50 @@ def test_the_errors_gradient_is_clipped() -> None:
     assert gradient[0].tolist() == pytest.approx([0.0, 0.1, -0.1, 0.2, -0.2], abs=1e-6)
 
 
+def test_dueling_values_are_of_the_state_plus_centred_advantages() -> None:
+    learner, batch = dqn(dueling=True), batch_of()
+    head: Any = learner.critic
+    latent = learner.latent(batch.obs)
+    value, advantage = (two_layers(stream, latent) for stream in (head.value, head.advantage))  # (B, 1), (B, 3)
+    expected = value + advantage - advantage.mean(1, keepdim=True)
+    torch.testing.assert_close(learner.table(batch.obs).squeeze(2), expected)
+    estimate = learner.estimate(batch.obs, batch.action)
+    torch.testing.assert_close(estimate.values[0], expected[torch.arange(5), batch.action])
+    # Closed form: what the value of one action asks of the three advantages is 1 - 1/3 of its own, -1/3 of the others.
+    gradients = torch.autograd.grad(estimate.values[0, 1], [stream[-1].bias for stream in (head.value, head.advantage)])
+    assert gradients[0].tolist() == [1.0]
+    assert gradients[1].tolist() == pytest.approx([-1 / 3, 2 / 3, -1 / 3])
+    assert not torch.allclose(expected, value + advantage, atol=1e-2)
+
+
+def two_layers(stream: Any, latent: Tensor) -> Tensor:
+    return stream[2](stream[0](latent).clamp(min=0))  # type: ignore[no-any-return]
+
+
+def test_the_dueling_target_network_follows_both_streams() -> None:
+    learner = dqn(dueling=True)
+    learner.update_target_networks()
+    obs = observation()
+    torch.testing.assert_close(learner.target_table(obs), learner.table(obs).detach())
+    held = {id(p) for group in learner.critic_optimizer([]).param_groups for p in group["params"]}
+    assert {id(p) for p in learner.critic.parameters()} <= held
+
+
+def test_returns_of_several_steps_bootstrap_that_much_later() -> None:
+    agent = agent_on("none", training={"n_step": 3, "discount": 0.5}, environment={"frame_stack": 1})
+    agent.learn(40, progress=False, evaluate_every=0)
+    assert agent.replay is not None
+    batch = agent.replay.sample(200)
+    batch = batch.replace(obs=batch.obs.float(), next_obs=batch.next_obs.float())
+    assert set(batch.discount.tolist()) == {0.5, 0.25, 0.125}  # episodes are cut by a time limit, which bootstraps
+    learner: Any = agent.learner
+    values = all_values(learner, batch.next_obs, target=True).detach()
+    best = all_values(learner, batch.next_obs).argmax(1)
+    expected = batch.reward + batch.discount * values[torch.arange(200), best]
+    torch.testing.assert_close(learner.targets(batch), expected)
+    assert float(batch.reward.max()) == 1.75  # three buttons that paid: 1 + 1/2 + 1/4
+
+
 def test_continuous_actions_are_refused() -> None:
     with pytest.raises(FovealError, match="learner 'dqn' needs Discrete actions, and this environment has Box"):
         small_agent(learner="dqn")
@@ -150,11 +194,13 @@ def test_the_step_keeps_its_address_so_that_a_cuda_graph_reads_the_present_one()
 # --- on an environment ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", ["none", "drq", "svea", "sgqn"])
+@pytest.mark.parametrize(
+    ("method", "dueling"), [("none", False), ("none", True), ("drq", False), ("svea", False), ("sgqn", False)]
+)
 @pytest.mark.slow
-def test_it_learns_which_button_pays_with_every_method(method: str) -> None:
+def test_it_learns_which_button_pays_with_every_method(method: str, dueling: bool) -> None:
     settings = {"discount": 0.0, "batch_size": 16}
-    dqn_settings = {"lr": 3e-3, "epsilon_steps": 100}
+    dqn_settings = {"lr": 3e-3, "epsilon_steps": 100, "dueling": dueling}
     agent = agent_on(method, training=settings, dqn=dqn_settings, environment={"frame_stack": 1})
     before = played(agent)
     agent.learn(250, progress=False, evaluate_every=0)

@@ -24,8 +24,8 @@ class EvaluateOptions:
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: conditions; by default train, color_hard and video_hard; of an Atari agent train alone; of the arm train,
-            far_starts, moved_camera and noisy_depth.
+        on: conditions; by default train, on dmc/ also color_hard and video_hard, on box2d/ also track_colors; of the
+            arm train, far_starts, moved_camera and noisy_depth.
         episodes: of each.
         seed: of the environments; by default the training seed + 42, of the arm one that nothing else uses.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.

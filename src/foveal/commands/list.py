@@ -12,7 +12,6 @@ import tyro
 
 from foveal.augmentations import AUGMENTATIONS
 from foveal.commands.plugins import import_plugins
-from foveal.config.bounds import Bounded, one_of
 from foveal.corruptions import CORRUPTIONS
 from foveal.envs import games
 from foveal.envs.family import FAMILIES
@@ -21,7 +20,7 @@ from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.networks.encoders import ENCODERS
-from foveal.registry import Registry
+from foveal.registry import Registry, nearest
 from foveal.saliency import SALIENCY
 
 WIDEST = 120
@@ -72,7 +71,7 @@ SAID = {
 
 
 @dataclass(frozen=True)
-class ListOptions(Bounded, section="list"):
+class ListOptions:
     """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments and so on.
 
     Attributes:
@@ -80,13 +79,15 @@ class ListOptions(Bounded, section="list"):
         plugins: module that registers your own.
     """
 
-    kind: tyro.conf.Positional[Annotated[str, one_of("all", *KINDS), tyro.conf.arg(metavar="KIND")]] = "all"
+    kind: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="KIND")]] = "all"
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
 def main(arguments: Sequence[str]) -> None:
     """Print the names, each with a line about it."""
     options = tyro.cli(ListOptions, args=import_plugins(arguments), prog="foveal list")
+    if options.kind not in ("all", *KINDS):
+        raise FovealError(f"there are no {options.kind!r}: {nearest(options.kind, list(KINDS))}")
     chosen = KINDS if options.kind == "all" else {options.kind: KINDS[options.kind]}
     lines = LINES if options.kind == "all" else None
     print("\n\n".join(_section(kind, entries(), lines) for kind, entries in chosen.items()))

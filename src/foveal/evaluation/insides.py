@@ -206,12 +206,15 @@ def configuration(agent: Any) -> dict[str, Any]:
 def critic_scalars(agent: Any) -> dict[str, Scalar]:
     """``q1`` and so on, of a policy whose ``values(obs, action, vector)`` are (heads, B).
 
+    Where no actions were taken, as on pictures of other players, the values are of the agent's own best ones.
+
     How many heads there are, its learner says; one where it has none.
     """
 
     def head(number: int) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-            acted = _tensor(actions, agent.device)  # (B, A) or (B,)
+            best = () if len(actions) else [agent.predict(seen, deterministic=True)[0] for seen in observations]
+            acted = _tensor(best or actions, agent.device)  # (B, A) or (B,)
             vectors = [seen["vector"] for seen in observations if isinstance(seen, Mapping)]
             vector = _tensor(vectors, agent.device) if vectors else None  # (B, V)
 

@@ -135,6 +135,11 @@ class Learner(nn.Module, ABC):
         return {}
 
     @classmethod
+    def task_run_presets(cls, env: str) -> Mapping[str, Mapping[str, Mapping[str, Any]]]:
+        """``run_presets`` that the learner's source has for this task alone, and which go over these."""
+        return {}
+
+    @classmethod
     def check(cls, config: Any, environments: int) -> None:
         """Refuse its settings where they do not go with so many environments.
 
@@ -203,10 +208,13 @@ class ValueLearner(Learner):
         capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone and never
             reads the value of a tensor.
         has_policy: whether there is a policy beside the values, which ``policy_step`` improves.
+        keeps_features: whether the policy's step takes the features that the critic's loss was computed on, from before
+            that step, as some sources do, and not those of the convolutions as they are then.
     """
 
     capturable: ClassVar[bool] = False
     has_policy: ClassVar[bool] = True
+    keeps_features: ClassVar[bool] = False
 
     convolutions: nn.Module
     projection: nn.Module

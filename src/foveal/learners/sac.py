@@ -15,10 +15,11 @@ from torch.distributions import Distribution, Independent, Normal, TanhTransform
 
 from foveal.config.bounds import FINITE, PART, POSITIVE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import LEARNERS, CriticInput, Estimate, Shapes, ValueLearner, check_action_space
+from foveal.learners.actor_critic import ActorCritic
+from foveal.learners.base import LEARNERS, CriticInput, Shapes
 from foveal.networks.averaging import blend, frozen_copy
-from foveal.networks.encoders import EncoderChoice, EncoderConfig, Projection, build_encoder
-from foveal.networks.heads import TwinCritic, mlp, with_vector
+from foveal.networks.encoders import EncoderChoice, EncoderConfig
+from foveal.networks.heads import with_vector
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
@@ -83,7 +84,7 @@ class PolicySample(NamedTuple):
 
 
 @LEARNERS.register("sac")
-class SAC(ValueLearner):
+class SAC(ActorCritic):
     """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions.
 
     Raises:
@@ -92,8 +93,7 @@ class SAC(ValueLearner):
 
     Config = SACConfig
     config: SACConfig
-    heads = 2
-    capturable = True
+    policy_outputs = 2
     presets = {
         "compact": {
             "encoder": {"strides": (2, 1), "initialization": "orthogonal", "projection": 50, "centred": True},
@@ -108,30 +108,11 @@ class SAC(ValueLearner):
         self, config: SACConfig, shapes: Shapes, dtype: torch.dtype, generator: torch.Generator | None = None
     ) -> None:
         super().__init__(config, shapes, dtype, generator)
-        check_action_space("sac", shapes.action, discrete=False)
-        self.action_size = math.prod(shapes.action.shape or ())
-        self.convolutions = build_encoder(shapes.image, config.encoder, dtype)
-        self.feature_size = self.convolutions.output_size
-        self.latent_size = config.encoder.projection
-        self.projection = Projection(self.feature_size, self.latent_size)
-        head_input = self.latent_size + shapes.vector
-        self.critics = TwinCritic(head_input + self.action_size, config.hidden)
         self.target_convolutions = frozen_copy(self.convolutions)
-        self.target_projection = frozen_copy(self.projection)
-        self.target_critics = frozen_copy(self.critics)
-        self.actor_projection = Projection(self.feature_size, self.latent_size)
-        self.policy = mlp(head_input, config.hidden, 2 * self.action_size)
         self.log_alpha = nn.Parameter(torch.tensor(math.log(config.initial_temperature)))
         self.target_entropy = config.target_entropy * self.action_size
 
-    # --- critic ---------------------------------------------------------------------------------------------------
-
-    def estimate(self, obs: Observation, action: Tensor) -> Estimate:
-        """Both critics on one pass of the encoder."""
-        features = self.features(obs)
-        latent = self.projection(features)
-        values = self.critics(with_vector(latent, obs.vector), action)  # (2, B)
-        return Estimate(features, latent, values, values)
+    # --- targets --------------------------------------------------------------------------------------------------
 
     @torch.no_grad()
     def targets(self, batch: Batch) -> Tensor:
@@ -148,22 +129,6 @@ class SAC(ValueLearner):
         """After the target encoder's projection, (B, D)."""
         return self.target_projection(self.target_convolutions(obs.image))
 
-    def td_loss(self, estimate: Estimate, target: Tensor) -> Tensor:
-        """Sum over the critics of the mean squared TD error."""
-        return (estimate.prediction - target).square().mean(1).sum()  # (2, B) - (B,)
-
-    def action_features(self, action: Tensor) -> Tensor:
-        """Continuous actions are their own features."""
-        return action
-
-    def critic_parameters(self) -> list[nn.Parameter]:
-        """Convolutions, the critic's projection and both critics."""
-        return [*self.encoder_parameters, *self.critics.parameters()]
-
-    def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam on the critic, the encoder and a method's extra parameters."""
-        return adam([*self.critic_parameters(), *extra], self.config.critic_lr)
-
     # --- policy ---------------------------------------------------------------------------------------------------
 
     def policy_step(
@@ -174,10 +139,7 @@ class SAC(ValueLearner):
         critic_input: CriticInput | None = None,
     ) -> dict[str, Tensor]:
         """One step of the policy, one of the temperature; one pass of the convolutions serves actor and critic."""
-        with torch.no_grad():
-            features = self.features(obs) if features is None else features
-            critic_input = critic_input or CriticInput(features, obs.vector)
-            latent = with_vector(self.projection(critic_input.features), critic_input.vector)
+        features, latent = self._seen(obs, features, critic_input)
         sample = self._sample(features, obs.vector)
         value = self.critics(latent, sample.action).amin(0)  # (B,)
         loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()
@@ -215,15 +177,6 @@ class SAC(ValueLearner):
         if deterministic:
             return torch.tanh(mean)
         return torch.tanh(mean + log_std.exp() * _normal_like(mean, generator))
-
-    def actor_parameters(self) -> list[nn.Parameter]:
-        """The actor's projection and policy."""
-        return [*self.actor_projection.parameters(), *self.policy.parameters()]
-
-    @cached_property
-    def actor_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.actor_parameters(), self.config.actor_lr)
 
     @cached_property
     def alpha_optimizer(self) -> torch.optim.Optimizer:

@@ -36,3 +36,27 @@ class TwinCritic(nn.Module):
         """(B, D), (B, A) -> (heads, B)."""
         joined = torch.cat([latent, action], dim=1)  # (B, D + A)
         return torch.stack([head(joined).squeeze(1) for head in self.heads])
+
+
+class Dueling(nn.Module):
+    """A value of the state and advantages of the actions, from streams of their own (Wang et al. 2016).
+
+    Args:
+        size: D, of the input.
+        hidden: width of either stream's hidden layers.
+        actions: how many actions there are.
+        outputs: N, how many numbers there are for an action.
+        hidden_layers: of either stream.
+    """
+
+    def __init__(self, size: int, hidden: int, actions: int, outputs: int, hidden_layers: int) -> None:
+        super().__init__()
+        self.value = mlp(size, hidden, outputs, hidden_layers)
+        self.advantage = mlp(size, hidden, actions * outputs, hidden_layers)
+        self.actions = actions
+
+    def forward(self, latent: Tensor) -> Tensor:
+        """(B, D) -> (B, actions * N): V + A - the mean of A over the actions (eq. 9)."""
+        value = self.value(latent)[:, None, :]  # (B, 1, N)
+        advantage = self.advantage(latent).unflatten(1, (self.actions, -1))  # (B, actions, N)
+        return (value + advantage - advantage.mean(1, keepdim=True)).flatten(1)

@@ -139,8 +139,7 @@ class Updater:
     def _policy_step(self, context: Context) -> dict[str, Tensor]:
         """The policy's step on the method's ``policy_views``, without gradients to what it sees."""
         views, extra_loss = self.method.policy_views(context), self.method.actor_loss(context)
-        # Where saliency of the updated critic may be wanted after this, one pass serves both.
-        known = [(context.batch.obs, context.fresh.features.detach())] if self.pixel_gradient else []
+        known = self._known_features(context)
         if len(views) == 1 and views[0].actor is views[0].critic:
             actor = views[0].actor
             features = next((features for obs, features in known if obs is actor), None)
@@ -149,6 +148,13 @@ class Updater:
         critic_input = CriticInput(torch.cat(encoded[1::2]), joined([view.critic for view in views]).vector)
         actor = joined([view.actor for view in views])
         return self.learner.policy_step(actor, extra_loss, torch.cat(encoded[::2]), critic_input)
+
+    def _known_features(self, context: Context) -> list[tuple[Observation, Tensor]]:
+        """Observations whose features (B, F) the policy's step need not compute, and these."""
+        if self.learner.keeps_features:
+            return [(view.obs, view.estimate.features.detach()) for view in context.views]
+        # Where saliency of the updated critic may be wanted after this, one pass serves both.
+        return [(context.batch.obs, context.fresh.features.detach())] if self.pixel_gradient else []
 
     @torch.no_grad()
     def _encoded(self, observations: list[Observation], known: list[tuple[Observation, Tensor]]) -> list[Tensor]:
