@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -76,6 +78,21 @@ def test_without_a_shield_there_is_no_word_of_alarms() -> None:
     assert Alarms().share is None and Alarms(4, 1).share == 0.25
 
 
+def test_what_learns_at_test_time_learns_from_what_it_is_given() -> None:
+    learned = []
+
+    class Adapting(Still):
+        @contextmanager
+        def adapting(self) -> Iterator[Any]:
+            yield lambda seen, action, reward, following, over: learned.append((seen, following))
+
+    policy = Adapting()
+    foveal.evaluate(Shielded(wary(31.0), policy), episodes=1, env=Ball, adapt=True, progress=False)
+    assert len(learned) == 20
+    for (seen, following), given, later in zip(learned, policy.given, [*policy.given[1:], None], strict=True):
+        assert np.array_equal(seen, given) and (later is None or np.array_equal(following, later))
+
+
 # --- insides ----------------------------------------------------------------------------------------------------------
 
 
@@ -125,11 +142,13 @@ def test_shield_and_policy_are_one_file(output: str, tmp_path: Path) -> None:
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     for batch in (1, 3):
         image = pictures(batch, 9, SIZE, SIZE, seed=batch)
+        image[:, :-3] //= 4  # so that doubt differs within a stack
         action, doubt = session.run(["action", "doubt"], {"image": image})
         np.testing.assert_allclose(action, shielded.predict(image, deterministic=True)[0], atol=1e-3)
         assert np.abs(action - agent.predict(image, deterministic=True)[0]).max() > 0.01  # the shield is in there
         expected = shielded.shield.restore(image[:, -3:]).doubt
         np.testing.assert_allclose(doubt, expected, rtol=1e-4)
+        assert np.abs(doubt / shielded.shield.restore(image[:, :3]).doubt - 1).min() > 1e-3
     assert list(tmp_path.iterdir()) == [path]
 
 

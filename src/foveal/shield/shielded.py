@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from torch import Tensor
 
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides, Reading, Scalar, View, insides_of
-from foveal.evaluation.pixel_world import PixelWorld, pixel_world
+from foveal.evaluation.pixel_world import Adapt, Adapting, PixelWorld, pixel_world
 from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition
 from foveal.evaluation.world import Bar, WorldOptions
@@ -131,7 +132,23 @@ class Shielded:
 
     def world(self, options: WorldOptions) -> PixelWorld:
         """Where ``foveal.evaluate`` and ``foveal.explain`` let it act."""
-        return ShieldedWorld(**vars(pixel_world(self, options)), alarms=self.alarms)
+        world = ShieldedWorld(**vars(pixel_world(self, options)), alarms=self.alarms)
+        return replace(world, adapting=self._through(world.adapting))
+
+    def _through(self, adapting: Adapting) -> Adapting:
+        """What learns at test time learns from what the policy is given."""
+
+        @contextmanager
+        def shielded() -> Iterator[Adapt | None]:
+            with adapting() as adapt:
+                if adapt is None:
+                    yield None
+                else:
+                    yield lambda seen, action, reward, following, over: adapt(
+                        self.see(seen), action, reward, self.see(following), over
+                    )
+
+        return shielded
 
     def insides(self) -> Insides:
         """What ``foveal.explain`` may look at: the policy's, of what it is given, and the shield's own."""
