@@ -1,4 +1,4 @@
-"""``foveal shield train``: a network that stands before a finished policy."""
+"""``foveal shield train`` and ``page``: a network that stands before a finished policy, and what it does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,16 @@ from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
+from foveal.explanation import shield_page
 from foveal.loading import load
 from foveal.shield.config import ShieldConfig
 from foveal.shield.frames import collect
-from foveal.shield.shield import Shield
-from foveal.shield.training import settings_of, shield_work
+from foveal.shield.shield import KIND, Shield
+from foveal.shield.training import resumed, settings_of, shield_work
 from foveal.training import Trainer
+from foveal.training.run_folder import RunFolder, read_metrics
+
+PAGE = "page.html"
 
 
 @dataclass(frozen=True)
@@ -47,20 +51,36 @@ class TrainOptions:
     shield: tyro.conf.OmitArgPrefixes[ShieldConfig] = field(default_factory=ShieldConfig)
 
 
+@dataclass(frozen=True)
+class PageOptions:
+    """Write the page of a shield once more: what it makes of frames that were kept back, under every corruption.
+
+    Attributes:
+        run: the run's folder.
+        out: the page (default: page.html in that folder).
+    """
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    out: Path | None = None
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Train a new shield, or go on with one."""
+    """Train a new shield, go on with one, or show one."""
     arguments = import_plugins(arguments)
-    options: TrainOptions = parse("shield", {"train": TrainOptions()}, arguments)
-    if options.resume is not None:
+    options: TrainOptions | PageOptions = parse("shield", {"train": TrainOptions(), "page": PageOptions}, arguments)
+    if isinstance(options, PageOptions):
+        print(_page(options.run, options.out))
+    elif options.resume is not None:
         train.main(arguments[1:])  # which refuses all other options
+        print(_page(options.resume))
     elif options.what is not None:
         _train(options.what, options)
     else:
         raise FovealError("name what to shield, e.g. foveal shield train dmc/walker-walk, or a run: --resume")
 
 
-def behind(folder: Path | None, agent: Any) -> Any:
-    """The agent behind the shield of a folder, where one is named.
+def behind(folder: str | None, agent: Any) -> Any:
+    """The agent behind the shield of a folder, or one that ships with foveal, where one is named.
 
     Raises:
         FovealError: there is no shield, or one for pictures of another size.
@@ -86,7 +106,16 @@ def _train(what: str, options: TrainOptions) -> None:
     work = shield_work(env, frames, options.shield, options.seed)
     print(f"training a shield for {env}; everything goes to {out}")
     carry_out(Trainer(work, settings_of(options.shield), run=out), options.shield.steps, out)
-    print(f"done: {out}\nnext: foveal evaluate {what if policy is not None else 'RUN'} --shield {out}")
+    print(f"done: {_page(out)}\nnext: foveal evaluate {what if policy is not None else 'RUN'} --shield {out}")
+
+
+def _page(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run; its newest checkpoint has the frames."""
+    held = RunFolder.open(run, KIND).store.latest()
+    if held is None:
+        raise FovealError(f"{run} is a run without a checkpoint yet; let it train further")
+    work = resumed(held)
+    return shield_page(out or run / PAGE, work.agent, work.kept, read_metrics(run), progress=True)
 
 
 def _subject(what: str, options: TrainOptions) -> tuple[str, Mapping[str, Any], Policy | None]:

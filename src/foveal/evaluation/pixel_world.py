@@ -284,6 +284,7 @@ def _parts(env: PixelEnv) -> dict[str, Any]:
 
 
 def _words(policy: Mapping[str, Any]) -> Words:
-    method = policy.get("method")
-    who = "the agent" if method in (None, "none") else str(method).upper()
+    method, _, behind = str(policy.get("method") or "none").partition(" ")  # "behind a shield", for one
+    who = "the agent" if method == "none" else method.upper()
+    who = f"{who} {behind}".rstrip()
     return Words(who, f"One episode of the deterministic policy ({describe_policy(policy)}) under each condition")
