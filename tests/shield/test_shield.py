@@ -259,14 +259,14 @@ def test_more_steps_than_the_learning_rate_knows_of_are_refused() -> None:
 @pytest.mark.slow
 def test_it_learns_to_undo_what_it_is_trained_on_and_to_see_the_task() -> None:
     config = ShieldConfig(
-        filters=8, depth=2, frames=300, steps=250, batch_size=32, picture_count=64, corruptions=("background", "tint")
+        filters=8, depth=2, frames=300, steps=150, batch_size=32, picture_count=64, corruptions=("background", "tint")
     )
     shield = train_shield(Ball, OPTIONS, config)
     fresh = frames(60, seed=9)
     changed, clean = measure(shield, fresh, "background", 5), measure(shield, fresh)
-    assert changed.after.mean() < 0.35 * changed.before.mean()
+    assert changed.after.mean() < 0.6 * changed.before.mean()
     assert changed.overlap > 0.7
-    assert clean.after.mean() < 4
+    assert clean.after.mean() < 3
     rows = table(shield, fresh, ["background", "hue"])
     assert rows["background"]["trained"] and not rows["hue"]["trained"]
 
