@@ -28,6 +28,7 @@ WANTED = (
     "foveal/explanation/templates/explain.html.j2",
     "foveal/explanation/templates/growth.svg.j2",
     "foveal/explanation/templates/parts.html.j2",
+    "foveal/explanation/templates/shield.html.j2",
     "foveal/data/demo-sac-compact-generated.json",
     "foveal/pretrained/walker-stand-sgqn/manifest.json",
     "foveal/pretrained/walker-stand-sgqn/state.json",

@@ -56,6 +56,12 @@ class Counter(gymnasium.Env[Any, Any]):
     def close(self) -> None:
         self.closed = True
 
+    def scene_mask(self) -> np.ndarray[Any, Any]:
+        """The corner that is random is its only object."""
+        mask = np.zeros((SIZE, SIZE), bool)
+        mask[:8, :8] = True
+        return mask
+
     def _observe(self) -> Any:
         image = np.full((SIZE, SIZE, 3), self.made % 251, np.uint8)
         image[:8, :8] = self._noise()

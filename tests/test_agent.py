@@ -171,7 +171,10 @@ IMAGE = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
         ({"env": lambda: Plain(spaces.Box(-1, 1, (4,)))}, "a vector of 4 numbers, not an image"),
         ({"env": lambda: Plain(spaces.Box(0, 1, (SIZE, SIZE, 3)))}, "give it as uint8"),
         ({"env": lambda: Plain(spaces.Box(0, 255, (SIZE, SIZE, 1), np.uint8))}, "a grayscale image"),
-        ({"env": lambda: Plain(IMAGE, spaces.Discrete(3))}, "learner 'sac' needs Box actions.*Discrete"),
+        (
+            {"env": lambda: Plain(IMAGE, spaces.Discrete(3)), "learner": "sac"},
+            "learner 'sac' needs Box actions.*Discrete",
+        ),
         ({"env": lambda: Plain(IMAGE, spaces.MultiDiscrete([2, 2]))}, "MultiDiscrete actions"),
         ({"env": 5}, "a builtins.int is no environment"),
         ({"training": {"device": "cuda"}}, "PyTorch sees no GPU"),
@@ -203,7 +206,7 @@ def test_a_saved_agent_learns_on_as_if_it_had_not_been_saved(method: str, tmp_pa
             given = iter(batches[2:])
     assert differing(weights(agent), weights(other)) == []
     size = agent.env_options["image_size"]
-    picture = np.full((9, size, size), 200, np.uint8)
+    picture = np.full((agent.shapes.image[0], size, size), 200, np.uint8)
     assert agent.predict(picture)[0].tolist() == other.predict(picture)[0].tolist()
 
 

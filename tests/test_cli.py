@@ -42,7 +42,18 @@ from small_env import SavedCounter, differing
 
 COUNTER, DISCRETE, INTERRUPTED = "foveal-tests/Counter-v0", "foveal-tests/Discrete-v0", "foveal-tests/Interrupted-v0"
 
-EXTRAS = ("ale_py", "h5py", "stable_baselines3", "onnx", "onnxruntime", "rtde_control", "rtde_io", "rtde_receive")
+EXTRAS = (
+    "ale_py",
+    "Box2D",
+    "pygame",
+    "h5py",
+    "stable_baselines3",
+    "onnx",
+    "onnxruntime",
+    "rtde_control",
+    "rtde_io",
+    "rtde_receive",
+)
 """Modules that extras bring."""
 
 
@@ -325,7 +336,7 @@ MISTAKES = [
     ("train dmc/walker-wlk", "unknown environment 'dmc/walker-wlk': did you mean 'dmc/walker-walk'"),
     ("train nonsense", "unknown environment 'nonsense': choose one of"),
     ("train CartPole-v1", "the observation of CartPole-v1 is a vector of 4 numbers, not an image"),
-    (f"train {DISCRETE}", "learner 'sac' needs Box actions, and this environment has Discrete"),
+    (f"train {DISCRETE} --learner sac", "learner 'sac' needs Box actions, and this environment has Discrete"),
     (f"train {COUNTER} --method svae", "unknown method 'svae': did you mean 'svea'"),
     (f"train {COUNTER} --learner sca", "unknown learner 'sca': "),
     (f"train {COUNTER} --preset paprr", "unknown preset 'paprr': did you mean 'paper'?"),

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("[a-z]*/*.md")])
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 
 
@@ -46,7 +46,7 @@ def test_make_targets_exist(page: Path) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names 'make {target}'"
 
 
-TWO_WORDS = {"arm", "bench", "demos", "master", "shield", "skills"}
+TWO_WORDS = {"shield", "arm", "bench", "demos", "master", "skills"}
 """Commands whose first argument says what to do, with options of its own."""
 
 
@@ -58,28 +58,34 @@ def commands() -> list[list[str]]:
 
 
 @pytest.fixture(scope="module")
-def flags() -> Callable[[str, str], set[str]]:
-    """The flags that a command's ``--help`` lists, by command and method."""
+def flags() -> Callable[[str, tuple[str, ...]], set[str]]:
+    """The flags that a command's ``--help`` lists, by command and the words that decide which there are."""
 
     @lru_cache
-    def read(command: str, method: str) -> set[str]:
-        words = command.split()
-        if command == "train":
-            words += ["atari/breakout"] if method == "ppo" else ["ENV", "--method", method]
-        program = f"import sys; from foveal.cli import main; sys.exit(main({[*words, '--help']!r}))"
+    def read(command: str, decisive: tuple[str, ...]) -> set[str]:
+        words = [*command.split(), *decisive, "--help"]
+        program = f"import sys; from foveal.cli import main; sys.exit(main({words!r}))"
         return set(re.findall(r"--[a-z][\w.-]*", run_python(ROOT, program)))
 
     return read
 
 
+def decisive(rest: list[str]) -> tuple[str, ...]:
+    """Of a training's words its environment, and what brings options of its own."""
+    chosen = {name: rest[rest.index(name) + 1] for name in ("--method", "--learner", "--encoder") if name in rest}
+    env = rest[0] if rest and not rest[0].startswith(("-", "my_")) else "ENV"
+    return (env if "/" in env else "ENV", *(word for pair in chosen.items() for word in pair))
+
+
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 @pytest.mark.slow
-def test_commands_have_the_options_they_are_shown_with(words: list[str], flags: Callable[[str, str], set[str]]) -> None:
+def test_commands_have_the_options_they_are_shown_with(
+    words: list[str], flags: Callable[[str, tuple[str, ...]], set[str]]
+) -> None:
     command, *rest = [" ".join(words[:2]), *words[2:]] if words[0] in TWO_WORDS else words
-    method = rest[rest.index("--method") + 1] if "--method" in rest else "sgqn"
-    method = "ppo" if rest and (rest[0].startswith("atari/") or "ppo" in rest) else method
+    known = flags(command, decisive(rest) if command == "train" else ())
     for flag in (word for word in rest if word.startswith("--")):
-        assert flag in flags(command, method), f"foveal {command} has no option {flag}"
+        assert flag in known, f"foveal {command} has no option {flag}"
 
 
 CHECK_PLUGIN = """

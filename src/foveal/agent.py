@@ -21,8 +21,10 @@ from foveal.config.environment import (
     chosen_device,
     describe,
     env_options,
+    made_once,
     probe,
     requirements,
+    usual_learner,
 )
 from foveal.config.tree import Config, configure
 from foveal.envs.making import EnvLike
@@ -53,7 +55,7 @@ class Agent:
             or a callable that makes one.
         method: name of the generalization method, or of several joined by ``+``, such as ``"sgqn+sada"``; by default
             "sgqn", and "none" where none can be composed.
-        learner: name of the learner; by default "sac", and "ppo" for Atari games.
+        learner: name of the learner; by default "sac", "dqn" where actions are discrete, and "ppo" for Atari games.
         preset: ``"paper"`` (published architecture and hyperparameters), ``"compact"`` (for a CPU) or ``"debug"``.
         seed: of everything random.
         encoder: name of the network that sees, by default the learner's own: ``"nature"``, ``"sparse-fls"``, ...;
@@ -81,8 +83,11 @@ class Agent:
         encoder: str | None = None,
         **overrides: Any,
     ) -> None:
-        config = configure(describe(env), method, learner, preset, seed, overrides, encoder=encoder)
-        self._assemble(env, config, probe(env, config))
+        with made_once(env) as first:
+            learner = usual_learner(first) if learner is None else learner
+            config = configure(describe(env), method, learner, preset, seed, overrides, encoder=encoder)
+            shapes = probe(first, config)
+        self._assemble(env, config, shapes)
 
     @classmethod
     def from_config(cls, config: Config, env: EnvLike | None = None, shapes: Shapes | None = None) -> Agent:

@@ -61,12 +61,12 @@ class Exportable:
     Attributes:
         network: on the CPU, in float32; see ``portable``.
         examples: gives inputs by name, (B, ...) each, for a batch size B.
-        output: name of what it gives.
+        outputs: names of what it gives: a tensor for one, a tuple for several.
     """
 
     network: nn.Module
     examples: Callable[[int], dict[str, Tensor]]
-    output: str = "action"
+    outputs: tuple[str, ...] = ("action",)
 
 
 def portable(network: Module) -> Module:
@@ -93,14 +93,26 @@ class DeterministicPolicy(nn.Module):
 
 def export_onnx(agent: Exported, path: Path) -> Path:
     """Write a value learner's deterministic policy; see ``write_onnx``."""
-    return write_onnx(Exportable(DeterministicPolicy(agent), partial(_random_inputs, agent)), path)
+    return write_onnx(exportable(agent), path)
+
+
+def exportable(agent: Exported) -> Exportable:
+    """A value learner's deterministic policy, which takes its environment's frames.
+
+    Raises:
+        FovealError: it is another policy.
+    """
+    if lacking := [name for name in ("learner", "method", "shapes", "env_options") if not hasattr(agent, name)]:
+        raise FovealError(f"a {type(agent).__name__} has no {lacking[0]}, so it can't be exported as an agent is")
+    return Exportable(DeterministicPolicy(agent), partial(_random_inputs, agent))
 
 
 def write_onnx(exported: Exportable, path: Path) -> Path:
     """Write the file once it has been compared with PyTorch on the examples.
 
     Raises:
-        FovealError: the extra is missing, the file can't be written, or the two disagree by more than 1e-3.
+        FovealError: the extra is missing, the file can't be written, or the two disagree by more than 1e-3, of numbers
+            above 1 by more than a thousandth.
     """
     runtime = _runtime()
     exported.network.eval()
@@ -129,7 +141,7 @@ def _write(exported: Exportable, path: Path) -> None:
             exported.network,
             tuple(inputs.values()),
             input_names=list(inputs),
-            output_names=[exported.output],
+            output_names=list(exported.outputs),
             dynamic_shapes=tuple({0: batch} for _ in inputs),
             dynamo=True,
             verbose=False,
@@ -155,11 +167,13 @@ def _quiet() -> Iterator[None]:
 
 def _compare(policy: nn.Module, session: Any, inputs: dict[str, Tensor]) -> None:
     with torch.no_grad():
-        expected = policy(*inputs.values()).numpy()
-    (found,) = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
-    if not np.allclose(found, expected, atol=TOLERANCE):
-        worst = np.abs(found - expected).max()
-        raise FovealError(f"the exported policy disagrees with PyTorch by {worst:.2g}; nothing was written")
+        given = policy(*inputs.values())
+    expected = [output.numpy() for output in (given if isinstance(given, tuple) else (given,))]
+    found = session.run(None, {name: tensor.numpy() for name, tensor in inputs.items()})
+    for one, other in zip(found, expected, strict=True):
+        worst = (np.abs(one - other) / np.maximum(1.0, np.abs(other))).max()
+        if not worst <= TOLERANCE:
+            raise FovealError(f"the exported policy disagrees with PyTorch by {worst:.2g}; nothing was written")
 
 
 def _random_inputs(agent: Exported, batch: int) -> dict[str, Tensor]:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from importlib.resources import files
 from pathlib import Path
 
+from foveal import checkpoint
 from foveal.agent import Agent
 from foveal.atari.former import KIND as GAMES
 from foveal.atari.former import in_todays_form
@@ -26,7 +26,6 @@ from foveal.training import Callback, Trainer, Work
 from foveal.training.agents import KIND
 from foveal.training.run_folder import RunFolder, kind_of, stored
 
-PRETRAINED = "pretrained:"
 WORKS: Mapping[str, Callable[[Checkpoint], Work]] = {**ARM_WORKS, SHIELD: shields.resumed}
 """Kind of a run -> makes its training, of one of its checkpoints; all others are an agent's."""
 
@@ -49,7 +48,7 @@ def load(path: str | Path, env: EnvLike | None = None, device: str | None = None
         FovealError: no such folder or policy, a damaged or foreign one, or one that this version can't read; an
             environment or a device for a policy that takes none.
     """
-    folder = _pretrained(str(path)) if str(path).startswith(PRETRAINED) else Path(path)
+    folder = checkpoint.place_of(path)
     kind = kind_of(folder)
     if kind in POLICIES:
         if env is not None or device not in (None, "auto", "cpu"):
@@ -90,12 +89,3 @@ def resume(
         raise FovealError(f"{run} has no checkpoint to resume from; delete the folder and start again")
     work = WORKS[kind](held) if kind in WORKS else _agent(held, env).work()
     return Trainer.resumed(work, folder, held, callbacks=callbacks, progress=progress)
-
-
-def _pretrained(name: str) -> Path:
-    root = Path(str(files("foveal") / "pretrained"))
-    shipped = sorted(path.name for path in root.iterdir() if path.is_dir()) if root.is_dir() else []
-    wanted = name.removeprefix(PRETRAINED)
-    if wanted not in shipped:
-        raise FovealError(f"no pretrained policy {wanted!r}; these ship with foveal: {', '.join(shipped) or 'none'}")
-    return root / wanted

@@ -16,9 +16,9 @@ class Observation(NamedTuple):
     """A batch of observations.
 
     Attributes:
-        image: (B, frames * 3, H, W) in [0, 255]: frames are stacked oldest first, three colour channels each. It is
-            ``uint8`` as stored, and of the convolutions' type within an update, where its gradient is ``float32``.
-            Encoders, not callers, divide by 255.
+        image: (B, frames * C, H, W) in [0, 255]: frames are stacked oldest first, with C = 3 colour channels each, or 1
+            where they are grey, as those of Atari games. It is ``uint8`` as stored, and of the convolutions' type
+            within an update, where its gradient is ``float32``. Encoders, not callers, divide by 255.
         vector: (B, V) ``float32`` beside the image (proprioception), or None.
     """
 
@@ -61,6 +61,8 @@ class ExtraField:
         shape: the shape of one value; None where it is an action's.
         dtype: the type of one value, by NumPy's name; an action keeps its own.
         stacked: whether there is one value for each stacked frame, oldest first, or only the newest frame's.
+        early: whether it is wanted before the first update alone: the environment is asked until then, later values
+            are 0, and ``Method.begin_learning`` alone gets them.
 
     Raises:
         FovealError: a field that the environment gives has no shape.
@@ -71,6 +73,7 @@ class ExtraField:
     shape: tuple[int, ...] | None = None
     dtype: str = "float32"
     stacked: bool = False
+    early: bool = False
 
     def __post_init__(self) -> None:
         if self.shape is None and self.source != PREVIOUS_ACTION:

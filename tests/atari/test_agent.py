@@ -608,7 +608,7 @@ def test_train_resume_evaluate(
     [
         ("train atari/brekout", "unknown Atari game 'brekout': did you mean 'breakout'"),
         ("train --preset debug atari/brekout", "unknown Atari game 'brekout': did you mean 'breakout'"),
-        ("train atari/breakout --learner sac", "atari/breakout is trained by learner 'ppo', not 'sac'"),
+        ("train atari/breakout --learner sac", "learner 'sac' needs Box actions, and this environment has Discrete"),
         (
             "train dmc/walker-walk --learner ppo --method svea",
             "method 'svea' is composed onto value learners",

@@ -142,9 +142,7 @@ def normalised_where(room: Room, value: str) -> tuple[bool, bool]:
 
 def bootstrap_timeouts(room: Room, value: bool) -> bool:
     """Whether a return says more than the rewards do, where the frame limit ended a game."""
-    room.patch.setattr(
-        atari_training, "AtariVector", lambda *a, life_loss: AtariVector(*a, life_loss=life_loss, frame_limit=40)
-    )
+    room.patch.setattr(atari_training, "AtariVector", lambda *a, **options: AtariVector(*a, **options, frame_limit=40))
     agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value})
     with torch.no_grad():
         agent.learner.policy.critic.bias.fill_(50.0)
@@ -286,7 +284,24 @@ def seed(room: Room, value: int) -> list[bool]:
     ]
 
 
-ENVIRONMENT = {"life_loss": Wire(True, False, observe=life_loss, expected=lambda v: (v, v))}
+def clip_rewards(room: Room, value: bool) -> tuple[bool, bool]:
+    """In the games of training from rollouts and from replay; no evaluation has rewards."""
+    works = [agent_with(environment={"clip_rewards": value}).work(), from_replay(value).work()]
+    clipped = works[0].env.clip_rewards, works[1].collector._envs.clip_rewards  # type: ignore[union-attr]
+    for work in works:
+        work.close()
+    return clipped
+
+
+def from_replay(clip: bool) -> foveal.Agent:
+    environment = {"clip_rewards": clip}
+    return foveal.Agent(BREAKOUT, "none", "dqn", preset="debug", environment=environment)
+
+
+ENVIRONMENT = {
+    "life_loss": Wire(True, False, observe=life_loss, expected=lambda v: (v, v)),
+    "clip_rewards": Wire(True, False, observe=clip_rewards, expected=lambda v: (v, v)),
+}
 WHOLE = {
     "env": Wire(
         BREAKOUT,

@@ -255,6 +255,8 @@ def test_overlaid_pictures_are_the_published_ones(monkeypatch: pytest.MonkeyPatc
     asked: list[int] = []
 
     class Canvases:
+        channels = 3
+
         def sample(self, n: int, generator: torch.Generator, dtype: torch.dtype, size: int) -> Tensor:
             asked.append(size)
             return torch.from_numpy(views_problem.canvases()).to(dtype)

@@ -58,7 +58,10 @@ ALLOWED_ZEROS = {
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),
     *("initial_epsilon", "final_epsilon", "kappa"),
-    *("clean", "twice", "task_weight", "mask_weight", "doubt_weight"),
+    *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
+    *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
+    *("invariance", "variance", "covariance"),
+    *("clean", "twice", "task_weight", "doubt_weight"),
     *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }

@@ -26,9 +26,10 @@ from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording
 from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, Bar, WorldOptions
-from foveal.explanation.attention import Lens, brightest
+from foveal.explanation.attention import Lens
 from foveal.explanation.explain import explain_page
 from foveal.explanation.movies import film
+from foveal.explanation.pictures import brightest
 from foveal.gaze.screens import brightness, shrink
 
 SCREEN = (210, 160)

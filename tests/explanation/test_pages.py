@@ -222,8 +222,8 @@ def test_maps_of_an_agents_own_choice_are_shown_and_may_have_parts_of_their_own(
             def bind(observations: Any, actions: Any) -> Any:
                 return lambda pixels: pixels[:, -1, :4].sum((1, 2))
 
-            def edge(pixels: Tensor) -> Tensor:
-                return torch.ones_like(pixels[:, 0]).tril()
+            def edge(observations: Any) -> Tensor:
+                return torch.ones(len(observations), SIDE, SIDE).tril()
 
             scalars = {"heat": Scalar(bind, "H", "heat of the room", "the heat of the upper edge")}
             pixels = lambda observations: torch.from_numpy(np.stack(observations)).float()  # noqa: E731
@@ -521,6 +521,20 @@ def test_a_demo_without_baseline_and_with_the_benchmarks_own_data(tmp_path: Path
     assert "not comparable" not in text
 
 
+def test_a_demo_shows_its_policy_behind_a_shield_that_ships(demo: Path, tmp_path: Path) -> None:
+    policy = {**SGQN, "method": "sgqn behind a shield"}
+    shielded = some_results(policy, {"train": 300.0, "color_hard": 298.0})
+    path = a_demo(tmp_path, shielded=shielded, behind=[an_attention("video_hard", "generated")])
+    source = path.read_text(encoding="utf-8")
+    text = " ".join("".join(Reader(source).text).split())
+    assert "SGQN behind a shield" in text and "297 to 299" in text and "Behind a shield" in text
+    assert source.count('class="attention"') == 3 and len(set(re.findall('data-source="([^"]+)"', source))) == 3
+    assert source.count('<g class="series-3">') == 2 * 2  # two conditions, on wide and on narrow screens
+    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
+    assert Results.from_dict(told["shielded"])["train"].summary["mean"] == 300
+    assert "shield" not in " ".join("".join(Reader(demo.read_text(encoding="utf-8")).text).split())
+
+
 def test_a_demo_on_a_part_of_the_benchmark_says_so_at_every_number(tmp_path: Path) -> None:
     whole = some_results(SGQN, {"train": 1.0, "video_hard": 1.0}, "dmc-gb")
     part = replace(whole.conditions[1], items=20, benchmark_items=100, complete=False)
@@ -647,7 +661,7 @@ def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_page_fits_a_narrow_screen(tmp_path: Path) -> None:
     many = dict.fromkeys(["train", "color_easy", "color_hard", "video_easy", "video_hard"], 123.0)
-    path = a_demo(tmp_path, results=some_results(SGQN, many))
+    path = a_demo(tmp_path, results=some_results(SGQN, many), shielded=some_results(SGQN, many))
     found, console = visit(path.read_text(encoding="utf-8"), tmp_path, width=500)
     assert console == []
     assert found["wide"] <= 0

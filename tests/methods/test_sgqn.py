@@ -602,5 +602,5 @@ def test_a_quantile_out_of_range_is_refused(quantile: float) -> None:
 
 
 def test_an_unknown_augmentation_is_refused_before_training() -> None:
-    with pytest.raises(FovealError, match=r"sgqn\.augmentation is 'overlai': did you mean 'overlay'\?"):
+    with pytest.raises(FovealError, match=r"sgqn\.augmentation is 'overlai': did you mean 'overlay'"):
         case(config=replace(SMALL_METHOD, augmentation="overlai"))

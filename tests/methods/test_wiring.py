@@ -14,7 +14,7 @@ import foveal
 from foveal.augmentations import AUGMENTATIONS, random_crop, random_translate
 from foveal.config.environment import augmentation_options
 from foveal.learners import LEARNERS
-from foveal.methods import METHODS, sgqn, srm
+from foveal.methods import METHODS, agreement, scpl, sgqn, srm, tstm
 from foveal.methods.base import StrongAugmentation
 from foveal.types import Batch, Observation
 from small_env import small_agent
@@ -65,8 +65,8 @@ def kept(network: nn.Module | nn.Parameter) -> Tensor:
 # --- what several methods have ----------------------------------------------------------------------------------------
 
 
-def shift(method: str, **others: Any) -> Any:
-    """The furthest that a picture moves, for observation and next observation, down and across."""
+def shift(method: str, *, both: bool = True, **others: Any) -> Any:
+    """The furthest that a picture moves, for observation and next observation or for the former alone, either way."""
 
     def observe(room: Room, value: int) -> set[int]:
         agent = agent_with(method, shift=value, **others)
@@ -77,10 +77,11 @@ def shift(method: str, **others: Any) -> Any:
         batch = Batch(Observation(image), *[torch.zeros(size)] * 3, Observation(image))
         prepared = agent.method.prepare(batch)
         found = set()
-        for obs in (prepared.obs, prepared.next_obs):
+        for obs in (prepared.obs, prepared.next_obs) if both else (prepared.obs,):
             for channel in (0, 1):
                 moved = obs.image[:, channel, side // 2, side // 2].float().round().int() - side // 2
                 found |= {int(moved.max()), -int(moved.min())}
+        assert both or prepared.next_obs.image is image
         if value:  # each observation by a draw of its own
             assert not torch.equal(prepared.obs.image, prepared.next_obs.image)
         return found
@@ -103,13 +104,13 @@ def augmentation(method: str, usual: str = "overlay") -> Any:
 
         room.patch.setattr(StrongAugmentation, "__call__", noted)
         update(agent)
-        ((images, before, made),) = seen
-        options, state = augmentation_options(agent.config, agent.device), before.get_state()
-        same = []
-        for name in (usual, "conv"):
-            again = AUGMENTATIONS.get(name)(options)(images, before.set_state(state))
-            same += [name] if torch.equal(made, again) else []
-        return same
+        options = augmentation_options(agent.config, agent.device)
+        same = {usual, "conv"}
+        for name in sorted(same):
+            for images, before, made in seen:
+                again = AUGMENTATIONS.get(name)(options)(images, before.clone_state())
+                same -= set() if torch.equal(made, again) else {name}
+        return sorted(same)
 
     return Wire(usual, "conv", observe=observe, expected=lambda v: [v])
 
@@ -257,6 +258,198 @@ def decoder_filters(room: Room, value: tuple[int, int, int]) -> tuple[int, ...]:
     return tuple(layer.in_channels for layer in convolutions)
 
 
+# --- SMG --------------------------------------------------------------------------------------------------------------
+
+
+def mask_share(room: Room, value: float) -> Any:
+    agent = agent_with("smg", mask_share=value)
+    last: Any = agent.method.foreground_decoder.layers[5]  # type: ignore[index, union-attr]
+    with torch.no_grad():
+        last.convolution.weight[3:].zero_()
+        last.convolution.bias[3:].zero_()  # every mask is a half
+    return pytest.approx(0.5 - float(update(agent)["smg/mask"]) ** 0.5, abs=1e-4)
+
+
+def smg_consistency(room: Room, value: float) -> Any:
+    agent = agent_with("smg", consistency_weight=value)
+    values: list[Tensor] = []
+    real = agent.learner.estimate
+
+    def noted(obs: Observation, action: Tensor) -> Any:
+        made = real(obs, action)
+        values.append(made.values.detach())
+        return made
+
+    room.patch.setattr(agent.learner, "estimate", noted)
+    metrics = update(agent)
+    plain, changed = values
+    raw = float((changed - plain).square().mean(1).sum())
+    return pytest.approx((float(metrics["critic/loss"]) - float(metrics["critic/td"])) / raw, rel=1e-3)
+
+
+def attribution_share(room: Room, value: float) -> float:
+    agent: Any = agent_with("smg", attribution_share=value)
+    obs = sampler(agent)(3).obs.float()
+    changes = [agent.method.change(agent.learner, obs) for _ in range(4)]
+    return sum(torch.equal(changed.chosen, changed.attribution) for changed in changes) / 4
+
+
+SMG_LOSSES = {"reconstruction": 1.0, "background": 2.0, "mask": 1.0, "action": 1.0, "foreground": 0.1}
+
+
+def smg_weight(name: str) -> Any:
+    """What one of the five losses counts in their sum."""
+
+    def observe(room: Room, value: float) -> Any:
+        metrics = update(agent_with("smg", **{f"{name}_weight": value, "mask_from": 0}))
+        losses = {key: float(metrics[f"smg/{key}"]) for key in SMG_LOSSES}
+        others = sum(SMG_LOSSES[key] * loss for key, loss in losses.items() if key != name)
+        return pytest.approx((float(metrics["smg/loss"]) - others) / losses[name], rel=1e-2)
+
+    return Wire(SMG_LOSSES[name], 3.0, observe=observe)
+
+
+def mask_from(room: Room, value: int) -> list[int]:
+    agent = agent_with("smg", mask_from=value, auxiliary_period=1)
+    counted = []
+    for number in range(6):
+        metrics = update(agent)
+        losses = {key: weight * float(metrics[f"smg/{key}"]) for key, weight in SMG_LOSSES.items()}
+        counted += [number] if float(metrics["smg/loss"]) - sum(losses.values()) > -0.5 * losses["mask"] else []
+    return counted
+
+
+def smg_gradient_norm(room: Room, value: float) -> Any:
+    agent: Any = agent_with("smg", gradient_norm=value)
+    update(agent)
+    gradients = [p.grad.flatten() for p in agent.method.auxiliary_parameters()]
+    return pytest.approx(float(torch.cat(gradients).norm()), rel=1e-3)
+
+
+def smg_filters(room: Room, value: tuple[int, int, int]) -> set[tuple[int, ...]]:
+    method: Any = agent_with("smg", decoder_filters=value).method
+    decoders = (method.foreground_decoder, method.background_decoder)
+    return {tuple(layer.in_channels for layer in d.modules() if isinstance(layer, nn.Conv2d)) for d in decoders}
+
+
+# --- SCPL -------------------------------------------------------------------------------------------------------------
+
+
+def scpl_quantile(room: Room, value: float) -> list[Any]:
+    """Share of each view's frames that its mask leaves out."""
+    filled = room.watch(scpl, "fill_masked")
+    update(agent_with("scpl", quantile=value))
+    views = filled[0][0][1].chunk(2)
+    return [pytest.approx(1.0 - float(mask[:, c].float().mean()), abs=3e-3) for mask in views for c in (0, 8)]
+
+
+def scpl_consistency(room: Room, value: float) -> Any:
+    agent = agent_with("scpl", consistency_weight=value)
+    found: dict[str, list[Tensor]] = {"td": [], "consistency": []}
+    real, real_td = scpl.consistency, agent.learner.td_loss
+    room.patch.setattr(scpl, "consistency", lambda *a: (found["consistency"].append(real(*a)), real(*a))[1])
+    room.patch.setattr(agent.learner, "td_loss", lambda *a: (found["td"].append(real_td(*a)), real_td(*a))[1])
+    metrics = update(agent)
+    td, raw = 0.5 * float(sum(found["td"]).detach()), float(found["consistency"][0].detach())  # type: ignore[union-attr]
+    return pytest.approx((float(metrics["critic/loss"]) - td) / raw, rel=1e-3)
+
+
+def agreement_weight(method: str) -> Any:
+    """What a divergence of 3 adds to the policy's loss, over 3."""
+
+    def observe(room: Room, value: float) -> Any:
+        room.patch.setattr(agreement, "divergence", lambda one, other: torch.full((8,), 3.0))
+        losses = [float(update(agent_with(method, agreement_weight=w))["actor/loss"]) for w in (value, 0.0)]
+        return pytest.approx((losses[0] - losses[1]) / 3.0, rel=1e-3)
+
+    return Wire(1.0, 2.5, observe=observe)
+
+
+# --- TSTM -------------------------------------------------------------------------------------------------------------
+
+
+def learning(room: Room, **settings: Any) -> dict[str, Any]:
+    """What the segmenter's training called: its minibatches, networks, losses and steps."""
+    agent = agent_with("tstm", **settings)
+    asked: list[int] = []
+    plain = sampler(agent, asked)
+    draws = torch.Generator().manual_seed(3)
+
+    def sample(size: int) -> Batch:
+        packed = torch.randint(0, 256, (size, 5, 36 * 36 // 8), generator=draws, dtype=torch.uint8)
+        batch: Batch = plain(size)
+        return batch.replace(extras={"scene": packed})
+
+    found: dict[str, Any] = {"asked": asked, "before": kept(agent.method.segmenter)}  # type: ignore[arg-type]
+    for name in ("minimize", "adam", "imitation_loss"):
+        found[name] = room.watch(tstm, name)
+    for name in ("mask_loss", "imitation_loss"):
+        real, made = getattr(tstm, name), found.setdefault(f"made/{name}", [])
+        room.patch.setattr(tstm, name, lambda *a, real=real, made=made: (made.append(real(*a)), made[-1])[1])
+    found["augmented"] = room.watch(StrongAugmentation, "__call__")
+    found["fitted"] = room.watch(agent.method, "_fit")
+    agent.method.begin_learning(sample, visible=False)
+    found["after"] = kept(agent.method.segmenter)  # type: ignore[arg-type]
+    return found
+
+
+def channels(network: Any) -> tuple[int, ...]:
+    return tuple(layer.out_channels for layer in network.down)
+
+
+def teacher_filters(room: Room, value: tuple[int, ...]) -> tuple[int, ...]:
+    fitted = [channels(arguments[0]) for arguments, _ in learning(room, teacher_filters=value)["fitted"]]
+    assert fitted[-1] == (4, 8, 8)
+    return fitted[0] if len(fitted) == 2 else ()
+
+
+def imitation(room: Room, value: float) -> Any:
+    found = learning(room, imitation=value, teacher_filters=(3, 4, 5), segmenter_updates=1)
+    losses = found["made/mask_loss"][-1], found["made/imitation_loss"][-1], found["minimize"][-1][0][0]
+    hard, told, both = (float(loss.detach()) for loss in losses)
+    return pytest.approx((both - hard) / (told - hard), rel=1e-3)
+
+
+def segmenter_lr(room: Room, value: float) -> Any:
+    """The largest change of a weight by Adam's first step."""
+    found = learning(room, segmenter_lr=value, segmenter_updates=1)
+    return pytest.approx(float((found["after"] - found["before"]).abs().max()), rel=1e-2)
+
+
+def temperature(room: Room, value: float) -> float:
+    found = learning(room, temperature=value, teacher_filters=(3, 4, 5))
+    (told,) = {arguments[2] for arguments, _ in found["imitation_loss"]}
+    return float(told)
+
+
+def projection(room: Room, value: int) -> list[int]:
+    layers: Any = agent_with("tstm", projection=value).method.project
+    return [layer.out_features for layer in layers if isinstance(layer, nn.Linear)]
+
+
+SPREADS = ("invariance", "variance", "covariance")
+
+
+def vicreg_weight(name: str, others: dict[str, float]) -> Any:
+    """What one of its three parts counts."""
+
+    def observe(room: Room, value: float) -> Any:
+        made: list[tuple[Tensor, ...]] = []
+        real = tstm.vicreg
+        room.patch.setattr(tstm, "vicreg", lambda *a: (made.append(real(*a)), made[-1])[1])
+        total = float(update(agent_with("tstm", **{name: value}))["critic/vicreg"])
+        parts = {key: float(part.detach()) for key, part in zip(SPREADS, made[0], strict=True)}
+        rest = sum(weight * parts[key] for key, weight in others.items())
+        return pytest.approx((total - rest) / parts[name], rel=1e-2)
+
+    return Wire(1.5, 4.0, observe=observe)
+
+
+def regularization(room: Room, value: float) -> Any:
+    totals = [float(update(agent_with("tstm", regularization=w))["critic/vicreg"]) for w in (value, 1.0)]
+    return pytest.approx(totals[0] / totals[1], rel=1e-4)
+
+
 # --- RAD, CURL, PAD and SRM -------------------------------------------------------------------------------------------
 
 
@@ -354,6 +547,51 @@ WIRES: dict[str, Mapping[str, Wire]] = {
         "decoder_filters": Wire((4, 8, 4), (3, 5, 2), observe=decoder_filters),
         "augmentation": augmentation("sgqn"),
         "shift": shift("sgqn"),
+    },
+    "smg": {
+        "mask_share": Wire(0.06, 0.3, observe=mask_share),
+        "consistency_weight": Wire(0.5, 2.0, observe=smg_consistency),
+        "attribution_share": Wire(0.0, 1.0, observe=attribution_share),
+        **{f"{name}_weight": smg_weight(name) for name in SMG_LOSSES},
+        "mask_from": Wire(0, 3, observe=mask_from, expected=lambda n: list(range(n, 6))),
+        "auxiliary_period": period("smg", "auxiliary_period", "foreground_decoder", "smg/loss"),
+        "auxiliary_lr": step_size("smg", "auxiliary_lr", "foreground_decoder"),
+        "gradient_norm": Wire(1e-2, 1e-3, observe=smg_gradient_norm),
+        "decoder_filters": Wire((4, 8, 4), (3, 5, 2), observe=smg_filters, expected=lambda f: {f}),
+        "hidden": Wire(8, 5, observe=lambda _, n: agent_with("smg", hidden=n).method.action[0].out_features),  # type: ignore[index, union-attr]
+        "shift": shift("smg"),
+    },
+    "scpl": {
+        "quantile": Wire(0.9, 0.5, observe=scpl_quantile, expected=lambda q: [q] * 4),
+        "consistency_weight": Wire(0.5, 2.0, observe=scpl_consistency),
+        "agreement_weight": agreement_weight("scpl"),
+        "auxiliary_period": period("scpl", "auxiliary_period", "dynamics", "dynamics/reward"),
+        "auxiliary_lr": step_size("scpl", "auxiliary_lr", "dynamics"),
+        "hidden": Wire(8, 5, observe=lambda _, n: agent_with("scpl", hidden=n).method.dynamics.latent.in_features),  # type: ignore[union-attr]
+        "augmentation": augmentation("scpl"),
+        "shift": shift("scpl"),
+    },
+    "tstm": {
+        "filters": Wire(
+            (4, 8, 8), (2, 3, 5), observe=lambda _, f: channels(agent_with("tstm", filters=f).method.segmenter)
+        ),
+        "teacher_filters": Wire((3, 4, 5), (), observe=teacher_filters),
+        "segmenter_updates": Wire(4, 7, observe=lambda r, n: len(learning(r, segmenter_updates=n)["minimize"])),
+        "segmenter_batch": Wire(
+            4, 3, observe=lambda r, n: set(learning(r, segmenter_batch=n)["asked"]), expected=lambda n: {n}
+        ),
+        "segmenter_lr": Wire(1e-3, 1e-2, observe=segmenter_lr),
+        "overlay_share": Wire(0.0, 1.0, observe=lambda r, s: len(learning(r, overlay_share=s)["augmented"]) / 4),
+        "imitation": Wire(0.7, 0.2, observe=imitation),
+        "temperature": Wire(4.0, 2.0, observe=temperature),
+        "regularization": Wire(1.0, 0.3, observe=regularization),
+        "invariance": vicreg_weight("invariance", {"variance": 1.25, "covariance": 0.005}),
+        "variance": vicreg_weight("variance", {"invariance": 1.25, "covariance": 0.005}),
+        "covariance": vicreg_weight("covariance", {"invariance": 1.25, "variance": 1.25}),
+        "projection": Wire(8, 5, observe=projection, expected=lambda n: [n] * 3),
+        "agreement_weight": agreement_weight("tstm"),
+        "augmentation": augmentation("tstm"),
+        "shift": shift("tstm", both=False),
     },
 }
 

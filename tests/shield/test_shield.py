@@ -17,67 +17,15 @@ from foveal.corruptions import CORRUPTIONS, CorruptionOptions
 from foveal.errors import FovealError
 from foveal.loading import load
 from foveal.shield import Shield, ShieldConfig, train_shield
-from foveal.shield.frames import FrameSet, collect
+from foveal.shield.frames import collect
 from foveal.shield.measures import detection, measure, table
 from foveal.shield.mixture import Mixture
 from foveal.shield.network import Output, ShieldNetwork
 from foveal.shield.training import ShieldWork, losses, resumed, settings_of, shield_work
-from foveal.shield.wrapping import KEPT, Restored, Through
+from foveal.shield.wrapping import KEPT, Through
 from foveal.training import Trainer
 from small_env import SIZE, SavedCounter, differing, small_agent
-
-SMALL = ShieldConfig(
-    filters=4, depth=1, frames=60, steps=6, batch_size=8, picture_count=16, corruptions=("noise", "background")
-)
-OPTIONS: dict[str, Any] = {"image_size": SIZE, "frame_stack": 2}
-
-
-class Ball(gymnasium.Env[Any, Any]):
-    """A bright square that actions move over a dark floor with stripes; it knows where its square is."""
-
-    action_space = spaces.Box(-1.0, 1.0, (2,), np.float32)
-    observation_space = spaces.Box(0, 255, (SIZE, SIZE, 3), np.uint8)
-
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        super().reset(seed=seed)
-        self.place = self.np_random.uniform(4, SIZE - 12, 2)
-        self.steps = 0
-        return self._frame(), {}
-
-    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
-        self.place = np.clip(self.place + 3 * np.asarray(action), 0, SIZE - 8)
-        self.steps += 1
-        return self._frame(), 1.0, False, self.steps == 20, {}
-
-    def agent_mask(self) -> Any:
-        mask = np.zeros((SIZE, SIZE), bool)
-        row, column = self.place.astype(int)
-        mask[row : row + 8, column : column + 8] = True
-        return mask
-
-    def _frame(self) -> Any:
-        frame = np.full((SIZE, SIZE, 3), (20, 30, 60), np.uint8)
-        frame[::4] = (30, 40, 80)
-        frame[self.agent_mask()] = (230, 160, 60)
-        return frame
-
-
-def frames(count: int = 60, seed: int = 0) -> FrameSet:
-    return collect(Ball, OPTIONS, count, seed)
-
-
-class Inverter:
-    """Restores frames by turning them over, counting how many; doubts by their first pixel."""
-
-    image_size, limit = SIZE, 100.0
-
-    def __init__(self) -> None:
-        self.restored = 0
-
-    def restore(self, seen: Any) -> Restored:
-        self.restored += len(seen)
-        return Restored(255 - seen, seen[:, 0] / np.float32(255), seen[:, 0, 0, 0].astype(np.float32))
-
+from small_shield import OPTIONS, SMALL, Ball, Inverter, frames, pictures
 
 # --- the network ------------------------------------------------------------------------------------------------------
 
@@ -178,10 +126,6 @@ def test_the_mixture_leaves_changes_or_changes_twice(clean: float, twice: float)
 
 
 # --- through it -------------------------------------------------------------------------------------------------------
-
-
-def pictures(*shape: int, seed: int = 0) -> Any:
-    return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
 @pytest.mark.parametrize(
@@ -315,14 +259,14 @@ def test_more_steps_than_the_learning_rate_knows_of_are_refused() -> None:
 @pytest.mark.slow
 def test_it_learns_to_undo_what_it_is_trained_on_and_to_see_the_task() -> None:
     config = ShieldConfig(
-        filters=8, depth=2, frames=300, steps=250, batch_size=32, picture_count=64, corruptions=("background", "tint")
+        filters=8, depth=2, frames=300, steps=150, batch_size=32, picture_count=64, corruptions=("background", "tint")
     )
     shield = train_shield(Ball, OPTIONS, config)
     fresh = frames(60, seed=9)
     changed, clean = measure(shield, fresh, "background", 5), measure(shield, fresh)
-    assert changed.after.mean() < 0.35 * changed.before.mean()
+    assert changed.after.mean() < 0.6 * changed.before.mean()
     assert changed.overlap > 0.7
-    assert clean.after.mean() < 4
+    assert clean.after.mean() < 3
     rows = table(shield, fresh, ["background", "hue"])
     assert rows["background"]["trained"] and not rows["hue"]["trained"]
 

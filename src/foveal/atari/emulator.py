@@ -26,7 +26,7 @@ class Moment(NamedTuple):
     """What one agent step shows.
 
     Attributes:
-        frame: (84, 84) ``uint8``, the maximum of the last two emulator frames, grey; or (210, 160, 3) in colour.
+        frame: (size, size) ``uint8``, the maximum of the last two emulator frames, grey; or (210, 160, 3) in colour.
         reward: points, unclipped.
         lives: left; 0 in games that know none.
         over: the game is over.
@@ -50,10 +50,11 @@ class Emulator:
         rom: ale-py's name of the game.
         frame_limit: emulator frames after which a game is cut off.
         in_color: show the whole screen in colour, for people, instead of what agents see. It is the same game.
+        size: side of a grey frame, in pixels.
     """
 
-    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False) -> None:
-        height, width = SCREEN if in_color else (SIZE, SIZE)
+    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False, size: int = SIZE) -> None:
+        height, width = SCREEN if in_color else (size, size)
         from ale_py import Action  # of an extra: agents load without it
         from ale_py.vector_env import AtariVectorEnv
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -17,8 +17,12 @@ from foveal.evaluation.recording import Recording, Words
 from foveal.evaluation.results import Condition, Episode, Results
 from foveal.evaluation.rollouts import run
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+from foveal.learners import Learner
 
 SIDE_BY_SIDE = 8
+EPSILON = 0.05
+"""Share of random actions of value learners: without any, a game may go on for ever without a point (Mnih et al.)."""
+
 Act: TypeAlias = Callable[[NDArray[np.uint8]], NDArray[np.int64]]
 
 
@@ -27,9 +31,11 @@ class Player(Policy, Protocol):
 
     Attributes:
         acting_generator: draws its actions.
+        learner: whose policy is drawn from, or whose best actions are taken.
     """
 
     acting_generator: torch.Generator
+    learner: Learner
 
 
 @dataclass(frozen=True)
@@ -41,7 +47,8 @@ class GameWorld(World):
         seed: of how games begin.
         act: observations of games side by side -> actions.
         policy: who acts, as results say it.
-        life_loss: as in ``foveal.atari.vector.AtariVector``.
+        rules: keyword arguments of ``foveal.atari.vector.AtariVector``.
+        words: how a recording is called.
         acting: what ``act`` draws from, where a recording must leave it as it was.
         conditions: ``"train"`` alone.
     """
@@ -50,7 +57,8 @@ class GameWorld(World):
     seed: int
     act: Act
     policy: Mapping[str, Any]
-    life_loss: bool
+    rules: Mapping[str, Any]
+    words: Words = field(default_factory=Words)
     acting: torch.Generator | None = None
     conditions: tuple[str, ...] = (TRAIN,)
 
@@ -65,7 +73,7 @@ class GameWorld(World):
         count = min(SIDE_BY_SIDE, episodes)
         wanted = [episodes // count + (index < episodes % count) for index in range(count)]
         played: list[list[Episode]] = [[] for _ in range(count)]
-        vector = AtariVector(self.env, count, self.seed, life_loss=self.life_loss)
+        vector = AtariVector(self.env, count, self.seed, **self.rules)
         seen, _ = vector.reset()
         while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
             seen, _, _, truncated, infos = vector.step(self.act(seen))
@@ -77,10 +85,10 @@ class GameWorld(World):
         vector.close()
         about = {
             "id": self.env,
-            "image_size": 84,
+            "image_size": self.rules["size"],
             "frame_stack": 4,
             "action_repeat": 4,
-            "life_loss": self.life_loss,
+            "life_loss": self.rules["life_loss"],
         }
         return about, Condition(condition, None, None, tuple(episode for done in played for episode in done))
 
@@ -99,7 +107,7 @@ class GameWorld(World):
     def _record(self, condition: str, bar: Bar) -> Recording:
         from foveal.atari.vector import AtariVector, finished_games
 
-        vector = AtariVector(self.env, 1, self.seed, life_loss=self.life_loss)
+        vector = AtariVector(self.env, 1, self.seed, **self.rules)
         seen, _ = vector.reset()
         actions: list[int] = []
         scores: list[float] = [0.0]
@@ -119,30 +127,14 @@ class GameWorld(World):
             condition=condition,
             episode=Episode(0, self.seed, scores[-1], len(actions), not truncated[0], None),
             rewards=np.diff(scores),
-            sights=Replay(self.env, self.life_loss, self.seed, np.array(actions)),
-            words=self._words(),
+            sights=Replay(self.env, self.rules, self.seed, np.array(actions)),
+            words=self.words,
             name=self.env,
         )
 
     def by_chance(self) -> GameWorld:
         """Actions are drawn uniformly, from the seed."""
-        return replace(self, act=_chance(self.env, self.seed), policy={"name": "random"}, life_loss=True, acting=None)
-
-    def _words(self) -> Words:
-        return Words(
-            who=str(self.policy.get("method", "chance")),
-            played=f"One whole game of the network {self.policy.get('method')}, after "
-            f"{self.policy.get('steps', 0):,} agent steps of PPO",
-            acting="Actions are drawn from the policy, as in training.",
-            picture="game",
-            shows="the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before",
-            section="One game",
-            total="score",
-            reward="points per step",
-            digits=0,
-            ends=(", to the end of the game", ", then cut off after half an hour"),
-            smooth=True,
-        )
+        return chance_world(self.env, self.seed)
 
 
 def agent_world(agent: Player, options: WorldOptions) -> World:
@@ -153,25 +145,34 @@ def agent_world(agent: Player, options: WorldOptions) -> World:
 def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = False) -> GameWorld:
     """Where an Atari agent plays.
 
+    A policy is sampled from: PPO trains the one that samples, and so do the published scores. A value learner takes its
+    best action, but for the share ``EPSILON`` of random ones.
+
     Args:
         agent: the policy.
         options: the seed; by default the training seed + 42.
-        deterministic: take the likeliest action instead of a sample. PPO trains the policy that samples, and so do the
-            published scores.
+        deterministic: take the likeliest or best action always.
 
     Raises:
         FovealError: another condition than ``"train"``, or an option that means nothing for games.
     """
     options.refuse(agent.env_id, "data", "quality", "env", "adapt", "skill")
     options.conditions((TRAIN,), (TRAIN,), "condition")
+    seed = options.seed_or(agent.seed + SEED_OFFSET)
+    epsilon = 0.0 if deterministic or agent.learner.on_policy else EPSILON
+    described = describe_agent(agent) | {"deterministic": deterministic} | ({"epsilon": epsilon} if epsilon else {})
+    generator, count = agent.acting_generator, games.action_count(agent.env_id)
 
     def act(frames: NDArray[np.uint8]) -> NDArray[np.int64]:
-        actions: NDArray[np.int64] = agent.predict(frames, deterministic=deterministic)[0]
-        return actions
+        actions: NDArray[np.int64] = agent.predict(frames, deterministic=deterministic or epsilon > 0)[0]
+        if not epsilon:
+            return actions
+        chance = torch.rand(len(frames), generator=generator, device=generator.device).cpu().numpy() < epsilon
+        anything = torch.randint(count, (len(frames),), generator=generator, device=generator.device).cpu().numpy()
+        return np.where(chance, anything, actions)
 
-    seed = options.seed_or(agent.seed + SEED_OFFSET)
-    described = describe_agent(agent) | {"deterministic": deterministic}
-    return GameWorld(agent.env_id, seed, act, described, agent.env_options["life_loss"], agent.acting_generator)
+    rules, words = games.rules(agent.env_options), _words(described, epsilon, deterministic=deterministic)
+    return GameWorld(agent.env_id, seed, act, described, rules, words, generator)
 
 
 def evaluate(
@@ -189,9 +190,36 @@ def evaluate(
 
 def random_scores(env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, progress: bool = True) -> Results:
     """The same for the uniformly random policy: what any agent has to beat."""
-    game, seed = games.env_id(env), WorldOptions(seed=seed).seed_or(seed)
-    world = GameWorld(game, seed, _chance(game, seed), {"name": "random"}, life_loss=True)
+    world = chance_world(games.env_id(env), WorldOptions(seed=seed).seed_or(seed))
     return run(world, episodes, progress=progress)
+
+
+def chance_world(env: str, seed: int) -> GameWorld:
+    """Games in which chance acts, whatever it sees."""
+    policy, rules = {"name": "random"}, {"life_loss": True, "size": games.OBSERVED[-1]}
+    return GameWorld(env, seed, _chance(env, seed), policy, rules, _words({"method": "chance"}, 0.0))
+
+
+def _words(policy: Mapping[str, Any], epsilon: float, *, deterministic: bool = False) -> Words:
+    """How a recorded game of a policy is called."""
+    learner = str(policy.get("learner", "")).upper()
+    drawn = "Actions are drawn from the policy, as in training."
+    greedy = f"Actions are those of the highest value, but for {epsilon:.0%} random ones."
+    likeliest = "Actions are the likeliest or those of the highest value."
+    return Words(
+        who=str(policy["method"]),
+        played=f"One whole game of {'the network ' * (learner == 'PPO')}{policy['method']}, after "
+        f"{policy.get('steps', 0):,} agent steps of {learner}",
+        acting=likeliest if deterministic else greedy if epsilon else drawn,
+        picture="game",
+        shows="the screen; the agent sees it in grey, 84 pixels wide and high, with the three steps before",
+        section="One game",
+        total="score",
+        reward="points per step",
+        digits=0,
+        ends=(", to the end of the game", ", then cut off after half an hour"),
+        smooth=True,
+    )
 
 
 def _chance(env: str, seed: int) -> Act:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,13 +18,13 @@ class Replay:
 
     Attributes:
         env: the game's id.
-        life_loss: as in ``foveal.atari.vector.AtariVector``, which plays it again.
+        rules: keyword arguments of ``foveal.atari.vector.AtariVector``, which plays it again.
         seed: of how it began.
         actions: (length,) indices into the minimal action set.
     """
 
     env: str
-    life_loss: bool
+    rules: Mapping[str, Any]
     seed: int
     actions: NDArray[np.int64]
 
@@ -34,8 +35,7 @@ class Replay:
         from foveal.atari.vector import AtariVector
 
         grey, colored = (
-            AtariVector(self.env, 1, self.seed, life_loss=self.life_loss, in_color=in_color)
-            for in_color in (False, True)
+            AtariVector(self.env, 1, self.seed, in_color=in_color, **self.rules) for in_color in (False, True)
         )
         grey.reset()
         colored.reset()

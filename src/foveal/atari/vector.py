@@ -41,6 +41,9 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
         clip_rewards: rewards are -1, 0 or 1; scores never are.
         frame_limit: emulator frames after which a game is cut off, which is no termination.
         in_color: observations are whole screens in colour, (count, 4, 210, 160, 3), for people to look at.
+        repeat_first: the first observation of an episode has its first frame four times, as OpenAI baselines' DQN has
+            it, and as replay stores it; otherwise three black ones before it, as their PPO has it.
+        size: side of a grey frame, in pixels.
 
     Raises:
         FovealError: the extra is missing, or there is no such game.
@@ -58,13 +61,17 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
         clip_rewards: bool = True,
         frame_limit: int = FRAME_LIMIT,
         in_color: bool = False,
+        repeat_first: bool = False,
+        size: int = SIZE,
     ) -> None:
         self.env_id = games.env_id(env)
         self.life_loss = life_loss
         self.clip_rewards = clip_rewards
         self._random = np.random.default_rng(seed)
-        self._emulators = [Emulator(games.rom(self.env_id), frame_limit, in_color=in_color) for _ in range(count)]
-        shape = (STACK, *SCREEN, 3) if in_color else (STACK, SIZE, SIZE)
+        self.repeat_first = repeat_first
+        rom = games.rom(self.env_id)
+        self._emulators = [Emulator(rom, frame_limit, in_color=in_color, size=size) for _ in range(count)]
+        shape = (STACK, *SCREEN, 3) if in_color else (STACK, size, size)
         self._stacks = np.zeros((count, *shape), np.uint8)  # oldest first
         self._lives = [0] * count
         self._scores = [0] * count
@@ -80,7 +87,7 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
     def reset(
         self, *, seed: int | list[int | None] | None = None, options: dict[str, Any] | None = None
     ) -> tuple[NDArray[np.uint8], dict[str, Any]]:
-        """New games, (count, 4, 84, 84), and ``lives``.
+        """New games, (count, 4, size, size), and ``lives``.
 
         Args:
             seed: begin as if made with this one.
@@ -155,7 +162,7 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
             if moment.over or moment.cut:
                 return False
         assert moment is not None
-        self._stacks[index] = 0
+        self._stacks[index] = moment.frame if self.repeat_first else 0
         self._push(index, moment)
         return True
 
@@ -201,7 +208,7 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
 
     @property
     def observation(self) -> NDArray[np.uint8]:
-        """(count, 4, 84, 84): what the games show now."""
+        """(count, 4, size, size): what the games show now."""
         return self._stacks.copy()
 
     @property

@@ -6,6 +6,7 @@ content of a bank, and a resumed run has exactly the pictures that it had before
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import torch
@@ -14,6 +15,9 @@ from torch import Tensor
 from foveal.augmentations.resized_crop import random_boxes, resized
 from foveal.errors import FovealError
 from foveal.pictures import BLOCK, GENERATED, Block, Prefetcher, open_source
+
+LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue in how bright a pixel is (ITU-R BT.601), by which Atari games are made grey too."""
 
 
 class PictureBank:
@@ -29,9 +33,12 @@ class PictureBank:
         detail: side of the pictures in memory over ``size``.
         seed: of the order of files, or of the generated pictures.
         device: where pictures are stored.
+        channels: 3, or 1 for grey pictures.
 
     Attributes:
-        pictures: (count, side, 3, side) ``uint8``: row, colour, column. ``advance`` writes into it; it never moves.
+        pictures: (count, side, channels, side) ``uint8``: row, colour, column. ``advance`` writes into it; it never
+            moves.
+        channels: of a picture.
         aspects: (count,) width over height of the pictures before they were squeezed into squares.
         drawn: how many pictures were drawn from the source so far. Crops are of the latest of these.
         source: the source's name, for the record of a result.
@@ -48,8 +55,10 @@ class PictureBank:
         detail: float = 1.5,
         seed: int = 0,
         device: torch.device | str = "cpu",
+        channels: int = 3,
     ) -> None:
         self.size = size
+        self.channels = channels
         self._seed = seed
         self._side = round(detail * size)
         self._origin = open_source(source, self._side, seed)
@@ -69,7 +78,7 @@ class PictureBank:
     def sample(
         self, n: int, generator: torch.Generator, dtype: torch.dtype = torch.float32, size: int | None = None
     ) -> Tensor:
-        """``n`` random crops of pictures drawn uniformly with replacement: (n, 3, size, size) in [0, 255].
+        """``n`` random crops of pictures drawn uniformly with replacement: (n, channels, size, size) in [0, 255].
 
         Args:
             n: how many.
@@ -111,12 +120,12 @@ class PictureBank:
             self._prefetcher = None
 
     def _allocate(self, count: int, device: torch.device | str) -> None:
-        shape = (count, self._side, 3, self._side)
+        shape = (count, self._side, self.channels, self._side)
         try:
             self.pictures = torch.empty(shape, dtype=torch.uint8, device=device)
         except RuntimeError as error:
             raise FovealError(
-                f"{count:,} overlay pictures of {self._side} pixels need {count * 3 * self._side**2 / 2**30:.1f} GiB "
+                f"{count:,} overlay pictures of {self._side} pixels need {math.prod(shape) / 2**30:.1f} GiB "
                 f"of memory on {device}, which are not free: lower training.overlay_count or training.overlay_detail"
             ) from error
         self.aspects = torch.ones(count, device=device)
@@ -127,7 +136,8 @@ class PictureBank:
         block = self._block(start // BLOCK)
         slots = torch.arange(start, stop, device=self.pictures.device) % len(self)
         part = slice(start % BLOCK, start % BLOCK + stop - start)
-        self.pictures[slots] = torch.from_numpy(block.pixels[part]).to(self.pictures.device)
+        pixels = torch.from_numpy(block.pixels[part]).to(self.pictures.device)  # (n, side, 3, side)
+        self.pictures[slots] = pixels if self.channels == 3 else grey(pixels)
         self.aspects[slots] = torch.from_numpy(block.aspects[part]).to(self.pictures.device)
 
     def _block(self, number: int) -> Block:
@@ -142,6 +152,12 @@ class PictureBank:
             self.close()
             self._prefetcher = Prefetcher(self.source, self._side, self._seed, number)
         return self._prefetcher
+
+
+def grey(pixels: Tensor) -> Tensor:
+    """How bright ``uint8`` colours are, as consoles and grey screens have it: (n, H, 3, W) -> (n, H, 1, W)."""
+    weighed = pixels.float() * pixels.new_tensor(LUMA, dtype=torch.float32)[:, None]  # (n, H, 3, W) * (3, 1)
+    return weighed.sum(2, keepdim=True).round().to(torch.uint8)
 
 
 def pictures(

@@ -44,6 +44,7 @@ class AugmentationOptions:
         seed: of everything drawn while building. Draws of a call come from that call's generator.
         device: where the images will be.
         detail: side of the pictures in memory over ``image_size``.
+        channels: of one frame: 3 in colour, or 1 where frames are grey.
         mixture: names of what the augmentation "mixture" draws among.
     """
 
@@ -54,6 +55,7 @@ class AugmentationOptions:
     seed: int = 0
     device: torch.device | str = "cpu"
     detail: float = 1.5
+    channels: int = 3
     mixture: tuple[str, ...] = ALL
 
 
@@ -67,7 +69,7 @@ class Augmentation(Protocol):
     source: str | None
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """(B, 3 * frames, H, W) in [0, 255] -> ``float32`` of the same shape and range.
+        """(B, frames * C, H, W) in [0, 255] -> ``float32`` of the same shape and range.
 
         All frames of one sample are changed alike, but where motion is the very change ("shifted-overlay"). Every draw
         comes from ``generator``, which is on the images' device. ``images`` itself is not changed.
@@ -80,14 +82,15 @@ AUGMENTATIONS: Registry[Callable[[AugmentationOptions], Augmentation]] = Registr
 )
 
 
-def frames(images: Tensor) -> Tensor:
-    """A view (B, frames, 3, H, W) of stacked colour images (B, 3 * frames, H, W).
+def frames(images: Tensor, channels: int = 3) -> Tensor:
+    """A view (B, frames, C, H, W) of stacked images (B, frames * C, H, W), of ``channels`` = C each.
 
     Raises:
         FovealError: the images have another shape.
     """
-    if images.dim() != 4 or images.shape[1] == 0 or images.shape[1] % 3:
+    if images.dim() != 4 or images.shape[1] == 0 or images.shape[1] % channels:
+        kind = "colour " if channels == 3 else ""
         raise FovealError(
-            f"expected a batch of stacked colour images (B, 3 * frames, H, W), got shape {tuple(images.shape)}"
+            f"expected a batch of stacked {kind}images (B, {channels} * frames, H, W), got shape {tuple(images.shape)}"
         )
-    return images.unflatten(1, (-1, 3))
+    return images.unflatten(1, (-1, channels))

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.errors import FovealError
 
 STRENGTH = 0.4
 """Brightness, saturation and contrast are multiplied by a number uniform in [1 - STRENGTH, 1 + STRENGTH]."""
@@ -78,12 +79,19 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 @AUGMENTATIONS.register("color_jitter")
 class ColorJitter:
-    """``random_color_jitter`` under the name ``"color_jitter"``."""
+    """``random_color_jitter`` under the name ``"color_jitter"``.
+
+    Raises:
+        FovealError: the frames are to be grey.
+    """
 
     source: str | None = None
 
     def __init__(self, options: AugmentationOptions) -> None:
-        del options  # there is nothing to build
+        if options.channels != 3:
+            raise FovealError(
+                "the augmentation 'color_jitter' changes colours, and these frames are grey: choose another one"
+            )
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return random_color_jitter(images, generator)

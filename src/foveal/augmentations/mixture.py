@@ -25,6 +25,7 @@ class Mixture(Composite):
     """
 
     def __init__(self, options: AugmentationOptions) -> None:
+        self._channels = options.channels
         chains = [chain_of(name) for name in options.mixture]
         longest_first = sorted(chains, key=len, reverse=True)  # a chain's order is then that of its parts
         super().__init__(dict.fromkeys(name for chain in longest_first for name in chain), options)
@@ -32,7 +33,7 @@ class Mixture(Composite):
         self._kept = torch.tensor(table, device=options.device)  # (augmentations, parts)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        frames(images)  # of colour, or an error
+        frames(images, self._channels)  # or an error
         drawn = torch.randint(len(self._kept), (len(images),), generator=generator, device=images.device)
         kept = self._kept.index_select(0, drawn)  # (B, parts)
         for part, keep in zip(self.built.values(), kept.unbind(1), strict=True):

@@ -23,9 +23,9 @@ def overlay(
     """``(1 - alpha) * images + alpha * picture``, one picture a sample, the same on all its frames (SODA, SVEA).
 
     Args:
-        images: (B, 3 * frames, H, W) in [0, 255].
-        pictures: a bank to draw from, or the pictures themselves, (B, 3, H, W) in [0, 255], which two observations can
-            share.
+        images: (B, frames * C, H, W) in [0, 255].
+        pictures: a bank to draw from, or the pictures themselves, (B, C, H, W) in [0, 255], which two observations can
+            share. C is 3, or 1 where frames are grey.
         generator: on the images' device; needed when ``pictures`` is a bank, unused otherwise.
         alpha: weight of the picture, in [0, 1].
 
@@ -37,10 +37,11 @@ def overlay(
     """
     if not 0.0 <= alpha <= 1.0:
         raise FovealError(f"alpha is the picture's weight and must lie in [0, 1], got {alpha}")
-    stack = frames(images)  # (B, F, 3, H, W)
     dtype = torch.bfloat16 if images.dtype == torch.bfloat16 else torch.float32
     drawn = pictures if isinstance(pictures, Tensor) else _crops(pictures, len(images), generator, dtype)
-    if drawn.shape != (len(images), 3, *images.shape[2:]):
+    channels = drawn.shape[1]
+    stack = frames(images, channels)  # (B, F, C, H, W)
+    if drawn.shape != (len(images), channels, *images.shape[2:]):
         raise FovealError(
             f"pictures of shape {tuple(drawn.shape)} cannot be laid over images of shape {tuple(images.shape)}; "
             f"make them with size={images.shape[-1]}"
@@ -82,6 +83,7 @@ class Overlay:
             options.detail,
             options.seed,
             options.device,
+            options.channels,
         )
         self.source: str | None = self.bank.source
         self._refresh = options.refresh

@@ -62,23 +62,23 @@ def resized(pictures: Tensor, boxes: Boxes, size: int, dtype: torch.dtype = torc
     """The windows at ``size`` pixels, resized like Pillow's boxes: by a triangle filter that widens as it reduces.
 
     Args:
-        pictures: (n, side, 3, side) of any dtype: row, colour, column.
+        pictures: (n, side, C, side) of any dtype: row, colour, column.
         boxes: a window for each.
         size: side of the result.
         dtype: of the arithmetic and the result.
 
     Returns:
-        (n, 3, size, size), in the pictures' range.
+        (n, C, size, size), in the pictures' range.
     """
-    side = pictures.shape[1]
+    side, channels = pictures.shape[1:3]
     down = filters(boxes.top, boxes.height, side, size).to(dtype)  # (n, size, side)
     # A mirrored window runs from its right end to its left.
     start = torch.where(boxes.flipped, boxes.left + boxes.width, boxes.left)
     extent = torch.where(boxes.flipped, -boxes.width, boxes.width)
     across = filters(start, extent, side, size).to(dtype)
-    rows = torch.bmm(down, pictures.to(dtype).flatten(2))  # (n, size, 3 * side)
-    columns = torch.bmm(rows.view(-1, 3 * size, side), across.mT)  # (n, size * 3, size)
-    return columns.view(-1, size, 3, size).transpose(1, 2)
+    rows = torch.bmm(down, pictures.to(dtype).flatten(2))  # (n, size, C * side)
+    columns = torch.bmm(rows.view(-1, channels * size, side), across.mT)  # (n, size * C, size)
+    return columns.view(-1, size, channels, size).transpose(1, 2)
 
 
 def filters(start: Tensor, extent: Tensor, side: int, size: int) -> Tensor:

@@ -40,9 +40,9 @@ class Rotate:
     source: str | None = None
 
     def __init__(self, options: AugmentationOptions) -> None:
-        del options  # there is nothing to build: angles are drawn in each call
+        self._channels = options.channels  # nothing else is to be built: angles are drawn in each call
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        frames(images)  # of colour, or an error
+        frames(images, self._channels)  # or an error
         turns = torch.rand(len(images), generator=generator, device=images.device) - 0.5
         return rotated(images, 2.0 * math.pi * turns)

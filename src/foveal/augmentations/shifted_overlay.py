@@ -22,13 +22,13 @@ def moving_crops(canvas: Tensor, size: int, steps: Tensor, count: int) -> Tensor
     """Windows that begin in the middle of a picture and move on by the same step from frame to frame.
 
     Args:
-        canvas: (B, 3, S, S), with room for ``count - 1`` steps around the window in the middle.
+        canvas: (B, C, S, S), with room for ``count - 1`` steps around the window in the middle.
         size: side of the windows.
         steps: (2, B) whole pixels per frame, down and across.
         count: of frames.
 
     Returns:
-        (B, 3 * count, size, size), oldest frame first.
+        (B, count * C, size, size), oldest frame first.
     """
     middle = (canvas.shape[-1] - size) // 2
     down, across = steps
@@ -46,8 +46,8 @@ def shifted_overlay(
     sample, uniformly from -reach to reach whole pixels in either direction.
 
     Args:
-        images: (B, 3 * frames, H, H) in [0, 255].
-        bank: of pictures, on the images' device.
+        images: (B, frames * C, H, H) in [0, 255].
+        bank: of pictures of as many channels as a frame, on the images' device.
         reach: the largest step, in pixels.
         generator: on the same device.
         alpha: weight of the picture.
@@ -55,7 +55,7 @@ def shifted_overlay(
     Returns:
         ``float32`` of the images' shape, in [0, 255]; ``bfloat16`` where the images are.
     """
-    count, size = frames(images).shape[1], images.shape[-1]
+    count, size = frames(images, bank.channels).shape[1], images.shape[-1]
     dtype = torch.bfloat16 if images.dtype == torch.bfloat16 else torch.float32
     canvas = bank.sample(len(images), generator, dtype, size + 2 * count * reach)
     steps = torch.randint(-reach, reach + 1, (2, len(images)), generator=generator, device=images.device)

@@ -37,23 +37,24 @@ def random_rings(count: int, height: int, width: int, generator: torch.Generator
     return (largest >= first / 100) & (largest < last / 100)
 
 
-def mask_spectrum(images: Tensor, rings: Tensor) -> Tensor:
+def mask_spectrum(images: Tensor, rings: Tensor, channels: int = 3) -> Tensor:
     """The images without some of their frequencies, which may leave [0, 255].
 
     The published code transforms over colours as well. Since it deletes a frequency for all colours alike, that part of
     the transform cancels.
 
     Args:
-        images: (B, 3 * frames, H, W) in [0, 255].
+        images: (B, frames * C, H, W) in [0, 255].
         rings: (B, 1, H, W // 2 + 1) ``bool``, the frequencies to delete; or (1, 1, H, W // 2 + 1) for all samples.
+        channels: C of a frame, 3 or 1.
 
     Returns:
         ``float32`` of the same shape.
 
     Raises:
-        FovealError: the channels are no multiple of 3.
+        FovealError: the images' channels are no multiple of ``channels``.
     """
-    frames(images)
+    frames(images, channels)
     spectrum = torch.fft.rfft2(images.float())
     return torch.fft.irfft2(spectrum.masked_fill(rings, 0.0), s=images.shape[2:])
 
@@ -65,8 +66,8 @@ class Spectrum:
     source: str | None = None
 
     def __init__(self, options: AugmentationOptions) -> None:
-        del options  # there is nothing to build
+        self._channels = options.channels  # nothing else is to be built
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         rings = random_rings(len(images), images.shape[2], images.shape[3], generator)
-        return mask_spectrum(images, rings).clamp(0.0, 255.0)
+        return mask_spectrum(images, rings, self._channels).clamp(0.0, 255.0)

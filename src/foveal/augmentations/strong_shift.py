@@ -23,9 +23,10 @@ class StrongShift:
     source: str | None = None
 
     def __init__(self, options: AugmentationOptions) -> None:
+        self._channels = options.channels
         self.pad = round(REACH * options.image_size)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        frames(images)  # of colour, or an error
+        frames(images, self._channels)  # or an error
         moved = random_shift(images, self.pad, generator)
         return moved if moved.is_floating_point() else moved.float()

@@ -3,6 +3,7 @@
 from foveal.checkpoint.files import DamagedCheckpoint
 from foveal.checkpoint.folder import Checkpoint, Segment, load, save
 from foveal.checkpoint.manifest import kind_of
+from foveal.checkpoint.pretrained import place_of, shipped
 from foveal.checkpoint.states import (
     generator_state,
     global_random_state,
@@ -37,8 +38,10 @@ __all__ = [
     "load_python_state",
     "numpy_state",
     "optimizer_state",
+    "place_of",
     "python_state",
     "save",
+    "shipped",
     "split",
     "under",
 ]

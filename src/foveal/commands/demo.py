@@ -14,16 +14,22 @@ import tyro
 
 from foveal.agent import Agent
 from foveal.bench.forecast import forecast
+from foveal.checkpoint import shipped
+from foveal.checkpoint.pretrained import PRETRAINED
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, machine
 from foveal.evaluation.rollouts import evaluate, random_returns, world_of
 from foveal.evaluation.statistics import summary
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, WorldOptions
 from foveal.explanation import Curve, Training, demo_page, look
+from foveal.shield.shield import SHIPPED, Shield
 from foveal.training import ReplayWork, RunOptions, Trainer
 from foveal.training.run_folder import EPISODES, EVALUATIONS, read_records, refuse_existing
 
 TASK = "dmc/walker-stand"
+SHIELD = "walker-stand"
+"""Name of the shield for this task, where one ships."""
+SHOWN_BEHIND = ("video_hard",)
 CONDITIONS = ("train", "color_easy", "color_hard", "video_easy", "video_hard")
 
 
@@ -51,9 +57,11 @@ class Scale:
     environment: dict[str, Any]
     measured: float
 
-    def rollout_steps(self) -> int:
+    def rollout_steps(self, *, shielded: bool) -> int:
         """Agent steps of all evaluations, of the random policy and of the players' episodes."""
         at_the_end = (len(CONDITIONS) + 1) * self.episodes + len(CONDITIONS)
+        if shielded:
+            at_the_end += len(CONDITIONS) * self.episodes + len(SHOWN_BEHIND)
         return self.episode * (self.evaluations * self.validation_episodes + at_the_end)
 
 
@@ -110,12 +118,17 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
     if options.data is not None:  # what is wrong with it shall be said now
         world_of(agent, WorldOptions(CONDITIONS, seed, options.data)).rehearse()
     print(f"sgqn on {TASK} from pixels: {scale.steps:,} agent steps, into {out / 'run'}")
-    _say_how_long(agent, scale)
+    shield = _shield(agent)
+    _say_how_long(agent, scale, shielded=shield is not None)
     training = _train(agent, options, scale, out / "run")
     print(f"evaluating {scale.episodes} episodes under each of {', '.join(CONDITIONS)}")
     results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data)
     chance = _blind(random_returns(TASK, TRAIN, scale.episodes, seed, agent.env_options))
     print(results.table())
+    shielded = None if shield is None else shield.wrap(agent)
+    behind = None if shielded is None else evaluate(shielded, CONDITIONS, scale.episodes, seed, options.data)
+    if behind is not None:
+        print(behind.table())
     return demo_page(
         out / "index.html",
         results=results,
@@ -124,13 +137,24 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
         attentions=look(agent, CONDITIONS, moments=scale.moments, data=options.data),
         config=agent.config.as_dict(),
         baseline=_baseline(options, agent),
+        shielded=behind,
+        behind=[] if shielded is None else look(shielded, SHOWN_BEHIND, moments=scale.moments, data=options.data),
     )
 
 
-def _say_how_long(agent: Agent, scale: Scale) -> None:
+def _shield(agent: Agent) -> Shield | None:
+    """The one that ships for this task, where there is one for frames of this size."""
+    if SHIELD not in shipped(SHIPPED):
+        return None
+    shield = Shield.load(f"{PRETRAINED}{SHIELD}")
+    fits = (shield.env_id, shield.image_size) == (agent.env_id, agent.env_options["image_size"])
+    return shield if fits else None
+
+
+def _say_how_long(agent: Agent, scale: Scale, *, shielded: bool) -> None:
     """Measure this machine, and tell what it will take."""
     found = forecast(agent.config, scale.measured)
-    minutes = found.minutes(scale.steps, scale.rollout_steps())
+    minutes = found.minutes(scale.steps, scale.rollout_steps(shielded=shielded))
     print(
         f"about {minutes} minute{'s' * (minutes > 1)} on this machine: it trains {found.training:.0f} steps a second "
         f"and renders {found.rollout:.0f}",

@@ -24,14 +24,14 @@ class EvaluateOptions:
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        on: conditions; by default train, color_hard and video_hard; of an Atari agent train alone; of the arm train,
-            far_starts, moved_camera and noisy_depth.
+        on: conditions; by default train, on dmc/ also color_hard and video_hard, on box2d/ also track_colors; of the
+            arm train, far_starts, moved_camera and noisy_depth.
         episodes: of each.
         seed: of the environments; by default the training seed + 42, of the arm one that nothing else uses.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the table says so.
         quality: of rendering: exact, fast or draft; by default as in training, with --data always exact.
         adapt: let the agent's method learn from every step of an episode, if it can.
-        shield: folder of a shield to stand before the policy.
+        shield: a shield to stand before the policy: a folder, or pretrained:NAME.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
         workers: processes for simulated arms; 0 takes as many as there are cores.
@@ -46,7 +46,7 @@ class EvaluateOptions:
     data: Path | None = None
     quality: str | None = None
     adapt: bool = False
-    shield: Path | None = None
+    shield: str | None = None
     random: bool = False
     out: Path | None = None
     workers: int = 0
@@ -58,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     """Evaluate an agent and print the table."""
     options = tyro.cli(EvaluateOptions, args=import_plugins(arguments), prog="foveal evaluate")
     if options.out is not None:
-        check_writable(options.out)
+        check_writable(options.out, "results.json")
     agent = behind(options.shield, load(options.agent, device=options.device))
     workers = options.workers or available()
     wanted = WorldOptions(options.on, options.seed, options.data, options.quality, adapt=options.adapt, workers=workers)

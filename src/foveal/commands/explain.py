@@ -10,6 +10,7 @@ from typing import Annotated
 import tyro
 
 from foveal.commands.plugins import import_plugins
+from foveal.commands.shield import behind
 from foveal.explanation import explain
 from foveal.loading import load
 
@@ -34,6 +35,7 @@ class ExplainOptions:
         of: what the maps are of: q1 (the default) or q2 of a critic, value (the default) or log_prob of an Atari agent,
             velocity (the default) or gripper of the arm's policies.
         skill: of skills, number of the one to be seen, scripted experts doing the others; by default all.
+        shield: a shield to stand before the policy, which the page then shows too: a folder, or pretrained:NAME.
         plugins: module that registers your own environments, methods, maps or perturbations.
     """
 
@@ -50,6 +52,7 @@ class ExplainOptions:
     device: str | None = None
     of: str | None = None
     skill: int | None = None
+    shield: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
@@ -57,7 +60,7 @@ def main(arguments: Sequence[str]) -> None:
     """Write the page and print its path."""
     options = tyro.cli(ExplainOptions, args=import_plugins(arguments), prog="foveal explain")
     page = explain(
-        load(options.agent, device=options.device),
+        behind(options.shield, load(options.agent, device=options.device)),
         options.on,
         options.out,
         frames=options.frames,

@@ -1,4 +1,4 @@
-"""``foveal shield train`` and ``draw``: a network that stands before a finished policy, and masks for its frames."""
+"""``foveal shield``: train a network that stands before a finished policy, draw masks for it, see what it does."""
 
 from __future__ import annotations
 
@@ -16,18 +16,20 @@ from foveal.commands.verbs import parse
 from foveal.config.bounds import at_least, one_of
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
+from foveal.explanation import shield_page
 from foveal.explanation.drawing import drawing_page, write_sheet
 from foveal.loading import load
 from foveal.shield.config import FILES, MASKS, MOTION, SALIENCY, SIMULATOR, ShieldConfig
 from foveal.shield.frames import FrameSet
 from foveal.shield.labels import camera_frames, environment_frames
-from foveal.shield.shield import Shield
-from foveal.shield.training import settings_of, shield_work
+from foveal.shield.shield import KIND, Shield
+from foveal.shield.training import resumed, settings_of, shield_work
 from foveal.training import Callback, Trainer
-from foveal.training.run_folder import refuse_existing
+from foveal.training.run_folder import RunFolder, read_metrics, refuse_existing
 
-KNOWN_MASKS = (SIMULATOR, MOTION, SALIENCY)
+PAGE = "page.html"
 SHEET = "masks.png"
+KNOWN_MASKS = (SIMULATOR, MOTION, SALIENCY)
 IMAGE_SIZE = 84
 """Of frames from files, where no policy says which it sees."""
 
@@ -85,20 +87,37 @@ class DrawOptions:
     out: Path = Path("masks.html")
 
 
+@dataclass(frozen=True)
+class PageOptions:
+    """Write the page of a shield once more: what it makes of frames that were kept back, under every corruption.
+
+    Attributes:
+        run: the run's folder.
+        out: the page (default: page.html in that folder).
+    """
+
+    run: tyro.conf.Positional[Annotated[Path, tyro.conf.arg(metavar="RUN")]]
+    out: Path | None = None
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Train a new shield, go on with one, or draw masks for one."""
+    """Train a new shield, go on with one, draw masks for one, or show one."""
     arguments = import_plugins(arguments)
-    options: TrainOptions | DrawOptions = parse("shield", {"train": TrainOptions(), "draw": DrawOptions}, arguments)
+    verbs = {"train": TrainOptions(), "draw": DrawOptions, "page": PageOptions}
+    options: TrainOptions | DrawOptions | PageOptions = parse("shield", verbs, arguments)
     if isinstance(options, DrawOptions):
         _draw(options)
+    elif isinstance(options, PageOptions):
+        print(_page(options.run, options.out))
     elif options.resume is not None:
         train.main(arguments[1:])  # which refuses all other options
+        print(_page(options.resume))
     else:
         _train(options)
 
 
-def behind(folder: Path | None, agent: Any) -> Any:
-    """The agent behind the shield of a folder, where one is named.
+def behind(folder: str | None, agent: Any) -> Any:
+    """The agent behind the shield of a folder, or one that ships with foveal, where one is named.
 
     Raises:
         FovealError: there is no shield, or one for pictures of another size.
@@ -143,7 +162,7 @@ def _train(options: TrainOptions) -> None:
     work = shield_work(name, frames, config, options.seed)
     print(f"training a shield for {name}, masks by {config.masks}; everything goes to {out}, see {SHEET} there")
     carry_out(Trainer(work, settings_of(config), run=out, callbacks=[Sheet(frames)]), config.steps, out)
-    print(f"done: {out}\nnext: foveal evaluate {what if protected else 'RUN'} --shield {out}")
+    print(f"done: {_page(out)}\nnext: foveal evaluate {what if protected else 'RUN'} --shield {out}")
 
 
 class Sheet(Callback):
@@ -187,6 +206,15 @@ def _of_camera(recorded: str, options: TrainOptions, config: ShieldConfig) -> tu
     masks = options.masks if config.masks == FILES else None
     frames = camera_frames(recorded, size, config, masks=masks, policy=policy, seed=options.seed, progress=True)
     return name, frames, policy is not None
+
+
+def _page(run: Path, out: Path | None = None) -> Path:
+    """Write the page of a run; its newest checkpoint has the frames."""
+    held = RunFolder.open(run, KIND).store.latest()
+    if held is None:
+        raise FovealError(f"{run} is a run without a checkpoint yet; let it train further")
+    work = resumed(held)
+    return shield_page(out or run / PAGE, work.agent, work.kept, read_metrics(run), progress=True)
 
 
 def _subject(what: str, options: TrainOptions) -> tuple[str, Mapping[str, Any], Policy | None]:

@@ -16,11 +16,14 @@ from foveal.agent import Agent
 from foveal.atari.training import work_of
 from foveal.commands.options import carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
+from foveal.config.environment import usual_learner
 from foveal.config.former import in_todays_words
-from foveal.config.presets import STEPS, STEPS_OF_GAMES
+from foveal.config.presets import REPLAY_STEPS_OF_GAMES, STEPS, STEPS_OF_GAMES
 from foveal.config.tree import Config, configure
 from foveal.envs import games
+from foveal.envs.perturbations import usual_perturbations
 from foveal.errors import FovealError
+from foveal.learners import LEARNERS
 from foveal.loading import resume
 from foveal.methods import parts_of
 from foveal.training import RunOptions, Trainer
@@ -101,6 +104,8 @@ def _defaults(names: Mapping[str, Any], settings: Mapping[str, Any], later: Coll
     env, learner = names["env"], names.get("learner")
     if learner is None and env is not None and (game := games.meant(env)) is not None:
         raise FovealError(f"Atari games are called atari/...: foveal train {game}, instead of {env}")
+    if learner is None and env is not None:
+        learner = _usual_learner(env)
     sections = {name: value for name, value in settings.items() if name != "run"}
     encoder = names.get("encoder")
     return configure(
@@ -108,10 +113,19 @@ def _defaults(names: Mapping[str, Any], settings: Mapping[str, Any], later: Coll
     )
 
 
+def _usual_learner(env: str) -> str | None:
+    """By the environment's actions. One that can't be made is no reason to show no help: training will say so."""
+    try:
+        return usual_learner(env)
+    except FovealError:
+        return None
+
+
 def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config: Config) -> type:
     """A dataclass of all options, with the configuration's values as defaults."""
     run = RunOptions.from_settings(settings.get("run", {}), work_of(config).default_options)
-    steps = (STEPS_OF_GAMES if games.is_atari(config.env) else STEPS)[config.preset]
+    of_games = STEPS_OF_GAMES if LEARNERS.get(config.learner).on_policy else REPLAY_STEPS_OF_GAMES
+    steps = (of_games if games.is_atari(config.env) else STEPS)[config.preset]
     env = names["env"]
     what = "environment: dmc/walker-walk, ur5e/bowl, atari/breakout, or any registered Gymnasium id"
     positional = tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV", help=what)]]
@@ -122,7 +136,7 @@ def _options_class(names: Mapping[str, Any], settings: Mapping[str, Any], config
             named("generalization method of value learners, or several joined by +: sgqn+svea"),
             config.method,
         ),
-        ("learner", named("sac, dqn or ppo; for atari/... ppo"), config.learner),
+        ("learner", named("by default sac, dqn for discrete actions, ppo for atari/..."), config.learner),
         ("preset", named("starting point: paper, compact or debug"), config.preset),
         ("encoder", Annotated[str | None, tyro.conf.arg(help=ENCODER_HELP)], names.get("encoder")),
         ("seed", Annotated[int, tyro.conf.arg(help="of everything random")], config.seed),
@@ -169,7 +183,8 @@ def _start(options: Any) -> None:
     print(f"training {name} on {config.env}; everything goes to {run}")
     carry_out(trainer, options.steps, run)
     game = games.is_atari(config.env)
-    evaluation, film = ("--random", f" --video {run.name}.mp4") if game else ("--on train color_hard", "")
+    on = " ".join(["--on train", *usual_perturbations(config.env)[:1]])
+    evaluation, film = ("--random", f" --video {run.name}.mp4") if game else (on, "")
     print(f"done: {run}\nnext: foveal evaluate {run} {evaluation}, or foveal explain {run}{film}")
 
 

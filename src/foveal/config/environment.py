@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -15,9 +17,9 @@ from foveal.augmentations import AugmentationOptions
 from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
 from foveal.envs import games, make
-from foveal.envs.making import EnvLike
+from foveal.envs.making import EnvLike, takes_discrete
 from foveal.errors import FovealError
-from foveal.learners import Shapes
+from foveal.learners import LEARNERS, Shapes
 from foveal.methods import Requirements, method_class
 from foveal.networks.precision import portable_precision
 
@@ -31,8 +33,13 @@ def env_options(config: Config) -> dict[str, Any]:
     """Keyword arguments of ``foveal.envs.make`` that give what the method is to be trained on; a game's own."""
     environment = config.environment
     if games.is_atari(config.env):
-        frames, size, _ = games.OBSERVED
-        return {"image_size": size, "frame_stack": frames, "action_repeat": 4, "life_loss": environment.life_loss}
+        return {
+            "image_size": requirements(config).render_size,
+            "frame_stack": environment.frame_stack,
+            "action_repeat": 4,
+            "life_loss": environment.life_loss,
+            "repeat_first": not LEARNERS.get(config.learner).on_policy,  # as replay rebuilds the first observation
+        }
     return {
         "image_size": requirements(config).render_size,
         "frame_stack": environment.frame_stack,
@@ -55,6 +62,7 @@ def augmentation_options(config: Config, device: torch.device) -> AugmentationOp
         config.seed,
         device,
         training.overlay_detail,
+        channels=1 if games.is_atari(config.env) else 3,
     )
 
 
@@ -72,6 +80,31 @@ def probe(env: EnvLike, config: Config) -> Shapes:
     if not isinstance(env, gymnasium.Env):
         made.close()
     return Shapes((channels, size, size), vector, made.action_space)
+
+
+@contextmanager
+def made_once(env: EnvLike) -> Iterator[EnvLike]:
+    """The environment of a callable, so that it can be looked at more than once; anything else as it is."""
+    if isinstance(env, str | gymnasium.Env) or not callable(env):
+        yield env
+        return
+    made = env()
+    try:
+        yield made
+    finally:
+        if isinstance(made, gymnasium.Env):
+            made.close()
+
+
+def usual_learner(env: EnvLike) -> str:
+    """The learner where none is named: "ppo" for Atari games, "dqn" where actions are discrete, else "sac".
+
+    Raises:
+        FovealError: the environment must be made to be asked, and can't be.
+    """
+    if isinstance(env, str) and games.is_atari(env):
+        return "ppo"
+    return "dqn" if takes_discrete(env) else "sac"
 
 
 def describe(env: EnvLike) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from foveal.config.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
+from foveal.envs import games
 from foveal.envs.family import QUALITIES
 from foveal.networks.precision import PRECISIONS
 
@@ -36,9 +37,21 @@ class GameConfig(Bounded, section="environment"):
 
     Attributes:
         life_loss: a lost life ends an episode, though not the game.
+        clip_rewards: training has the rewards' signs in place of their points. Scores are unclipped whatever this says.
     """
 
     life_loss: bool = True
+    clip_rewards: bool = True
+
+    @property
+    def frame_stack(self) -> int:
+        """Frames in an observation, by the protocol."""
+        return games.OBSERVED[0]
+
+    @property
+    def image_size(self) -> int:
+        """Side in pixels of what the encoder sees, by the protocol."""
+        return games.OBSERVED[1]
 
 
 @dataclass(frozen=True)

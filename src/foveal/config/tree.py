@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foveal.config.former import in_todays_words
-from foveal.config.presets import EVERY_PRESET, PRESETS
+from foveal.config.presets import EVERY_PRESET, PRESETS, PRESETS_OF_GAMES
 from foveal.config.sections import EnvironmentConfig, GameConfig, RolloutTrainingConfig, TrainingConfig
 from foveal.envs import games
 from foveal.errors import FovealError
@@ -86,7 +86,8 @@ def configure(
         env: id of the environment.
         method: by default "sgqn", and "none" for an on-policy learner. Of several that are joined by ``+`` the first
             alone shifts the batch at random, unless the user sets the ``shift`` of others.
-        learner: by default "sac", and "ppo" for an Atari game.
+        learner: by default "sac", and "ppo" for an Atari game; ``foveal.config.environment.usual_learner`` looks at the
+            actions, too.
         overrides: section -> its changed settings; sections are ``environment``, ``training``, and the learner's and
             the methods' names. A section may also be given as a whole dataclass.
         later: settings such as ``"training.batch_size"`` that the user will set over what this gives.
@@ -107,7 +108,7 @@ def configure(
     kind = LEARNERS.get(learner)
     methods = parts_of(method)
     components: dict[str, type[Learner] | type[Method]] = {learner: kind, **methods}
-    _check_pair(env, learner, method)
+    _check_pair(learner, method)
     overrides = dict(overrides or {})
     bases = {
         "environment": GameConfig if games.is_atari(env) else EnvironmentConfig,
@@ -117,8 +118,9 @@ def configure(
     if unknown:
         raise FovealError(f"unknown section {unknown[0]!r}: {nearest(unknown[0], [*bases, *components])}")
     brought = {name: _brought(components, env, preset, name, overrides.get(name), later) for name in BROUGHT}
+    presets = (PRESETS_OF_GAMES if games.is_atari(env) else PRESETS)[preset]
     of_preset = {
-        name: PRESETS[preset].get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
+        name: presets.get(name, {}) if base in (EnvironmentConfig, TrainingConfig) else {}
         for name, base in bases.items()
     }
     sections = {
@@ -128,7 +130,8 @@ def configure(
     already_shifted = _shifting(methods)[1:]
     chosen = _encoder(learner, encoder)
     before, after = ({}, chosen) if _holds_encoder(overrides.get(learner)) else (chosen, {})
-    encoders = [{"encoder": settings} for settings in (brought["encoder"], before) if settings]
+    of_game = {} if kind.on_policy else _encoder_of_preset(presets, kind)
+    encoders = [{"encoder": settings} for settings in (of_game, brought["encoder"], before) if settings]
     configs = {
         name: _section(
             component.Config,
@@ -159,14 +162,17 @@ def configure(
     )
 
 
-def _check_pair(env: str, learner: str, method: str) -> None:
-    on_policy = LEARNERS.get(learner).on_policy
-    if games.is_atari(env) and not on_policy:
-        raise FovealError(f"{env} is trained by learner 'ppo', not {learner!r}: leave --learner out")
-    if on_policy and method != "none":
+def _check_pair(learner: str, method: str) -> None:
+    if LEARNERS.get(learner).on_policy and method != "none":
         raise FovealError(
             f"method {method!r} is composed onto value learners, and {learner!r} is not one: leave the method out"
         )
+
+
+def _encoder_of_preset(presets: Mapping[str, Any], learner: type[Learner]) -> Mapping[str, Any]:
+    """What a preset says of the encoder, where the learner has one that can be chosen."""
+    chosen: Mapping[str, Any] = presets.get("encoder", {})
+    return chosen if isinstance(getattr(learner.Config(), "encoder", None), EncoderChoice) else {}
 
 
 SHIFT = "shift"
@@ -204,6 +210,14 @@ def _holds_encoder(override: Any) -> bool:
 
 BROUGHT = ("environment", "training", "encoder")
 """Sections that learners and methods may bring settings of; the last is the learner's, and methods alone change it."""
+GAME_SETTINGS = {field.name for field in dataclasses.fields(GameConfig)}
+
+
+def _fit_for_games(section: str, settings: dict[str, Any]) -> dict[str, Any]:
+    """What games take of brought settings; see ``_brought``."""
+    if section == "environment":
+        return {key: value for key, value in settings.items() if key in GAME_SETTINGS}
+    return settings if section != "encoder" or "name" in settings else {}
 
 
 def _brought(
@@ -216,13 +230,16 @@ def _brought(
 ) -> dict[str, Any]:
     """What learner and method bring for a section of the run; where they differ, the user decides.
 
+    Games leave out what their protocol fixes, and settings of an encoder that is not named, which are for others.
+
     Raises:
         FovealError: they differ and the user has not decided, or a preset names a section that there is not.
     """
     found: dict[str, Any] = {}
     owners: dict[str, str] = {}
     for name, component in components.items():
-        for key, value in _brought_by(name, component, env, preset, section).items():
+        settings = _brought_by(name, component, env, preset, section)
+        for key, value in (_fit_for_games(section, settings) if games.is_atari(env) else settings).items():
             decided = f"{section}.{key}" in later or (override is not None and _names(override, key))
             if not decided and found.get(key, value) != value:
                 raise FovealError(

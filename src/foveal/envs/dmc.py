@@ -128,14 +128,24 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
         These are skins, and geoms of bodies that are not the world nor welded to it.
         """
+        model = self.physics.model
+        return self._segmented(model.body_weldid[model.geom_bodyid] != 0)
+
+    def scene_mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels in the latest frame of all but floor and sky, by MuJoCo's segmentation.
+
+        These are skins, and all geoms but the suite's first, its floor: what stands still counts, as cartpole's rail.
+        """
+        return self._segmented(np.arange(self.physics.model.ngeom) > 0)
+
+    def _segmented(self, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(H, W) bool: pixels of skins and of the geoms of which ``chosen`` (geoms,) is true."""
         import mujoco
 
         labels = self._render(segmentation=True)
         index, kind = labels[..., 0], labels[..., 1]
-        model = self.physics.model
-        moves = model.body_weldid[model.geom_bodyid] != 0
         is_geom = kind == mujoco.mjtObj.mjOBJ_GEOM
-        mask = is_geom & moves[np.where(is_geom, index, 0)]
+        mask = is_geom & chosen[np.where(is_geom, index, 0)]
         return np.asarray(mask | (kind == mujoco.mjtObj.mjOBJ_SKIN))
 
     def get_state(self) -> dict[str, Any]:

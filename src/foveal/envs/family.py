@@ -67,6 +67,10 @@ class Family(ABC):
     def names(self) -> list[str]:
         """What may follow the slash. Must be cheap: it is called whenever ``foveal.envs`` is imported."""
 
+    def discrete(self, name: str) -> bool:
+        """Whether the actions of ``prefix/name`` are discrete, without making it."""
+        return False
+
     @abstractmethod
     def build(self, name: str, options: EnvOptions) -> gymnasium.Env[Any, Any]:
         """The environment ``prefix/name``; ``name`` is one of ``names()``."""

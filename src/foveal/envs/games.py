@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import functools
 import re
+from collections.abc import Mapping
+from typing import Any
 
 import gymnasium
 
@@ -79,6 +81,15 @@ def meant(env: str) -> str | None:
 def rom(env: str) -> str:
     """What ale-py calls the game of an id that ``env_id`` gave."""
     return env.removeprefix(PREFIX)
+
+
+def rules(options: Mapping[str, Any]) -> dict[str, Any]:
+    """Keyword arguments of ``foveal.atari.vector.AtariVector`` that show what an agent's ``env_options`` say."""
+    return {
+        "life_loss": options["life_loss"],
+        "repeat_first": options["repeat_first"],
+        "size": options["image_size"],
+    }
 
 
 def action_count(env: str) -> int:

@@ -8,8 +8,9 @@ from typing import Any
 
 import gymnasium
 import gymnasium.error
+from gymnasium import spaces
 
-from foveal.envs.family import FAMILIES, EnvOptions, check_whole, gymnasium_id, known_ids
+from foveal.envs.family import FAMILIES, EnvOptions, Family, check_whole, gymnasium_id, known_ids
 from foveal.envs.perturbations import Perturbation, named_perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
 from foveal.envs.wrappers import ActionRepeat, adapt
@@ -102,15 +103,43 @@ def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], st
     return made, made.spec.id if made.spec is not None else type(made.unwrapped).__name__
 
 
-def _by_name(name: str, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
+def takes_discrete(env: EnvLike) -> bool:
+    """Whether an environment's actions are discrete; one that is no family's is made to be asked.
+
+    Raises:
+        FovealError: it is unknown, or can't be made.
+    """
+    if isinstance(env, str) and (known := _in_family(env)) is not None:
+        family, name, _ = known
+        return family.discrete(name)
+    raw, _ = _raw(env, EnvOptions())
+    discrete = isinstance(raw.action_space, spaces.Discrete)
+    if raw is not env:  # the user's own environment stays open
+        raw.close()
+    return discrete
+
+
+def _in_family(name: str) -> tuple[Family, str, str] | None:
+    """The family of an id, the part after the slash, and the id as foveal writes it; None of an id of Gymnasium's.
+
+    Raises:
+        FovealError: the family has no such environment.
+    """
     spec = gymnasium.registry.get(name)
     if spec is not None and spec.entry_point == f"{__name__}:make_registered":
         name = spec.kwargs["env"]
     prefix, _, rest = name.partition("/")
-    if prefix in FAMILIES.names():
-        family = FAMILIES.get(prefix)()
-        if rest not in family.names():
-            raise FovealError(f"unknown environment {name!r}: {nearest(name, _suggestions())}")
+    if prefix not in FAMILIES.names():
+        return None
+    family = FAMILIES.get(prefix)()
+    if rest not in family.names():
+        raise FovealError(f"unknown environment {name!r}: {nearest(name, _suggestions())}")
+    return family, rest, name
+
+
+def _by_name(name: str, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], str]:
+    if (known := _in_family(name)) is not None:
+        family, rest, name = known
         return family.build(rest, options), name
     try:
         return gymnasium.make(name, disable_env_checker=True), name

@@ -134,6 +134,25 @@ class PixelEnv(gymnasium.Env[Any, Any]):
         mask: NDArray[np.bool_] = base.agent_mask()
         return mask
 
+    def scene_mask(self) -> NDArray[np.bool_]:
+        """(H, W) bool: the pixels of the latest frame that show neither floor nor sky.
+
+        Raises:
+            FovealError: the environment has no segmentation (``dmc/`` ones have).
+        """
+        base = self.inner.unwrapped
+        if not hasattr(base, "scene_mask"):
+            raise FovealError(
+                f"{self.spec_info.id} has no segmentation, scene_mask(), which this agent's method learns from: train "
+                "in a dmc/ environment, or with a method that needs pictures alone, such as sgqn or madi"
+            )
+        mask: NDArray[np.bool_] = base.scene_mask()
+        return mask
+
+    def packed_scene_mask(self) -> NDArray[np.uint8]:
+        """``scene_mask``, pixel by pixel and eight to a byte, the first in the highest bit; 0 beyond the last."""
+        return np.packbits(self.scene_mask())
+
     def read(self, name: str) -> Any:
         """Call a method without arguments, of this environment or of the one inside.
 

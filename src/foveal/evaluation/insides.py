@@ -50,6 +50,36 @@ class Scalar:
 
 
 @dataclass(frozen=True)
+class View:
+    """A picture of what an agent saw, beside the one for people.
+
+    Attributes:
+        draw: observation -> (H, W, 3) ``uint8``, as large as that one.
+        meaning: a phrase.
+        beneath: whether maps are drawn over it too.
+    """
+
+    draw: Callable[[Any], NDArray[np.uint8]]
+    meaning: str
+    beneath: bool = False
+
+
+@dataclass(frozen=True)
+class Reading:
+    """A number that an agent has for every observation.
+
+    Attributes:
+        read: observation -> the number.
+        unit: of it.
+        limit: what it should not be above, or None.
+    """
+
+    read: Callable[[Any], float]
+    unit: str
+    limit: float | None = None
+
+
+@dataclass(frozen=True)
 class Insides:
     """What an agent lets others look at.
 
@@ -57,7 +87,7 @@ class Insides:
         scalars: by name; the first is what is explained unless another is asked for. None in a black box.
         pixels: observations -> (B, C, H, W) floating point, what maps are of.
         strength: maps, (B, C, H, W) -> (B, H, W), not negative: how much each pixel matters.
-        maps: that it makes by itself, by name: pixels -> (B, H, W), not negative.
+        maps: that it makes by itself, by name: observations -> (B, H, W), not negative.
         usual: names of maps to show unless others are asked for.
         quantile: of masks; None where there are none.
         same_scale: whether all pictures of an episode share their brightness.
@@ -66,12 +96,14 @@ class Insides:
         even: (H, W), what "attention" draws where it weighs every place alike; None where that is unknown.
         control: the same of an agent that has learned nothing, for comparison.
         config: everything the agent was made with, JSON-able.
+        views: by name, what is shown beside the frame.
+        readings: by name, what is drawn over the steps of an episode.
     """
 
     scalars: Mapping[str, Scalar]
     pixels: Callable[[Sequence[Any]], Tensor]
     strength: Callable[[Tensor], Tensor]
-    maps: Mapping[str, Callable[[Tensor], Tensor]] = field(default_factory=dict)
+    maps: Mapping[str, Callable[[Sequence[Any]], Tensor]] = field(default_factory=dict)
     usual: tuple[str, ...] = (DEFAULT_MAP,)
     quantile: float | None = DEFAULT_QUANTILE
     same_scale: bool = False
@@ -80,6 +112,8 @@ class Insides:
     even: Callable[[], NDArray[np.float32]] | None = None
     control: Insides | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
+    views: Mapping[str, View] = field(default_factory=dict)
+    readings: Mapping[str, Reading] = field(default_factory=dict)
 
     def scalar(self, name: str | None = None) -> Scalar:
         """One by its name, or the first.
@@ -111,11 +145,11 @@ class Insides:
         Returns:
             (B, H, W) ``float32`` on the CPU, not negative.
         """
-        pixels = self.pixels(observations)
         if name in self.maps:
-            strength = self.maps[name](pixels)
+            strength = self.maps[name](observations)
         else:
-            strength = self.strength(SALIENCY.get(name)(self.scalar(of).bind(observations, actions), pixels))
+            fn = self.scalar(of).bind(observations, actions)
+            strength = self.strength(SALIENCY.get(name)(fn, self.pixels(observations)))
         return strength.detach().float().cpu()
 
     def check_map(self, name: str) -> None:
@@ -172,12 +206,15 @@ def configuration(agent: Any) -> dict[str, Any]:
 def critic_scalars(agent: Any) -> dict[str, Scalar]:
     """``q1`` and so on, of a policy whose ``values(obs, action, vector)`` are (heads, B).
 
+    Where no actions were taken, as on pictures of other players, the values are of the agent's own best ones.
+
     How many heads there are, its learner says; one where it has none.
     """
 
     def head(number: int) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-            acted = _tensor(actions, agent.device)  # (B, A) or (B,)
+            best = () if len(actions) else [agent.predict(seen, deterministic=True)[0] for seen in observations]
+            acted = _tensor(best or actions, agent.device)  # (B, A) or (B,)
             vectors = [seen["vector"] for seen in observations if isinstance(seen, Mapping)]
             vector = _tensor(vectors, agent.device) if vectors else None  # (B, V)
 
@@ -229,12 +266,16 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
     def attention(pixels: Tensor) -> Tensor:
         return torch.as_tensor(agent.attention(pixels.cpu().numpy()))
 
+    def of_observations(made: Callable[[Tensor], Tensor]) -> Callable[[Sequence[Any]], Tensor]:
+        return lambda observations: made(pixels(observations))
+
     built_in = {BUILT_IN: attention} if getattr(agent, "has_attention", False) else {}
+    own = {**built_in, **getattr(getattr(agent, "method", None), "maps", dict)()}
     return Insides(
         scalars=scalars,
         pixels=pixels,
         strength=newest,
-        maps={**built_in, **getattr(getattr(agent, "method", None), "maps", dict)()},
+        maps={name: of_observations(made) for name, made in own.items()},
         quantile=_quantile(agent),
         config=configuration(agent),
     )

@@ -14,14 +14,11 @@ import numpy as np
 
 from foveal.envs import PixelEnv, make
 from foveal.envs.making import EnvLike
-from foveal.envs.perturbations import perturbation_names
+from foveal.envs.perturbations import perturbation_names, usual_perturbations
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
-
-USUAL = (TRAIN, "color_hard", "video_hard")
-"""Conditions where none is named."""
 
 Act: TypeAlias = Callable[[Any], Any]
 Watch: TypeAlias = Callable[[Any, Any, float], None]
@@ -79,11 +76,12 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         options["quality"] = "exact"
     elif asked.quality is not None:
         options["quality"] = asked.quality
+    usual = usual_perturbations(agent.env_id) if isinstance(agent.env_id, str) else ()
     own = getattr(agent, "env", agent.env_id)  # an agent made on the user's own environment remembers it
     return PixelWorld(
         env=own if asked.env is None else asked.env,
         options=options,
-        conditions=asked.conditions(USUAL, [TRAIN, *perturbation_names()]),
+        conditions=asked.conditions((TRAIN, *usual), [TRAIN, *perturbation_names()]),
         seed=asked.seed_or(agent.seed + SEED_OFFSET),
         act=lambda observation: agent.predict(observation, deterministic=True)[0],
         policy=policy,
@@ -286,6 +284,7 @@ def _parts(env: PixelEnv) -> dict[str, Any]:
 
 
 def _words(policy: Mapping[str, Any]) -> Words:
-    method = policy.get("method")
-    who = "the agent" if method in (None, "none") else str(method).upper()
+    method, _, behind = str(policy.get("method") or "none").partition(" ")  # "behind a shield", for one
+    who = "the agent" if method == "none" else method.upper()
+    who = f"{who} {behind}".rstrip()
     return Words(who, f"One episode of the deterministic policy ({describe_policy(policy)}) under each condition")

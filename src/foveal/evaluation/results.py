@@ -80,6 +80,7 @@ class Condition:
         items: colours or videos that were at hand; None where there are none to count.
         complete: whether these are all that the benchmark has; None where there is no benchmark to compare with.
         benchmark_items: how many the benchmark has.
+        alarms: of a policy behind a shield, the share of steps in which the frame was not to be trusted.
     """
 
     perturbation: str
@@ -89,6 +90,7 @@ class Condition:
     items: int | None = None
     complete: bool | None = None
     benchmark_items: int | None = None
+    alarms: float | None = None
 
     @property
     def note(self) -> str:
@@ -125,6 +127,7 @@ class Condition:
         """JSON-able, without the name, which is its key in ``Results.as_dict``."""
         return {
             **({} if self.success is None else {"success": asdict(self.success)}),
+            **({} if self.alarms is None else {"alarms": self.alarms}),
             "source": self.source,
             "quality": self.quality,
             "items": self.items,
@@ -139,7 +142,7 @@ class Condition:
     def from_dict(cls, perturbation: str, state: Mapping[str, Any]) -> Condition:
         """The inverse of ``as_dict``; the summary is computed again."""
         episodes = tuple(Episode.from_dict(episode) for episode in state["episodes"])
-        known = {name: state.get(name) for name in ("items", "complete", "benchmark_items")}
+        known = {name: state.get(name) for name in ("items", "complete", "benchmark_items", "alarms")}
         return cls(perturbation, state["source"], state["quality"], episodes, **known)
 
 
@@ -192,6 +195,10 @@ class Results:
         if any(condition.success for condition in self.conditions):
             solved = ["solved, 95 % interval", *(_solved(condition.success) for condition in self.conditions)]
             rows = [(row[0], cell, *row[1:]) for row, cell in zip(rows, solved, strict=True)]
+        if any(condition.alarms is not None for condition in self.conditions):
+            shares = (condition.alarms for condition in self.conditions)
+            alarms = ["alarms", *("-" if share is None else f"{100 * share:.1f} %" for share in shares)]
+            rows = [(*row[:-1], cell, row[-1]) for row, cell in zip(rows, alarms, strict=True)]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_align(row, widths)).rstrip() for row in rows]
         lines.insert(1, "-" * len(lines[0]))

@@ -14,7 +14,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from foveal.atari.maps import resize_maps
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.evaluation.insides import BUILT_IN, Insides, Scalar, insides_of
@@ -22,7 +21,7 @@ from foveal.evaluation.pixel_world import Policy
 from foveal.evaluation.recording import Recording, Sight
 from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, Bar, BringsWorld, World, WorldOptions
-from foveal.explanation.pictures import BRIGHTEST, Picture
+from foveal.explanation.pictures import Picture, brightest, resized
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 
 AGENT = "agent"
@@ -45,6 +44,8 @@ class Moment:
         parts: (H, W) bool by name: pixels that the simulator can tell apart.
         control: (H, W) the map of an agent that has learned nothing, or None.
         note: what else there is to say of it, in a word or three.
+        views: other pictures of it by name, (H, W, 3).
+        readings: other numbers of it by name.
     """
 
     step: int
@@ -55,6 +56,8 @@ class Moment:
     parts: Mapping[str, NDArray[np.bool_]] = field(default_factory=dict)
     control: NDArray[np.float32] | None = None
     note: str = ""
+    views: Mapping[str, Picture] = field(default_factory=dict)
+    readings: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -175,10 +178,22 @@ class Lens:
         stride = -(-len(recording.sights) // moments)
         sights = list(islice(recording.sights, 0, None, stride))
         values = _in_batches(sights, self._values).tolist()
-        return [self._attention(recording, sights, name, values) for name in self.names]
+        beside = [self._beside(sight.observation) for sight in sights]
+        return [self._attention(recording, sights, name, values, beside) for name in self.names]
+
+    def _beside(self, observation: Any) -> dict[str, Any]:
+        """What a moment has that no map changes."""
+        views = {name: view.draw(observation) for name, view in self.insides.views.items()}
+        readings = {name: reading.read(observation) for name, reading in self.insides.readings.items()}
+        return {"views": views, "readings": readings}
 
     def _attention(
-        self, recording: Recording, sights: Sequence[Sight], name: str, values: Sequence[float]
+        self,
+        recording: Recording,
+        sights: Sequence[Sight],
+        name: str,
+        values: Sequence[float],
+        beside: Sequence[Mapping[str, Any]],
     ) -> Attention:
         size = sights[0].picture.shape[:2]
         maps = self.strengths(name, sights)
@@ -188,8 +203,10 @@ class Lens:
             frames = torch.from_numpy(strengths)[:, None].expand(-1, CHANNELS, -1, -1)
             masks = list(quantile_mask(frames, self.quantile)[:, 0].numpy())
         moments = tuple(
-            Moment(sight.step, sight.picture, strength, mask, value, sight.parts, chance, sight.note)
-            for sight, strength, mask, value, chance in zip(sights, strengths, masks, values, control, strict=True)
+            Moment(sight.step, sight.picture, strength, mask, value, sight.parts, chance, sight.note, **other)
+            for sight, strength, mask, value, chance, other in zip(
+                sights, strengths, masks, values, control, beside, strict=True
+            )
         )
         scale = brightest(name, maps) if self.insides.same_scale else None
         return Attention(recording, self.insides, name, self.of, self.quantile, moments, scale)
@@ -255,27 +272,6 @@ def recorded(world: World, most: int, *, progress: bool) -> Generator[Recording,
     with closing(world), Bar(len(world.conditions), visible=progress) as bar:
         for condition in world.conditions:
             yield world.record(condition, most, bar)
-
-
-def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:
-    """The strength that gets the brightest colour in a whole recording, so that pictures can be compared.
-
-    A built-in map's is its largest value, as in "Free-Lunch Saliency"; a gradient's is the 99.5 % quantile, because the
-    few pixels above it would darken all others.
-
-    Args:
-        saliency: name of the map.
-        strengths: (N, h, w), not negative.
-    """
-    largest = float(strengths.max())
-    level = largest if saliency == BUILT_IN else float(np.quantile(strengths, BRIGHTEST))
-    return level or largest or 1.0
-
-
-def resized(maps: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
-    """(N, h, w) -> (N, H, W) by bilinear interpolation."""
-    larger: NDArray[np.float32] = resize_maps(torch.from_numpy(maps), (size[0], size[1])).numpy()
-    return larger
 
 
 def _names(saliency: str | Sequence[str]) -> tuple[str, ...]:

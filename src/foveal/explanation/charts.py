@@ -113,7 +113,7 @@ class Intervals(Chart):
 
     Attributes:
         conditions: names of the rows.
-        series: name and one summary per condition (None: not measured) of at most three policies.
+        series: name and one summary per condition (None: not measured) of at most four policies.
         unit: what the axis shows.
     """
 
@@ -160,12 +160,14 @@ class Sparkline:
         steps: agent steps.
         values: as many.
         last: length of the episode in agent steps.
+        limit: drawn as a dashed line, or None.
     """
 
     name: str
     steps: Sequence[int]
     values: Sequence[float]
     last: int
+    limit: float | None = None
     width = SPARKLINE
     height = 84
 
@@ -177,7 +179,7 @@ class Sparkline:
     @cached_property
     def y(self) -> Scale:
         """Of values, 0 among them."""
-        low, high = min(0.0, *self.values, 0.0), max(0.0, *self.values, 0.0)
+        low, high = min(0.0, *self.values, 0.0), max(0.0, *self.values, self.limit or 0.0)
         return Scale(low, high if high > low else low + 1, self.height - 6, 22)
 
     @property

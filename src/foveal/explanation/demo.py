@@ -81,6 +81,8 @@ def demo_page(
     attentions: Sequence[Attention],
     config: Mapping[str, Any],
     baseline: Results | None = None,
+    shielded: Results | None = None,
+    behind: Sequence[Attention] = (),
     stills: int = 5,
 ) -> Path:
     """Write the page, and everything on it as JSON beside it (same name, ``.json``).
@@ -93,6 +95,8 @@ def demo_page(
         attentions: from ``look``, one per condition to show.
         config: everything the agent was made with, JSON-able.
         baseline: of plain SAC, trained elsewhere for as many updates.
+        shielded: of the agent behind a shield.
+        behind: the same from ``look``.
         stills: pictures per condition.
 
     Returns:
@@ -103,9 +107,12 @@ def demo_page(
     """
     shipped = [] if baseline is None else [_Row("shipped result", baseline)]
     rows = [_Row("trained here", results), *shipped, _Row("", random)]
+    if shielded is not None:
+        rows.append(_Row("the same weights", shielded))
     _check_same_environment(rows)
     out = Path(out)
-    write_json(out.with_suffix(".json"), _ledger(results, random, baseline, training, attentions, config))
+    write_json(out.with_suffix(".json"), _ledger(results, random, baseline, shielded, training, attentions, config))
+    shown = panels([[attention] for attention in (*attentions, *behind)], stills)
     first, name, task = attentions[0], _policy_name(results), str(results.environment["id"])
     own, chance = _summary(results.get(TRAIN)), _summary(random.get(TRAIN))
     times_random = own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None
@@ -131,7 +138,9 @@ def demo_page(
         seed=first.recording.episode.seed,
         guide=reading_guide([first]),
         precision=mask_table(attentions) if first.precision is not None else None,
-        panels=panels([[attention] for attention in attentions], stills),
+        panels=shown[: len(attentions)],
+        behind=shown[len(attentions) :],
+        behind_guide=reading_guide([behind[0]]) if behind else [],
         ledger=out.with_suffix(".json").name,
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],
         config=config,
@@ -161,10 +170,11 @@ class _Row:
 
 def _policy_name(results: Results) -> str:
     policy = results.policy
-    method, learner = policy.get("method"), str(policy.get("learner", "")).upper()
-    if method is None:
+    if policy.get("method") is None:
         return f"{policy.get('name', 'unknown')} policy"
-    return f"plain {learner}" if method == "none" else str(method).upper()
+    method, _, behind = str(policy["method"]).partition(" ")  # "behind a shield", for one
+    name = f"plain {str(policy.get('learner', '')).upper()}" if method == "none" else method.upper()
+    return f"{name} {behind}".rstrip()
 
 
 def _hardware(machine: Mapping[str, Any]) -> str:
@@ -235,6 +245,7 @@ def _ledger(
     results: Results,
     random: Results,
     baseline: Results | None,
+    shielded: Results | None,
     training: Training,
     attentions: Sequence[Attention],
     config: Mapping[str, Any],
@@ -244,6 +255,7 @@ def _ledger(
         "training": training.as_dict(),
         "results": results.as_dict(),
         "baseline": None if baseline is None else baseline.as_dict(),
+        "shielded": None if shielded is None else shielded.as_dict(),
         "random": random.as_dict(),
         "attention": [attention.as_dict() for attention in attentions],
         "config": dict(config),

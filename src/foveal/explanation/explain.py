@@ -118,15 +118,19 @@ def explain_page(out: str | Path, attentions: Sequence[Attention], *, frames: in
     )
 
 
-def check_writable(out: str | Path) -> None:
-    """Refuse a place where no page can be written, before an hour of work goes into it.
+def check_writable(out: str | Path, example: str = "explain.html") -> None:
+    """Refuse a place where no file can be written, before an hour of work goes into it.
+
+    Args:
+        out: the place.
+        example: of a file's name.
 
     Raises:
         FovealError: ``out`` is a folder, or stands in something that is none.
     """
     path = Path(out)
     if path.is_dir():
-        raise FovealError(f"{path} is a folder; name the file to write, e.g. {path / 'explain.html'}")
+        raise FovealError(f"{path} is a folder; name the file to write, e.g. {path / example}")
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise FovealError(f"cannot write {path}: {parent} is no folder")

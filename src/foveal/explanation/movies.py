@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice, zip_longest
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 import torch
@@ -14,10 +15,11 @@ from torch import Tensor
 
 from foveal.atari.maps import resize_maps
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 from foveal.evaluation.recording import Recording, Sight
-from foveal.explanation.attention import AT_ONCE, Lens, brightest
-from foveal.explanation.panels import map_name
-from foveal.explanation.pictures import Picture, heat
+from foveal.explanation.attention import AT_ONCE, Lens
+from foveal.explanation.panels import beneath, map_name
+from foveal.explanation.pictures import Picture, brightest, heat
 from foveal.pictures.video import write_video
 from foveal.progress import watched
 
@@ -34,7 +36,7 @@ _FAINT, _STRONG = np.array([200, 30, 0], np.float32), np.array([255, 240, 90], n
 
 
 def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool = False) -> Path:
-    """An mp4 of every step of an episode, and beside it one map after another over the frame in grey.
+    """An mp4 of every step of an episode as it is seen, and beside it one map after another over that in grey.
 
     Pictures are never in memory at once: a long game's are of gigabytes.
 
@@ -60,10 +62,21 @@ def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool =
         start += len(batch)
     for name, strengths in maps.items():
         strengths /= brightest(name, strengths)  # in place, for the same reason
-    pictures = (sight.picture for sight in watched(sights, length, "film", visible=progress))
-    titles = [recording.words.picture, *map(map_name, maps)]
-    scaled = map(torch.from_numpy, maps.values())
-    return write_attention_video(path, pictures, *scaled, zoom=-(-HEIGHT // side), titles=titles)
+    seen = (_seen(lens.insides, sight) for sight in watched(sights, length, "film", visible=progress))
+    titles = [recording.words.picture, *lens.insides.views]
+    for name in map(map_name, maps):
+        titles += [name, *(f"{name} on {view}" for view in beneath(lens.insides))]
+    rows = _side_by_side(seen, [torch.from_numpy(strengths) for strengths in maps.values()], -(-HEIGHT // side))
+    return write_video(path, _entitled(rows, titles), fps=FRAMES_PER_SECOND)
+
+
+Seen: TypeAlias = tuple[Sequence[Picture], Sequence[Picture]]
+"""Pictures of a moment, and those that maps are drawn over."""
+
+
+def _seen(insides: Insides, sight: Sight) -> Seen:
+    views = {name: view.draw(sight.observation) for name, view in insides.views.items()}
+    return [sight.picture, *views.values()], [sight.picture, *(views[name] for name in beneath(insides))]
 
 
 def check_film(path: str | Path) -> None:
@@ -109,7 +122,8 @@ def write_attention_video(
     """
     if titles and len(titles) != 1 + len(maps):
         raise FovealError(f"a film of {1 + len(maps)} views wants as many titles, not {len(titles)}")
-    return write_video(path, _entitled(_side_by_side(frames, maps, zoom), titles), fps=fps)
+    seen = (([frame], [frame]) for frame in frames)
+    return write_video(path, _entitled(_side_by_side(seen, maps, zoom), titles), fps=fps)
 
 
 def overlay(frame: Picture, strength: NDArray[np.float32]) -> Picture:
@@ -140,13 +154,15 @@ def _line(titles: Sequence[str], width: int) -> Picture:
     return np.asarray(canvas)
 
 
-def _side_by_side(frames: Iterable[Picture], maps: Sequence[Tensor], zoom: int) -> Iterator[Picture]:
-    for frame, *looks in zip_longest(frames, *maps):
-        if frame is None or any(attention is None for attention in looks):
+def _side_by_side(moments: Iterable[Seen], maps: Sequence[Tensor], zoom: int) -> Iterator[Picture]:
+    for seen, *looks in zip_longest(moments, *maps):
+        if seen is None or any(attention is None for attention in looks):
             raise FovealError(
                 f"a film wants one map for every frame: there are {len(maps[0])} maps, and not as many frames"
             )
-        size = frame.shape[:2]
+        shown, below = seen
+        size = below[0].shape[:2]
         strengths = [resize_maps(attention[None], size)[0].float().cpu().numpy() for attention in looks]  # (H, W)
-        row = np.concatenate([frame, *(overlay(frame, strength) for strength in strengths)], axis=1)
+        drawn = [overlay(frame, strength) for strength in strengths for frame in below]
+        row = np.concatenate([*shown, *drawn], axis=1)
         yield row.repeat(zoom, axis=0).repeat(zoom, axis=1)

@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.evaluation.insides import BUILT_IN
+from foveal.evaluation.insides import BUILT_IN, Insides, Reading
 from foveal.explanation import pictures
-from foveal.explanation.attention import Attention, resized
+from foveal.explanation.attention import Attention
 from foveal.explanation.charts import Sparkline
-from foveal.explanation.page import TIMES, Cell
-from foveal.explanation.pictures import Picture
+from foveal.explanation.page import TIMES, Cell, number
+from foveal.explanation.pictures import Picture, resized
 from foveal.saliency.metrics import correlation
 
 MOST_STILLS = 8
@@ -77,6 +77,11 @@ def episodes(attentions: Sequence[Attention]) -> list[tuple[Attention, ...]]:
     return [tuple(group) for _, group in groups]
 
 
+def beneath(insides: Insides) -> list[str]:
+    """Names of the views that maps are drawn over, beside the frame."""
+    return [name for name, view in insides.views.items() if view.beneath]
+
+
 def panels(played: Sequence[Episode], stills: int) -> list[Panel]:
     """All episodes of a page, each with at most so many (and 8) still pictures of each kind."""
     return [_panel(episode, min(stills, MOST_STILLS), f"episode-{index}") for index, episode in enumerate(played)]
@@ -95,6 +100,7 @@ def reading_guide(episode: Episode) -> list[tuple[str, str]]:
     """
     first, several = episode[0], len(episode) > 1
     guide = [(first.recording.words.picture, first.recording.words.shows)]
+    guide += [(name, view.meaning) for name, view in first.insides.views.items()]
     guide += [(_row_name(attention, several), _map_guide(attention)) for attention in episode]
     if first.quantile is not None:
         whose = "the highest saliency in that map" if several else "the highest saliency"
@@ -115,7 +121,7 @@ def _map_guide(attention: Attention) -> str:
     if insides.same_scale:
         scale = "the largest value" if own else "the 99.5 % quantile"
         text += f". Brightness is relative to {scale} in all these pictures"
-    text += f"; the {attention.recording.words.picture} beneath is in grey"
+    text += f"; the {' or what is '.join([attention.recording.words.picture, *beneath(insides)])} beneath is in grey"
     if own:
         text += (
             ". More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere "
@@ -159,6 +165,7 @@ def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
     lines = (
         Sparkline(first.scalar.label, steps, values, length),
         Sparkline(words.reward, range(length), recording.rewards.tolist(), length),
+        *(_readings(first, name, reading) for name, reading in first.insides.readings.items()),
     )
     data = {
         "width": width,
@@ -178,21 +185,34 @@ def _panel(episode: Episode, stills: int, identifier: str) -> Panel:
     return Panel(identifier, first, _told(episode), chosen, layers, data, lines)
 
 
+def _readings(attention: Attention, name: str, reading: Reading) -> Sparkline:
+    moments = attention.moments
+    limit = "" if reading.limit is None else f"; limit {number(reading.limit)}"
+    values = [moment.readings[name] for moment in moments]
+    length = attention.recording.episode.length
+    return Sparkline(f"{name}, {reading.unit}{limit}", [m.step for m in moments], values, length, reading.limit)
+
+
 Draw: TypeAlias = Callable[[int], Picture]
 """Index of a moment -> its picture."""
 
 
 def _drawn(episode: Episode) -> list[tuple[str, str, Draw]]:
-    """Key, name and pictures: the frame, then every map, over the frame in grey, and its mask if it has one."""
+    """Key, name and pictures: the frame and other views, then every map, over these in grey, and its mask if any."""
     first, several = episode[0], len(episode) > 1
     found: list[tuple[str, str, Draw]] = [
         ("frame", first.recording.words.picture, lambda index: first.moments[index].frame)
     ]
-    for number, attention in enumerate(episode):
+    found += [(f"view-{n}", name, partial(_view, first, name)) for n, name in enumerate(first.insides.views)]
+    for place, attention in enumerate(episode):
         name = _row_name(attention, several)
-        found.append((f"saliency-{number}", name, partial(_heat, attention)))
+        found.append((f"saliency-{place}", name, partial(_heat, attention)))
+        found += [
+            (f"saliency-{place}-{n}", f"{name} on {view}", partial(_heat, attention, view=view))
+            for n, view in enumerate(beneath(attention.insides))
+        ]
         if attention.quantile is not None:
-            key, name = (f"mask-{number}", f"mask of {name}") if several else ("mask", "mask")
+            key, name = (f"mask-{place}", f"mask of {name}") if several else ("mask", "mask")
             found.append((key, name, partial(_masked, attention)))
     return found
 
@@ -202,9 +222,14 @@ def _layer(key: str, name: str, draw: Draw, count: int, chosen: Sequence[int], c
     return Layer(key, name, [pictures.png(draw(index)) for index in chosen], pictures.webp(sheet))
 
 
-def _heat(attention: Attention, index: int) -> Picture:
+def _view(attention: Attention, name: str, index: int) -> Picture:
+    return attention.moments[index].views[name]
+
+
+def _heat(attention: Attention, index: int, view: str | None = None) -> Picture:
     moment = attention.moments[index]
-    return pictures.heat(moment.frame, moment.strength, attention.brightest)
+    below = moment.frame if view is None else moment.views[view]
+    return pictures.heat(below, moment.strength, attention.brightest)
 
 
 def _masked(attention: Attention, index: int) -> Picture:
@@ -218,6 +243,10 @@ def _told(episode: Episode) -> str:
     played, words = recording.episode, recording.words
     text = f"{words.total.capitalize()} {played.total:,.{words.digits}f} in {played.length:,} steps"
     text += words.ends[0] if played.terminated else words.ends[1]
+    for name, reading in attention.insides.readings.items():
+        if reading.limit is not None:
+            above = np.mean([moment.readings[name] > reading.limit for moment in attention.moments])
+            text += f", the {name} above its limit in {percent(float(above))} of the moments shown"
     if len(episode) > 1 or attention.ratio is None or attention.precision is None:
         return f"{text}."
     return (

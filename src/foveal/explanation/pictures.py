@@ -8,8 +8,12 @@ from collections.abc import Callable, Sequence
 from typing import TypeAlias
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
+
+from foveal.atari.maps import resize_maps
+from foveal.evaluation.insides import BUILT_IN
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -48,6 +52,27 @@ def colors(strength: NDArray[np.float32]) -> NDArray[np.float32]:
     return mixed
 
 
+def brightest(saliency: str, strengths: NDArray[np.float32]) -> float:
+    """The strength that gets the brightest colour in a whole recording, so that pictures can be compared.
+
+    A built-in map's is its largest value, as in "Free-Lunch Saliency"; a gradient's is the 99.5 % quantile, because the
+    few pixels above it would darken all others.
+
+    Args:
+        saliency: name of the map.
+        strengths: (N, h, w), not negative.
+    """
+    largest = float(strengths.max())
+    level = largest if saliency == BUILT_IN else float(np.quantile(strengths, BRIGHTEST))
+    return level or largest or 1.0
+
+
+def resized(maps: NDArray[np.float32], size: tuple[int, ...]) -> NDArray[np.float32]:
+    """(N, h, w) -> (N, H, W) by bilinear interpolation."""
+    larger: NDArray[np.float32] = resize_maps(torch.from_numpy(maps), (size[0], size[1])).numpy()
+    return larger
+
+
 def heat(
     frame: Picture, strength: NDArray[np.float32], brightest: float | None = None, palette: Palette = colors
 ) -> Picture:
@@ -59,8 +84,8 @@ def heat(
         brightest: strength that gets the brightest colour; by default the picture's own 99.5 % quantile.
         palette: colours of the map.
     """
-    brightest = brightest or float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
-    level = np.clip(strength / brightest, 0, 1)[..., None]  # (H, W, 1)
+    top = brightest or float(np.quantile(strength, BRIGHTEST)) or float(strength.max()) or 1.0
+    level = np.clip(strength / top, 0, 1)[..., None]  # (H, W, 1)
     grey = (frame.astype(np.float32) @ _LUMA)[..., None] * 0.75  # (H, W, 1)
     opacity = np.sqrt(level)
     return _bytes(grey * (1 - opacity) + palette(level[..., 0]) * opacity)

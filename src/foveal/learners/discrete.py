@@ -18,7 +18,7 @@ from foveal.errors import FovealError
 from foveal.learners.base import Estimate, Shapes, ValueLearner, check_action_space
 from foveal.learners.schedules import linear
 from foveal.networks.averaging import blend, frozen_copy
-from foveal.networks.encoders import EncoderChoice, EncoderConfig, Projection, build_encoder
+from foveal.networks.encoders import EncoderChoice, EncoderConfig, build_encoder, projection_behind
 from foveal.networks.heads import Dueling, mlp, with_vector
 from foveal.networks.optimization import adam
 from foveal.types import Batch, Observation
@@ -30,7 +30,7 @@ class DiscreteConfig(Bounded, section="discrete"):
 
     Attributes:
         hidden: width of the hidden layer of the values.
-        hidden_layers: number of such layers.
+        hidden_layers: number of such layers. There are none on an encoder that ends in a dense layer, which is one.
         dueling: a stream of the state's value and one of the actions' advantages (Wang et al. 2016), each so wide.
         double: let the trained network choose the action that the target network values.
         lr: Adam's step size for convolutions, projection and values. Theirs is RMSProp's 2.5e-4.
@@ -115,8 +115,8 @@ class DiscreteLearner(ValueLearner):
         self.outputs = self.outputs_of(config)
         self.convolutions = build_encoder(shapes.image, config.encoder, dtype)
         self.feature_size = self.convolutions.output_size
-        self.latent_size = config.encoder.projection
-        self.projection = Projection(self.feature_size, self.latent_size)
+        self.latent_size = self.feature_size if self.convolutions.dense else config.encoder.projection
+        self.projection = projection_behind(self.convolutions, self.latent_size)
         self.critic = self._head(self.latent_size + shapes.vector)
         self.target_convolutions = frozen_copy(self.convolutions)
         self.target_projection = frozen_copy(self.projection)
@@ -130,9 +130,10 @@ class DiscreteLearner(ValueLearner):
     def _head(self, size: int) -> nn.Module:
         """From (B, size) to (B, actions * N)."""
         config = self.config
+        layers = 0 if self.convolutions.dense else config.hidden_layers
         if config.dueling:
-            return Dueling(size, config.hidden, self.action_size, self.outputs, config.hidden_layers)
-        return mlp(size, config.hidden, self.action_size * self.outputs, config.hidden_layers)
+            return Dueling(size, config.hidden, self.action_size, self.outputs, layers)
+        return mlp(size, config.hidden, self.action_size * self.outputs, layers)
 
     # --- what the critic's outputs are ----------------------------------------------------------------------------
 

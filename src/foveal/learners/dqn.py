@@ -1,7 +1,8 @@
 """Deep Q-learning (Mnih et al., Nature 2015), double by option (van Hasselt, Guez and Silver, AAAI 2016).
 
-Departures from Mnih et al.: the encoder and its projection are those of DMC-GB (Hansen and Wang 2021), so that methods
-which were published on it find their latent; the optimizer is Adam instead of RMSProp; observations are in colour.
+Departures from Mnih et al.: the optimizer is Adam instead of RMSProp. On Atari games ``paper`` has their network, the
+encoder ``nature``; elsewhere the encoder and its projection are those of DMC-GB (Hansen and Wang 2021), so that methods
+which were published on it find their latent, and observations are in colour.
 """
 
 from __future__ import annotations

@@ -50,6 +50,11 @@ class Setup:
     generator: torch.Generator
     dtype: torch.dtype
 
+    @property
+    def frame_channels(self) -> int:
+        """Channels of one of the stacked frames: 3 in colour, 1 where they are grey."""
+        return self.augmentation.channels
+
 
 class View(NamedTuple):
     """An observation, before ``observe``, and the weight of its TD loss."""
@@ -179,6 +184,7 @@ class Method(nn.Module):
         augment: its strong augmentation, which is built before training and refreshed before every update, or None.
         capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone, never
             reads the value of a tensor, samples no further batch, and does the same in updates of an equal ``due``.
+        privileged: whether its training is told what pictures do not show, such as the simulator's segmentation.
     """
 
     Config: ClassVar[type]
@@ -186,6 +192,7 @@ class Method(nn.Module):
     run_presets: ClassVar[Mapping[str, Mapping[str, Mapping[str, Any]]]] = {}
     augment: StrongAugmentation | None = None
     capturable: ClassVar[bool] = False
+    privileged: ClassVar[bool] = False
 
     def __init__(self, config: Any, setup: Setup) -> None:
         super().__init__()
@@ -221,6 +228,14 @@ class Method(nn.Module):
         """Called before training starts: make what training alone needs, and fail now if that is impossible."""
         if self.augment is not None:
             self.augment.build()
+
+    def begin_learning(self, sample: Callable[[int], Batch], *, visible: bool) -> None:
+        """Called before the first update of a training: learn what must be there before it, unless that was done.
+
+        Args:
+            sample: draws transitions that were collected so far, with ``early`` extra fields too.
+            visible: whether to show a bar.
+        """
 
     def close(self) -> None:
         """Called when training ends: end processes and free what training alone needs. Training may go on later."""

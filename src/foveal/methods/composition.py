@@ -51,7 +51,9 @@ def method_class(name: str) -> type[Method]:
     parts = parts_of(name)
     if len(parts) == 1:
         return parts[name]
-    return type(name, (Composed,), {"kinds": parts, "capturable": all(kind.capturable for kind in parts.values())})
+    kinds = parts.values()
+    capturable, privileged = all(kind.capturable for kind in kinds), any(kind.privileged for kind in kinds)
+    return type(name, (Composed,), {"kinds": parts, "capturable": capturable, "privileged": privileged})
 
 
 class Composed(Method):
@@ -122,6 +124,11 @@ class Composed(Method):
         """Each of them gets ready."""
         for part in self:
             part.get_ready()
+
+    def begin_learning(self, sample: Callable[[int], Batch], *, visible: bool) -> None:
+        """Each of them learns what it needs."""
+        for part in self:
+            part.begin_learning(sample, visible=visible)
 
     def close(self) -> None:
         """Each of them is closed."""

@@ -51,7 +51,7 @@ class MaDi(SVEA):
 
     def __init__(self, config: MaDiConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        self.masker = Masker(config.filters, setup.dtype)
+        self.masker = Masker(config.filters, setup.dtype, setup.frame_channels)
 
     def observe(self, obs: Observation) -> Observation:
         """The image times its mask."""

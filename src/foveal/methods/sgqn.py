@@ -26,7 +26,7 @@ from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, S
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.kernels.cross_entropy import binary_cross_entropy
 from foveal.networks.optimization import adam, minimize
-from foveal.saliency import pixel_gradient, quantile_mask
+from foveal.saliency import CHANNELS, pixel_gradient, quantile_mask
 from foveal.timing import phase
 from foveal.types import Batch
 
@@ -77,6 +77,7 @@ class SGQN(Method):
         size = learner.latent_size + learner.action_size
         self.decoder = MaskDecoder(size, setup.image_shape, config.decoder_filters, setup.dtype)
         self._encoder = learner.encoder_parameters
+        self._frame_channels = setup.frame_channels
 
     @classmethod
     def task_settings(cls, env: str) -> dict[str, float]:
@@ -107,9 +108,7 @@ class SGQN(Method):
 
     def mask(self, values: Tensor, image: Tensor) -> Tensor:
         """M_rho of the first critic (eq. 2): its (heads, B) values of (B, C, H, W) -> ``bool`` (B, C, H, W)."""
-        with phase("saliency"):
-            saliency = pixel_gradient(values[0], image, guided=True)
-            return quantile_mask(saliency, self.config.quantile)
+        return salient_mask(values, image, self.config.quantile, self._frame_channels)
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
@@ -135,6 +134,22 @@ class SGQN(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The attribution step's."""
         return {"attribution": self.attribution_optimizer}
+
+
+def salient_mask(values: Tensor, image: Tensor, quantile: float, channels: int = CHANNELS) -> Tensor:
+    """M_rho of the first critic (eq. 2), by guided backpropagation of its value.
+
+    Args:
+        values: (heads, B), with a graph back to ``image``.
+        image: (B, C, H, W).
+        quantile: rho.
+        channels: of one of the stacked frames.
+
+    Returns:
+        ``bool`` (B, C, H, W).
+    """
+    with phase("saliency"):
+        return quantile_mask(pixel_gradient(values[0], image, guided=True), quantile, channels)
 
 
 def fill_masked(image: Tensor, mask: Tensor, generator: torch.Generator) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 
 from foveal.augmentations import mask_spectrum, random_rings, random_shift
 from foveal.config.bounds import SHARE, Bounded, at_least
-from foveal.methods.base import METHODS, Method
+from foveal.methods.base import METHODS, Method, Setup
 from foveal.types import Batch
 
 
@@ -38,6 +38,10 @@ class SRM(Method):
     capturable = True
     presets = {"compact": {"shift": 2}}
 
+    def __init__(self, config: SRMConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self._frame_channels = setup.frame_channels
+
     def prepare(self, batch: Batch) -> Batch:
         """A random shift of each of the two observations, then one ring for the batch's first ones."""
         shifted = batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
@@ -45,4 +49,4 @@ class SRM(Method):
         masked = torch.rand((), generator=self.generator, device=image.device) < self.config.probability
         # A ring of no frequency changes nothing, so that no value is read from the device to choose.
         ring = random_rings(1, image.shape[2], image.shape[3], self.generator) & masked  # (1, 1, H, W // 2 + 1), ()
-        return shifted.replace(obs=shifted.obs._replace(image=mask_spectrum(image, ring)))
+        return shifted.replace(obs=shifted.obs._replace(image=mask_spectrum(image, ring, self._frame_channels)))

@@ -18,4 +18,5 @@ def blend(target: nn.Module, source: nn.Module, tau: float) -> None:
     """Move every parameter of ``target`` by the share ``tau`` towards that of ``source``, in one fused operation."""
     targets: list[Tensor] = list(target.parameters())
     sources: list[Tensor] = list(source.parameters())
-    torch._foreach_lerp_(targets, sources, tau)
+    if targets:  # the operation refuses to do nothing
+        torch._foreach_lerp_(targets, sources, tau)

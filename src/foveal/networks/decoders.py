@@ -44,12 +44,12 @@ def parity_kernels(weight: Tensor, fold: Tensor) -> Tensor:
     return kernels.flatten(0, 2).contiguous(memory_format=torch.channels_last)
 
 
-class MaskDecoder(nn.Module):
-    """SGQN's attribution decoder: latent and action -> one logit per pixel and channel of the observation.
+class PixelDecoder(nn.Module):
+    """From a latent to one logit per pixel and channel.
 
     Linear to (filters[0], H/4, W/4), then 3x3 convolutions to filters[1], filters[2] and C channels, the last two
-    each after a nearest upsampling by two. The published one has filters (32, 128, 64). Sides that are no multiple
-    of four are decoded at the next multiple and cropped.
+    each after a nearest upsampling by two. Sides that are no multiple of four are decoded at the next multiple and
+    cropped.
     """
 
     def __init__(
@@ -72,9 +72,9 @@ class MaskDecoder(nn.Module):
         self.dtype = dtype
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
-    def forward(self, latent: Tensor, action: Tensor) -> Tensor:
-        """(B, D), (B, A) -> logits (B, C, H, W) in the convolutions' dtype."""
-        small = self.linear(torch.cat([latent, action], dim=1)).view(-1, *self.small_shape)
+    def forward(self, latent: Tensor) -> Tensor:
+        """(B, D) -> logits (B, C, H, W) in the convolutions' dtype."""
+        small = self.linear(latent).view(-1, *self.small_shape)
         return self._decoded(small)[:, :, : self.image_shape[1], : self.image_shape[2]]
 
     def _decoded(self, small: Tensor) -> Tensor:
@@ -87,3 +87,11 @@ class MaskDecoder(nn.Module):
         pixels = small.to(self.dtype, memory_format=torch.channels_last).relu()
         hidden = interleave(convolve(pixels, layers, self.dtype, own_gradient=True))
         return interleave(convolve(hidden, [third.on_small(relu=False)], self.dtype))
+
+
+class MaskDecoder(PixelDecoder):
+    """SGQN's attribution decoder, of a latent and an action; the published one has filters (32, 128, 64)."""
+
+    def forward(self, latent: Tensor, action: Tensor) -> Tensor:  # type: ignore[override]
+        """(B, D), (B, A) -> logits (B, C, H, W) in the convolutions' dtype."""
+        return super().forward(torch.cat([latent, action], dim=1))

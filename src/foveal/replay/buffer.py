@@ -219,11 +219,12 @@ class ReplayBuffer:
 
     # --------------------------------------------------------------- sampling
 
-    def sample(self, batch_size: int) -> Batch:
+    def sample(self, batch_size: int, *, early: bool = False) -> Batch:
         """Draw transitions uniformly, with replacement.
 
         Args:
             batch_size: B.
+            early: whether ``early`` extra fields are wanted, too.
 
         Returns:
             A batch whose images are (B, frame_stack * C, H, W) ``uint8``. ``reward`` sums gamma^j r over the k <=
@@ -253,8 +254,8 @@ class ReplayBuffer:
             reward=self._tensor(reward, np.float32),
             discount=self._tensor(self.discount**length * ~terminated, np.float32),
             next_obs=Observation(then, self._vectors(stream, start + length)),
-            extras=self._extras(stream, start, step),
-            next_extras=self._extras(stream, start + length, step + length),
+            extras=self._extras(stream, start, step, early),
+            next_extras=self._extras(stream, start + length, step + length, early),
         )
 
     def _draw(self, batch_size: int) -> tuple[Array, Array]:
@@ -289,12 +290,12 @@ class ReplayBuffer:
             return None
         return self._tensor(self._rows.table["vector"][self._rows.slot(stream, index)], np.float32)
 
-    def _extras(self, stream: Array, index: Array, step: Array) -> dict[str, torch.Tensor]:
+    def _extras(self, stream: Array, index: Array, step: Array, early: bool) -> dict[str, torch.Tensor]:
         """The extra fields at rows ``index``, which are at ``step`` of their episodes; (B,) each."""
         back = np.arange(1 - self.frame_stack, 1)  # (stack,), oldest frame first
         stack = index[:, None] + np.maximum(back, -step[:, None])  # (B, stack)
         fields = {}
-        for extra in self.extras:
+        for extra in (extra for extra in self.extras if early or not extra.early):
             slots = self._rows.slot(stream[:, None], stack) if extra.stacked else self._rows.slot(stream, index)
             fields[extra.name] = self._tensor(self._rows.table[_column(extra)][slots], extra.dtype)
         return fields

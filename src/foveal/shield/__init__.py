@@ -7,7 +7,8 @@ were, to tell the task from its surroundings, and to say when it fails. No polic
 from foveal.shield.config import ShieldConfig
 from foveal.shield.labels import camera_frames
 from foveal.shield.shield import Shield
+from foveal.shield.shielded import Shielded
 from foveal.shield.training import train_shield
-from foveal.shield.wrapping import Restored, Shielded, ShieldedObservations
+from foveal.shield.wrapping import Restored, ShieldedObservations
 
 __all__ = ["Restored", "Shield", "ShieldConfig", "Shielded", "ShieldedObservations", "camera_frames", "train_shield"]

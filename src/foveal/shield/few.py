@@ -14,7 +14,7 @@ from foveal.shield.mixture import Mixture
 from foveal.shield.network import ShieldNetwork
 
 FILTERS, DEPTH = 8, 2
-STEPS = 800
+STEPS = 400
 BATCH = 8
 LEARNING_RATE = 2e-3
 SHIFT, ZOOM = 0.15, 1.25
@@ -61,7 +61,7 @@ def masks_from_few(
             loss(logits, wanted.float()).backward()
             optimizer.step()
             bar.advance(step + 1)
-    found = _labelled(network, pixels)
+    found = _labelled(network.eval(), pixels)
     found[chosen] = masks
     return found
 

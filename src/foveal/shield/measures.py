@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy.stats import rankdata
 from torch import Tensor
 
-from foveal.corruptions import CORRUPTIONS, CorruptionOptions, corrupted
+from foveal.corruptions import CORRUPTIONS, Corruption, CorruptionOptions, corrupted
 from foveal.shield.frames import FrameSet
 from foveal.shield.shield import Shield
 
@@ -44,22 +44,13 @@ class Measured:
 
 
 def measure(
-    shield: Shield, frames: FrameSet, corruption: str | None = None, severity: int = 3, seed: int = 0
+    shield: Shield, frames: FrameSet, corruption: str | Corruption | None = None, severity: int = 3, seed: int = 0
 ) -> Measured:
     """What a shield makes of frames under a corruption; None leaves them as they are."""
-    generator = torch.Generator().manual_seed(seed)
-    made = None
-    if corruption is not None:
-        options = CorruptionOptions(shield.image_size, shield.config.pictures, seed=seed + 1)
-        made = CORRUPTIONS.get(corruption)(options)
+    made = corruption_for(shield, corruption, seed) if isinstance(corruption, str) else corruption
     parts: list[tuple[Tensor, ...]] = []
     both = either = 0
-    for start in range(0, len(frames), AT_ONCE):
-        pixels, masks = frames.pixels[start : start + AT_ONCE], frames.masks[start : start + AT_ONCE]
-        shown = pixels
-        if made is not None:
-            time = torch.randint(200, (len(pixels),), generator=generator)
-            shown = corrupted(made, pixels, severity, made.draw(len(pixels), generator), generator, time, masks)
+    for shown, pixels, masks in changed(frames, made, severity, seed):
         restored = shield.restore(shown)
         likely = torch.from_numpy(restored.masks > 0.5)
         both, either = both + int((likely & masks).sum()), either + int((likely | masks).sum())
@@ -67,6 +58,26 @@ def measure(
         parts.append((_error(shown, pixels), _error(given, pixels), torch.from_numpy(restored.doubt)))
     before, after, doubt = (torch.cat(column).double().numpy() for column in zip(*parts, strict=True))
     return Measured(before, after, both / max(1, either), doubt)
+
+
+def corruption_for(shield: Shield, name: str, seed: int = 0) -> Corruption:
+    """A corruption of frames of the shield's size, with the pictures that it is configured for."""
+    return CORRUPTIONS.get(name)(CorruptionOptions(shield.image_size, shield.config.pictures, seed=seed + 1))
+
+
+def changed(
+    frames: FrameSet, corruption: Corruption | None, severity: int, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Some frames after others: under the corruption, (B, 3, H, W) ``uint8``, as they were, and their masks."""
+    generator = torch.Generator().manual_seed(seed)
+    for start in range(0, len(frames), AT_ONCE):
+        pixels, masks = frames.pixels[start : start + AT_ONCE], frames.masks[start : start + AT_ONCE]
+        shown = pixels
+        if corruption is not None:
+            time = torch.randint(200, (len(pixels),), generator=generator)
+            drawn = corruption.draw(len(pixels), generator)
+            shown = corrupted(corruption, pixels, severity, drawn, generator, time, masks)
+        yield shown, pixels, masks
 
 
 def table(

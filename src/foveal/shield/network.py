@@ -68,9 +68,6 @@ class ShieldNetwork(nn.Module):
 
 
 def _block(channels: int, filters: int) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(channels, filters, 3, padding=1),
-        nn.ReLU(),
-        nn.Conv2d(filters, filters, 3, padding=1),
-        nn.ReLU(),
-    )
+    """Batch normalisation makes it learn in a fraction of the steps."""
+    layers = [(nn.Conv2d(a, filters, 3, padding=1, bias=False), nn.BatchNorm2d(filters)) for a in (channels, filters)]
+    return nn.Sequential(*(part for convolution, norm in layers for part in (convolution, norm, nn.ReLU())))

@@ -11,18 +11,43 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
 from foveal.shield.config import SIMULATOR, ShieldConfig
 from foveal.shield.network import ShieldNetwork
-from foveal.shield.wrapping import Restored, Shielded, ShieldedObservations
+from foveal.shield.shielded import Shielded
+from foveal.shield.wrapping import Restored, ShieldedObservations
 from foveal.training.run_folder import stored
 
 KIND = "foveal.shield"
+SHIPPED = "shields"
+"""The folder, within that of all that ships with foveal, where shields are."""
 LEVELS = 255.0
+
+
+class Restoring(nn.Module):
+    """What a shield does to single frames.
+
+    Args:
+        network: the shield's.
+        masked: whether policies are given the frame as it came, black outside the task, in the restored one's place.
+    """
+
+    def __init__(self, network: ShieldNetwork, *, masked: bool) -> None:
+        super().__init__()
+        self.network, self.masked = network, masked
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) ``uint8`` -> frames, (B, 3, H, W), whole numbers in [0, 255]; masks, (B, H, W); doubts, (B,)."""
+        seen = pixels.to(torch.float32) / LEVELS
+        restored, logits, doubt = self.network(seen)
+        masks = torch.sigmoid(logits)
+        if self.masked:
+            restored = seen * (masks > 0.5)
+        return (restored * LEVELS).round().clamp(0.0, LEVELS), masks[:, 0], doubt.exp() * LEVELS
 
 
 @dataclass
@@ -75,13 +100,12 @@ class Shield:
                 f"this shield knows frames of 3 x {self.image_size} x {self.image_size}, not "
                 f"{' x '.join(map(str, pixels.shape[1:]))}: train one for that size"
             )
-        seen = pixels.float() / LEVELS
-        restored, logits, doubt = self.network(seen)
-        masks = torch.sigmoid(logits)
-        if self.config.output == "masked":
-            restored = seen * (masks > 0.5)
-        given = (restored * LEVELS).round().clamp(0, LEVELS).to(torch.uint8)
-        return Restored(given.numpy(), masks[:, 0].numpy(), (doubt.exp() * LEVELS).numpy())
+        given, masks, doubt = self.module()(pixels)
+        return Restored(given.to(torch.uint8).numpy(), masks.numpy(), doubt.numpy())
+
+    def module(self) -> Restoring:
+        """All of it as one network, on its weights."""
+        return Restoring(self.network, masked=self.config.output == "masked")
 
     def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
         """A policy behind this shield: anything with ``predict``; see ``Shielded``."""
@@ -130,10 +154,10 @@ class Shield:
 
     @classmethod
     def load(cls, folder: str | Path) -> Shield:
-        """What ``save`` wrote, or what a run's newest checkpoint holds.
+        """What ``save`` wrote, what a run's newest checkpoint holds, or the one that ships as ``"pretrained:NAME"``.
 
         Raises:
             FovealError: there is none, or it is damaged.
         """
-        held = stored(Path(folder), KIND)
+        held = stored(checkpoint.place_of(folder, "shield", SHIPPED), KIND)
         return cls.from_state(held.tensors, held.state)

@@ -155,11 +155,12 @@ class ShieldWork(Work):
         chosen = torch.randint(len(self.training), (config.batch_size,), generator=self.generator)
         pixels, masks = self.training.pixels[chosen], self.training.masks[chosen]
         shown = self.mixture(pixels, masks, self.generator)
-        output = self.agent.network(shown.float() / LEVELS)
+        output = self.agent.network.train()(shown.float() / LEVELS)
         loss, self._latest = losses(output, pixels.float() / LEVELS, masks, config)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
+        self.agent.network.eval()
         self.steps += 1
         if self.steps == config.steps:
             self._finish()

@@ -1,10 +1,9 @@
-"""A shield before a policy or behind an environment: stacked frames, each of which is restored once."""
+"""Observations through a shield: of stacked frames each is restored once."""
 
 from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, NamedTuple, Protocol
 
 import gymnasium
@@ -14,9 +13,6 @@ from numpy.typing import NDArray
 
 from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
-from foveal.evaluation.insides import Insides, Scalar, insides_of
-from foveal.evaluation.pixel_world import PixelWorld, pixel_world
-from foveal.evaluation.world import WorldOptions
 
 KEPT = 16
 """Frames of each environment that are remembered, so that those of a stack are not restored again."""
@@ -52,8 +48,14 @@ class RestoresFrames(Protocol):
         """Single frames, (B, 3, H, W) ``uint8``, as they looked in training."""
 
 
-class _Frame(NamedTuple):
-    """A restored frame, its mask, and the shield's doubt."""
+class Frame(NamedTuple):
+    """One frame behind a shield.
+
+    Attributes:
+        given: (3, H, W).
+        mask: (H, W).
+        doubt: as in ``Restored``.
+    """
 
     given: NDArray[np.uint8]
     mask: NDArray[np.float32]
@@ -66,15 +68,16 @@ class Through:
     Args:
         shield: the shield.
         cameras: keys of the pictures where observations are dicts; by default ``"image"``.
+        kept: frames that are remembered beside those of an observation.
 
     Attributes:
         doubt: the shield's, of the newest frame of the latest observation; of a batch the largest.
     """
 
-    def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] = ("image",)) -> None:
-        self.shield, self.cameras = shield, cameras
+    def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] = ("image",), kept: int = KEPT) -> None:
+        self.shield, self.cameras, self.kept = shield, cameras, kept
         self.doubt = 0.0
-        self._known: OrderedDict[bytes, _Frame] = OrderedDict()
+        self._known: OrderedDict[bytes, Frame] = OrderedDict()
 
     def __call__(self, observation: Any) -> Any:
         """The observation with its pictures as they looked in training.
@@ -96,11 +99,11 @@ class Through:
             )
         return {**observation, **{camera: self._pictures(observation[camera]) for camera in self.cameras}}
 
-    def masks(self, observation: Any) -> NDArray[np.float32]:
-        """How likely each pixel of the newest frame of one observation is the task's own, (H, W)."""
+    def newest(self, observation: Any) -> Frame:
+        """The newest frame of one observation; of several cameras the first one's."""
         image = observation[self.cameras[0]] if isinstance(observation, Mapping) else observation
         frames, _ = self._frames(np.asarray(image))
-        return self._restored(frames)[-1].mask
+        return self._restored(frames[-1:])[0]
 
     def _pictures(self, image: Any) -> NDArray[np.uint8]:
         image = np.asarray(image)
@@ -120,98 +123,27 @@ class Through:
         channels_last = batch.shape[1:3] == (size, size)
         if channels_last and batch.ndim == CHANNELS + 1:
             batch = batch.transpose(0, 3, 1, 2)
-        if (
-            image.dtype != np.uint8
-            or batch.ndim != CHANNELS + 1
-            or batch.shape[1] % CHANNELS
-            or batch.shape[2:]
-            != (
-                size,
-                size,
-            )
-        ):
+        fits = batch.ndim == CHANNELS + 1 and batch.shape[1] % CHANNELS == 0 and batch.shape[2:] == (size, size)
+        if image.dtype != np.uint8 or not fits:
             raise FovealError(
                 f"this shield is for uint8 RGB frames of {size} x {size} pixels, stacked or single, not for "
                 f"{image.dtype} of shape {image.shape}: train one for these, or resize them"
             )
         return batch.reshape(-1, CHANNELS, size, size), channels_last
 
-    def _restored(self, frames: NDArray[np.uint8]) -> list[_Frame]:
+    def _restored(self, frames: NDArray[np.uint8]) -> list[Frame]:
         """Those that are not known yet go through the network, together."""
         keys = [frame.tobytes() for frame in frames]
         new = {key: frame for key, frame in zip(keys, frames, strict=True) if key not in self._known}
         if new:
             restored = self.shield.restore(np.stack(list(new.values())))
-            self._known |= zip(new, map(_Frame, *restored), strict=True)
+            self._known |= zip(new, map(Frame, *restored), strict=True)
         done = [self._known[key] for key in keys]
         for key in keys:
             self._known.move_to_end(key)
-        while len(self._known) > KEPT + len(frames):
+        while len(self._known) > self.kept + len(frames):
             self._known.popitem(last=False)
         return done
-
-
-class Shielded:
-    """A policy behind a shield: it acts on frames as they looked in its training.
-
-    Whatever else the policy has, this has too.
-
-    Args:
-        shield: the shield.
-        policy: anything with ``predict``.
-        cameras: keys of the pictures where observations are dicts.
-
-    Attributes:
-        see: observations through the shield.
-    """
-
-    def __init__(self, shield: RestoresFrames, policy: Any, cameras: tuple[str, ...] = ("image",)) -> None:
-        if not hasattr(policy, "predict"):
-            raise FovealError(
-                f"a {type(policy).__name__} has no predict(observation), so no shield can stand before it"
-            )
-        self.shield, self.policy = shield, policy
-        self.see = Through(shield, cameras)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.policy, name)
-
-    def predict(self, observation: Any, *arguments: Any, **options: Any) -> Any:
-        """The policy's answer to the restored observation."""
-        return self.policy.predict(self.see(observation), *arguments, **options)
-
-    @property
-    def doubt(self) -> float:
-        """The shield's estimate of its mean absolute error, in levels of 255, on the frame acted on last."""
-        return self.see.doubt
-
-    @property
-    def trusted(self) -> bool:
-        """Whether that is within the limit: a robot may stop where it is not."""
-        return self.doubt <= self.shield.limit
-
-    @property
-    def method_name(self) -> str:
-        """The policy's, with the shield before it, and whether that knew a simulator's masks."""
-        note = " (privileged)" if getattr(self.shield, "privileged", False) else ""
-        return f"{getattr(self.policy, 'method_name', type(self.policy).__name__)} behind a shield{note}"
-
-    def world(self, options: WorldOptions) -> PixelWorld:
-        """Where ``foveal.evaluate`` and ``foveal.explain`` let it act."""
-        return pixel_world(self, options)
-
-    def insides(self) -> Insides:
-        """What ``foveal.explain`` may look at: the policy's, of what it is given, and the shield's mask."""
-        inner = insides_of(self.policy)
-
-        def through(scalar: Scalar) -> Scalar:
-            return replace(scalar, bind=lambda seen, actions: scalar.bind([self.see(one) for one in seen], actions))
-
-        return replace(
-            inner,
-            scalars={name: through(scalar) for name, scalar in inner.scalars.items()},
-            pixels=lambda seen: inner.pixels([self.see(one) for one in seen]),
-        )
 
 
 class ShieldedObservations(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):

@@ -141,7 +141,7 @@ class Master(ActorCritic):
         """Frames in, the chances of all skills out."""
         cloned = self._cloned()
         examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
-        return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, "chances")
+        return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, ("chances",))
 
 
 def _chances(network: ActorCriticNetwork, seen: Tensor) -> Tensor:

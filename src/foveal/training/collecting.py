@@ -10,7 +10,7 @@ import gymnasium
 import numpy as np
 import torch
 from gymnasium import spaces
-from gymnasium.vector import VectorEnv
+from gymnasium.vector import AutoresetMode, VectorEnv
 from numpy.typing import NDArray
 
 from foveal import checkpoint
@@ -31,6 +31,7 @@ class Collector:
 
     Attributes:
         episodes: (environment, return) of the episodes that ended in the latest step.
+        early: whether the environments are asked for ``early`` extra fields, too.
 
     Raises:
         FovealError: as ``foveal.envs.make_vector`` and ``ReplayBuffer``.
@@ -40,14 +41,20 @@ class Collector:
         count = agent.config.training.environments
         self._agent = agent
         self._seed = first_seed(agent)
-        self._envs = environments(agent, self._seed)
+        self._envs = self._environments()
+        # Where the step that ends an episode begins the next one, no step is an automatic reset.
+        self._begins_at_once = self._envs.metadata["autoreset_mode"] == AutoresetMode.SAME_STEP
         self.replay = _replay(agent)
         self.episodes: list[tuple[int, float]] = []
+        self.early = True
         self._obs: Any = None
         self._running: NDArray[Any] | None = None  # actions of a step that processes are taking
         self._ended = np.zeros(count, dtype=bool)
         self._returns = np.zeros(count)
         self._action_rng = np.random.default_rng(self._seed)
+
+    def _environments(self) -> VectorEnv[Any, Any, Any]:
+        return environments(self._agent, self._seed)
 
     @property
     def closed(self) -> bool:
@@ -101,7 +108,7 @@ class Collector:
         return {
             "replay": self.replay.state(),
             "learning_starts": self._agent.learning_starts,
-            "envs": saved(self._envs),
+            "envs": self._saved(),
             "obs": self._obs,
             "ended": self._ended,
             "returns": self._returns,
@@ -113,14 +120,25 @@ class Collector:
         self.replay.load_state(state["replay"], segments)
         self._agent.learning_starts = state["learning_starts"]
         checkpoint.load_numpy_state(self._action_rng, state["action_rng"])
-        if state["envs"] is None:
+        if not self._restored(state["envs"]):
             return False
-        self._envs.set_state(state["envs"])  # type: ignore[attr-defined]
         self._obs, self._ended = state["obs"], np.array(state["ended"], dtype=bool)
         self._returns = np.array(state["returns"], dtype=np.float64)
         return True
 
-    def _record(self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, _: Any) -> None:
+    def _saved(self) -> Any:
+        """The running episodes, or None where they can't be saved."""
+        return saved(self._envs)
+
+    def _restored(self, envs: Any) -> bool:
+        """Go on with the episodes that ``_saved`` gave, if it could."""
+        if envs is not None:
+            self._envs.set_state(envs)  # type: ignore[attr-defined]
+        return envs is not None
+
+    def _record(
+        self, actions: NDArray[Any], obs: Any, rewards: Any, terminated: Any, truncated: Any, infos: Mapping[str, Any]
+    ) -> None:
         """Store a step of all environments in replay."""
         self.episodes = []
         values = self._extra_values()
@@ -133,25 +151,32 @@ class Collector:
                 raise FovealError(f"agent step {step}: the environment gave reward {reward}, not a finite number")
             ends = bool(terminated[stream]), bool(truncated[stream])
             extras = self._extras(values, stream, actions[stream])
-            self.replay.add(stream, actions[stream], reward, *ends, _one(obs, stream), extras)
+            begins = self._begins_at_once and any(ends)
+            following = infos["final_obs"][stream] if begins else _one(obs, stream)
+            self.replay.add(stream, actions[stream], reward, *ends, following, extras)
+            if begins:
+                self.replay.begin(stream, _one(obs, stream), self._extras(values, stream))
             self._agent.steps = step
             self._returns[stream] += reward
             if any(ends):
                 self.episodes.append((stream, float(self._returns[stream])))
                 self._returns[stream] = 0.0
-        self._obs, self._ended = obs, terminated | truncated
+        self._obs = obs
+        self._ended = (terminated | truncated) & (not self._begins_at_once)
 
     def _extra_values(self) -> dict[str, Sequence[Any]]:
         """What the environments' methods for extra fields return now: source -> one value of each environment."""
-        sources = {extra.source for extra in self.replay.extras} - {PREVIOUS_ACTION}
+        wanted = (extra for extra in self.replay.extras if self.early or not extra.early)
+        sources = {extra.source for extra in wanted} - {PREVIOUS_ACTION}
         return {source: self._envs.call("read", source) for source in sorted(sources)}  # type: ignore[attr-defined]
 
     def _extras(self, values: Mapping[str, Sequence[Any]], stream: int, action: Any = None) -> dict[str, Any]:
-        """The extra fields of one environment, where an episode begins without an action."""
+        """The extra fields of one environment: 0 where nothing was asked, and an action where an episode begins."""
+        known = {source: value[stream] for source, value in values.items()}
+        if action is not None:
+            known[PREVIOUS_ACTION] = action
         return {
-            extra.name: values[extra.source][stream]
-            if extra.source != PREVIOUS_ACTION
-            else (np.zeros(extra.shape or (), extra.dtype) if action is None else action)
+            extra.name: known[extra.source] if extra.source in known else np.zeros(extra.shape or (), extra.dtype)
             for extra in self.replay.extras
         }
 
@@ -211,6 +236,8 @@ def _replay(agent: LearningAgent) -> ReplayBuffer:
 def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffer:
     """An empty replay for an agent, of ``capacity`` frames over ``streams`` environments."""
     training, shapes, size = agent.config.training, agent.shapes, agent.env_options["image_size"]
+    frame_stack = agent.config.environment.frame_stack
+    channels = shapes.image[0] // frame_stack
     discrete = isinstance(shapes.action, spaces.Discrete)
     action_shape = () if discrete else shapes.action.shape or ()
     action_dtype = "int64" if discrete else "float32"
@@ -220,8 +247,8 @@ def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffe
     ]
     return ReplayBuffer(
         capacity,
-        frame_shape=(3, size, size),
-        frame_stack=agent.config.environment.frame_stack,
+        frame_shape=(channels, size, size),
+        frame_stack=frame_stack,
         action_shape=action_shape,
         action_dtype=action_dtype,
         vector_size=shapes.vector,
@@ -229,7 +256,7 @@ def new_replay(agent: LearningAgent, capacity: int, streams: int) -> ReplayBuffe
         n_step=training.n_step,
         discount=training.discount,
         seed=agent.seed,
-        device=_replay_device(agent, capacity * 3 * size * size),
+        device=_replay_device(agent, capacity * channels * size * size),
         extras=extras,
     )
 

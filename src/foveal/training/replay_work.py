@@ -27,14 +27,19 @@ class ReplayWork(AgentWork):
     """
 
     default_options: ClassVar[RunOptions] = RunOptions()
+    lost: ClassVar[str] = "this environment can't be saved: the episode that was running starts again"
+    """What to say where the running episodes can't be gone on with."""
 
     def __init__(self, agent: LearningAgent) -> None:
         super().__init__(agent)
         agent.method.get_ready()
         self.latest: dict[str, Tensor] = {}
         self.owed_updates = 0.0
-        self.collector = Collector(agent)
+        self.collector = self._collector()
         self._before = agent.steps
+
+    def _collector(self) -> Collector:
+        return Collector(self.agent)
 
     def begin(self, target: int) -> None:
         """Start an episode everywhere, unless one was restored and is running."""
@@ -55,12 +60,20 @@ class ReplayWork(AgentWork):
         if self._before < agent.learning_starts <= training.initial_random_steps:
             self.owed_updates += training.catch_up_updates
         while self.owed_updates >= 1 and len(self.collector.replay) > 0:
+            self._begin_learning()
             self.owed_updates -= 1
             self.latest |= agent.updater.update(self._sample(training.batch_size), self._sample)
             after_update()
 
-    def _sample(self, size: int) -> Batch:
-        return self.collector.replay.sample(size).to(self.agent.device)
+    def _begin_learning(self) -> None:
+        """Let the method learn what it needs before the first update of this training."""
+        if not self.collector.early:
+            return
+        self.agent.method.begin_learning(lambda size: self._sample(size, early=True), visible=self.visible)
+        self.collector.early = False
+
+    def _sample(self, size: int, *, early: bool = False) -> Batch:
+        return self.collector.replay.sample(size, early=early).to(self.agent.device)
 
     def metrics(self) -> dict[str, float]:
         """The latest losses. This waits for the device, so the loop calls it only every so many updates."""
@@ -85,7 +98,7 @@ class ReplayWork(AgentWork):
         self.latest = state["metrics"]
         checkpoint.load_global_random_state(*state["global_random"])
         if not self.collector.load_state(state["collector"], saved.segments):
-            print("this environment can't be saved: the episode that was running starts again")
+            print(self.lost)
 
     def close(self) -> None:
         """Close the environments and the method."""

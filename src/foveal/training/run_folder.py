@@ -161,5 +161,16 @@ def read_records(path: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in _complete_lines(path)] if path.exists() else []
 
 
+def read_metrics(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """What a run logged of losses and other metrics: (step, value) by name; nothing where there are no curves."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(run / "tensorboard"))
+    if not (run / "tensorboard").is_dir():
+        return {}
+    events.Reload()
+    return {name: [(event.step, event.value) for event in events.Scalars(name)] for name in events.Tags()["scalars"]}
+
+
 def _complete_lines(path: Path) -> list[str]:
     return [line for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]

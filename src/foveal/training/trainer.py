@@ -61,6 +61,7 @@ class Trainer:
         progress: bool = True,
     ) -> None:
         self.work = work
+        work.visible = progress
         self.agent = work.agent
         self.options = options or RunOptions()
         self.callbacks = list(callbacks)

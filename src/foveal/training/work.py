@@ -38,6 +38,7 @@ class Work(ABC):
         steps_at_once: how many steps pass between two moments at which it can stop.
         can_evaluate: whether it can be evaluated in between, which leaves training as it was.
         closed: whether ``close`` was called.
+        visible: whether what takes long may show a bar of its own; the trainer sets it.
     """
 
     kind: str
@@ -47,6 +48,7 @@ class Work(ABC):
     device: torch.device
     steps_at_once: int = 1
     closed: bool = False
+    visible: bool = False
 
     @property
     def can_evaluate(self) -> bool:

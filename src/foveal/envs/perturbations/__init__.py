@@ -1,8 +1,8 @@
 """Visual changes at test time, which an agent has not seen in training.
 
-Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021); the corruptions of
-``foveal.corruptions`` join them as ``"noise:3"`` and so on, for any environment. A perturbation of your own,
-for any environment, is one file:
+Here are the four of the DMControl Generalization Benchmark (Hansen and Wang, ICRA 2021) and ``track_colors`` of Car
+Racing; the corruptions of ``foveal.corruptions`` join them as ``"noise:3"`` and so on, for any environment. A
+perturbation of your own, for any environment, is one file:
 
     @PERTURBATIONS.register("night")
     class Night(Perturbation):
@@ -17,12 +17,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation
+from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, usual_perturbations
 from foveal.envs.perturbations.corruption import SEPARATOR, CorruptedPicture, corruption_names
 from foveal.errors import FovealError
 from foveal.registry import nearest
 
-__all__ = ["PERTURBATIONS", "Perturbation", "named_perturbation", "perturbation_names"]
+__all__ = ["PERTURBATIONS", "Perturbation", "named_perturbation", "perturbation_names", "usual_perturbations"]
 
 
 def perturbation_names() -> list[str]:

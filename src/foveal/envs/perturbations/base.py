@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import gymnasium
 
@@ -24,12 +24,14 @@ class Perturbation(ABC):
         items: how many colours or videos there are to choose from, or None.
         benchmark_items: how many the benchmark has, or None.
         complete: whether there are at least as many as in the benchmark, or None.
+        usual_for: families of environments, such as ``"dmc"``, that are evaluated under it where no condition is named.
     """
 
     source: str | None = None
     items: int | None = None
     benchmark_items: int | None = None
     complete: bool | None = None
+    usual_for: ClassVar[tuple[str, ...]] = ()
 
     def __init__(self, data: Path | None = None) -> None:
         self.data = data
@@ -44,6 +46,12 @@ class Perturbation(ABC):
 
 
 PERTURBATIONS: Registry[type[Perturbation]] = Registry("perturbation", "foveal.envs.perturbations")
+
+
+def usual_perturbations(env: str) -> tuple[str, ...]:
+    """Under which an environment is evaluated where none is named, by its id; none of a user's own."""
+    family = env.partition("/")[0]
+    return tuple(name for name in PERTURBATIONS.names() if family in PERTURBATIONS.get(name).usual_for)
 
 
 def control_suite(env: gymnasium.Env[Any, Any], what: str) -> ControlSuiteEnv:

@@ -57,6 +57,7 @@ class ColorHard(ColorPerturbation):
     """Colours further from the suite's own (DMC-GB, Hansen and Wang 2021)."""
 
     name, spread = "color_hard", 0.2
+    usual_for = ("dmc",)
 
 
 def generated_colors(spread: float, count: int = BENCHMARK_COLORS, seed: int = PALETTE_SEED) -> Palette:

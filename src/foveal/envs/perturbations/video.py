@@ -76,6 +76,7 @@ class VideoHard(VideoPerturbation):
     """Only the agent stays: sky and floor become one of 100 videos (DMC-GB, Hansen and Wang 2021)."""
 
     name, benchmark_videos, textures = "video_hard", 100, ("skybox", "grid")
+    usual_for = ("dmc",)
 
 
 class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):

@@ -26,7 +26,7 @@ class EncoderChoice(Bounded, section="encoder"):
 
     Attributes:
         name: of the encoder, in ``ENCODERS``.
-        projection: size of the latent behind it. Unused by a PPO policy on an encoder that ends in a dense layer.
+        projection: size of the latent behind it. Unused by ``ppo`` and ``dqn`` on one that ends in a dense layer.
     """
 
     name: Annotated[str, registered(ENCODERS)] = "nature"
@@ -119,6 +119,14 @@ def build_encoder(image_shape: tuple[int, int, int], config: EncoderChoice, dtyp
     """
     kind = ENCODERS.get(config.name)
     return kind(image_shape, config if isinstance(config, kind.Config) else config.named(config.name), dtype)
+
+
+def projection_behind(encoder: Encoder, size: int) -> nn.Module:
+    """From features to the latent of values: a ``Projection``, or nothing behind an encoder that ends in a dense layer.
+
+    Such an encoder and values linear on it are the whole network of Mnih et al. (2015).
+    """
+    return nn.Identity() if encoder.dense else Projection(encoder.output_size, size)
 
 
 class Projection(nn.Module):

@@ -1,0 +1,256 @@
+"""Do the value learners learn? Runs of a grid, one file each with its curve; what is there already is not run again.
+
+    python benchmarks/learners.py run cartpole walker --seeds 0 1 2 --out results/learners
+    python benchmarks/learners.py table results/learners
+
+A grid's rows are trained one after the other, each in a process of one thread; start the command twice for two at a
+time (a row that another process has begun is left to it).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import tyro
+from scipy import stats
+
+import foveal
+from foveal.evaluation.results import machine, versions, write_json
+from foveal.training.run_folder import EVALUATIONS, read_records
+
+EPISODES = 10
+"""Of the last evaluation, whose seed no training used."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """An environment, and how long and with what settings it is learnt.
+
+    Attributes:
+        env: its id.
+        learners: that are compared there.
+        methods: each on each of them.
+        steps: agent steps.
+        wanted: mean return that counts as learnt.
+        settings: flags of ``foveal train``; ``{learner}`` stands for its name.
+    """
+
+    env: str
+    learners: tuple[str, ...]
+    methods: tuple[str, ...]
+    steps: int
+    wanted: float
+    settings: tuple[str, ...] = ("--preset", "compact")
+
+
+CAR = (
+    *("--preset", "compact", "--environment.action-repeat", "8", "--training.updates-per-step", "0.25"),
+    *("--training.replay-capacity", "30000", "--{learner}.epsilon-steps", "8000", "--{learner}.lr", "3e-4"),
+)
+CONTINUOUS, DISCRETE = ("sac", "drqv2"), ("dqn", "qrdqn")
+TASKS = {
+    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 20_000, 800.0),
+    "walker": Task("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 30_000, 600.0),
+    "kung-fu": Task("atari/kung_fu_master", DISCRETE, ("none", "sgqn"), 60_000, 1650.0),
+    "car": Task("box2d/car-racing-discrete", DISCRETE, ("none", "sgqn"), 20_000, 300.0, CAR),
+}
+"""What counts as learnt in a game is five times the random policy's score, 330; on the car, whose random policy gets
+less than nothing, a third of what solves it."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train what is missing of some tasks.
+
+    Attributes:
+        tasks: names of grids.
+        seeds: of training.
+        learners, methods: only these, where given.
+        steps: agent steps, instead of the task's.
+        out: a file for each row.
+        work: run folders.
+    """
+
+    tasks: tyro.conf.Positional[tuple[str, ...]]
+    seeds: tuple[int, ...] = (0, 1, 2)
+    learners: tuple[str, ...] = ()
+    methods: tuple[str, ...] = ()
+    steps: int | None = None
+    out: Path = Path("results/learners")
+    work: Path = Path("runs/learners")
+    settings: tuple[str, ...] = field(default_factory=tuple)
+    """Further flags of ``foveal train``, for searches."""
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print the tables of a folder of rows, and draw its curves."""
+
+    folder: tyro.conf.Positional[Path]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training."""
+
+    name: str
+    task: Task
+    learner: str
+    method: str
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """Of its file and its run folder."""
+        return f"{self.name}-{self.learner}-{self.method}-{self.seed}"
+
+
+def rows(options: Run) -> Iterator[Row]:
+    """In the order in which they are run: all of a seed before the next one."""
+    for seed in options.seeds:
+        for name in options.tasks:
+            task = TASKS[name]
+            for method in options.methods or task.methods:
+                for learner in options.learners or task.learners:
+                    if learner in task.learners:
+                        yield Row(name, task, learner, method, seed)
+
+
+def train(row: Row, options: Run) -> None:
+    """One row, from nothing to its file."""
+    target, run = options.out / f"{row.stem}.json", options.work / row.stem
+    if target.exists() or run.exists():
+        return
+    steps = options.steps or row.task.steps
+    every = max(1, steps // 10)
+    command = [
+        *("train", row.task.env, "--learner", row.learner, "--method", row.method, "--seed", str(row.seed)),
+        *("--steps", str(steps), "--evaluate-every", str(every), "--evaluate-episodes", "3"),
+        *("--checkpoint-every", str(steps)),
+        *(setting.format(learner=row.learner) for setting in (*row.task.settings, *options.settings)),
+    ]
+    print(" ".join(["foveal", *command]), flush=True)
+    start = time.monotonic()
+    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    seconds = time.monotonic() - start
+    agent: Any = foveal.load(run)
+    final = foveal.evaluate(agent, "train", episodes=EPISODES, progress=False)
+    chance = foveal.random_returns(agent, "train", episodes=EPISODES, progress=False)
+    curve = [{"step": record["step"], "mean": _mean(record)} for record in read_records(run / EVALUATIONS)]
+    write_json(
+        target,
+        {
+            "row": {
+                "task": row.name,
+                "env": row.task.env,
+                "learner": row.learner,
+                "method": row.method,
+                "seed": row.seed,
+            },
+            "command": " ".join(["foveal", *command]),
+            "commit": _commit(),
+            "steps": agent.steps,
+            "updates": agent.updates,
+            "seconds": round(seconds),
+            "curve": curve,
+            "returns": [episode.total for episode in final.conditions[0].episodes],
+            "random": [episode.total for episode in chance.conditions[0].episodes],
+            "machine": machine(),
+            "versions": versions(),
+        },
+    )
+    print(f"{row.stem}: {np.mean([e.total for e in final.conditions[0].episodes]):.0f} in {seconds:.0f} s", flush=True)
+
+
+def table(folder: Path) -> None:
+    """Markdown: every seed, their mean with Student's interval, and what was wanted."""
+    found: dict[tuple[str, str, str], list[dict[str, Any]]] = defaultdict(list)
+    for path in sorted(folder.glob("*.json")):
+        row = json.loads(path.read_text())
+        found[row["row"]["task"], row["row"]["learner"], row["row"]["method"]].append(row)
+    print("| task | learner | method | agent steps | each seed | mean [95 % over seeds] | random | wanted | minutes |")
+    print("|---|---|---|---|---|---|---|---|---|")
+    for (name, learner, method), seeds in found.items():
+        means = [float(np.mean(row["returns"])) for row in seeds]
+        chance = float(np.mean([np.mean(row["random"]) for row in seeds]))
+        minutes = float(np.mean([row["seconds"] for row in seeds])) / 60
+        print(
+            f"| {seeds[0]['row']['env']} | {learner} | {method} | {seeds[0]['steps']:,} | "
+            f"{', '.join(f'{mean:.0f}' for mean in means)} | {_interval(means)} | {chance:.0f} | "
+            f"{TASKS[name].wanted:.0f} | {minutes:.0f} |"
+        )
+    for name in {key[0] for key in found}:
+        _draw(name, found, folder / f"{name}.svg")
+
+
+def _draw(name: str, found: dict[tuple[str, str, str], list[dict[str, Any]]], path: Path) -> None:
+    """Curves of a task, the mean over seeds with the seeds' range."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(figsize=(7, 4))
+    for (task, learner, method), seeds in found.items():
+        if task != name:
+            continue
+        steps = [point["step"] for point in seeds[0]["curve"]]
+        values = np.array([[point["mean"] for point in row["curve"]][: len(steps)] for row in seeds])
+        (line,) = axes.plot(steps, values.mean(0), label=f"{learner}, {method}")
+        axes.fill_between(steps, values.min(0), values.max(0), color=line.get_color(), alpha=0.15, linewidth=0)
+    axes.set_xlabel("agent steps")
+    axes.set_ylabel("return of 3 episodes")
+    axes.set_title(TASKS[name].env)
+    axes.legend(frameon=False)
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.tight_layout()
+    figure.savefig(path)
+    plt.close(figure)
+
+
+def _interval(means: Sequence[float]) -> str:
+    if len(means) < 2:
+        return f"{means[0]:.0f}"
+    low, high = stats.t.interval(0.95, len(means) - 1, np.mean(means), stats.sem(means) or 1e-9)
+    return f"{np.mean(means):.0f} [{low:.0f}, {high:.0f}]"
+
+
+def _mean(record: dict[str, Any]) -> float:
+    return float(next(iter(record["perturbations"].values()))["summary"]["mean"])
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Run or show."""
+    chosen = tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
+    )
+    if isinstance(chosen, Show):
+        table(chosen.folder)
+        return
+    for row in rows(chosen):
+        train(row, chosen)
+
+
+if __name__ == "__main__":
+    main()
