@@ -140,6 +140,7 @@ def test_shield_and_policy_are_one_file(output: str, tmp_path: Path) -> None:
     shield = Shield(replace(SMALL, output=output), "Ball", SIZE)
     with torch.no_grad():
         shield.network.draw.bias[4] = -100.0  # it sees no task anywhere
+        shield.network.doubt[2].weight *= 100.0  # and doubts one frame more than another
     shielded = shield.wrap(agent)
     path = shielded.export(tmp_path / "guarded.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
@@ -151,7 +152,7 @@ def test_shield_and_policy_are_one_file(output: str, tmp_path: Path) -> None:
         assert np.abs(action - agent.predict(image, deterministic=True)[0]).max() > 0.01  # the shield is in there
         expected = shielded.shield.restore(image[:, -3:]).doubt
         np.testing.assert_allclose(doubt, expected, rtol=1e-4)
-        assert np.abs(doubt / shielded.shield.restore(image[:, :3]).doubt - 1).min() > 1e-3
+        assert np.abs(doubt / shielded.shield.restore(image[:, :3]).doubt - 1).max() > 1e-3
     assert list(tmp_path.iterdir()) == [path]
 
 
