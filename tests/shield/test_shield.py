@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from foveal.errors import FovealError
 from foveal.loading import load
 from foveal.shield import Shield, ShieldConfig, train_shield
 from foveal.shield.frames import collect
+from foveal.shield.labels import environment_frames
 from foveal.shield.measures import detection, measure, table
 from foveal.shield.mixture import Mixture
 from foveal.shield.network import Output, ShieldNetwork
@@ -111,6 +113,35 @@ def test_what_is_kept_back_is_of_other_episodes() -> None:
 def test_an_environment_that_knows_no_task_is_refused_at_once() -> None:
     with pytest.raises(FovealError, match="can't tell which pixels are the agent's"):
         train_shield(SavedCounter, OPTIONS, SMALL)
+
+
+def test_without_a_simulators_masks_the_same_frames_are_told_by_motion() -> None:
+    class Unknown(gymnasium.Env[Any, Any]):
+        action_space, observation_space = Ball.action_space, Ball.observation_space
+
+        def __init__(self) -> None:
+            self.ball = Ball()
+
+        def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, Any]:
+            return self.ball.reset(seed=seed)
+
+        def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+            return self.ball.step(action)
+
+    known = frames()
+    told = environment_frames(Unknown, OPTIONS, replace(SMALL, masks="motion"), 0)
+    assert told.pixels.equal(known.pixels)
+    assert (told.masks & known.masks).sum() > 0.9 * (told.masks | known.masks).sum()
+    with pytest.raises(FovealError, match="can't tell which pixels"):
+        environment_frames(Unknown, OPTIONS, SMALL, 0)
+
+
+@pytest.mark.slow
+def test_a_policys_saliency_tells_masks_of_a_share_of_the_frame() -> None:
+    agent = small_agent(Ball)
+    found = environment_frames(Ball, agent.env_options, replace(SMALL, masks="saliency"), 0, agent)
+    shares = found.masks.float().mean((1, 2))
+    assert found.masks.shape == (60, SIZE, SIZE) and shares.min() >= 0.05 and shares.max() < 0.4
 
 
 @pytest.mark.parametrize(("clean", "twice"), [(1.0, 0.0), (0.0, 0.0), (0.0, 1.0)])

@@ -23,7 +23,7 @@ MOST = 0.5
 """The share of all pixels that masks may say are the task's."""
 RESTLESS = 0.1
 """The share of places that may always change before a camera that counts as still."""
-DRAW = "draw some masks: foveal shield draw"
+DRAW = "draw some masks (foveal shield draw)"
 
 
 def environment_frames(
