@@ -32,7 +32,6 @@ from foveal.methods.base import METHODS, Context, Method, Setup, StrongAugmentat
 from foveal.networks.decoders import PixelDecoder
 from foveal.networks.heads import mlp
 from foveal.networks.optimization import adam, minimize
-from foveal.saliency import CHANNELS
 from foveal.types import Batch, Observation
 
 
@@ -83,7 +82,7 @@ class Due(NamedTuple):
 
 
 class Changed(NamedTuple):
-    """Pictures that an update's steps share, (B, 3 * frames, H, W) in [0, 255] each, without a graph.
+    """Pictures that an update's steps share, (B, C * frames, H, W) in [0, 255] each, without a graph.
 
     Attributes:
         attribution: the observation's foreground before another picture.
@@ -97,7 +96,7 @@ class Changed(NamedTuple):
 
 
 class Scene(NamedTuple):
-    """A foreground, (B, 3 * frames, H, W) in [0, 255], and its mask in [0, 1], the same for the colours of a frame."""
+    """A foreground, (B, C * frames, H, W) in [0, 255], and its mask in [0, 1], the same for the colours of a frame."""
 
     image: Tensor
     mask: Tensor
@@ -121,15 +120,16 @@ class SMG(Method):
         super().__init__(config, setup)
         learner, size = setup.learner, setup.learner.latent_size
         self.augment = StrongAugmentation("overlay", setup.augmentation)
-        self.frames = setup.image_shape[0] // CHANNELS
+        self.channels = setup.frame_channels  # C of one frame
+        self.frames = setup.image_shape[0] // self.channels
         one_frame = setup.image_shape[1:]
         self.foreground_head = nn.Linear(size, size * self.frames)
         self.background_encoder = nn.Sequential(
             copy.deepcopy(learner.convolutions), copy.deepcopy(learner.projection), copy.deepcopy(self.foreground_head)
         )
         filters, dtype = config.decoder_filters, setup.dtype
-        self.foreground_decoder = PixelDecoder(size, (CHANNELS + 1, *one_frame), filters, dtype)  # and the mask
-        self.background_decoder = PixelDecoder(size, (CHANNELS, *one_frame), filters, dtype)
+        self.foreground_decoder = PixelDecoder(size, (self.channels + 1, *one_frame), filters, dtype)  # and the mask
+        self.background_decoder = PixelDecoder(size, (self.channels, *one_frame), filters, dtype)
         self.action = mlp(2 * size, config.hidden, learner.action_size)
         self._encoder = learner.encoder_parameters
         self._changed: Changed | None = None  # from the critic's loss to the auxiliary step of the same update
@@ -157,7 +157,7 @@ class SMG(Method):
         """Another picture behind the foreground of s, or one over all of it; one draw decides for the batch."""
         image, bank = obs.image, self._pictures.bank
         mask = self.foreground(learner.latent(obs)).mask.to(image.dtype)
-        picture = bank.sample(len(image), self.generator, image.dtype)  # (B, 3, H, W)
+        picture = bank.sample(len(image), self.generator, image.dtype)  # (B, C, H, W)
         background = torch.cat([picture] * self.frames, dim=1).contiguous(memory_format=torch.channels_last)
         attribution = torch.lerp(background, image, mask)
         laid_over = overlay(image, bank, self.generator)
@@ -176,11 +176,11 @@ class SMG(Method):
     def foreground(self, latent: Tensor) -> Scene:
         """What the critic's latent (B, D) knows of the foreground."""
         logits = self.foreground_decoder(self._by_frame(self.foreground_head(latent))).float()
-        image, mask = 255.0 * torch.sigmoid(logits[:, :CHANNELS]), torch.sigmoid(logits[:, CHANNELS:])
-        return Scene(self._stacked(image), self._stacked(mask.expand(-1, CHANNELS, -1, -1)))
+        image, mask = 255.0 * torch.sigmoid(logits[:, : self.channels]), torch.sigmoid(logits[:, self.channels :])
+        return Scene(self._stacked(image), self._stacked(mask.expand(-1, self.channels, -1, -1)))
 
     def background(self, image: Tensor) -> Tensor:
-        """What the other encoder knows of the background of (B, 3 * frames, H, W): the same shape, in [0, 255]."""
+        """What the other encoder knows of the background of (B, C * frames, H, W): the same shape, in [0, 255]."""
         logits = self.background_decoder(self._by_frame(self.background_encoder(image))).float()
         return self._stacked(255.0 * torch.sigmoid(logits))
 
@@ -189,8 +189,8 @@ class SMG(Method):
         return torch.relu(latents.view(len(latents) * self.frames, -1))
 
     def _stacked(self, frames: Tensor) -> Tensor:
-        """(B * frames, 3, H, W) -> (B, 3 * frames, H, W)."""
-        return frames.reshape(-1, self.frames * CHANNELS, *frames.shape[2:])
+        """(B * frames, C, H, W) -> (B, C * frames, H, W)."""
+        return frames.reshape(-1, self.frames * self.channels, *frames.shape[2:])
 
     # --- the auxiliary step -------------------------------------------------------------------------------------------
 
@@ -216,7 +216,7 @@ class SMG(Method):
         return {
             "reconstruction": F.l1_loss(visible + background * (1 - scene.mask), image),
             "background": F.l1_loss(self.background(changed.attribution), changed.background.float()),
-            "mask": (scene.mask.mean((2, 3)) - self.config.mask_share).square().mean(),  # (B, 3 * frames)
+            "mask": (scene.mask.mean((2, 3)) - self.config.mask_share).square().mean(),  # (B, C * frames)
             "action": F.mse_loss(self.action(both), learner.action_features(batch.action)),
             "foreground": F.l1_loss(seen_again.image * seen_again.mask, visible.detach()),
         }

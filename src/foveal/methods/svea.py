@@ -49,7 +49,9 @@ class SVEA(Method):
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
-        options = dataclasses.replace(setup.augmentation, mixture=config.mixture)
+        options = setup.augmentation
+        if config.augmentation == "mixture":
+            options = dataclasses.replace(options, mixture=config.mixture)
         self.augment = StrongAugmentation(config.augmentation, options)
 
     def prepare(self, batch: Batch) -> Batch:
