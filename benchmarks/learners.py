@@ -26,6 +26,9 @@ from scipy import stats
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
+from foveal.evaluation.rollouts import run as run_world
+from foveal.evaluation.rollouts import world_of
+from foveal.evaluation.world import WorldOptions
 from foveal.training.run_folder import EVALUATIONS, read_records
 
 EPISODES = 10
@@ -129,8 +132,8 @@ def rows(options: Run) -> Iterator[Row]:
 def train(row: Row, options: Run) -> None:
     """One row, from nothing to its file."""
     target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    if target.exists() or run.exists():
-        return
+    if target.exists() or (run.exists() and not _trained(run)):
+        return  # done, or another process is at it
     steps = options.steps or row.task.steps
     every = max(1, steps // 10)
     command = [
@@ -140,18 +143,10 @@ def train(row: Row, options: Run) -> None:
         *(setting.format(learner=row.learner) for setting in (*row.task.settings, *options.settings)),
     ]
     print(" ".join(["foveal", *command]), flush=True)
-    start = time.monotonic()
-    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
-    subprocess.run(
-        [sys.executable, "-c", program, *command, "--out", str(run)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    seconds = time.monotonic() - start
+    seconds = None if run.exists() else _carry_out(command, run)
     agent: Any = foveal.load(run)
     final = foveal.evaluate(agent, "train", episodes=EPISODES, progress=False)
-    chance = foveal.random_returns(agent, "train", episodes=EPISODES, progress=False)
+    chance = run_world(world_of(agent, WorldOptions("train")).by_chance(), EPISODES, progress=False)
     curve = [{"step": record["step"], "mean": _mean(record)} for record in read_records(run / EVALUATIONS)]
     write_json(
         target,
@@ -167,7 +162,7 @@ def train(row: Row, options: Run) -> None:
             "commit": _commit(),
             "steps": agent.steps,
             "updates": agent.updates,
-            "seconds": round(seconds),
+            "seconds": seconds,
             "curve": curve,
             "returns": [episode.total for episode in final.conditions[0].episodes],
             "random": [episode.total for episode in chance.conditions[0].episodes],
@@ -175,7 +170,25 @@ def train(row: Row, options: Run) -> None:
             "versions": versions(),
         },
     )
-    print(f"{row.stem}: {np.mean([e.total for e in final.conditions[0].episodes]):.0f} in {seconds:.0f} s", flush=True)
+    print(f"{row.stem}: {np.mean([e.total for e in final.conditions[0].episodes]):.0f}", flush=True)
+
+
+def _carry_out(command: Sequence[str], run: Path) -> int:
+    """Train in a process of its own; how many seconds it took."""
+    start = time.monotonic()
+    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return round(time.monotonic() - start)
+
+
+def _trained(run: Path) -> bool:
+    """Whether a run's only checkpoint, its last, is there."""
+    return any((run / "checkpoints").glob("[0-9]*"))
 
 
 def table(folder: Path) -> None:
@@ -189,7 +202,7 @@ def table(folder: Path) -> None:
     for (name, learner, method), seeds in found.items():
         means = [float(np.mean(row["returns"])) for row in seeds]
         chance = float(np.mean([np.mean(row["random"]) for row in seeds]))
-        minutes = float(np.mean([row["seconds"] for row in seeds])) / 60
+        minutes = float(np.mean([row["seconds"] or np.nan for row in seeds])) / 60
         print(
             f"| {seeds[0]['row']['env']} | {learner} | {method} | {seeds[0]['steps']:,} | "
             f"{', '.join(f'{mean:.0f}' for mean in means)} | {_interval(means)} | {chance:.0f} | "
