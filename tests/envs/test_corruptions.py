@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from typing import Any
 
 import numpy as np
@@ -97,3 +100,15 @@ def test_an_unknown_one_is_told_with_the_nearest(name: str) -> None:
 def test_evaluate_takes_them() -> None:
     results = foveal.evaluate(small_agent(Seen), on=["train", "noise:5", "background:5"], episodes=1, progress=False)
     assert [condition.perturbation for condition in results.conditions] == ["train", "noise:5", "background:5"]
+
+
+@pytest.mark.slow
+def test_environments_without_corruptions_do_without_pytorch() -> None:
+    """Every process that steps an environment imports them."""
+    program = "import sys, foveal.envs; sys.exit('torch' in sys.modules)"
+    assert (
+        subprocess.run(
+            [sys.executable, "-c", program], check=False, env={"PYTHONPATH": os.pathsep.join(sys.path)}
+        ).returncode
+        == 0
+    )

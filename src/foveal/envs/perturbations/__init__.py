@@ -18,7 +18,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from foveal.envs.perturbations.base import PERTURBATIONS, Perturbation, usual_perturbations
-from foveal.envs.perturbations.corruption import SEPARATOR, CorruptedPicture, corruption_names
 from foveal.errors import FovealError
 from foveal.registry import nearest
 
@@ -27,6 +26,8 @@ __all__ = ["PERTURBATIONS", "Perturbation", "named_perturbation", "perturbation_
 
 def perturbation_names() -> list[str]:
     """Every name that ``named_perturbation`` takes."""
+    from foveal.envs.perturbations.corruption import corruption_names  # and with it PyTorch, when it is first needed
+
     return [*PERTURBATIONS.names(), *corruption_names()]
 
 
@@ -36,8 +37,10 @@ def named_perturbation(name: str, data: Path | None = None) -> Perturbation:
     Raises:
         FovealError: an unknown name; the message has the nearest.
     """
-    if SEPARATOR not in name and name in PERTURBATIONS.names():
+    if name in PERTURBATIONS.names():
         return PERTURBATIONS.get(name)(data)
-    if name not in corruption_names():
+    from foveal.envs.perturbations.corruption import CorruptedPicture  # see ``perturbation_names``
+
+    if name not in perturbation_names():
         raise FovealError(f"unknown perturbation {name!r}: {nearest(name, perturbation_names())}")
     return CorruptedPicture(name, data)
