@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -141,6 +141,18 @@ class Batch:
         tensors = [*self.obs, self.action, self.reward, self.discount, *self.next_obs]
         tensors += [fields[name] for fields in (self.extras, self.next_extras) for name in sorted(fields)]
         return [tensor for tensor in tensors if tensor is not None]
+
+
+def joined(observations: Sequence[Observation]) -> Observation:
+    """The observations as one batch, without a graph."""
+    images = torch.cat([obs.image.detach() for obs in observations])
+    return Observation(images, joined_vectors(observations))
+
+
+def joined_vectors(observations: Sequence[Observation]) -> Tensor | None:
+    """The vectors of the observations as one batch, where there are some."""
+    vectors = [obs.vector for obs in observations if obs.vector is not None]
+    return torch.cat(vectors) if vectors else None
 
 
 def moved(tensor: Tensor, device: torch.device | str) -> Tensor:

@@ -22,6 +22,7 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import problem
+from oracle_layers import nothing_further, of_layers, sac_layers, to_ours, to_theirs
 
 FOLDER = Path(__file__).parents[1] / "oracle"
 METHOD_CLASSES = {"sac": "none", "svea": "svea", "sgqn": "sgqn"}
@@ -63,37 +64,12 @@ def ours(method: str) -> Ours:
 
 def parameters(learner: Any, method: Any) -> dict[str, Tensor]:
     """The problem's names -> our tensors."""
-    layers: dict[str, Any] = {}
-    for prefix in ("", "target_"):
-        convolutions, projection, critics = (getattr(learner, prefix + name) for name in problem.TARGETS)
-        layers |= {f"{prefix}convolutions.{i}": convolutions.layers[2 * i] for i in range(problem.LAYERS)}
-        layers |= {f"{prefix}projection.{name}": getattr(projection, name) for name in ("linear", "norm")}
-        layers |= {f"{prefix}critics.{h}.{i}": critics.heads[h][2 * i] for h in range(2) for i in range(3)}
-    layers |= {f"actor_projection.{name}": getattr(learner.actor_projection, name) for name in ("linear", "norm")}
-    layers |= {f"policy.{i}": learner.policy[2 * i] for i in range(3)}
+    layers = sac_layers(learner)
     if hasattr(method, "decoder"):
         first, second, third = (method.decoder.layers[i] for i in (1, 3, 5))
         layers |= {"decoder.linear": method.decoder.linear, "decoder.0": first}
         layers |= {"decoder.1": second.convolution, "decoder.2": third.convolution}
-    return {f"{name}.{kind}": getattr(layer, kind) for name, layer in layers.items() for kind in ("weight", "bias")}
-
-
-def to_ours(name: str, tensor: Tensor) -> Tensor:
-    """The published flattening is channel by channel, ours pixel by pixel."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.FILTERS, problem.SMALL, problem.SMALL).permute(0, 2, 3, 1).flatten(1)
-
-
-def to_theirs(name: str, tensor: Tensor) -> Tensor:
-    """Undo of ``to_ours``."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.SMALL, problem.SMALL, problem.FILTERS).permute(0, 3, 1, 2).flatten(1)
-
-
-def nothing_further(size: int) -> Batch:
-    raise AssertionError(f"a further batch of {size}")
+    return of_layers(layers)
 
 
 def update(case: Ours, number: int, patch: pytest.MonkeyPatch) -> dict[str, Any]:

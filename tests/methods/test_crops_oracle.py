@@ -21,6 +21,7 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import crops_problem, problem
+from oracle_layers import nothing_further, of_layers, sac_layers, to_ours, to_theirs
 
 FOLDER = Path(__file__).parents[1] / "oracle"
 NEAR = 1e-4
@@ -61,15 +62,7 @@ class Ours:
 
     def parameters(self) -> dict[str, Tensor]:
         """The problem's names -> our tensors."""
-        layers: dict[str, Any] = {}
-        learner: Any = self.learner
-        for prefix in ("", "target_"):
-            convolutions, projection, critics = (getattr(learner, prefix + name) for name in problem.TARGETS)
-            layers |= {f"{prefix}convolutions.{i}": convolutions.layers[2 * i] for i in range(problem.LAYERS)}
-            layers |= {f"{prefix}projection.{name}": getattr(projection, name) for name in ("linear", "norm")}
-            layers |= {f"{prefix}critics.{h}.{i}": critics.heads[h][2 * i] for h in range(2) for i in range(3)}
-        layers |= {f"actor_projection.{name}": getattr(learner.actor_projection, name) for name in ("linear", "norm")}
-        layers |= {f"policy.{i}": learner.policy[2 * i] for i in range(3)}
+        layers = sac_layers(self.learner)
         found = {}
         if hasattr(self.method, "similarity"):
             found["similarity"] = self.method.similarity
@@ -78,8 +71,7 @@ class Ours:
             layers |= {f"pad.convolutions.{index}": layer for index, layer in own}
             layers |= {f"pad.projection.{name}": getattr(self.method.projection, name) for name in ("linear", "norm")}
             layers |= {f"pad.head.{i}": self.method.head[2 * i] for i in range(3)}
-        kinds = ("weight", "bias")
-        return found | {f"{name}.{kind}": getattr(layer, kind) for name, layer in layers.items() for kind in kinds}
+        return found | of_layers(layers)
 
     def update(self, number: int, patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         """One update on the problem's batch, whose pictures are crops already, with its draws."""
@@ -112,23 +104,9 @@ class Ours:
         return found
 
 
-def nothing_further(size: int) -> Batch:
-    raise AssertionError(f"a further batch of {size}")
-
-
-def to_ours(name: str, tensor: Tensor) -> Tensor:
-    """The published flattening is channel by channel, ours pixel by pixel."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.FILTERS, problem.SMALL, problem.SMALL).permute(0, 2, 3, 1).flatten(1)
-
-
 def summarized(name: str, tensor: Tensor) -> Tensor:
     """In the published layout."""
-    tensor = tensor.detach()
-    if name.endswith("projection.linear.weight"):
-        tensor = tensor.view(-1, problem.SMALL, problem.SMALL, problem.FILTERS).permute(0, 3, 1, 2)
-    return torch.from_numpy(crops_problem.summary(tensor.contiguous().numpy()))
+    return torch.from_numpy(crops_problem.summary(to_theirs(name, tensor.detach()).contiguous().numpy()))
 
 
 LOSSES = {"train_critic/loss": "critic/loss", "train_actor/loss": "actor/loss"}

@@ -29,6 +29,7 @@ from foveal.networks.masker import Masker
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import problem, views_problem
+from oracle_layers import of_layers, sac_layers, to_ours, to_theirs
 from small_env import Counter, SavedCounter, differing, small_agent, weights
 
 ORACLE = np.load(Path(__file__).parents[1] / "oracle" / "madi.npz")
@@ -277,37 +278,16 @@ def published() -> tuple[Updater, dict[str, Tensor]]:
     options = AugmentationOptions(problem.SIDE, picture_count=1)
     settings = MaDiConfig(shift=0, filters=views_problem.MASKER_FILTERS)
     method = MaDi(settings, Setup(learner, image, options, generator, torch.float32))
-    layers: dict[str, Any] = {f"masker.{index}": layer for index, layer in enumerate(method.masker.layers)}
-    for prefix in ("", "target_"):
-        convolutions, projection, critics = (getattr(learner, prefix + name) for name in problem.TARGETS)
-        layers |= {f"{prefix}convolutions.{i}": convolutions.layers[2 * i] for i in range(problem.LAYERS)}
-        layers |= {f"{prefix}projection.{name}": getattr(projection, name) for name in ("linear", "norm")}
-        layers |= {f"{prefix}critics.{h}.{i}": critics.heads[h][2 * i] for h in range(2) for i in range(3)}
-    layers |= {f"actor_projection.{name}": getattr(learner.actor_projection, name) for name in ("linear", "norm")}
-    layers |= {f"policy.{i}": learner.policy[2 * i] for i in range(3)}
-    held = {f"{name}.{kind}": getattr(layer, kind) for name, layer in layers.items() for kind in ("weight", "bias")}
+    masker = {f"masker.{index}": layer for index, layer in enumerate(method.masker.layers)}
+    held = of_layers(masker | sac_layers(learner))
     initial = problem.weights("sac")
     for index, (weight, bias) in enumerate(views_problem.masker()):
         initial |= {f"masker.{index}.weight": weight, f"masker.{index}.bias": bias}
     assert held.keys() == initial.keys()
     with torch.no_grad():
         for name, value in initial.items():
-            held[name].copy_(by_pixel(name, torch.from_numpy(value)))
+            held[name].copy_(to_ours(name, torch.from_numpy(value)))
     return Updater(learner, method, pixel_gradient=False), held
-
-
-def by_pixel(name: str, tensor: Tensor) -> Tensor:
-    """The published flattening is channel by channel, ours pixel by pixel."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.FILTERS, problem.SMALL, problem.SMALL).permute(0, 2, 3, 1).flatten(1)
-
-
-def by_channel(name: str, tensor: Tensor) -> Tensor:
-    """Undo of ``by_pixel``."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.SMALL, problem.SMALL, problem.FILTERS).permute(0, 3, 1, 2).flatten(1)
 
 
 def one_update(updater: Updater, number: int, patch: pytest.MonkeyPatch) -> dict[str, Tensor]:
@@ -364,7 +344,7 @@ def test_three_updates_are_the_published_ones(monkeypatch: pytest.MonkeyPatch) -
                 assert np.isclose(found, wanted, rtol=2e-5, atol=5e-6).mean() > 0.99, (number, name)
     assert {name for name in ORACLE if "gradient" in name} == {f"gradient/{name}" for name in gradients}
     for name, value in gradients.items():
-        assert_near(by_channel(name, value), ORACLE[f"gradient/{name}"], 5e-5, name)
+        assert_near(to_theirs(name, value), ORACLE[f"gradient/{name}"], 5e-5, name)
 
 
 # --- at work ----------------------------------------------------------------------------------------------------------

@@ -23,6 +23,7 @@ from foveal.methods.scpl import SCPL, SCPLConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
+from oracle_layers import nothing_further
 from small_env import SavedCounter, small_agent
 
 SMALL = SACConfig(encoder=EncoderConfig(strides=(2, 1), filters=6, projection=8), hidden=16)
@@ -48,10 +49,6 @@ def transitions(size: int = 4) -> Batch:
     action = torch.rand(size, ACTIONS, generator=draws) * 2 - 1
     reward = torch.rand(size, generator=draws)
     return Batch(Observation(images[0]), action, reward, torch.full((size,), 0.9), Observation(images[1]))
-
-
-def nothing_further(size: int) -> Batch:
-    raise AssertionError(f"a further batch of {size}")
 
 
 def watched(updater: Any) -> dict[str, Any]:

@@ -24,6 +24,7 @@ from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import problem, smg_problem
+from oracle_layers import nothing_further, of_layers, sac_layers, to_ours, to_theirs
 
 PUBLISHED = Path(__file__).parents[1] / "oracle" / "smg.npz"
 SMALL = SACConfig(encoder=EncoderConfig(strides=(2, 1), filters=6, projection=8), hidden=16)
@@ -52,10 +53,6 @@ def transitions(size: int = 4, side: int = SIDE) -> Batch:
     action = torch.rand(size, problem.ACTIONS, generator=draws) * 2 - 1
     reward = torch.rand(size, generator=draws)
     return Batch(Observation(images[0]), action, reward, torch.full((size,), 0.9), Observation(images[1]))
-
-
-def nothing_further(size: int) -> Batch:
-    raise AssertionError(f"a further batch of {size}")
 
 
 # --- the published numbers --------------------------------------------------------------------------------------------
@@ -99,14 +96,7 @@ class Ours:
     def parameters(self) -> dict[str, Tensor]:
         """The problem's names -> our tensors; the published decoder has image and mask in two convolutions."""
         learner, method = self.learner, self.method
-        layers: dict[str, Any] = {}
-        for prefix in ("", "target_"):
-            convolutions, projection, critics = (getattr(learner, prefix + name) for name in problem.TARGETS)
-            layers |= {f"{prefix}convolutions.{i}": convolutions.layers[2 * i] for i in range(problem.LAYERS)}
-            layers |= {f"{prefix}projection.{name}": getattr(projection, name) for name in ("linear", "norm")}
-            layers |= {f"{prefix}critics.{h}.{i}": critics.heads[h][2 * i] for h in range(2) for i in range(3)}
-        layers |= {f"actor_projection.{name}": getattr(learner.actor_projection, name) for name in ("linear", "norm")}
-        layers |= {f"policy.{i}": learner.policy[2 * i] for i in range(3)}
+        layers = sac_layers(learner)
         convolutions, projection, head = method.background_encoder
         layers |= {f"background.convolutions.{i}": convolutions.layers[2 * i] for i in range(problem.LAYERS)}
         layers |= {f"background.projection.{name}": getattr(projection, name) for name in ("linear", "norm")}
@@ -116,9 +106,7 @@ class Ours:
         for name, decoder in decoders.items():
             layers |= {f"{name}_decoder.linear": decoder.linear, f"{name}_decoder.0": decoder.layers[1]}
             layers[f"{name}_decoder.1"] = decoder.layers[3].convolution
-        found = {
-            f"{name}.{kind}": getattr(layer, kind) for name, layer in layers.items() for kind in ("weight", "bias")
-        }
+        found = of_layers(layers)
         for name, decoder in decoders.items():
             for kind in ("weight", "bias"):
                 last = getattr(decoder.layers[5].convolution, kind)
@@ -178,20 +166,6 @@ class Ours:
         metrics = self.updater.update(Batch(obs, action, reward, discount, next_obs), nothing_further)
         patch.undo()
         return {**seen, **metrics}
-
-
-def to_ours(name: str, tensor: Tensor) -> Tensor:
-    """The published flattening is channel by channel, ours pixel by pixel."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.FILTERS, problem.SMALL, problem.SMALL).permute(0, 2, 3, 1).flatten(1)
-
-
-def to_theirs(name: str, tensor: Tensor) -> Tensor:
-    """Undo of ``to_ours``."""
-    if not name.endswith("projection.linear.weight"):
-        return tensor
-    return tensor.view(-1, problem.SMALL, problem.SMALL, problem.FILTERS).permute(0, 3, 1, 2).flatten(1)
 
 
 def summarized(name: str, tensor: Tensor) -> np.ndarray[Any, Any]:

@@ -26,6 +26,7 @@ from foveal.networks.segmenter import ConvLSTM, Segmenter
 from foveal.training.replay_work import ReplayWork
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
+from oracle_layers import nothing_further
 from small_env import SIZE, Counter, SavedCounter, differing, small_agent, weights
 
 SMALL = SACConfig(encoder=EncoderConfig(strides=(2, 1), filters=6, projection=8), hidden=16)
@@ -59,10 +60,6 @@ def transitions(size: int = 6) -> Batch:
     action = torch.rand(size, ACTIONS, generator=draws) * 2 - 1
     reward = torch.rand(size, generator=draws)
     return Batch(Observation(images[0]), action, reward, torch.full((size,), 0.9), Observation(images[1]))
-
-
-def nothing_further(size: int) -> Batch:
-    raise AssertionError(f"a further batch of {size}")
 
 
 # --- the segmenter ----------------------------------------------------------------------------------------------------

@@ -35,15 +35,10 @@ def weights(method: str) -> dict[str, Array]:
     for number, (name, shape) in enumerate(sorted(shapes().items())):
         if name.startswith("pad") != (method == "pad"):
             continue
-        uniform = np.random.Generator(np.random.PCG64([4, number])).integers(-(2**15), 2**15, shape) / 2**15
         if name == "similarity":
-            found[name] = (0.5 + 0.5 * uniform).astype(np.float32)
-        elif name.endswith("norm.weight"):
-            found[name] = (1.0 + 0.2 * uniform).astype(np.float32)
-        elif name.endswith("bias"):
-            found[name] = (0.1 * uniform).astype(np.float32)
+            found[name] = (0.5 + 0.5 * problem.uniform(shape, 4, number)).astype(np.float32)
         else:
-            found[name] = (np.sqrt(6.0 / np.prod(shape[1:])) * uniform).astype(np.float32)
+            found[name] = problem.initial(name, shape, 4, number)
     return found
 
 
@@ -72,9 +67,5 @@ def episode(step: int) -> dict[str, Array]:
 
 
 def summary(tensor: Array) -> Array:
-    """All of a small tensor; of a larger one some entries, its sum and the sum of its magnitudes. In its own order."""
-    flat = np.asarray(tensor, np.float64).reshape(-1)
-    if flat.size <= KEPT:
-        return flat.astype(np.float32)
-    some = flat[np.linspace(0, flat.size - 1, KEPT).astype(np.int64)]
-    return np.append(some, [flat.sum(), np.abs(flat).sum()]).astype(np.float32)
+    """That of ``problem``, with fewer entries."""
+    return problem.summary(tensor, KEPT)

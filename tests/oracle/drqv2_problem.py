@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from oracle.problem import ACTIONS, CHANNELS, HIDDEN, LATENT, UPDATES, Array
+from oracle.problem import ACTIONS, CHANNELS, HIDDEN, LATENT, UPDATES, Array, initial
 
 FILTERS, STRIDES, FEATURES = 32, (2, 1, 1, 1), 35  # that code's; the last is the side of what the convolutions give
 STEPS = (2000, 60_000, 150_000)
@@ -40,13 +40,7 @@ def weights() -> dict[str, Array]:
     """Initial weights, ``float32``; those of target networks are others than those of the trained ones."""
     found = {}
     for number, (name, shape) in enumerate(sorted(shapes().items())):
-        uniform = np.random.Generator(np.random.PCG64([4, number])).integers(-(2**15), 2**15, shape) / 2**15
-        if name.endswith("norm.weight"):
-            found[name] = (1.0 + 0.2 * uniform).astype(np.float32)
-        elif name.endswith("bias"):
-            found[name] = (0.1 * uniform).astype(np.float32)
-        else:
-            found[name] = (np.sqrt(6.0 / np.prod(shape[1:])) * uniform).astype(np.float32)
+        found[name] = initial(name, shape, 4, number)
     # Actions near 1, so that some of them leave [-1, 1] with their noise and some do not.
     found["policy.2.bias"] += np.float32(1.0)
     return found

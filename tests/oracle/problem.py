@@ -51,6 +51,22 @@ def shapes(method: str) -> dict[str, tuple[int, ...]]:
 TARGETS = ("convolutions", "projection", "critics")
 
 
+def uniform(shape: tuple[int, ...], *seed: int) -> Array:
+    """In [-1, 1), of a generator of its own."""
+    numbers: Array = np.random.Generator(np.random.PCG64(seed)).integers(-(2**15), 2**15, shape) / 2**15
+    return numbers
+
+
+def initial(name: str, shape: tuple[int, ...], *seed: int) -> Array:
+    """A weight as the name says: near 1 for a normalisation, small for a bias, else as wide as He et al. draw it."""
+    drawn = uniform(shape, *seed)
+    if name.endswith("norm.weight"):
+        return (1.0 + 0.2 * drawn).astype(np.float32)
+    if name.endswith("bias"):
+        return (0.1 * drawn).astype(np.float32)
+    return (np.sqrt(6.0 / np.prod(shape[1:])) * drawn).astype(np.float32)
+
+
 def weights(method: str) -> dict[str, Array]:
     """Initial weights, ``float32``; those of target networks begin with ``target_`` and are others."""
     named = shapes("sgqn")  # has them all, so that a name's weights are the same for every method
@@ -59,13 +75,7 @@ def weights(method: str) -> dict[str, Array]:
     for number, (name, shape) in enumerate(sorted(named.items())):
         if name.startswith("decoder") and method != "sgqn":
             continue
-        uniform = np.random.Generator(np.random.PCG64([1, number])).integers(-(2**15), 2**15, shape) / 2**15
-        if name.endswith("norm.weight"):
-            found[name] = (1.0 + 0.2 * uniform).astype(np.float32)
-        elif name.endswith("bias"):
-            found[name] = (0.1 * uniform).astype(np.float32)
-        else:
-            found[name] = (np.sqrt(6.0 / np.prod(shape[1:])) * uniform).astype(np.float32)
+        found[name] = initial(name, shape, 1, number)
     # A policy that is neither sure nor saturated: log std near -1.7. See README.md on what saturation would change.
     found["policy.2.weight"] *= np.float32(0.0625)
     found["policy.2.bias"][ACTIONS:] += np.float32(0.375)
@@ -108,10 +118,10 @@ def due(update: int) -> bool:
     return update % 2 == 0
 
 
-def summary(tensor: Array) -> Array:
+def summary(tensor: Array, kept: int = KEPT) -> Array:
     """All of a small tensor; of a larger one some entries, its sum and the sum of its magnitudes. In its own order."""
     flat = np.asarray(tensor, np.float64).reshape(-1)
-    if flat.size <= KEPT:
+    if flat.size <= kept:
         return flat.astype(np.float32)
-    some = flat[np.linspace(0, flat.size - 1, KEPT).astype(np.int64)]
+    some = flat[np.linspace(0, flat.size - 1, kept).astype(np.int64)]
     return np.append(some, [flat.sum(), np.abs(flat).sum()]).astype(np.float32)

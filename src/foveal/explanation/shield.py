@@ -18,7 +18,8 @@ from foveal.progress import watched
 from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR
 from foveal.shield.frames import FrameSet
 from foveal.shield.measures import WORST, Measured, changed, corruption_for, detection, measure
-from foveal.shield.shield import LEVELS, Shield
+from foveal.shield.network import LEVELS
+from foveal.shield.shield import Shield
 from foveal.shield.shielded import lit
 
 SEVERITIES = (3, 5)

@@ -27,14 +27,9 @@ from foveal.types import Observation
 
 @dataclass(frozen=True)
 class MaDiConfig(SVEAConfig, section="madi"):
-    """Hyperparameters of MaDi; the defaults are the paper's.
+    """Hyperparameters of MaDi, beside SVEA's; the defaults are the paper's.
 
     Attributes:
-        clean_weight: weight of the TD loss on the observation as it is.
-        augmented_weight: weight of the TD loss on the strongly augmented observation.
-        augmentation: the strong augmentation, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
-        mixture: what the augmentation "mixture" draws among for every sample, by name.
         filters: channels of the masker's two hidden layers.
     """
 

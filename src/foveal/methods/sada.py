@@ -23,15 +23,7 @@ from foveal.methods.svea import SVEA, SVEAConfig
 
 @dataclass(frozen=True)
 class SADAConfig(SVEAConfig, section="sada"):
-    """Hyperparameters of SADA; the defaults are the published code's.
-
-    Attributes:
-        clean_weight: weight of the TD loss on the observation as it is.
-        augmented_weight: weight of the TD loss on the strongly augmented observation.
-        augmentation: the strong augmentation, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
-        mixture: what the augmentation "mixture" draws among for every sample, by name.
-    """
+    """Hyperparameters of SADA, which are SVEA's; the defaults are the published code's."""
 
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "mixture"
 

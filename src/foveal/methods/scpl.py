@@ -31,7 +31,7 @@ from foveal.methods.agreement import policy_agreement
 from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, View
 from foveal.methods.sgqn import consistency, fill_masked, salient_mask
 from foveal.networks.optimization import adam, minimize
-from foveal.types import Batch, Observation
+from foveal.types import Batch, Observation, joined, joined_vectors
 
 
 @dataclass(frozen=True)
@@ -119,7 +119,7 @@ class SCPL(Method):
         masks = [salient_mask(view.estimate.values, view.obs.image, quantile, channels) for view in views]
         images = [view.obs.image.detach().to(context.learner.dtype) for view in views]
         filled = fill_masked(torch.cat(images), torch.cat(masks), self.generator)
-        both = _side_by_side(views[0].obs, views[1].obs)._replace(image=filled)
+        both = Observation(filled, joined_vectors([view.obs for view in views]))
         masked = context.learner.estimate(both, torch.cat([action, action])).values  # (heads, 2 * B)
         values = torch.cat([view.estimate.values for view in views], dim=1)  # (heads, 2 * B)
         return {"consistency": self.config.consistency_weight * consistency(values, masked)}
@@ -137,8 +137,8 @@ class SCPL(Method):
         now, later = context.image, batch.next_obs.image
         changed = self.augment(torch.cat([now, later], dim=1), self.generator)  # (B, 2 * C, H, W)
         strong_now, strong_later = (image.to(now.dtype) for image in changed.chunk(2, dim=1))
-        obs = _side_by_side(batch.obs._replace(image=now), batch.obs._replace(image=strong_now))
-        next_obs = _side_by_side(batch.next_obs, batch.next_obs._replace(image=strong_later))
+        obs = joined([batch.obs._replace(image=now), batch.obs._replace(image=strong_now)])
+        next_obs = joined([batch.next_obs, batch.next_obs._replace(image=strong_later)])
         transition, reward = self.dynamics_losses(context.learner, obs, batch, next_obs)
         minimize(transition + reward, self.dynamics_optimizer, self.dynamics_parameters())
         return {"dynamics/transition": transition.detach(), "dynamics/reward": reward.detach()}
@@ -165,11 +165,3 @@ class SCPL(Method):
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The dynamics'."""
         return {"dynamics": self.dynamics_optimizer}
-
-
-def _side_by_side(first: Observation, second: Observation) -> Observation:
-    """Two observations as one batch."""
-    vector = None
-    if first.vector is not None and second.vector is not None:
-        vector = torch.cat([first.vector, second.vector])
-    return Observation(torch.cat([first.image.detach(), second.image.detach()]), vector)

@@ -36,8 +36,9 @@ from foveal.methods.base import (
     StrongAugmentation,
     View,
 )
+from foveal.networks.frames import COLOURS
 from foveal.networks.optimization import adam, minimize
-from foveal.networks.segmenter import COLOURS, Segmenter
+from foveal.networks.segmenter import Segmenter
 from foveal.progress import watched
 from foveal.types import Batch, ExtraField, Observation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 
 import torch
@@ -23,6 +24,11 @@ def adam(
     """
     parameters = list(parameters)
     return torch.optim.Adam(parameters, lr=lr, betas=betas, eps=eps, fused=True, capturable=parameters[0].is_cuda)
+
+
+def half_cosine(lr: float, step: int, steps: int) -> float:
+    """The step size at ``step`` of ``steps``, which falls from ``lr`` to 0 along half a cosine."""
+    return 0.5 * lr * (1.0 + math.cos(math.pi * step / steps))
 
 
 def minimize(

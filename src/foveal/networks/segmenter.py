@@ -7,10 +7,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.networks.decoders import UpsampleConv
+from foveal.networks.frames import COLOURS
 from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.networks.kernels.interleaving import interleave
-
-COLOURS = 3
 
 
 class ConvLSTM(nn.Module):

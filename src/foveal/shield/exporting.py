@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.export import Exportable, exportable, portable, write_onnx
-
-CHANNELS = 3
+from foveal.shield.wrapping import CHANNELS
 
 
 class Guarded(nn.Module):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.corruptions import CORRUPTIONS, CorruptionOptions
-from foveal.progress import Progress
+from foveal.networks.optimization import adam, half_cosine, minimize
+from foveal.progress import watched
 from foveal.shield.mixture import Mixture
-from foveal.shield.network import ShieldNetwork
+from foveal.shield.network import LEVELS, ShieldNetwork
 
 FILTERS, DEPTH = 8, 2
 STEPS = 400
@@ -22,7 +21,6 @@ SHIFT, ZOOM = 0.15, 1.25
 CLEAN, TWICE = 0.75, 0.0
 """Shares of frames without a corruption, and of the others with two."""
 AT_ONCE = 64
-LEVELS = 255.0
 
 
 def masks_from_few(
@@ -48,19 +46,16 @@ def masks_from_few(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = ShieldNetwork(FILTERS, DEPTH)
-    optimizer = torch.optim.Adam(network.parameters(), LEARNING_RATE, fused=True)
+    parameters = list(network.parameters())
+    optimizer = adam(parameters, LEARNING_RATE)
     known, size = pixels[chosen], pixels.shape[-1]
     mixture = Mixture(CORRUPTIONS.names(), CorruptionOptions(size, picture_count=128, seed=seed), CLEAN, TWICE)
-    with Progress(0, steps, visible=progress, what="masks from few", unit="step") as bar:
-        for step in range(steps):
-            optimizer.param_groups[0]["lr"] = 0.5 * LEARNING_RATE * (1.0 + math.cos(math.pi * step / steps))
-            drawn = torch.randint(len(chosen), (BATCH,), generator=generator)
-            shown, wanted = moved(known[drawn], masks[drawn], generator)
-            logits = network(mixture(shown, wanted, generator).float() / LEVELS).mask[:, 0]
-            optimizer.zero_grad()
-            loss(logits, wanted.float()).backward()
-            optimizer.step()
-            bar.advance(step + 1)
+    for step in watched(range(steps), steps, "masks from few", visible=progress, unit="step"):
+        optimizer.param_groups[0]["lr"] = half_cosine(LEARNING_RATE, step, steps)
+        drawn = torch.randint(len(chosen), (BATCH,), generator=generator)
+        shown, wanted = moved(known[drawn], masks[drawn], generator)
+        logits = network(mixture(shown, wanted, generator).float() / LEVELS).mask[:, 0]
+        minimize(loss(logits, wanted.float()), optimizer, parameters)
     found = _labelled(network.eval(), pixels)
     found[chosen] = masks
     return found

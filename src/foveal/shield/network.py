@@ -8,6 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+LEVELS = 255.0
+"""Of a byte: what pixels are divided by before the network sees them."""
+
 
 class Output(NamedTuple):
     """What the network says of B frames.

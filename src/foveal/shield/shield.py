@@ -17,7 +17,7 @@ from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
 from foveal.shield.config import SIMULATOR, ShieldConfig
-from foveal.shield.network import ShieldNetwork
+from foveal.shield.network import LEVELS, ShieldNetwork
 from foveal.shield.shielded import Shielded
 from foveal.shield.wrapping import Restored, ShieldedObservations
 from foveal.training.run_folder import stored
@@ -25,7 +25,6 @@ from foveal.training.run_folder import stored
 KIND = "foveal.shield"
 SHIPPED = "shields"
 """The folder, within that of all that ships with foveal, where shields are."""
-LEVELS = 255.0
 
 
 class Restoring(nn.Module):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,13 +18,14 @@ from foveal.checkpoint import Checkpoint
 from foveal.corruptions import CorruptionOptions
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
+from foveal.networks.optimization import adam, half_cosine, minimize
 from foveal.shield.config import ShieldConfig
 from foveal.shield.frames import Acts, FrameSet
 from foveal.shield.labels import environment_frames
 from foveal.shield.measures import measure
 from foveal.shield.mixture import Mixture
-from foveal.shield.network import Output
-from foveal.shield.shield import KIND, LEVELS, Shield
+from foveal.shield.network import LEVELS, Output
+from foveal.shield.shield import KIND, Shield
 from foveal.training import Callback, Episode, RunOptions, Trainer, Work
 from foveal.training.run_folder import refuse_existing
 
@@ -120,7 +120,8 @@ class ShieldWork(Work):
         options = CorruptionOptions(shield.image_size, config.pictures, config.picture_count, shield.seed)
         self.mixture = Mixture(config.corruptions, options, config.clean, config.twice)
         self.generator = torch.Generator().manual_seed(shield.seed)
-        self.optimizer = torch.optim.Adam(shield.network.parameters(), config.learning_rate, fused=True)
+        self.parameters = list(shield.network.parameters())
+        self.optimizer = adam(self.parameters, config.learning_rate)
         self._latest: dict[str, Tensor] = {}
 
     @property
@@ -149,17 +150,13 @@ class ShieldWork(Work):
     def learn(self, after_update: Callable[[], None]) -> None:
         """One step; after the last one, the limit of doubt."""
         config = self.agent.config
-        self.optimizer.param_groups[0]["lr"] = (
-            0.5 * config.learning_rate * (1.0 + math.cos(math.pi * self.steps / config.steps))
-        )
+        self.optimizer.param_groups[0]["lr"] = half_cosine(config.learning_rate, self.steps, config.steps)
         chosen = torch.randint(len(self.training), (config.batch_size,), generator=self.generator)
         pixels, masks = self.training.pixels[chosen], self.training.masks[chosen]
         shown = self.mixture(pixels, masks, self.generator)
         output = self.agent.network.train()(shown.float() / LEVELS)
         loss, self._latest = losses(output, pixels.float() / LEVELS, masks, config)
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        minimize(loss, self.optimizer, self.parameters)
         self.agent.network.eval()
         self.steps += 1
         if self.steps == config.steps:

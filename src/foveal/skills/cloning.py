@@ -16,6 +16,7 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.checkpoint import Checkpoint
 from foveal.errors import FovealError
+from foveal.networks.optimization import half_cosine
 from foveal.networks.precision import convolution_dtype
 from foveal.skills import seeds
 from foveal.skills.arms import for_policy
@@ -198,8 +199,7 @@ class CloningWork(Work):
         """One batch; at the end of an epoch, how it went."""
         self.agent.network.train()
         if self.config.decay:
-            rate = 0.5 * self.config.learning_rate * (1.0 + math.cos(math.pi * self.steps / self.total))
-            self.optimizer.param_groups[0]["lr"] = rate
+            self.optimizer.param_groups[0]["lr"] = half_cosine(self.config.learning_rate, self.steps, self.total)
         loss = self._loss(self.training, self.sampler.draw(self.config.batch_size), augmented=True)
         self.optimizer.zero_grad()
         loss.backward()

@@ -13,7 +13,7 @@ from foveal.learners.base import CriticInput, ValueLearner
 from foveal.methods.base import Context, EstimatedView, Method
 from foveal.networks.optimization import minimize
 from foveal.timing import phase
-from foveal.types import Batch, Observation
+from foveal.types import Batch, Observation, joined, joined_vectors
 
 
 class Due(NamedTuple):
@@ -145,7 +145,7 @@ class Updater:
             features = next((features for obs, features in known if obs is actor), None)
             return self.learner.policy_step(actor._replace(image=actor.image.detach()), extra_loss, features)
         encoded = self._encoded([obs for view in views for obs in view], known)
-        critic_input = CriticInput(torch.cat(encoded[1::2]), joined([view.critic for view in views]).vector)
+        critic_input = CriticInput(torch.cat(encoded[1::2]), joined_vectors([view.critic for view in views]))
         actor = joined([view.actor for view in views])
         return self.learner.policy_step(actor, extra_loss, torch.cat(encoded[::2]), critic_input)
 
@@ -198,12 +198,6 @@ def check_pair(learner: ValueLearner, method: Method) -> None:
             f"the method {type(method).__name__} adds to the policy's loss, and the learner {type(learner).__name__} "
             "has no policy beside its values; choose a learner that has one, such as sac"
         )
-
-
-def joined(observations: list[Observation]) -> Observation:
-    """The observations as one batch, without a graph."""
-    vectors = [obs.vector for obs in observations if obs.vector is not None]
-    return Observation(torch.cat([obs.image.detach() for obs in observations]), torch.cat(vectors) if vectors else None)
 
 
 def differentiable(image: Tensor) -> Tensor:
