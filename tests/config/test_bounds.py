@@ -61,7 +61,7 @@ ALLOWED_ZEROS = {
     *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
     *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
     *("invariance", "variance", "covariance"),
-    *("clean", "twice", "task_weight", "doubt_weight"),
+    *("clean", "twice", "task_weight", "change_weight"),
     *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }

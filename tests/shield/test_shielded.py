@@ -140,7 +140,7 @@ def test_shield_and_policy_are_one_file(output: str, tmp_path: Path) -> None:
     shield = Shield(replace(SMALL, output=output), "Ball", SIZE)
     with torch.no_grad():
         shield.network.draw.bias[4] = -100.0  # it sees no task anywhere
-        shield.network.doubt[2].weight *= 100.0  # and doubts one frame more than another
+        shield.network.change[2].weight *= 100.0  # and takes one frame to be changed more than another
     shielded = shield.wrap(agent)
     path = shielded.export(tmp_path / "guarded.onnx")
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])

@@ -131,6 +131,10 @@ def test_nobody_adapts_unasked() -> None:
     assert agent.method.told == [] and "adapted" not in results.policy
 
 
+def test_results_of_a_method_that_never_adapts_do_not_say_so() -> None:
+    assert "adapted" not in evaluated(small_agent(method="none"), adapt=True).policy
+
+
 def test_a_vector_beside_the_picture_and_discrete_actions_are_told_too() -> None:
     agent = small_agent(lambda: Counter(vector=True, discrete=True), method="drift", learner="dqn")
     evaluated(agent, adapt=True)

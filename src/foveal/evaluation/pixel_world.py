@@ -70,7 +70,9 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
             raise FovealError(
                 f"a {type(agent).__name__} has no adapting(), so it can't adapt at test time: leave adapt out"
             )
-        adapting, policy = agent.adapting, {**policy, "adapted": True}
+        adapting = agent.adapting
+        if getattr(getattr(agent, "method", None), "adapts", True):
+            policy = {**policy, "adapted": True}
     options = dict(agent.env_options)
     if asked.data is not None:
         options["quality"] = "exact"

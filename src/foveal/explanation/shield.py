@@ -29,7 +29,7 @@ CURVES = {
     "shield/error": ("error, levels of 255", LEVELS),
     "shield/error_on_task": ("error on the task, levels of 255", LEVELS),
     "shield/mask": ("cross-entropy of the mask", 1.0),
-    "shield/doubt": ("squared error of the doubt's logarithm", 1.0),
+    "shield/change": ("squared error of the logarithm of the change", 1.0),
 }
 """Logged name -> what it is called, and what it is multiplied with."""
 ARROW = "\N{RIGHTWARDS ARROW}"
@@ -184,9 +184,10 @@ def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
         rows.append([_name(trial), *cells, *blank])
     caption = (
         "Mean absolute error of frames as they came, and restored, in levels of 255; intersection over union of the "
-        f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's estimate of its "
-        "error, called doubt, and the share of frames in which it is above the limit. That limit was set on these "
-        "episodes: of their frames as they are 1 in 100 is above it. The first row is the trained look, at no severity."
+        f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's doubt, which is how much it "
+        "would change its own answer, and the share of frames in which it is above the limit. That limit was set on "
+        "these episodes: of their frames at most 1 in 100 as they are is above it, and 1 in 10 as changed in training. "
+        "The first row is the trained look, at no severity."
     )
     return Table(caption, head, rows)
 

@@ -49,7 +49,7 @@ class ShieldConfig(Bounded, section="shield"):
         corruptions: what it is trained on, by name.
         task_weight: weight of the error on the task's own pixels, averaged over these, beside that of the whole frame.
         mask_weight: weight of the mask's cross-entropy.
-        doubt_weight: weight of the error of its estimate of its own error.
+        change_weight: weight of the error of its estimate of how much frames were changed.
         pictures: of other places: "generated", or a folder of photographs.
         picture_count: how many of them.
     """
@@ -67,7 +67,7 @@ class ShieldConfig(Bounded, section="shield"):
     corruptions: Annotated[tuple[str, ...], Names(CORRUPTIONS.names)] = TRAINED_ON
     task_weight: Annotated[float, at_least(0)] = 0.5
     mask_weight: Annotated[float, at_least(0)] = 0.1
-    doubt_weight: Annotated[float, at_least(0)] = 0.05
+    change_weight: Annotated[float, at_least(0)] = 0.05
     pictures: Annotated[str, Anything("a folder of the user's, looked for when training begins")] = "generated"
     picture_count: Annotated[int, at_least(1)] = 1000
 

@@ -17,7 +17,7 @@ from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
 from foveal.shield.config import SIMULATOR, ShieldConfig
-from foveal.shield.network import LEVELS, ShieldNetwork
+from foveal.shield.network import LEVELS, ShieldNetwork, folded
 from foveal.shield.shielded import Shielded
 from foveal.shield.wrapping import Restored, ShieldedObservations
 from foveal.training.run_folder import stored
@@ -27,8 +27,15 @@ SHIPPED = "shields"
 """The folder, within that of all that ships with foveal, where shields are."""
 
 
+AS_TRAINED = 1.0
+"""Frames are let through as they came where this many levels of 255 is more than what seems to have been changed."""
+
+
 class Restoring(nn.Module):
     """What a shield does to single frames.
+
+    Those that look as in training are let through as they came. Others are restored; a shield that knows what it sees
+    has nothing to change in the result, so what it would change there is its doubt.
 
     Args:
         network: the shield's.
@@ -42,11 +49,13 @@ class Restoring(nn.Module):
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) ``uint8`` -> frames, (B, 3, H, W), whole numbers in [0, 255]; masks, (B, H, W); doubts, (B,)."""
         seen = pixels.to(torch.float32) / LEVELS
-        restored, logits, doubt = self.network(seen)
+        restored, logits, change = self.network(seen)
+        again = self.network(restored).restored
+        passes = change.exp() * LEVELS < AS_TRAINED
+        doubt = torch.where(passes, change.exp(), (again - restored).abs().mean((1, 2, 3)))
         masks = torch.sigmoid(logits)
-        if self.masked:
-            restored = seen * (masks > 0.5)
-        return (restored * LEVELS).round().clamp(0.0, LEVELS), masks[:, 0], doubt.exp() * LEVELS
+        given = seen * (masks > 0.5) if self.masked else torch.where(passes[:, None, None, None], seen, restored)
+        return (given * LEVELS).round().clamp(0.0, LEVELS), masks[:, 0], doubt * LEVELS
 
 
 @dataclass
@@ -59,8 +68,8 @@ class Shield:
         image_size: side of the frames.
         seed: of its training.
         network: its weights.
-        limit: the doubt above which a frame is not to be trusted: at most one in a hundred frames of the trained look
-            is above it.
+        limit: the doubt above which a frame is not to be trusted: that of the worst tenth of frames under the
+            corruptions of its training, or, if it is larger, of the worst hundredth of frames as they looked there.
         about: how it was trained and what was measured then, JSON values.
     """
 
@@ -71,6 +80,7 @@ class Shield:
     network: ShieldNetwork = field(init=False)
     limit: float = float("inf")
     about: dict[str, Any] = field(default_factory=dict)
+    _made: tuple[int, Restoring] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
@@ -99,12 +109,19 @@ class Shield:
                 f"this shield knows frames of 3 x {self.image_size} x {self.image_size}, not "
                 f"{' x '.join(map(str, pixels.shape[1:]))}: train one for that size"
             )
-        given, masks, doubt = self.module()(pixels)
+        given, masks, doubt = self._restoring()(pixels)
         return Restored(given.to(torch.uint8).numpy(), masks.numpy(), doubt.numpy())
 
+    def _restoring(self) -> Restoring:
+        """``module``, made anew where the weights have changed since."""
+        version = sum(tensor._version for tensor in self.network.state_dict(keep_vars=True).values())
+        if self._made is None or self._made[0] != version:
+            self._made = version, self.module()
+        return self._made[1]
+
     def module(self) -> Restoring:
-        """All of it as one network, on its weights."""
-        return Restoring(self.network, masked=self.config.output == "masked")
+        """All of it as one network, with the weights as they are now."""
+        return Restoring(folded(self.network), masked=self.config.output == "masked")
 
     def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
         """A policy behind this shield: anything with ``predict``; see ``Shielded``."""

@@ -117,7 +117,7 @@ class Shielded:
 
     @property
     def doubt(self) -> float:
-        """The shield's estimate of its mean absolute error, in levels of 255, on the frame acted on last."""
+        """The shield's, in levels of 255, of the frame acted on last: see ``foveal.shield.wrapping.Restored``."""
         return self.see.doubt
 
     @property

@@ -24,16 +24,15 @@ from foveal.shield.frames import Acts, FrameSet
 from foveal.shield.labels import environment_frames
 from foveal.shield.measures import measure
 from foveal.shield.mixture import Mixture
-from foveal.shield.network import LEVELS, Output
+from foveal.shield.network import LEAST_CHANGE, LEVELS, Output
 from foveal.shield.shield import KIND, Shield
 from foveal.training import Callback, Episode, RunOptions, Trainer, Work
 from foveal.training.run_folder import refuse_existing
 
 HELD_OUT = 0.1
-FALSE_ALARMS = 0.01
-"""The share of frames of the trained look whose doubt may be above the limit."""
-LEAST_ERROR = 0.1 / LEVELS
-"""Errors below a tenth of a level are all the same to the estimate of them."""
+FALSE_ALARMS, ALARMS = 0.01, 0.1
+"""The shares of frames of the trained look, and of these under the corruptions of training, whose doubt may be above
+the limit."""
 
 
 def train_shield(
@@ -153,9 +152,9 @@ class ShieldWork(Work):
         self.optimizer.param_groups[0]["lr"] = half_cosine(config.learning_rate, self.steps, config.steps)
         chosen = torch.randint(len(self.training), (config.batch_size,), generator=self.generator)
         pixels, masks = self.training.pixels[chosen], self.training.masks[chosen]
-        shown = self.mixture(pixels, masks, self.generator)
-        output = self.agent.network.train()(shown.float() / LEVELS)
-        loss, self._latest = losses(output, pixels.float() / LEVELS, masks, config)
+        shown = self.mixture(pixels, masks, self.generator).float() / LEVELS
+        output = self.agent.network.train()(shown)
+        loss, self._latest = losses(output, shown, pixels.float() / LEVELS, masks, config)
         minimize(loss, self.optimizer, self.parameters)
         self.agent.network.eval()
         self.steps += 1
@@ -166,7 +165,10 @@ class ShieldWork(Work):
     def _finish(self) -> None:
         """Set the limit of doubt from frames that were kept back."""
         as_trained = measure(self.agent, self.kept)
-        self.agent.limit = float(np.quantile(as_trained.doubt, 1.0 - FALSE_ALARMS))
+        changed = self.mixture(self.kept.pixels, self.kept.masks, self.generator)
+        doubt = np.concatenate([self.agent.restore(part).doubt for part in changed.split(self.agent.config.batch_size)])
+        limits = np.quantile(as_trained.doubt, 1.0 - FALSE_ALARMS), np.quantile(doubt, 1.0 - ALARMS)
+        self.agent.limit = float(max(limits))
         masks = self.agent.config.masks
         self.agent.about = {"frames": len(self.frames), "masks": masks, "held_out": as_trained.as_dict()}
 
@@ -198,21 +200,23 @@ class ShieldWork(Work):
         self.steps = state["steps"]
 
 
-def losses(output: Output, pixels: Tensor, masks: Tensor, config: ShieldConfig) -> tuple[Tensor, dict[str, Tensor]]:
+def losses(
+    output: Output, shown: Tensor, pixels: Tensor, masks: Tensor, config: ShieldConfig
+) -> tuple[Tensor, dict[str, Tensor]]:
     """The weighted sum of a shield's losses, and each of them.
 
     Args:
         output: of the network for changed frames.
+        shown: (B, 3, H, W) in [0, 1], these changed frames.
         pixels: (B, 3, H, W) in [0, 1], the frames as they were.
         masks: (B, H, W) bool.
         config: the weights.
     """
     task = masks[:, None].float()  # (B, 1, H, W)
-    error = (output.restored - pixels).abs().mean(1, keepdim=True)  # (B, 1, H, W)
-    whole = error.mean((1, 2, 3))  # (B,)
+    error, before = ((image - pixels).abs().mean(1, keepdim=True) for image in (output.restored, shown))  # (B, 1, H, W)
     on_task = (error * task).sum() / task.sum().clamp_min(1.0)
     mask = F.binary_cross_entropy_with_logits(output.mask, task)
-    doubt = (output.doubt - whole.detach().clamp_min(LEAST_ERROR).log()).square().mean()
-    parts = {"error": whole.mean(), "error_on_task": on_task, "mask": mask, "doubt": doubt}
-    total = parts["error"] + config.task_weight * on_task + config.mask_weight * mask + config.doubt_weight * doubt
+    change = (output.change - before.mean((1, 2, 3)).clamp_min(LEAST_CHANGE).log()).square().mean()
+    parts = {"error": error.mean(), "error_on_task": on_task, "mask": mask, "change": change}
+    total = parts["error"] + config.task_weight * on_task + config.mask_weight * mask + config.change_weight * change
     return total, {f"shield/{name}": value.detach() for name, value in parts.items()}

@@ -25,7 +25,8 @@ class Restored(NamedTuple):
     Attributes:
         frames: (B, 3, H, W) ``uint8``, what the policy is given.
         masks: (B, H, W) in [0, 1], how likely each pixel is the task's own.
-        doubt: (B,), the shield's estimate of its mean absolute error in levels of 255.
+        doubt: (B,), how much the shield would change its own answer, by mean absolute difference in levels of 255; of
+            frames that were let through, how much it takes them to be changed.
     """
 
     frames: NDArray[np.uint8]

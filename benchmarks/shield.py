@@ -1,0 +1,277 @@
+"""What is a policy worth behind a shield, and what of the shield is it that counts?
+
+    python benchmarks/shield.py run pretrained:walker-stand-sgqn runs/plain --data FOLDER --variants full --seeds 0 1 2
+    python benchmarks/shield.py table results/shield
+
+A row is one shield: it is trained for the first policy, in a process of its own, and evaluated before every policy
+named, on episodes that are the same for all rows. The variant ``none`` is no shield at all. What is there already is
+not run again. Settings were chosen on corruptions that training lacks, never on these conditions.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import torch
+import tyro
+from scipy import stats
+
+import foveal
+from foveal.corruptions import CORRUPTIONS
+from foveal.evaluation.results import machine, versions, write_json
+from foveal.shield.config import TRAINED_ON
+from foveal.shield.frames import FrameSet, collect
+from foveal.shield.measures import detection, measure
+
+CONDITIONS = ("train", "color_hard", "video_easy", "video_hard")
+HELD_OUT = tuple(sorted(set(CORRUPTIONS.names()) - set(TRAINED_ON)))
+FRESH = 1000
+"""Frames, of episodes that no training saw, on which errors and doubt are measured."""
+VARIANTS: dict[str, tuple[str, ...]] = {
+    "none": (),
+    "full": (),
+    "masked": ("--output", "masked"),
+    "restoring": ("--mask-weight", "0", "--task-weight", "0"),
+    "motion": ("--masks", "motion"),
+    "saliency": ("--masks", "saliency"),
+    "frames-300": ("--frames", "300"),
+    "frames-1000": ("--frames", "1000"),
+    "frames-10000": ("--frames", "10000"),
+    "filters-8": ("--filters", "8"),
+    "filters-32": ("--filters", "32"),
+    "depth-3": ("--depth", "3"),
+    "pictures-30": ("--picture-count", "30"),
+    "pictures-200": ("--picture-count", "200"),
+    "steps-500": ("--steps", "500"),
+    "steps-6000": ("--steps", "6000"),
+    "overlays-only": ("--corruptions", "overlay"),
+    "backgrounds-only": ("--corruptions", "background", "background_flicker", "background_pan", "background_part"),
+}
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train shields and evaluate policies behind them.
+
+    Attributes:
+        policies: run folders or pretrained:NAME, written as NAME=FOLDER to give one a name; shields are trained for
+            the first.
+        data: folder of DMC-GB's colours and videos.
+        variants: of the shield.
+        seeds: of its training.
+        episodes: under each condition.
+        out: a file for each row.
+        work: the shields.
+    """
+
+    policies: tyro.conf.Positional[tuple[str, ...]]
+    data: Path
+    variants: tuple[str, ...] = ("none", "full")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    episodes: int = 10
+    out: Path = Path("results/shield")
+    work: Path = Path("runs/shield")
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print the tables of a folder of rows."""
+
+    folder: tyro.conf.Positional[Path]
+
+
+@dataclass(frozen=True)
+class Named:
+    """A policy with a name."""
+
+    name: str
+    source: str
+    agent: Any = field(repr=False)
+
+    @classmethod
+    def of(cls, words: str) -> Named:
+        """From NAME=FOLDER, or what ``foveal.load`` takes."""
+        name, _, source = words.rpartition("=")
+        return cls(name or Path(source.replace("pretrained:", "")).name, source, foveal.load(source))
+
+
+def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> None:
+    """One shield, from nothing to its file."""
+    target = options.out / f"{policies[0].name}-{variant}-{seed}.json"
+    if target.exists():
+        return
+    shield, about = (None, {}) if variant == "none" else trained(variant, seed, policies[0], options.work)
+    results: dict[str, Any] = {}
+    for policy in policies:
+        behind = policy.agent if shield is None else shield.wrap(policy.agent)
+        found = foveal.evaluate(behind, CONDITIONS, options.episodes, data=options.data, progress=False)
+        results[policy.name] = {
+            condition.perturbation: {
+                "returns": [episode.total for episode in condition.episodes],
+                "alarms": condition.alarms,
+            }
+            for condition in found.conditions
+        }
+        means = {name: round(float(np.mean(one["returns"]))) for name, one in results[policy.name].items()}
+        print(variant, seed, "before", policy.name, means, flush=True)
+    write_json(
+        target,
+        {
+            "row": {"variant": variant, "seed": seed, "for": policies[0].name, "env": policies[0].agent.env_id},
+            "policies": {policy.name: policy.source for policy in policies},
+            "commit": _commit(),
+            **about,
+            "results": results,
+            "machine": machine(),
+            "versions": versions(),
+        },
+    )
+
+
+def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[foveal.Shield, dict[str, Any]]:
+    """A shield, and what is known of it: seconds, errors, masks, doubt, time of a step."""
+    run = work / f"{policy.name}-{variant}-{seed}"
+    command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
+    seconds = None if run.exists() else _carry_out(command, run)
+    shield = foveal.Shield.load(run)
+    fresh = collect(policy.agent.env_id, policy.agent.env_options, FRESH, seed + 100_000, policy.agent)
+    return shield, {
+        "command": " ".join(["foveal", *command]),
+        "seconds": seconds,
+        "privileged": shield.privileged,
+        "parameters": sum(weight.numel() for weight in shield.network.parameters()),
+        "milliseconds": milliseconds(shield),
+        **judged(shield, fresh),
+    }
+
+
+def judged(shield: foveal.Shield, fresh: FrameSet) -> dict[str, Any]:
+    """Errors, masks and doubt on fresh frames: as trained, and under what training lacked."""
+    plain = measure(shield, fresh)
+    kinds = [(name, severity) for name in HELD_OUT for severity in range(1, 6)]
+    changed = [measure(shield, fresh, name, severity) for name, severity in kinds]
+    doubt, error = (np.concatenate([getattr(one, what) for one in changed]) for what in ("doubt", "after"))
+    return {
+        "trained_look": plain.as_dict(),
+        "held_out": {f"{name}:{severity}": one.as_dict() for (name, severity), one in zip(kinds, changed, strict=True)},
+        "doubt": {
+            "auroc": detection(doubt, error),
+            "false_alarms": float((plain.doubt > shield.limit).mean()),
+            "caught": float((doubt > shield.limit)[error >= np.quantile(error, 0.9)].mean()),
+        },
+    }
+
+
+def milliseconds(shield: foveal.Shield, repeats: int = 200) -> float:
+    """Of one frame through the shield, on one core: the median."""
+    frames = torch.zeros(1, 3, shield.image_size, shield.image_size, dtype=torch.uint8)
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        shield.restore(frames)
+        times.append(time.perf_counter() - start)
+    return 1e3 * float(np.median(times))
+
+
+def table(folder: Path) -> None:
+    """Markdown: returns before each policy, as a share of the unshielded policy's on the trained look; then shields."""
+    rows = [json.loads(path.read_text()) for path in sorted(folder.glob("*.json"))]
+    for name in sorted({name for one in rows for name in one["results"]}):
+        _returns(name, [one for one in rows if name in one["results"]])
+    _shields([one for one in rows if "doubt" in one])
+
+
+def _returns(name: str, rows: Sequence[dict[str, Any]]) -> None:
+    """Means over seeds of the shield, of the returns and of their share of the bare policy's on the trained look."""
+    bare = next(one for one in rows if one["row"]["variant"] == "none")["results"][name]
+    clean = float(np.mean(bare["train"]["returns"]))
+    print(f"\n{name}: mean return (share of the {clean:.0f} that it reaches, bare, on the trained look)\n")
+    print(f"| shield | seeds | {' | '.join(CONDITIONS)} |")
+    print(f"|---|---|{'---|' * len(CONDITIONS)}")
+    for variant, seeds in _by_variant(rows).items():
+        cells = [
+            [float(np.mean(one["results"][name][condition]["returns"])) for one in seeds] for condition in CONDITIONS
+        ]
+        words = [f"{np.mean(means):.0f} ({_interval([mean / clean for mean in means])})" for means in cells]
+        print(f"| {variant} | {len(seeds)} | {' | '.join(words)} |")
+
+
+def _shields(rows: Sequence[dict[str, Any]]) -> None:
+    """What is known of each shield without any policy."""
+    print(
+        "\n| shield | weights | training, s | one frame, ms | IoU, trained look | error there | error, held out | "
+        "AUROC of doubt | false alarms | caught |"
+    )
+    print(f"|{'---|' * 10}")
+    for variant, seeds in _by_variant(rows).items():
+        held = [np.mean([one["after"] for one in row["held_out"].values()]) for row in seeds]
+        print(
+            f"| {variant} | {seeds[0]['parameters']:,} | {np.mean([row['seconds'] or np.nan for row in seeds]):.0f} | "
+            f"{np.mean([row['milliseconds'] for row in seeds]):.1f} | "
+            f"{np.mean([row['trained_look']['overlap'] for row in seeds]):.3f} | "
+            f"{np.mean([row['trained_look']['after'] for row in seeds]):.2f} | {np.mean(held):.2f} | "
+            f"{np.mean([row['doubt']['auroc'] for row in seeds]):.3f} | "
+            f"{np.mean([row['doubt']['false_alarms'] for row in seeds]):.3f} | "
+            f"{np.mean([row['doubt']['caught'] for row in seeds]):.2f} |"
+        )
+
+
+def _by_variant(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]]]:
+    """In the order of ``VARIANTS``."""
+    found: dict[str, list[dict[str, Any]]] = defaultdict(list)
+    for one in rows:
+        found[one["row"]["variant"]].append(one)
+    return {variant: found[variant] for variant in VARIANTS if variant in found}
+
+
+def _interval(values: Sequence[float]) -> str:
+    """Mean with Student's interval over seeds, where there are several."""
+    if len(values) < 2:
+        return f"{values[0]:.2f}"
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values) or 1e-9)
+    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
+
+
+def _carry_out(command: Sequence[str], run: Path) -> int:
+    """Train in a process of its own; how many seconds it took."""
+    start = time.monotonic()
+    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return round(time.monotonic() - start)
+
+
+def _commit() -> str:
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def main() -> None:
+    """Run or show."""
+    chosen = tyro.cli(Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")])
+    if isinstance(chosen, Show):
+        table(chosen.folder)
+        return
+    torch.set_num_threads(1)
+    policies = [Named.of(words) for words in chosen.policies]
+    for seed in chosen.seeds:
+        for variant in chosen.variants:
+            row(variant, seed, policies, chosen)
+
+
+if __name__ == "__main__":
+    main()
