@@ -29,9 +29,10 @@ from scipy import stats
 import foveal
 from foveal.corruptions import CORRUPTIONS
 from foveal.evaluation.results import machine, versions, write_json
-from foveal.shield.config import TRAINED_ON
-from foveal.shield.frames import FrameSet, collect
+from foveal.fovea.config import TRAINED_ON
+from foveal.fovea.frames import FrameSet
 from foveal.shield.measures import detection, measure
+from foveal.training.looking import collect
 
 CONDITIONS = ("train", "color_hard", "video_easy", "video_hard")
 HELD_OUT = tuple(sorted(set(CORRUPTIONS.names()) - set(TRAINED_ON)))

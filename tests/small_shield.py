@@ -8,9 +8,10 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from foveal.fovea.frames import FrameSet
 from foveal.shield import ShieldConfig
-from foveal.shield.frames import FrameSet, collect
 from foveal.shield.wrapping import Restored
+from foveal.training.looking import collect
 from small_env import SIZE
 
 SMALL = ShieldConfig(

@@ -15,9 +15,9 @@ from PIL import Image
 from chromium import visit
 from foveal.cli import main
 from foveal.explanation.drawing import LARGEST, drawing_page, write_sheet
+from foveal.fovea.frames import FrameSet
 from foveal.shield.camera import drawn_for, read_camera, read_masks
 from foveal.shield.different import different
-from foveal.shield.frames import FrameSet
 from moving_square import SIDE, film, write_frames
 
 PAINT = """

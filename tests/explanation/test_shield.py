@@ -22,8 +22,8 @@ from foveal.corruptions import CORRUPTIONS
 from foveal.errors import FovealError
 from foveal.explanation import explain, look, pictures, shield_page
 from foveal.explanation import shield as page
+from foveal.fovea.frames import FrameSet
 from foveal.shield import Shield, ShieldConfig, Shielded, train_shield
-from foveal.shield.frames import FrameSet
 from foveal.shield.measures import measure
 from small_env import SIZE
 from small_shield import OPTIONS, SMALL, Ball, Inverter, frames

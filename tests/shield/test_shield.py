@@ -16,112 +16,17 @@ import foveal
 from foveal.cli import main
 from foveal.corruptions import CORRUPTIONS, CorruptionOptions
 from foveal.errors import FovealError
+from foveal.fovea.mixture import Mixture
 from foveal.loading import load
 from foveal.shield import Shield, ShieldConfig, train_shield
-from foveal.shield.frames import collect
 from foveal.shield.labels import environment_frames
 from foveal.shield.measures import detection, measure, table
-from foveal.shield.mixture import Mixture
-from foveal.shield.network import Output, ShieldNetwork, folded
-from foveal.shield.shield import Restoring
-from foveal.shield.training import ShieldWork, losses, resumed, settings_of, shield_work
+from foveal.shield.training import ShieldWork, resumed, settings_of, shield_work
 from foveal.shield.wrapping import KEPT, Through
 from foveal.training import Trainer
+from foveal.training.looking import collect
 from small_env import SIZE, SavedCounter, differing, small_agent
 from small_shield import OPTIONS, SMALL, Ball, Inverter, frames, pictures
-
-# --- the network ------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("size", [36, 37, 84])
-def test_frames_of_any_size_come_back_in_their_size(size: int) -> None:
-    output = ShieldNetwork(4, 2)(torch.rand(2, 3, size, size))
-    assert output.restored.shape == (2, 3, size, size)
-    assert output.mask.shape == (2, 1, size, size)
-    assert output.change.shape == (2,)
-    assert output.restored.min() >= 0 and output.restored.max() <= 1
-
-
-def test_the_blend_can_pass_a_frame_on_to_the_last_bit() -> None:
-    network, seen = ShieldNetwork(4, 1), torch.rand(2, 3, 16, 16)
-    with torch.no_grad():
-        network.draw.weight.zero_()
-        network.draw.bias.copy_(torch.tensor([0.0, 0.0, 0.0, -100.0, 0.0]))
-    assert network(seen).restored.equal(seen)
-
-
-def test_the_estimate_of_change_has_no_say_in_how_frames_are_restored() -> None:
-    network = ShieldNetwork(4, 1)
-    network(torch.rand(2, 3, 16, 16)).change.sum().backward()
-    moved = {name for name, parameter in network.named_parameters() if parameter.grad is not None}
-    assert moved and all(name.startswith("change") for name in moved)
-
-
-def test_normalisation_can_be_part_of_the_convolutions() -> None:
-    network = ShieldNetwork(4, 2)
-    for _ in range(3):
-        network(torch.rand(4, 3, 36, 36))  # so that there is something to normalise by
-    seen, quick = torch.rand(2, 3, 36, 36), folded(network)
-    for mine, theirs in zip(quick(seen), network.eval()(seen), strict=True):
-        torch.testing.assert_close(mine, theirs, rtol=1e-4, atol=1e-5)
-    assert not any(isinstance(module, torch.nn.BatchNorm2d) for module in quick.modules())
-
-
-class Brighter(torch.nn.Module):
-    """Says that frames were changed by their first pixel, and makes them brighter by the second one's half."""
-
-    def forward(self, frames: torch.Tensor) -> Output:
-        """(B, 3, H, W)."""
-        first, second = frames[:, 0, 0, 0], frames[:, 0, 0, 1] / 2
-        restored = frames + second[:, None, None, None]
-        restored[:, 0, 0] = frames[:, 0, 0]
-        return Output(restored, frames[:, :1] - 0.5, first.log())
-
-
-def test_frames_that_look_as_trained_are_let_through_and_others_restored_and_doubted() -> None:
-    pixels = torch.full((2, 3, 8, 8), 40, dtype=torch.uint8)
-    pixels[:, 0, 0, 0] = torch.tensor([0, 2], dtype=torch.uint8)  # unchanged, and changed by two levels
-    pixels[:, 0, 0, 1] = 20
-    given, masks, doubt = Restoring(Brighter(), masked=False)(pixels)  # type: ignore[arg-type]
-    assert given[0].equal(pixels[0].float())
-    assert given[1, 1].eq(50).all() and given[1, 0, 0].equal(pixels[1, 0, 0].float())
-    share = 1 - 8 / (3 * 64)  # the first row of the first colour stays
-    torch.testing.assert_close(doubt, torch.tensor([0.0, 10 * share]))
-    assert masks.shape == (2, 8, 8)
-    masked, _, again = Restoring(Brighter(), masked=True)(pixels)  # type: ignore[arg-type]
-    assert masked.max() == 0 and again.equal(doubt)
-
-
-def test_a_shield_sees_that_its_weights_have_changed() -> None:
-    shield, seen = Shield(SMALL, "x", SIZE), frames().pixels[:2]
-    before = shield.restore(seen)
-    assert shield.restore(seen).masks.tolist() == before.masks.tolist()
-    with torch.no_grad():
-        shield.network.draw.bias[4] += 1.0
-    assert (shield.restore(seen).masks > before.masks).all()
-
-
-def test_the_losses_are_what_they_say() -> None:
-    generator = torch.Generator().manual_seed(0)
-    restored, pixels = torch.rand(2, 2, 3, 4, 4, generator=generator)
-    shown = torch.rand(2, 3, 4, 4, generator=generator)
-    logits, change = torch.randn(2, 1, 4, 4, generator=generator), torch.randn(2, generator=generator)
-    masks = torch.rand(2, 4, 4, generator=generator) < 0.3
-    config = ShieldConfig(task_weight=0.5, mask_weight=0.1, change_weight=0.05)
-    total, parts = losses(Output(restored, logits, change), shown, pixels, masks, config)
-    errors = [(restored[i] - pixels[i]).abs() for i in range(2)]
-    whole = torch.stack([error.mean() for error in errors])
-    on_task = torch.cat([errors[i][:, masks[i]].mean(0) for i in range(2)]).mean()
-    share = torch.sigmoid(logits[:, 0])
-    entropy = -torch.where(masks, share.log(), (1 - share).log()).mean()
-    came = torch.stack([(shown[i] - pixels[i]).abs().mean() for i in range(2)])
-    wrong = (change - came.log()).square().mean()
-    torch.testing.assert_close(parts["shield/error"], whole.mean())
-    torch.testing.assert_close(parts["shield/error_on_task"], on_task)
-    torch.testing.assert_close(parts["shield/mask"], entropy)
-    torch.testing.assert_close(parts["shield/change"], wrong)
-    torch.testing.assert_close(total, whole.mean() + 0.5 * on_task + 0.1 * entropy + 0.05 * wrong)
-
 
 # --- frames -----------------------------------------------------------------------------------------------------------
 
@@ -302,6 +207,15 @@ def test_a_shield_that_passes_everything_on_has_the_error_of_what_came() -> None
     assert measure(shield, frames()).after.max() == 0
 
 
+def test_a_shield_sees_that_its_weights_have_changed() -> None:
+    shield, seen = Shield(SMALL, "x", SIZE), frames().pixels[:2]
+    before = shield.restore(seen)
+    assert shield.restore(seen).masks.tolist() == before.masks.tolist()
+    with torch.no_grad():
+        shield.network.draw.bias[4] += 1.0
+    assert (shield.restore(seen).masks > before.masks).all()
+
+
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
@@ -402,5 +316,5 @@ def test_every_corruption_may_be_trained_on() -> None:
     work = ShieldWork(
         Shield(ShieldConfig(corruptions=tuple(CORRUPTIONS.names()), picture_count=8), "x", SIZE), frames()
     )
-    assert len(work.mixture.corruptions) == len(CORRUPTIONS.names())
+    assert len(work.learning.mixture.corruptions) == len(CORRUPTIONS.names())
     assert resumed.__doc__

@@ -18,9 +18,9 @@ from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy
 from foveal.explanation import shield_page
 from foveal.explanation.drawing import drawing_page, write_sheet
+from foveal.fovea.frames import FrameSet
 from foveal.loading import load
 from foveal.shield.config import FILES, MASKS, MOTION, SALIENCY, SIMULATOR, ShieldConfig
-from foveal.shield.frames import FrameSet
 from foveal.shield.labels import camera_frames, environment_frames
 from foveal.shield.shield import KIND, Shield
 from foveal.shield.training import resumed, settings_of, shield_work

@@ -12,9 +12,9 @@ from PIL import Image
 from foveal.envs.wrappers import averaged
 from foveal.explanation.page import TEMPLATES, write_page
 from foveal.explanation.pictures import Picture, masked, png, sheet
+from foveal.fovea.frames import FrameSet
 from foveal.shield.camera import named_frames, read_camera
 from foveal.shield.different import COARSE, different
-from foveal.shield.frames import FrameSet
 
 LARGEST = 640
 """Side in pixels that frames are reduced to where they are larger."""

@@ -14,11 +14,11 @@ from foveal.explanation.charts import Sparkline
 from foveal.explanation.page import Cell, Line, Table, number, write_page
 from foveal.explanation.panels import percent
 from foveal.explanation.pictures import Picture, png
+from foveal.fovea.frames import FrameSet
+from foveal.fovea.network import LEVELS
 from foveal.progress import watched
 from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR
-from foveal.shield.frames import FrameSet
 from foveal.shield.measures import WORST, Measured, changed, corruption_for, detection, measure
-from foveal.shield.network import LEVELS
 from foveal.shield.shield import Shield
 from foveal.shield.shielded import lit
 

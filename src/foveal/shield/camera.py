@@ -16,9 +16,9 @@ from torch import Tensor
 
 from foveal.envs.wrappers import averaged
 from foveal.errors import FovealError
+from foveal.fovea.frames import FrameSet, in_random_order
 from foveal.pictures.folder import SUFFIXES, UNREADABLE
 from foveal.pictures.video import Picture, read_video
-from foveal.shield.frames import FrameSet, in_random_order
 
 FEWEST = 20
 PIECES = 20

@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.corruptions import CORRUPTIONS, CorruptionOptions
+from foveal.fovea.mixture import Mixture
+from foveal.fovea.network import LEVELS, FoveaNetwork
 from foveal.networks.optimization import adam, half_cosine, minimize
 from foveal.progress import watched
-from foveal.shield.mixture import Mixture
-from foveal.shield.network import LEVELS, ShieldNetwork
 
 FILTERS, DEPTH = 8, 2
 STEPS = 400
@@ -45,7 +45,7 @@ def masks_from_few(
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        network = ShieldNetwork(FILTERS, DEPTH)
+        network = FoveaNetwork(FILTERS, DEPTH)
     parameters = list(network.parameters())
     optimizer = adam(parameters, LEARNING_RATE)
     known, size = pixels[chosen], pixels.shape[-1]
@@ -96,6 +96,6 @@ def moved(pixels: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Te
 
 
 @torch.no_grad()
-def _labelled(network: ShieldNetwork, pixels: Tensor) -> Tensor:
+def _labelled(network: FoveaNetwork, pixels: Tensor) -> Tensor:
     """(N, 3, S, S) ``uint8`` -> (N, S, S) bool."""
     return torch.cat([network(part.float() / LEVELS).mask[:, 0] > 0 for part in pixels.split(AT_ONCE)])

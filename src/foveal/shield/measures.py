@@ -13,7 +13,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 
 from foveal.corruptions import CORRUPTIONS, Corruption, CorruptionOptions, corrupted
-from foveal.shield.frames import FrameSet
+from foveal.fovea.frames import FrameSet
 from foveal.shield.shield import Shield
 
 AT_ONCE = 64

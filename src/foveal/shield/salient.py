@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.evaluation.insides import insides_of
-from foveal.shield.frames import Acts
-from foveal.shield.motion import dilated
+from foveal.fovea.motion import dilated
+from foveal.training.looking import Acts
 
 AROUND = 2
 """Frames before and after whose saliency counts for a frame."""

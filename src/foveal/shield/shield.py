@@ -11,13 +11,14 @@ import gymnasium
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
+from foveal.fovea.network import FoveaNetwork
+from foveal.fovea.restoring import Restoring
 from foveal.shield.config import SIMULATOR, ShieldConfig
-from foveal.shield.network import LEVELS, ShieldNetwork, folded
 from foveal.shield.shielded import Shielded
 from foveal.shield.wrapping import Restored, ShieldedObservations
 from foveal.training.run_folder import stored
@@ -25,37 +26,6 @@ from foveal.training.run_folder import stored
 KIND = "foveal.shield"
 SHIPPED = "shields"
 """The folder, within that of all that ships with foveal, where shields are."""
-
-
-AS_TRAINED = 1.0
-"""Frames are let through as they came where this many levels of 255 is more than what seems to have been changed."""
-
-
-class Restoring(nn.Module):
-    """What a shield does to single frames.
-
-    Those that look as in training are let through as they came. Others are restored; a shield that knows what it sees
-    has nothing to change in the result, so what it would change there is its doubt.
-
-    Args:
-        network: the shield's.
-        masked: whether policies are given the frame as it came, black outside the task, in the restored one's place.
-    """
-
-    def __init__(self, network: ShieldNetwork, *, masked: bool) -> None:
-        super().__init__()
-        self.network, self.masked = network, masked
-
-    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) ``uint8`` -> frames, (B, 3, H, W), whole numbers in [0, 255]; masks, (B, H, W); doubts, (B,)."""
-        seen = pixels.to(torch.float32) / LEVELS
-        restored, logits, change = self.network(seen)
-        again = self.network(restored).restored
-        passes = change.exp() * LEVELS < AS_TRAINED
-        doubt = torch.where(passes, change.exp(), (again - restored).abs().mean((1, 2, 3)))
-        masks = torch.sigmoid(logits)
-        given = seen * (masks > 0.5) if self.masked else torch.where(passes[:, None, None, None], seen, restored)
-        return (given * LEVELS).round().clamp(0.0, LEVELS), masks[:, 0], doubt * LEVELS
 
 
 @dataclass
@@ -77,7 +47,7 @@ class Shield:
     env_id: str
     image_size: int
     seed: int = 0
-    network: ShieldNetwork = field(init=False)
+    network: FoveaNetwork = field(init=False)
     limit: float = float("inf")
     about: dict[str, Any] = field(default_factory=dict)
     _made: tuple[int, Restoring] | None = field(init=False, repr=False, compare=False, default=None)
@@ -85,7 +55,7 @@ class Shield:
     def __post_init__(self) -> None:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(self.seed)
-            self.network = ShieldNetwork(self.config.filters, self.config.depth)
+            self.network = FoveaNetwork(self.config.filters, self.config.depth)
         self.network.eval()
 
     @property
@@ -121,7 +91,7 @@ class Shield:
 
     def module(self) -> Restoring:
         """All of it as one network, with the weights as they are now."""
-        return Restoring(folded(self.network), masked=self.config.output == "masked")
+        return Restoring(self.network, self.config.output)
 
     def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
         """A policy behind this shield: anything with ``predict``; see ``Shielded``."""

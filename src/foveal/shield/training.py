@@ -9,24 +9,21 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal import checkpoint
 from foveal.checkpoint import Checkpoint
-from foveal.corruptions import CorruptionOptions
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
-from foveal.networks.optimization import adam, half_cosine, minimize
+from foveal.fovea.frames import FrameSet
+from foveal.fovea.learning import Learning
 from foveal.shield.config import ShieldConfig
-from foveal.shield.frames import Acts, FrameSet
 from foveal.shield.labels import environment_frames
 from foveal.shield.measures import measure
-from foveal.shield.mixture import Mixture
-from foveal.shield.network import LEAST_CHANGE, LEVELS, Output
 from foveal.shield.shield import KIND, Shield
 from foveal.training import Callback, Episode, RunOptions, Trainer, Work
+from foveal.training.looking import Acts
 from foveal.training.run_folder import refuse_existing
 
 HELD_OUT = 0.1
@@ -110,18 +107,18 @@ class ShieldWork(Work):
     kind = KIND
     what, unit = "shield", "step"
     agent: Shield
-    steps = 0
 
     def __init__(self, shield: Shield, frames: FrameSet) -> None:
         self.agent, self.frames, config = shield, frames, shield.config
         self.training, self.kept = frames.divided(HELD_OUT)
         self.device = torch.device("cpu")
-        options = CorruptionOptions(shield.image_size, config.pictures, config.picture_count, shield.seed)
-        self.mixture = Mixture(config.corruptions, options, config.clean, config.twice)
-        self.generator = torch.Generator().manual_seed(shield.seed)
-        self.parameters = list(shield.network.parameters())
-        self.optimizer = adam(self.parameters, config.learning_rate)
+        self.learning = Learning(shield.network, config, shield.image_size, shield.seed)
         self._latest: dict[str, Tensor] = {}
+
+    @property
+    def steps(self) -> int:
+        """Of the optimizer."""
+        return self.learning.steps
 
     @property
     def updates(self) -> int:
@@ -148,24 +145,15 @@ class ShieldWork(Work):
 
     def learn(self, after_update: Callable[[], None]) -> None:
         """One step; after the last one, the limit of doubt."""
-        config = self.agent.config
-        self.optimizer.param_groups[0]["lr"] = half_cosine(config.learning_rate, self.steps, config.steps)
-        chosen = torch.randint(len(self.training), (config.batch_size,), generator=self.generator)
-        pixels, masks = self.training.pixels[chosen], self.training.masks[chosen]
-        shown = self.mixture(pixels, masks, self.generator).float() / LEVELS
-        output = self.agent.network.train()(shown)
-        loss, self._latest = losses(output, shown, pixels.float() / LEVELS, masks, config)
-        minimize(loss, self.optimizer, self.parameters)
-        self.agent.network.eval()
-        self.steps += 1
-        if self.steps == config.steps:
+        self._latest = self.learning.step(self.training)
+        if self.steps == self.agent.config.steps:
             self._finish()
         after_update()
 
     def _finish(self) -> None:
         """Set the limit of doubt from frames that were kept back."""
         as_trained = measure(self.agent, self.kept)
-        changed = self.mixture(self.kept.pixels, self.kept.masks, self.generator)
+        changed = self.learning.mixture(self.kept.pixels, self.kept.masks, self.learning.generator)
         doubt = np.concatenate([self.agent.restore(part).doubt for part in changed.split(self.agent.config.batch_size)])
         limits = np.quantile(as_trained.doubt, 1.0 - FALSE_ALARMS), np.quantile(doubt, 1.0 - ALARMS)
         self.agent.limit = float(max(limits))
@@ -174,19 +162,19 @@ class ShieldWork(Work):
 
     def metrics(self) -> dict[str, float]:
         """The latest losses."""
-        return {name: float(value) for name, value in self._latest.items()}
+        return {f"shield/{name}": float(value) for name, value in self._latest.items()}
 
     # --- state ----------------------------------------------------------------------------------------------------
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         """The shield and its optimizer."""
         tensors, state = self.agent.state()
-        held, state["optimizer"] = checkpoint.optimizer_state(self.optimizer)
+        held, state["optimizer"] = checkpoint.optimizer_state(self.learning.optimizer)
         return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
 
     def state(self) -> dict[str, Any]:
         """Draws and counts."""
-        return {"generator": checkpoint.generator_state(self.generator), "steps": self.steps}
+        return {"generator": checkpoint.generator_state(self.learning.generator), "steps": self.steps}
 
     def segments(self) -> Iterable[FramesOnDisk]:
         """The frames."""
@@ -195,28 +183,6 @@ class ShieldWork(Work):
     def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
         """Go on from ``agent_state`` and ``state``."""
         optimizer = checkpoint.under("optimizer/", saved.tensors)
-        checkpoint.load_optimizer_state(self.optimizer, optimizer, saved.state["optimizer"])
-        checkpoint.load_generator_state(self.generator, state["generator"])
-        self.steps = state["steps"]
-
-
-def losses(
-    output: Output, shown: Tensor, pixels: Tensor, masks: Tensor, config: ShieldConfig
-) -> tuple[Tensor, dict[str, Tensor]]:
-    """The weighted sum of a shield's losses, and each of them.
-
-    Args:
-        output: of the network for changed frames.
-        shown: (B, 3, H, W) in [0, 1], these changed frames.
-        pixels: (B, 3, H, W) in [0, 1], the frames as they were.
-        masks: (B, H, W) bool.
-        config: the weights.
-    """
-    task = masks[:, None].float()  # (B, 1, H, W)
-    error, before = ((image - pixels).abs().mean(1, keepdim=True) for image in (output.restored, shown))  # (B, 1, H, W)
-    on_task = (error * task).sum() / task.sum().clamp_min(1.0)
-    mask = F.binary_cross_entropy_with_logits(output.mask, task)
-    change = (output.change - before.mean((1, 2, 3)).clamp_min(LEAST_CHANGE).log()).square().mean()
-    parts = {"error": error.mean(), "error_on_task": on_task, "mask": mask, "change": change}
-    total = parts["error"] + config.task_weight * on_task + config.mask_weight * mask + config.change_weight * change
-    return total, {f"shield/{name}": value.detach() for name, value in parts.items()}
+        checkpoint.load_optimizer_state(self.learning.optimizer, optimizer, saved.state["optimizer"])
+        checkpoint.load_generator_state(self.learning.generator, state["generator"])
+        self.learning.steps = state["steps"]

@@ -1,4 +1,4 @@
-"""The shield's network: a U-Net on single frames (Ronneberger, Fischer and Brox 2015)."""
+"""The network that gives frames back: a U-Net on single frames (Ronneberger, Fischer and Brox 2015)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Output(NamedTuple):
     change: Tensor
 
 
-class ShieldNetwork(nn.Module):
+class FoveaNetwork(nn.Module):
     """Frames as they were, which pixels are the task's, and how much was changed.
 
     What is restored is a blend, pixel by pixel, of the input and of a drawn picture.
@@ -79,7 +79,7 @@ def _block(channels: int, filters: int) -> nn.Sequential:
     return nn.Sequential(*(part for convolution, norm in layers for part in (convolution, norm, nn.ReLU())))
 
 
-def folded(network: ShieldNetwork) -> ShieldNetwork:
+def folded(network: FoveaNetwork) -> FoveaNetwork:
     """A copy that does the same in less time and can't be trained: normalisation is part of the convolutions."""
     copy = deepcopy(network).eval().requires_grad_(False)
     blocks: list[Any] = [*copy.down, *copy.up]

@@ -1,0 +1,46 @@
+"""What is done to single frames: let through as they came, or restored."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from foveal.fovea.network import LEVELS, FoveaNetwork, folded
+
+RESTORED, MASKED, FOREGROUND = "restored", "masked", "foreground"
+OUTPUTS = (RESTORED, MASKED, FOREGROUND)
+AS_TRAINED = 1.0
+"""Frames are let through as they came where this many levels of 255 is more than what seems to have been changed."""
+
+
+class Restoring(nn.Module):
+    """A trained network at work.
+
+    Frames that look as in training are let through as they came. Others are restored; a network that knows what it sees
+    has nothing to change in the result, so what it would change there is its doubt.
+
+    Args:
+        network: it; a copy works here.
+        output: "restored", the frame as it was; "masked", the frame as it came, black outside the task; or
+            "foreground", the restored frame, black outside the task.
+    """
+
+    def __init__(self, network: FoveaNetwork, output: str = RESTORED) -> None:
+        super().__init__()
+        self.network, self.output = folded(network), output
+
+    def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) in [0, 255] -> frames, (B, 3, H, W), whole numbers; masks, (B, H, W); doubts, (B,), in levels.
+
+        Gradients of frames with respect to pixels are those without rounding.
+        """
+        seen = pixels.to(torch.float32) / LEVELS
+        restored, logits, change = self.network(seen)
+        again = self.network(restored).restored
+        passes = change.exp() * LEVELS < AS_TRAINED
+        doubt = torch.where(passes, change.exp(), (again - restored).abs().mean((1, 2, 3)))
+        masks = torch.sigmoid(logits)
+        given = seen if self.output == MASKED else torch.where(passes[:, None, None, None], seen, restored)
+        levels = LEVELS * (given if self.output == RESTORED else given * (masks > 0.5))
+        whole = levels + (levels.round().clamp(0.0, LEVELS) - levels).detach()
+        return whole, masks[:, 0], doubt * LEVELS
