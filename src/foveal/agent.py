@@ -43,6 +43,7 @@ from foveal.training.adapting import adapting
 from foveal.training.agent_state import agent_state, load_agent_state
 from foveal.training.agents import KIND
 from foveal.training.cuda_graphs import CapturedUpdater
+from foveal.training.perceiving import Perceiving
 from foveal.training.updater import Updater
 from foveal.types import Observation
 
@@ -126,6 +127,7 @@ class Agent:
             pictures = augmentation_options(config, self.device)
             setup = Setup(self.learner, shapes.image, pictures, self.generator, dtype)
             self.method = method_class(config.method)(config.method_config, setup).to(self.device)
+        self.perceive = Perceiving(self.method, shapes.image[0] // config.environment.frame_stack)
         self.steps = 0
         self.updater: Any = self._updater()
 
@@ -260,7 +262,8 @@ class Agent:
         """
         obs, single = as_batch(observation, self._image_shape, self.shapes.vector, self.device)
         with torch.no_grad():
-            actions = self.learner.act(self.method.observe(obs), deterministic, self.acting_generator)
+            seen = self.method.observe(obs._replace(image=self.perceive(obs.image)))
+            actions = self.learner.act(seen, deterministic, self.acting_generator)
         array = actions.cpu().numpy()
         return (array[0] if single else array), None
 
@@ -279,7 +282,7 @@ class Agent:
         Returns:
             (heads, B), in units of return.
         """
-        return self.learner.values(self.method.observe(Observation(obs, vector)), action)
+        return self.learner.values(self.method.see(Observation(obs, vector)), action)
 
     @property
     def has_attention(self) -> bool:
@@ -311,7 +314,7 @@ class Agent:
     def _drawn(self, image: NDArray[Any], *, even: bool = False) -> NDArray[np.float32]:
         pixels, single = as_images(image, self._image_shape, self.device)
         with torch.enable_grad():
-            seen = self.method.observe(Observation(pixels.requires_grad_())).image
+            seen = self.method.see(Observation(pixels.requires_grad_())).image
         drawn = self.learner.attention(Observation(seen.detach()), even=even)[:, None]  # (B, 1, h, w)
         if seen.shape != pixels.shape:
             # Back to where the method took its picture from: the transpose of a crop puts it there again.

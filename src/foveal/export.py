@@ -30,7 +30,7 @@ class Exported(Protocol):
 
     Attributes:
         learner: whose ``best_action`` is exported.
-        method: whose ``observe`` comes before it.
+        method: whose ``see`` comes before it.
         shapes: of observations and actions.
     """
 
@@ -88,7 +88,7 @@ class DeterministicPolicy(nn.Module):
     def forward(self, image: Tensor, vector: Tensor | None = None) -> Tensor:
         """(B, A) in [-1, 1], or (B,) where actions are discrete."""
         obs = Observation(image.to(torch.float32), vector)
-        return self.learner.best_action(self.method.observe(obs))
+        return self.learner.best_action(self.method.see(obs))
 
 
 def export_onnx(agent: Exported, path: Path) -> Path:

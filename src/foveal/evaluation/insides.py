@@ -245,7 +245,7 @@ def policy_scalars(agent: Any) -> dict[str, Scalar]:
         acted = _tensor(actions, agent.device)
 
         def fn(pixels: Tensor) -> Tensor:
-            log_probs: Tensor = agent.learner.log_prob(agent.method.observe(Observation(pixels)), acted)
+            log_probs: Tensor = agent.learner.log_prob(agent.method.see(Observation(pixels)), acted)
             return log_probs
 
         return fn

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from foveal.fovea.network import LEVELS, FoveaNetwork, folded
+from foveal.fovea.network import LEVELS, FoveaNetwork
 
 RESTORED, MASKED, FOREGROUND = "restored", "masked", "foreground"
 OUTPUTS = (RESTORED, MASKED, FOREGROUND)
@@ -20,27 +20,38 @@ class Restoring(nn.Module):
     has nothing to change in the result, so what it would change there is its doubt.
 
     Args:
-        network: it; a copy works here.
+        network: it.
         output: "restored", the frame as it was; "masked", the frame as it came, black outside the task; or
             "foreground", the restored frame, black outside the task.
     """
 
     def __init__(self, network: FoveaNetwork, output: str = RESTORED) -> None:
         super().__init__()
-        self.network, self.output = folded(network), output
+        self.network, self.output = network, output
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 255] -> frames, (B, 3, H, W), whole numbers; masks, (B, H, W); doubts, (B,), in levels.
-
-        Gradients of frames with respect to pixels are those without rounding.
-        """
+        """(B, 3, H, W) in [0, 255] -> frames, as many and whole numbers; masks, (B, H, W); doubts, (B,), in levels."""
         seen = pixels.to(torch.float32) / LEVELS
         restored, logits, change = self.network(seen)
         again = self.network(restored).restored
-        passes = change.exp() * LEVELS < AS_TRAINED
+        passes = _passes(change)
         doubt = torch.where(passes, change.exp(), (again - restored).abs().mean((1, 2, 3)))
         masks = torch.sigmoid(logits)
+        return self._given(seen, restored, masks, passes), masks[:, 0], doubt * LEVELS
+
+    def frames(self, pixels: Tensor) -> Tensor:
+        """The frames alone, in half the time."""
+        seen = pixels.to(torch.float32) / LEVELS
+        restored, logits, change = self.network(seen)
+        return self._given(seen, restored, torch.sigmoid(logits), _passes(change))
+
+    def _given(self, seen: Tensor, restored: Tensor, masks: Tensor, passes: Tensor) -> Tensor:
+        """What passes, in whole levels; its gradient with respect to what was seen is that without rounding."""
         given = seen if self.output == MASKED else torch.where(passes[:, None, None, None], seen, restored)
         levels = LEVELS * (given if self.output == RESTORED else given * (masks > 0.5))
-        whole = levels + (levels.round().clamp(0.0, LEVELS) - levels).detach()
-        return whole, masks[:, 0], doubt * LEVELS
+        return levels + (levels.round().clamp(0.0, LEVELS) - levels).detach()
+
+
+def _passes(change: Tensor) -> Tensor:
+    """(B,) which frames are let through."""
+    return change.exp() * LEVELS < AS_TRAINED

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS, Augmentation, AugmentationOptions
 from foveal.errors import FovealError
+from foveal.fovea.frames import FrameSet
 from foveal.learners.base import Estimate, ValueLearner
 from foveal.learners.base import PolicyView as PolicyView  # methods name it beside their views
 from foveal.registry import Registry
 from foveal.types import Batch, ExtraField, Observation
+
+
+class Look(Protocol):
+    """Looking around."""
+
+    def __call__(self, count: int, *, with_masks: bool) -> FrameSet:
+        """So many frames of episodes, with the simulator's masks of the task's own pixels where they are asked for."""
 
 
 @dataclass(frozen=True)
@@ -205,6 +213,11 @@ class Method(nn.Module):
         return type(self).actor_loss is not Method.actor_loss
 
     @property
+    def sees_all(self) -> bool:
+        """Whether pictures are perceived as they are."""
+        return type(self).perceive is Method.perceive
+
+    @property
     def adapts(self) -> bool:
         """Whether it learns at test time."""
         return type(self).adapt is not Method.adapt
@@ -223,6 +236,14 @@ class Method(nn.Module):
     def requirements(cls, config: Any, image_size: int) -> Requirements:
         """What the method needs where the encoder sees images of ``image_size`` pixels a side."""
         return Requirements(render_size=image_size)
+
+    def look_around(self, look: Look, *, visible: bool) -> None:
+        """Called before the first step of a training: learn what must be there before it, unless that was done.
+
+        Args:
+            look: gives frames of the environment as it looks in training.
+            visible: whether to show a bar.
+        """
 
     def get_ready(self) -> None:
         """Called before training starts: make what training alone needs, and fail now if that is impossible."""
@@ -251,9 +272,26 @@ class Method(nn.Module):
         """Which of the method's own steps update ``number`` has. Updates with equal answers do the same operations."""
         return None
 
+    def perceive(self, image: Tensor) -> Tensor:
+        """What of the environment's pictures is remembered, and all that the policy ever gets to see of them.
+
+        It has no parameters that training changes. Replay holds what it gives, so an update does not call it.
+
+        Args:
+            image: (B, C, H, W) floating point in [0, 255].
+
+        Returns:
+            The same shape and type, whole numbers.
+        """
+        return image
+
     def observe(self, obs: Observation) -> Observation:
-        """What every network sees, acting and targets included."""
+        """What every network sees of what was perceived, acting and targets included."""
         return obs
+
+    def see(self, obs: Observation) -> Observation:
+        """What networks see of an observation as the environment gives it: perceived, then observed."""
+        return self.observe(obs._replace(image=self.perceive(obs.image)))
 
     def prepare(self, batch: Batch) -> Batch:
         """The sampled batch, its images still ``uint8``, after the weak augmentation."""

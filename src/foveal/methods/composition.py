@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from foveal.errors import FovealError
-from foveal.methods.base import METHODS, Context, Method, PolicyView, Requirements, Setup, View
+from foveal.methods.base import METHODS, Context, Look, Method, PolicyView, Requirements, Setup, View
 from foveal.types import Batch, Observation
 
 SIGN = "+"
@@ -111,6 +111,11 @@ class Composed(Method):
         )
 
     @property
+    def sees_all(self) -> bool:
+        """Whether each of them does."""
+        return all(part.sees_all for part in self)
+
+    @property
     def adapts(self) -> bool:
         """Whether one of them learns at test time."""
         return any(part.adapts for part in self)
@@ -119,6 +124,11 @@ class Composed(Method):
     def needs_policy(self) -> bool:
         """Whether one of them adds to the policy's loss."""
         return any(part.needs_policy for part in self)
+
+    def look_around(self, look: Look, *, visible: bool) -> None:
+        """Each of them looks around."""
+        for part in self:
+            part.look_around(look, visible=visible)
 
     def get_ready(self) -> None:
         """Each of them gets ready."""
@@ -143,6 +153,12 @@ class Composed(Method):
     def due(self, number: int) -> Hashable:
         """Their answers, in order."""
         return tuple(part.due(number) for part in self)
+
+    def perceive(self, image: Tensor) -> Tensor:
+        """Through each of them."""
+        for part in self:
+            image = part.perceive(image)
+        return image
 
     def observe(self, obs: Observation) -> Observation:
         """Through each of them."""

@@ -16,7 +16,7 @@ from torch import Tensor
 from foveal import checkpoint
 from foveal.config.tree import changed
 from foveal.errors import FovealError
-from foveal.fovea.network import FoveaNetwork
+from foveal.fovea.network import FoveaNetwork, folded
 from foveal.fovea.restoring import Restoring
 from foveal.shield.config import SIMULATOR, ShieldConfig
 from foveal.shield.shielded import Shielded
@@ -91,7 +91,7 @@ class Shield:
 
     def module(self) -> Restoring:
         """All of it as one network, with the weights as they are now."""
-        return Restoring(self.network, self.config.output)
+        return Restoring(folded(self.network), self.config.output)
 
     def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
         """A policy behind this shield: anything with ``predict``; see ``Shielded``."""

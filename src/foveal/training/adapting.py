@@ -44,6 +44,6 @@ def _transition(agent: LearningAgent, obs: Any, action: Any, reward: float, next
 
 def _one(agent: LearningAgent, observation: Any) -> Observation:
     parts = observation if isinstance(observation, dict) else {"image": observation, "vector": None}
-    image = torch.as_tensor(parts["image"], device=agent.device)[None]
+    image = agent.perceive(torch.as_tensor(parts["image"], device=agent.device)[None])
     vector = parts["vector"]
     return Observation(image, None if vector is None else torch.as_tensor(vector, device=agent.device)[None])

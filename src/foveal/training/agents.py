@@ -14,6 +14,7 @@ from foveal.evaluation.pixel_world import Policy
 from foveal.learners import Learner, Shapes
 from foveal.methods import Method
 from foveal.replay import ReplayBuffer
+from foveal.training.perceiving import Perceiving
 
 KIND = "foveal.agent"
 """The kind of its checkpoints."""
@@ -29,6 +30,7 @@ class LearningAgent(Policy, Protocol):
         device: that it learns on.
         learner: its networks.
         method: its method.
+        perceive: what it perceives of pictures.
         updater: takes its updates: an ``Updater``, or the ``PPO`` of an on-policy learner.
         generator: of random draws in updates.
         acting_generator: draws its actions.
@@ -43,6 +45,7 @@ class LearningAgent(Policy, Protocol):
     device: torch.device
     learner: Learner
     method: Method
+    perceive: Perceiving
     updater: Any
     generator: torch.Generator
     acting_generator: torch.Generator

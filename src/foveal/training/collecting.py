@@ -68,7 +68,7 @@ class Collector:
         self._obs, _ = self._envs.reset(seed=self._seed)
         values = self._extra_values()
         for stream in range(self._envs.num_envs):
-            self.replay.begin(stream, _one(self._obs, stream), self._extras(values, stream))
+            self.replay.begin(stream, self._perceived(_one(self._obs, stream)), self._extras(values, stream))
 
     def step(self, *, random: bool) -> None:
         """One step of every environment, with random actions or the policy's.
@@ -144,7 +144,7 @@ class Collector:
         values = self._extra_values()
         for stream in range(self._envs.num_envs):
             if self._ended[stream]:  # this step was Gymnasium's automatic reset: no transition
-                self.replay.begin(stream, _one(obs, stream), self._extras(values, stream))
+                self.replay.begin(stream, self._perceived(_one(obs, stream)), self._extras(values, stream))
                 continue
             reward, step = float(rewards[stream]), self._agent.steps + 1
             if not np.isfinite(reward):
@@ -153,9 +153,9 @@ class Collector:
             extras = self._extras(values, stream, actions[stream])
             begins = self._begins_at_once and any(ends)
             following = infos["final_obs"][stream] if begins else _one(obs, stream)
-            self.replay.add(stream, actions[stream], reward, *ends, following, extras)
+            self.replay.add(stream, actions[stream], reward, *ends, self._perceived(following), extras)
             if begins:
-                self.replay.begin(stream, _one(obs, stream), self._extras(values, stream))
+                self.replay.begin(stream, self._perceived(_one(obs, stream)), self._extras(values, stream))
             self._agent.steps = step
             self._returns[stream] += reward
             if any(ends):
@@ -163,6 +163,15 @@ class Collector:
                 self._returns[stream] = 0.0
         self._obs = obs
         self._ended = (terminated | truncated) & (not self._begins_at_once)
+
+    def _perceived(self, observation: Any) -> Any:
+        """What replay keeps of one observation."""
+        if self._agent.method.sees_all:
+            return observation
+        if isinstance(observation, Mapping):
+            return {**observation, "image": self._perceived(observation["image"])}
+        seen = torch.from_numpy(observation).to(self._agent.device)
+        return self._agent.perceive(seen[None])[0].cpu().numpy()
 
     def _extra_values(self) -> dict[str, Sequence[Any]]:
         """What the environments' methods for extra fields return now: source -> one value of each environment."""

@@ -8,9 +8,11 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from foveal import checkpoint
+from foveal.fovea.frames import FrameSet
 from foveal.training.agent_work import AgentWork
 from foveal.training.agents import LearningAgent
 from foveal.training.collecting import Collector
+from foveal.training.looking import collect
 from foveal.training.options import RunOptions
 from foveal.training.work import Episode
 from foveal.types import Batch
@@ -42,8 +44,13 @@ class ReplayWork(AgentWork):
         return Collector(self.agent)
 
     def begin(self, target: int) -> None:
-        """Start an episode everywhere, unless one was restored and is running."""
+        """Let the method look around, and start an episode everywhere, unless one was restored and is running."""
+        self.agent.method.look_around(self._look, visible=self.visible)
         self.collector.begin()
+
+    def _look(self, count: int, *, with_masks: bool) -> FrameSet:
+        agent = self.agent
+        return collect(agent.env, agent.env_options, count, agent.seed, with_masks=with_masks, progress=self.visible)
 
     def collect(self) -> Sequence[Episode]:
         """One step of every environment."""

@@ -1,0 +1,106 @@
+"""foveal: a policy that is trained behind its fovea.
+
+Before the first step a small network looks around: from frames of the environment as it looks in training, and from
+corruptions alone, it learns to give changed frames back and to tell the task's own pixels (``foveal.fovea``). It never
+changes again. Each frame passes through it once, on its way from the environment to the policy and to replay, black
+outside the task:
+
+1. learn to see, before anything else: ``look_around``;
+2. remember the foreground of what comes in, and act on it: ``perceive``;
+3. sample (s, a, r, s') and shift both at random: ``prepare``. An update is the learner's own, and costs no more.
+
+Joined to others, such as ``foveal+svea`` or ``foveal+sgqn``, it stands before all that they do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from foveal.augmentations import random_shift
+from foveal.config.bounds import Bounded, at_least, one_of
+from foveal.errors import FovealError
+from foveal.fovea.config import FoveaConfig
+from foveal.fovea.learning import Learning
+from foveal.fovea.network import FoveaNetwork
+from foveal.fovea.restoring import FOREGROUND, OUTPUTS, Restoring
+from foveal.methods.base import METHODS, Look, Method, Setup
+from foveal.networks.frames import COLOURS
+from foveal.progress import watched
+from foveal.types import Batch
+
+
+@dataclass(frozen=True)
+class FovealConfig(Bounded, section="foveal"):
+    """Settings of a policy's fovea.
+
+    Attributes:
+        fovea: the network and its training.
+        output: what passes: the "foreground" of the restored frame, all of the "restored" one, or the frame as it came
+            but "masked".
+        shift: pad of the random shift applied to every batch, in pixels.
+    """
+
+    fovea: FoveaConfig = field(default_factory=FoveaConfig)
+    output: Annotated[str, one_of(*OUTPUTS)] = FOREGROUND
+    shift: Annotated[int, at_least(0)] = 4
+
+
+@METHODS.register("foveal")
+class Foveal(Method):
+    """Everything is seen through a network that gives changed frames back, and learns before anything else does."""
+
+    Config = FovealConfig
+    config: FovealConfig
+    learned: Tensor
+    capturable = True
+    privileged = True
+    presets = {
+        "compact": {"shift": 2},
+        "debug": {"fovea": {"filters": 4, "depth": 1, "frames": 60, "steps": 4, "batch_size": 8, "picture_count": 16}},
+    }
+
+    def __init__(self, config: FovealConfig, setup: Setup) -> None:
+        super().__init__(config, setup)
+        if setup.frame_channels != COLOURS:
+            raise FovealError("the method 'foveal' looks at colours, and these frames are grey: choose another one")
+        network = FoveaNetwork(config.fovea.filters, config.fovea.depth).eval().requires_grad_(False)
+        self.fovea = Restoring(network, config.output)
+        self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
+
+    def look_around(self, look: Look, *, visible: bool) -> None:
+        """Learn to see, from frames with the simulator's masks."""
+        if self.learned:
+            return
+        config, device = self.config.fovea, self.learned.device
+        frames = look(config.frames, with_masks=True)
+        network = FoveaNetwork(config.filters, config.depth)
+        network.load_state_dict(self.fovea.network.state_dict())
+        seed = int(torch.randint(2**31, (), generator=self.generator, device=device))
+        learning = Learning(network, config, frames.pixels.shape[-1], seed)
+        for _ in watched(range(config.steps), config.steps, "fovea", visible=visible, unit="step"):
+            learning.step(frames)
+        self.fovea.network.load_state_dict(network.state_dict())
+        self.learned.fill_(True)
+
+    def perceive(self, image: Tensor) -> Tensor:
+        """Every frame of (B, 3 * F, H, W) through the fovea."""
+        frames = image.reshape(-1, COLOURS, *image.shape[2:])
+        return self.fovea.frames(frames).reshape(image.shape)
+
+    def maps(self) -> dict[str, Callable[[Tensor], Tensor]]:
+        """How likely each pixel of the newest frame is the task's own."""
+        return {"fovea": self._newest}
+
+    @torch.no_grad()
+    def _newest(self, image: Tensor) -> Tensor:
+        masks: Tensor = self.fovea(image[:, -COLOURS:])[1]
+        return masks
+
+    def prepare(self, batch: Batch) -> Batch:
+        """A random shift of each of the two observations."""
+        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
