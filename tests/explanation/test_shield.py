@@ -95,7 +95,7 @@ def test_the_page_shows_what_came_in_what_was_given_and_saliency_on_both(tmp_pat
         assert np.array_equal(found[f"{name}, Ball under train, step 19"], expected)
     text = text_of(source)
     assert "the shield's doubt above its limit in 100.0 % of the moments shown" in text
-    assert "shield's doubt, levels of 255; limit 29" in text and 'class="line dashed"' in source
+    assert "shield's doubt, percent; limit 29" in text and 'class="line dashed"' in source
     assert "what the shield made of it and the policy acts on" in text
 
 

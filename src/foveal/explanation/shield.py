@@ -149,7 +149,7 @@ def _lede(shield: Shield, count: int, trials: Sequence[Trial]) -> str:
     return (
         f"A network of {weights:,} weights that gives frames back as they looked in training. Here it is tried on "
         f"{count} frames of episodes that it did not learn from, under {len(trials) - 1} corruptions; on {unseen} of "
-        "these it was not trained."
+        "these, held out, it was not trained."
     )
 
 
@@ -184,8 +184,8 @@ def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
         rows.append([_name(trial), *cells, *blank])
     caption = (
         "Mean absolute error of frames as they came, and restored, in levels of 255; intersection over union of the "
-        f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's doubt, which is how much it "
-        "would change its own answer, and the share of frames in which it is above the limit. That limit was set on "
+        f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's doubt, which is how "
+        "unsure it is of its own answer, in percent, and the share of frames in which it is above the limit. That limit was set on "
         "these episodes: of their frames at most 1 in 100 as they are is above it, and 1 in 10 as changed in training. "
         "The first row is the trained look, at no severity."
     )
@@ -221,7 +221,7 @@ def _guide(shield: Shield) -> list[tuple[str, str]]:
 
 def _row(trial: Trial) -> Row:
     name = (trial.name or "trained look").replace("_", " ")
-    note = "" if trial.name is None or trial.trained else "not trained on"
+    note = "" if trial.name is None or trial.trained else "held out"
     told = [f"{what}, {name}, severity {severity}" for severity in SEVERITIES for what in WHAT]
     return Row(name, note, [(png(picture), text) for picture, text in zip(trial.pictures, told, strict=True)])
 

@@ -16,8 +16,9 @@ AS_TRAINED = 1.0
 class Restoring(nn.Module):
     """A trained network at work.
 
-    Frames that look as in training are let through as they came. Others are restored; a network that knows what it sees
-    has nothing to change in the result, so what it would change there is its doubt.
+    Frames that look as in training are let through as they came. Others are restored. A network that knows what it sees
+    is sure of its mask, and has nothing to change in what it restored: doubt is the geometric mean of how unsure it is,
+    4 p (1 - p) averaged over pixels, and of how much it would change its own answer, both in percent.
 
     Args:
         network: it.
@@ -30,14 +31,14 @@ class Restoring(nn.Module):
         self.network, self.output = network, output
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) in [0, 255] -> frames, as many and whole numbers; masks, (B, H, W); doubts, (B,), in levels."""
+        """(B, 3, H, W) in [0, 255] -> frames, as many and whole numbers; masks, (B, H, W); doubts, (B,), in percent."""
         seen = pixels.to(torch.float32) / LEVELS
         restored, logits, change = self.network(seen)
         again = self.network(restored).restored
-        passes = _passes(change)
-        doubt = torch.where(passes, change.exp(), (again - restored).abs().mean((1, 2, 3)))
         masks = torch.sigmoid(logits)
-        return self._given(seen, restored, masks, passes), masks[:, 0], doubt * LEVELS
+        unsure = (4.0 * masks * (1.0 - masks)).mean((1, 2, 3))  # (B,)
+        doubt = 100.0 * torch.sqrt(unsure * (again - restored).abs().mean((1, 2, 3)))
+        return self._given(seen, restored, masks, _passes(change)), masks[:, 0], doubt
 
     def frames(self, pixels: Tensor) -> Tensor:
         """The frames alone, in half the time."""

@@ -117,7 +117,7 @@ class Shielded:
 
     @property
     def doubt(self) -> float:
-        """The shield's, in levels of 255, of the frame acted on last: see ``foveal.shield.wrapping.Restored``."""
+        """The shield's, in percent, of the frame acted on last: see ``foveal.shield.wrapping.Restored``."""
         return self.see.doubt
 
     @property
@@ -187,7 +187,7 @@ class Shielded:
             },
             readings={
                 **inner.readings,
-                "shield's doubt": Reading(lambda one: float(see.newest(one).doubt), "levels of 255", limit),
+                "shield's doubt": Reading(lambda one: float(see.newest(one).doubt), "percent", limit),
             },
         )
 

@@ -25,8 +25,7 @@ class Restored(NamedTuple):
     Attributes:
         frames: (B, 3, H, W) ``uint8``, what the policy is given.
         masks: (B, H, W) in [0, 1], how likely each pixel is the task's own.
-        doubt: (B,), how much the shield would change its own answer, by mean absolute difference in levels of 255; of
-            frames that were let through, how much it takes them to be changed.
+        doubt: (B,), how unsure the shield is of its own answer, in percent: see ``foveal.fovea.restoring``.
     """
 
     frames: NDArray[np.uint8]
