@@ -62,6 +62,10 @@ class Counter(gymnasium.Env[Any, Any]):
         mask[:8, :8] = True
         return mask
 
+    def agent_mask(self) -> np.ndarray[Any, Any]:
+        """The same."""
+        return self.scene_mask()
+
     def _observe(self) -> Any:
         image = np.full((SIZE, SIZE, 3), self.made % 251, np.uint8)
         image[:8, :8] = self._noise()

@@ -419,7 +419,8 @@ def test_an_agent_that_acts_on_something_else_is_seen(meddler: str) -> None:
 def seen_by(agent: foveal.Agent) -> tuple[Observation, Observation]:
     """The observations of a batch as the policy and as the critic's loss saw them, the pictures being replay's."""
     sample = batches(agent)
-    batch = sample(4)
+    given = sample(4)
+    batch = given.with_images(agent.perceive)
     agent.method.get_ready()
     prepare = agent.method.prepare
     pictures = {"obs": batch.obs, "next_obs": batch.next_obs}
@@ -429,7 +430,7 @@ def seen_by(agent: foveal.Agent) -> tuple[Observation, Observation]:
     act, estimate = learner.act, learner.estimate
     learner.act = lambda obs, *rest: (seen.setdefault("acting", obs.clone()), act(obs, *rest))[1]
     learner.estimate = lambda obs, *rest: (seen.setdefault("training", obs.clone()), estimate(obs, *rest))[1]
-    image, vector = batch.obs.image.numpy(), batch.obs.vector
+    image, vector = given.obs.image.numpy(), given.obs.vector
     agent.predict(image if vector is None else {"image": image, "vector": vector.numpy()}, deterministic=True)
     agent.updater.update(batch, sample)
     return seen["acting"].map(Tensor.detach), seen["training"].map(Tensor.detach)

@@ -434,7 +434,7 @@ def test_the_scene_is_all_geoms_but_the_floor(task: str, more: bool) -> None:
 
 
 def test_it_says_that_it_is_told_more_than_pictures_show() -> None:
-    assert {name for name in METHODS.names() if METHODS.get(name).privileged} == {"tstm"}
+    assert {name for name in METHODS.names() if METHODS.get(name).privileged} == {"foveal", "tstm"}
 
 
 def test_it_learns_with_values_alone() -> None:

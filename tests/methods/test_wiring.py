@@ -13,6 +13,8 @@ from torch import Tensor, nn
 import foveal
 from foveal.augmentations import AUGMENTATIONS, random_crop, random_translate
 from foveal.config.environment import augmentation_options
+from foveal.fovea.learning import Learning
+from foveal.fovea.network import Output
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS, agreement, scpl, sgqn, srm, tstm
 from foveal.methods.base import StrongAugmentation
@@ -450,6 +452,31 @@ def regularization(room: Room, value: float) -> Any:
     return pytest.approx(totals[0] / totals[1], rel=1e-4)
 
 
+# --- foveal -----------------------------------------------------------------------------------------------------------
+
+
+def fovea_steps(room: Room, value: dict[str, int]) -> int:
+    calls = room.watch(Learning, "step")
+    agent = agent_with("foveal", fovea=value)
+    agent.learn(2, progress=False)
+    return len(calls)
+
+
+def fovea_output(room: Room, value: str) -> str:
+    """Of a network that draws white and takes the upper half for the task, what it makes of grey."""
+    agent = agent_with("foveal", output=value)
+
+    def network(frames: Tensor) -> Output:
+        mask = torch.ones_like(frames[:, :1])
+        mask[:, :, 18:] = -1
+        return Output(torch.ones_like(frames), mask, torch.zeros(len(frames)))
+
+    agent.method.fovea.network.forward = network  # type: ignore[union-attr, method-assign]
+    perceived = agent.perceive(torch.full((1, *agent.shapes.image), 100.0))
+    upper, lower = (set(part.unique().tolist()) for part in perceived.split(18, 2))
+    return {(255, 255): "restored", (100, 0): "masked", (255, 0): "foreground"}[(*upper, *lower)]
+
+
 # --- RAD, CURL, PAD and SRM -------------------------------------------------------------------------------------------
 
 
@@ -596,6 +623,11 @@ WIRES: dict[str, Mapping[str, Wire]] = {
 }
 
 WIRES |= {
+    "foveal": {
+        "fovea": Wire({"steps": 3}, {"steps": 5}, observe=fovea_steps, expected=lambda fovea: fovea["steps"]),
+        "output": Wire("restored", "masked", "foreground", observe=fovea_output),
+        "shift": shift("foveal"),
+    },
     "rad": {
         "augmentation": Wire("crop", "translate", "conv", "cutout", observe=rad_augmentation, expected=lambda v: [v])
     },

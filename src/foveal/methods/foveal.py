@@ -15,6 +15,7 @@ Joined to others, such as ``foveal+svea`` or ``foveal+sgqn``, it stands before a
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -69,7 +70,7 @@ class Foveal(Method):
         if setup.frame_channels != COLOURS:
             raise FovealError("the method 'foveal' looks at colours, and these frames are grey: choose another one")
         network = FoveaNetwork(config.fovea.filters, config.fovea.depth).eval().requires_grad_(False)
-        self.fovea = Restoring(network, config.output)
+        self.fovea = Restoring(network, config.output).eval()
         self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
 
     def look_around(self, look: Look, *, visible: bool) -> None:
@@ -78,8 +79,7 @@ class Foveal(Method):
             return
         config, device = self.config.fovea, self.learned.device
         frames = look(config.frames, with_masks=True)
-        network = FoveaNetwork(config.filters, config.depth)
-        network.load_state_dict(self.fovea.network.state_dict())
+        network = deepcopy(self.fovea.network).cpu().requires_grad_(True)
         seed = int(torch.randint(2**31, (), generator=self.generator, device=device))
         learning = Learning(network, config, frames.pixels.shape[-1], seed)
         for _ in watched(range(config.steps), config.steps, "fovea", visible=visible, unit="step"):
