@@ -62,8 +62,8 @@ CAR = (
 )
 CONTINUOUS, DISCRETE = ("sac", "drqv2"), ("dqn", "qrdqn")
 TASKS = {
-    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 20_000, 800.0),
-    "walker": Task("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 30_000, 600.0),
+    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 30_000, 800.0),
+    "walker": Task("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 40_000, 600.0),
     "kung-fu": Task("atari/kung_fu_master", DISCRETE, ("none", "sgqn"), 60_000, 1650.0),
     "car": Task("box2d/car-racing-discrete", DISCRETE, ("none", "sgqn"), 20_000, 300.0, CAR),
 }
