@@ -56,6 +56,10 @@ VARIANTS: dict[str, tuple[str, ...]] = {
     "steps-500": ("--steps", "500"),
     "steps-6000": ("--steps", "6000"),
     "overlays-only": ("--corruptions", "overlay"),
+    "no-masks": (
+        *("--corruptions", "blur", "gamma", "lamp", "noise", "occluder", "overlay", "shift", "tint"),
+        *("--mask-weight", "0", "--task-weight", "0"),
+    ),
     "backgrounds-only": ("--corruptions", "background", "background_flicker", "background_pan", "background_part"),
 }
 

@@ -162,6 +162,17 @@ def test_frames_that_are_known_are_not_worked_on_again(monkeypatch: pytest.Monke
     assert worked[2:] == [agent.shapes.image[0] // 3]  # nothing that was known is true any more
 
 
+def test_what_others_learn_makes_nobody_forget_frames(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = small_agent(method="foveal+sgqn")
+    stack = pictures(1, *agent.shapes.image)[0]
+    agent.predict(stack)
+    with torch.no_grad():
+        for parameter in agent.method.parts["sgqn"].parameters():  # type: ignore[union-attr, operator, index]
+            parameter += 1.0
+    monkeypatch.setattr(agent.method, "perceive", lambda image: pytest.fail("these frames are known"))
+    agent.predict(stack)
+
+
 def test_perceiving_is_the_methods_frame_by_frame() -> None:
     agent = small_agent(method="foveal")
     images = torch.from_numpy(pictures(3, *agent.shapes.image))

@@ -49,5 +49,6 @@ class Perceiving:
 
 
 def _version(method: Method) -> int:
-    """A number that grows with every change of its weights."""
-    return sum(tensor._version for tensor in method.state_dict(keep_vars=True).values())
+    """A number that grows with every change of weights that updates don't train: those have no say in perception."""
+    tensors = method.state_dict(keep_vars=True).values()
+    return sum(tensor._version for tensor in tensors if not tensor.requires_grad)
