@@ -33,6 +33,9 @@ WANTED = (
     "foveal/pretrained/walker-stand-sgqn/manifest.json",
     "foveal/pretrained/walker-stand-sgqn/state.json",
     "foveal/pretrained/walker-stand-sgqn/tensors.safetensors",
+    "foveal/pretrained/shields/walker-stand/manifest.json",
+    "foveal/pretrained/shields/walker-stand/state.json",
+    "foveal/pretrained/shields/walker-stand/tensors.safetensors",
 )
 """What a wheel holds beside Python files."""
 SMALL = (

@@ -21,7 +21,9 @@ from foveal.errors import FovealError
 from foveal.evaluation.insides import insides_of
 from foveal.evaluation.results import Results
 from foveal.shield import Shield, ShieldConfig, Shielded
+from foveal.shield.measures import measure
 from foveal.shield.shielded import SHADOW, Alarms, lit
+from foveal.training.looking import collect
 from small_env import SIZE, small_agent
 from small_shield import SMALL, Ball, Inverter, pictures
 
@@ -198,3 +200,14 @@ def test_a_shield_that_ships_is_found_by_its_name(tmp_path: Path, monkeypatch: p
     assert demo._shield(small_agent("dmc/walker-stand")) is None  # of 36 pixels
     (tmp_path / "pretrained" / "shields" / "walker-stand").rename(tmp_path / "other")
     assert demo._shield(agent) is None
+
+
+@pytest.mark.parametrize("corruption", ["background_pan", "overlay"])
+def test_the_shield_that_ships_knows_its_task(corruption: str) -> None:
+    shield = Shield.load("pretrained:walker-stand")
+    fresh = collect(shield.env_id, {"image_size": shield.image_size, "quality": "draft", "frame_stack": 1}, 40, 5)
+    found = measure(shield, fresh, corruption, 3)
+    assert found.after.mean() < found.before.mean() / 3
+    assert found.overlap > 0.85
+    clean = measure(shield, fresh)
+    assert clean.after.mean() < 0.1 and (clean.doubt > shield.limit).mean() <= 0.1
