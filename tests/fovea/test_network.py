@@ -61,17 +61,18 @@ def at_work(output: str) -> Restoring:
 
 
 def test_frames_that_look_as_trained_are_let_through_and_others_restored_and_doubted() -> None:
-    pixels = torch.full((2, 3, 8, 8), 40, dtype=torch.uint8)
-    pixels[:, 0, 0, 0] = torch.tensor([0, 2], dtype=torch.uint8)  # unchanged, and changed by two levels
-    pixels[:, 0, 0, 1] = 20
+    pixels = torch.full((3, 3, 8, 8), 40, dtype=torch.uint8)
+    pixels[:, 0, 0, 0] = torch.tensor([0, 2, 0], dtype=torch.uint8)  # said to be changed by so many levels
+    pixels[:, 0, 0, 1] = torch.tensor([4, 4, 20], dtype=torch.uint8)  # would be made brighter by half of that
     given, masks, doubt = at_work("restored")(pixels)
-    assert given[0].equal(pixels[0].float())
-    assert given[1, 1].eq(50).all() and given[1, 0, 0].equal(pixels[1, 0, 0].float())
+    assert given[0].equal(pixels[0].float())  # neither says that it was changed
+    assert given[1, 1].eq(42).all() and given[1, 0, 0].equal(pixels[1, 0, 0].float())
+    assert given[2, 1].eq(50).all()
     share = 1 - 8 / (3 * 64)  # the first row of the first colour stays
     likely = torch.sigmoid(pixels[:, 0] / 255 - 0.5)
     unsure = (4 * likely * (1 - likely)).mean((1, 2))
-    torch.testing.assert_close(doubt, 100 * (unsure * share * 10 / 255).sqrt())
-    assert masks.shape == (2, 8, 8)
+    torch.testing.assert_close(doubt, 100 * (unsure * share * torch.tensor([2.0, 2.0, 10.0]) / 255).sqrt())
+    assert masks.shape == (3, 8, 8)
     masked, _, again = at_work("masked")(pixels)
     assert masked.max() == 0 and again.equal(doubt)
 

@@ -9,8 +9,9 @@ from foveal.fovea.network import LEVELS, FoveaNetwork
 
 RESTORED, MASKED, FOREGROUND = "restored", "masked", "foreground"
 OUTPUTS = (RESTORED, MASKED, FOREGROUND)
-AS_TRAINED = 1.0
-"""Frames are let through as they came where this many levels of 255 is more than what seems to have been changed."""
+AS_TRAINED, LITTLE = 1.0, 3.0
+"""Frames are let through as they came where they seem to have been changed by less than the first, and would be changed
+by less than the second, both by mean absolute difference in levels of 255: either alone can be fooled."""
 
 
 class Restoring(nn.Module):
@@ -38,21 +39,18 @@ class Restoring(nn.Module):
         masks = torch.sigmoid(logits)
         unsure = (4.0 * masks * (1.0 - masks)).mean((1, 2, 3))  # (B,)
         doubt = 100.0 * torch.sqrt(unsure * (again - restored).abs().mean((1, 2, 3)))
-        return self._given(seen, restored, masks, _passes(change)), masks[:, 0], doubt
+        return self._given(seen, restored, masks, change), masks[:, 0], doubt
 
     def frames(self, pixels: Tensor) -> Tensor:
         """The frames alone, in half the time."""
         seen = pixels.to(torch.float32) / LEVELS
         restored, logits, change = self.network(seen)
-        return self._given(seen, restored, torch.sigmoid(logits), _passes(change))
+        return self._given(seen, restored, torch.sigmoid(logits), change)
 
-    def _given(self, seen: Tensor, restored: Tensor, masks: Tensor, passes: Tensor) -> Tensor:
+    def _given(self, seen: Tensor, restored: Tensor, masks: Tensor, change: Tensor) -> Tensor:
         """What passes, in whole levels; its gradient with respect to what was seen is that without rounding."""
+        would_change = (restored - seen).abs().mean((1, 2, 3))  # (B,)
+        passes = (change.exp() * LEVELS < AS_TRAINED) & (would_change * LEVELS < LITTLE)
         given = seen if self.output == MASKED else torch.where(passes[:, None, None, None], seen, restored)
         levels = LEVELS * (given if self.output == RESTORED else given * (masks > 0.5))
         return levels + (levels.round().clamp(0.0, LEVELS) - levels).detach()
-
-
-def _passes(change: Tensor) -> Tensor:
-    """(B,) which frames are let through."""
-    return change.exp() * LEVELS < AS_TRAINED
