@@ -91,6 +91,14 @@ class SavedCounter(Counter):
         self.np_random.bit_generator.state = state["random"]
 
 
+class Ignorant(SavedCounter):
+    """One that knows of no task."""
+
+    @property
+    def agent_mask(self) -> Any:  # type: ignore[override]
+        raise AttributeError
+
+
 class Careless(SavedCounter):
     """One that draws from NumPy's global generator, which belongs to nobody."""
 

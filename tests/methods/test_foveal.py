@@ -16,7 +16,7 @@ from foveal.errors import FovealError
 from foveal.fovea.frames import FrameSet
 from foveal.methods import METHODS, Setup
 from foveal.methods.foveal import Foveal, FovealConfig
-from small_env import SIZE, SavedCounter, small_agent, weights
+from small_env import SIZE, Ignorant, SavedCounter, small_agent, weights
 from small_shield import pictures
 from small_updates import batch_for
 
@@ -128,11 +128,6 @@ def test_grey_frames_are_refused() -> None:
 
 
 def test_an_environment_that_knows_no_masks_is_refused_before_anything_happens() -> None:
-    class Ignorant(SavedCounter):
-        @property
-        def agent_mask(self) -> Any:
-            raise AttributeError
-
     agent = small_agent(Ignorant, method="foveal")
     with pytest.raises(FovealError, match="which pixels are the agent's"):
         agent.learn(12, progress=False)

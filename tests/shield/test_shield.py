@@ -25,7 +25,7 @@ from foveal.shield.training import ShieldWork, resumed, settings_of, shield_work
 from foveal.shield.wrapping import KEPT, Through
 from foveal.training import Trainer
 from foveal.training.looking import collect
-from small_env import SIZE, SavedCounter, differing, small_agent
+from small_env import SIZE, Ignorant, differing, small_agent
 from small_shield import OPTIONS, SMALL, Ball, Inverter, frames, pictures
 
 # --- frames -----------------------------------------------------------------------------------------------------------
@@ -64,7 +64,7 @@ def test_what_is_kept_back_is_of_other_episodes() -> None:
 
 def test_an_environment_that_knows_no_task_is_refused_at_once() -> None:
     with pytest.raises(FovealError, match="can't tell which pixels are the agent's"):
-        train_shield(SavedCounter, OPTIONS, SMALL)
+        train_shield(Ignorant, OPTIONS, SMALL)
 
 
 def test_without_a_simulators_masks_the_same_frames_are_told_by_motion() -> None:
