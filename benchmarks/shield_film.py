@@ -45,8 +45,8 @@ class Film:
     shield: tyro.conf.Positional[str]
     condition: str = "video_hard"
     seed: int = SEED_OFFSET
-    every: int = 2
-    colours: int = 96
+    every: int = 3
+    colours: int = 64
     out: Path = Path("shield.gif")
 
 
@@ -98,7 +98,7 @@ def main() -> None:
     chosen = [*range(0, len(alone) - 1, film.every), len(alone) - 1]
     pictures = [picture(alone[step], behind[step], ("as it is", "behind a shield")) for step in chosen]
     reduced = [one.quantize(film.colours, dither=Image.Dither.NONE) for one in pictures]
-    durations = [80] * (len(reduced) - 1) + [2500]
+    durations = [100] * (len(reduced) - 1) + [2500]
     reduced[0].save(film.out, save_all=True, append_images=reduced[1:], duration=durations, loop=0, optimize=True)
     print(f"{film.out}: {film.out.stat().st_size / 1e6:.1f} MB, returns {alone[-1][2]:.0f} and {behind[-1][2]:.0f}")
 
