@@ -198,8 +198,11 @@ def table(folder: Path) -> None:
 
 def _returns(name: str, rows: Sequence[dict[str, Any]]) -> None:
     """Means over seeds of the shield, of the returns and of their share of the bare policy's on the trained look."""
-    bare = next(one for one in rows if one["row"]["variant"] == "none")["results"][name]
-    clean = float(np.mean(bare["train"]["returns"]))
+    bare = next((one for one in rows if one["row"]["variant"] == "none"), None)
+    if bare is None:
+        print(f"\n{name}: nothing to compare with yet, as there is no row of the variant none")
+        return
+    clean = float(np.mean(bare["results"][name]["train"]["returns"]))
     print(f"\n{name}: mean return (share of the {clean:.0f} that it reaches, bare, on the trained look)\n")
     print(f"| shield | seeds | {' | '.join(CONDITIONS)} |")
     print(f"|---|---|{'---|' * len(CONDITIONS)}")

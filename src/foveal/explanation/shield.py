@@ -186,8 +186,7 @@ def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
         "Mean absolute error of frames as they came, and restored, in levels of 255; intersection over union of the "
         f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's doubt, which is how "
         "unsure it is of its own answer, in percent, and the share of frames in which it is above the limit. That was "
-        "set on these episodes: of their frames at most 1 in 100 as they are is above it, and 1 in 10 as changed in "
-        "training. "
+        "set on these episodes: of their frames none as it is is above it, and at most 1 in 10 as changed in training. "
         "The first row is the trained look, at no severity."
     )
     return Table(caption, head, rows)

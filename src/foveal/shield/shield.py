@@ -39,7 +39,7 @@ class Shield:
         seed: of its training.
         network: its weights.
         limit: the doubt above which a frame is not to be trusted: that of the worst tenth of frames under the
-            corruptions of its training, or, if it is larger, of the worst hundredth of frames as they looked there.
+            corruptions of its training, or the largest of any frame as it looked there, of episodes kept back.
         about: how it was trained and what was measured then, JSON values.
     """
 
