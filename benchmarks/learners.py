@@ -10,19 +10,15 @@ time (a row that another process has begun is left to it).
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
-import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from scipy import stats
+from rows import carry_out, commit, interval
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -143,7 +139,7 @@ def train(row: Row, options: Run) -> None:
         *(setting.format(learner=row.learner) for setting in (*row.task.settings, *options.settings)),
     ]
     print(" ".join(["foveal", *command]), flush=True)
-    seconds = None if run.exists() else _carry_out(command, run)
+    seconds = None if run.exists() else carry_out(command, run)
     agent: Any = foveal.load(run)
     final = foveal.evaluate(agent, "train", episodes=EPISODES, progress=False)
     chance = run_world(world_of(agent, WorldOptions("train")).by_chance(), EPISODES, progress=False)
@@ -159,7 +155,7 @@ def train(row: Row, options: Run) -> None:
                 "seed": row.seed,
             },
             "command": " ".join(["foveal", *command]),
-            "commit": _commit(),
+            "commit": commit(),
             "steps": agent.steps,
             "updates": agent.updates,
             "seconds": seconds,
@@ -171,19 +167,6 @@ def train(row: Row, options: Run) -> None:
         },
     )
     print(f"{row.stem}: {np.mean([e.total for e in final.conditions[0].episodes]):.0f}", flush=True)
-
-
-def _carry_out(command: Sequence[str], run: Path) -> int:
-    """Train in a process of its own; how many seconds it took."""
-    start = time.monotonic()
-    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
-    subprocess.run(
-        [sys.executable, "-c", program, *command, "--out", str(run)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    return round(time.monotonic() - start)
 
 
 def _trained(run: Path) -> bool:
@@ -205,7 +188,7 @@ def table(folder: Path) -> None:
         minutes = float(np.mean([row["seconds"] or np.nan for row in seeds])) / 60
         print(
             f"| {seeds[0]['row']['env']} | {learner} | {method} | {seeds[0]['steps']:,} | "
-            f"{', '.join(f'{mean:.0f}' for mean in means)} | {_interval(means)} | {chance:.0f} | "
+            f"{', '.join(f'{mean:.0f}' for mean in means)} | {interval(means)} | {chance:.0f} | "
             f"{TASKS[name].wanted:.0f} | {minutes:.0f} |"
         )
     for name in {key[0] for key in found}:
@@ -237,20 +220,8 @@ def _draw(name: str, found: dict[tuple[str, str, str], list[dict[str, Any]]], pa
     plt.close(figure)
 
 
-def _interval(means: Sequence[float]) -> str:
-    if len(means) < 2:
-        return f"{means[0]:.0f}"
-    low, high = stats.t.interval(0.95, len(means) - 1, np.mean(means), stats.sem(means) or 1e-9)
-    return f"{np.mean(means):.0f} [{low:.0f}, {high:.0f}]"
-
-
 def _mean(record: dict[str, Any]) -> float:
     return float(next(iter(record["perturbations"].values()))["summary"]["mean"])
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def main() -> None:

@@ -11,9 +11,6 @@ not run again. Settings were chosen on corruptions that training lacks, never on
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -24,7 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
-from scipy import stats
+from rows import carry_out, commit, interval
 
 import foveal
 from foveal.corruptions import CORRUPTIONS
@@ -134,7 +131,7 @@ def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> Non
         {
             "row": {"variant": variant, "seed": seed, "for": policies[0].name, "env": policies[0].agent.env_id},
             "policies": {policy.name: policy.source for policy in policies},
-            "commit": _commit(),
+            "commit": commit(),
             **about,
             "results": results,
             "machine": machine(),
@@ -147,7 +144,7 @@ def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[foveal.
     """A shield, and what is known of it: seconds, errors, masks, doubt, time of a step."""
     run = work / f"{policy.name}-{variant}-{seed}"
     command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
-    seconds = None if run.exists() else _carry_out(command, run)
+    seconds = None if run.exists() else carry_out(command, run)
     shield = foveal.Shield.load(run)
     fresh = collect(policy.agent.env_id, policy.agent.env_options, FRESH, seed + 100_000, policy.agent)
     return shield, {
@@ -210,7 +207,7 @@ def _returns(name: str, rows: Sequence[dict[str, Any]]) -> None:
         cells = [
             [float(np.mean(one["results"][name][condition]["returns"])) for one in seeds] for condition in CONDITIONS
         ]
-        words = [f"{np.mean(means):.0f} ({_interval([mean / clean for mean in means])})" for means in cells]
+        words = [f"{np.mean(means):.0f} ({interval([mean / clean for mean in means], 2)})" for means in cells]
         print(f"| {variant} | {len(seeds)} | {' | '.join(words)} |")
 
 
@@ -240,32 +237,6 @@ def _by_variant(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
     for one in rows:
         found[one["row"]["variant"]].append(one)
     return {variant: found[variant] for variant in VARIANTS if variant in found}
-
-
-def _interval(values: Sequence[float]) -> str:
-    """Mean with Student's interval over seeds, where there are several."""
-    if len(values) < 2:
-        return f"{values[0]:.2f}"
-    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values) or 1e-9)
-    return f"{np.mean(values):.2f} [{low:.2f}, {high:.2f}]"
-
-
-def _carry_out(command: Sequence[str], run: Path) -> int:
-    """Train in a process of its own; how many seconds it took."""
-    start = time.monotonic()
-    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
-    subprocess.run(
-        [sys.executable, "-c", program, *command, "--out", str(run)],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        check=True,
-        stderr=subprocess.DEVNULL,
-    )
-    return round(time.monotonic() - start)
-
-
-def _commit() -> str:
-    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
-    return done.stdout.strip()
 
 
 def main() -> None:

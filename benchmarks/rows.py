@@ -1,0 +1,40 @@
+"""What tables of evidence are made of: a command in a process of its own, the commit, intervals over seeds."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from scipy import stats
+
+
+def carry_out(command: Sequence[str], run: Path) -> int:
+    """A command of foveal's that writes a run folder, in a process of one thread; how many seconds it took."""
+    start = time.monotonic()
+    program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
+    subprocess.run(
+        [sys.executable, "-c", program, *command, "--out", str(run)],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        check=True,
+        stderr=subprocess.DEVNULL,
+    )
+    return round(time.monotonic() - start)
+
+
+def commit() -> str:
+    """The short name of the commit that is checked out."""
+    done = subprocess.run(["git", "rev-parse", "--short", "HEAD"], capture_output=True, text=True, check=False)
+    return done.stdout.strip()
+
+
+def interval(values: Sequence[float], digits: int = 0) -> str:
+    """The mean over seeds, where there are several with Student's 95 % interval."""
+    if len(values) < 2:
+        return f"{values[0]:.{digits}f}"
+    low, high = stats.t.interval(0.95, len(values) - 1, np.mean(values), stats.sem(values) or 1e-9)
+    return f"{np.mean(values):.{digits}f} [{low:.{digits}f}, {high:.{digits}f}]"
