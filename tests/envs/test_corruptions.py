@@ -15,7 +15,7 @@ from foveal.corruptions import CORRUPTIONS
 from foveal.envs import make
 from foveal.envs.perturbations import perturbation_names
 from foveal.errors import FovealError
-from small_env import SIZE, SavedCounter, small_agent
+from small_env import SIZE, Ignorant, SavedCounter, small_agent
 
 OPTIONS: dict[str, Any] = {"image_size": SIZE, "frame_stack": 2}
 
@@ -87,8 +87,8 @@ def test_backgrounds_leave_the_tasks_pixels() -> None:
 
 
 def test_backgrounds_need_to_know_the_task() -> None:
-    with pytest.raises(FovealError, match=r"background must know .* SavedCounter has no agent_mask\(\).* blur"):
-        make(SavedCounter, **OPTIONS, perturbation="background:5")
+    with pytest.raises(FovealError, match=r"background must know .* Ignorant has no agent_mask\(\).* blur"):
+        make(Ignorant, **OPTIONS, perturbation="background:5")
 
 
 @pytest.mark.parametrize("name", ["noise", "noise:6", "noise:", "nois:3"])
