@@ -5,16 +5,13 @@ python benchmarks/shield_failures.py pretrained:walker-stand --out docs/images/s
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import torch
 import tyro
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
 import foveal
 from foveal.fovea.frames import FrameSet
@@ -62,15 +59,10 @@ def ball(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(picture)
 
 
-def under(name: str, severity: int, shield: foveal.Shield) -> Callable[[Tensor, Tensor], Tensor]:
-    """Frames under a corruption."""
-    corruption = corruption_for(shield, name)
-
-    def change(pixels: Tensor, masks: Tensor) -> Tensor:
-        frames = FrameSet(pixels, masks, torch.arange(len(pixels)))
-        return next(iter(changed(frames, corruption, severity)))[0]
-
-    return change
+def under(name: str, severity: int, shield: foveal.Shield, frame: FrameSet) -> NDArray[np.uint8]:
+    """One frame under a corruption."""
+    (shown, _, _) = next(changed(frame, corruption_for(shield, name), severity))
+    return shown[0].permute(1, 2, 0).numpy()
 
 
 def main() -> None:
@@ -79,14 +71,14 @@ def main() -> None:
     shield = foveal.Shield.load(options.shield)
     looks = {"image_size": shield.image_size, "frame_stack": 1, "quality": "draft"}
     fresh = collect(shield.env_id, looks, 60, options.seed)
-    frame = fresh.pixels[FRAME].permute(1, 2, 0).numpy()
-    hue = under("hue", 5, shield)(fresh.pixels[FRAME : FRAME + 1], fresh.masks[FRAME : FRAME + 1])[0]
+    chosen = FrameSet(*(part[FRAME : FRAME + 1] for part in (fresh.pixels, fresh.masks, fresh.episodes)))
+    frame = chosen.pixels[0].permute(1, 2, 0).numpy()
     shown = {
         "the trained look": frame,
         "a camera that was turned": turned(frame),
         "a camera that was moved": nearer(frame),
         "a thing never seen": ball(frame),
-        "colours turned around": hue.permute(1, 2, 0).numpy(),
+        "colours turned around": under("hue", 5, shield, chosen),
     }
     restored = shield.restore(np.stack([one.transpose(2, 0, 1) for one in shown.values()]))
     canvas = Image.new("RGB", (len(shown) * (SIDE + GAP) + GAP, 2 * SIDE + 3 * GAP + 2 * TEXT), PAPER)

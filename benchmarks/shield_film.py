@@ -58,16 +58,21 @@ def episode(policy: Any, given: Callable[[Any], Any], film: Film) -> list[Moment
     """One episode of a policy; ``given`` is what it acts on of an observation."""
     env = make(policy.env_id, **policy.env_options, perturbation=film.condition)
     observation, _ = env.reset(seed=film.seed)
-    moments: list[Moment] = []
+    moments = [moment(observation, given, 0.0)]
     total, over = 0.0, False
     while not over:
-        moments.append((observation[-3:].transpose(1, 2, 0), given(observation)[-3:].transpose(1, 2, 0), total))
         action = policy.predict(observation, deterministic=True)[0]
         observation, reward, terminated, truncated, _ = env.step(action)
         total, over = total + float(reward), terminated or truncated
-    moments.append((observation[-3:].transpose(1, 2, 0), given(observation)[-3:].transpose(1, 2, 0), total))
+        moments.append(moment(observation, given, total))
     env.close()
     return moments
+
+
+def moment(observation: NDArray[np.uint8], given: Callable[[Any], Any], total: float) -> Moment:
+    """The newest frame of an observation, and that of what is given."""
+    came, seen = (stack[-3:].transpose(1, 2, 0) for stack in (observation, given(observation)))
+    return came, seen, total
 
 
 def picture(bare: Moment, shielded: Moment, words: tuple[str, str]) -> Image.Image:

@@ -127,7 +127,7 @@ class Agent:
             pictures = augmentation_options(config, self.device)
             setup = Setup(self.learner, shapes.image, pictures, self.generator, dtype)
             self.method = method_class(config.method)(config.method_config, setup).to(self.device)
-        self.perceive = Perceiving(self.method, shapes.image[0] // config.environment.frame_stack)
+        self.perceive = Perceiving(self.method, shapes.image[0] // config.environment.frame_stack, self.device)
         self.steps = 0
         self.updater: Any = self._updater()
 

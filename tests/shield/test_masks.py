@@ -10,11 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.fovea.motion import cleaned, motion_masks
 from foveal.shield import ShieldConfig
 from foveal.shield.different import different
 from foveal.shield.few import loss, masks_from_few, moved
 from foveal.shield.labels import check_saliency, environment_frames, found_masks
+from foveal.shield.motion import cleaned, motion_masks
 from foveal.shield.salient import AROUND, SHARE, looking, saliency_masks, stacked
 from moving_square import SIDE, SQUARE, film, overlap
 

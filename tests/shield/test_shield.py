@@ -126,7 +126,7 @@ def test_each_new_frame_is_restored_once() -> None:
         stack = np.concatenate(film[step - 2 : step + 1])
         assert np.array_equal(see(stack), 255 - stack)
     assert shield.restored == 40
-    assert len(see._known) <= KEPT + 3
+    assert len(see._restored) <= KEPT + 3
 
 
 def test_dicts_have_cameras_and_keep_the_rest() -> None:

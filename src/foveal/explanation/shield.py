@@ -16,6 +16,7 @@ from foveal.explanation.panels import percent
 from foveal.explanation.pictures import Picture, png
 from foveal.fovea.frames import FrameSet
 from foveal.fovea.network import LEVELS
+from foveal.fovea.restoring import FOREGROUND, MASKED, RESTORED
 from foveal.progress import watched
 from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR
 from foveal.shield.measures import WORST, Measured, changed, corruption_for, detection, measure
@@ -33,6 +34,12 @@ CURVES = {
 }
 """Logged name -> what it is called, and what it is multiplied with."""
 ARROW = "\N{RIGHTWARDS ARROW}"
+GIVEN = {
+    RESTORED: "",
+    MASKED: ": the frame as it came, black outside the task",
+    FOREGROUND: ": the restored frame, black outside the task",
+}
+"""What policies are given, after a shield's ``output``."""
 
 Curves = Mapping[str, Sequence[tuple[int, float]]]
 """(Step, value) by name."""
@@ -209,9 +216,7 @@ def _alarms(shield: Shield, measured: Measured) -> float:
 
 
 def _guide(shield: Shield) -> list[tuple[str, str]]:
-    given = "what the shield makes of it and a policy acts on"
-    if shield.config.output == "masked":
-        given += ": the frame as it came, black outside the task"
+    given = f"what the shield makes of it and a policy acts on{GIVEN[shield.config.output]}"
     return [
         ("came in", "a frame as a camera would give it under the corruption"),
         ("given", given),

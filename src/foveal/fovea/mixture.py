@@ -1,4 +1,4 @@
-"""What frames suffer in a shield's training."""
+"""What frames suffer while a network learns to give them back."""
 
 from __future__ import annotations
 

@@ -33,24 +33,30 @@ class Restoring(nn.Module):
 
     def forward(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) in [0, 255] -> frames, as many and whole numbers; masks, (B, H, W); doubts, (B,), in percent."""
-        seen = pixels.to(torch.float32) / LEVELS
-        restored, logits, change = self.network(seen)
+        given, restored, masks = self._at_work(pixels)
         again = self.network(restored).restored
-        masks = torch.sigmoid(logits)
         unsure = (4.0 * masks * (1.0 - masks)).mean((1, 2, 3))  # (B,)
         doubt = 100.0 * torch.sqrt(unsure * (again - restored).abs().mean((1, 2, 3)))
-        return self._given(seen, restored, masks, change), masks[:, 0], doubt
+        return given, masks[:, 0], doubt
 
     def frames(self, pixels: Tensor) -> Tensor:
         """The frames alone, in half the time."""
+        return self._at_work(pixels)[0]
+
+    def masks(self, pixels: Tensor) -> Tensor:
+        """The masks alone, in half the time."""
+        return self._at_work(pixels)[2][:, 0]
+
+    def _at_work(self, pixels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What passes, in whole levels; what was restored, in [0, 1], (B, 3, H, W) each; and masks, (B, 1, H, W).
+
+        The gradient of what passes, with respect to the pixels, is that without rounding.
+        """
         seen = pixels.to(torch.float32) / LEVELS
         restored, logits, change = self.network(seen)
-        return self._given(seen, restored, torch.sigmoid(logits), change)
-
-    def _given(self, seen: Tensor, restored: Tensor, masks: Tensor, change: Tensor) -> Tensor:
-        """What passes, in whole levels; its gradient with respect to what was seen is that without rounding."""
+        masks = torch.sigmoid(logits)
         would_change = (restored - seen).abs().mean((1, 2, 3))  # (B,)
         passes = (change.exp() * LEVELS < AS_TRAINED) & (would_change * LEVELS < LITTLE)
         given = seen if self.output == MASKED else torch.where(passes[:, None, None, None], seen, restored)
         levels = LEVELS * (given if self.output == RESTORED else given * (masks > 0.5))
-        return levels + (levels.round().clamp(0.0, LEVELS) - levels).detach()
+        return levels + (levels.round().clamp(0.0, LEVELS) - levels).detach(), restored, masks

@@ -7,7 +7,7 @@ outside the task:
 
 1. learn to see, before anything else: ``look_around``;
 2. remember the foreground of what comes in, and act on it: ``perceive``;
-3. sample (s, a, r, s') and shift both at random: ``prepare``. An update is the learner's own, and costs no more.
+3. sample (s, a, r, s') and shift both at random: DrQ's ``prepare``. An update costs what DrQ's does.
 
 Joined to others, such as ``foveal+svea`` or ``foveal+sgqn``, it stands before all that they do.
 """
@@ -22,46 +22,42 @@ from typing import Annotated
 import torch
 from torch import Tensor
 
-from foveal.augmentations import random_shift
-from foveal.config.bounds import Bounded, at_least, one_of
+from foveal.config.bounds import one_of
 from foveal.errors import FovealError
 from foveal.fovea.config import FoveaConfig
 from foveal.fovea.learning import Learning
 from foveal.fovea.network import FoveaNetwork
 from foveal.fovea.restoring import FOREGROUND, OUTPUTS, Restoring
-from foveal.methods.base import METHODS, Look, Method, Setup
+from foveal.methods.base import METHODS, Look, Setup
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.frames import COLOURS
 from foveal.progress import watched
-from foveal.types import Batch
 
 
 @dataclass(frozen=True)
-class FovealConfig(Bounded, section="foveal"):
-    """Settings of a policy's fovea.
+class FovealConfig(DrQConfig, section="foveal"):
+    """Settings of a policy's fovea, beside DrQ's.
 
     Attributes:
         fovea: the network and its training.
         output: what passes: the "foreground" of the restored frame, all of the "restored" one, or the frame as it came
             but "masked".
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     fovea: FoveaConfig = field(default_factory=FoveaConfig)
     output: Annotated[str, one_of(*OUTPUTS)] = FOREGROUND
-    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("foveal")
-class Foveal(Method):
-    """Everything is seen through a network that gives changed frames back, and learns before anything else does."""
+class Foveal(DrQ):
+    """DrQ that sees everything through a network which learnt, before anything else, to give changed frames back."""
 
     Config = FovealConfig
     config: FovealConfig
     learned: Tensor
-    capturable = True
     privileged = True
     presets = {
-        "compact": {"shift": 2},
+        **DrQ.presets,
         "debug": {"fovea": {"filters": 4, "depth": 1, "frames": 60, "steps": 4, "batch_size": 8, "picture_count": 16}},
     }
 
@@ -69,8 +65,8 @@ class Foveal(Method):
         super().__init__(config, setup)
         if setup.frame_channels != COLOURS:
             raise FovealError("the method 'foveal' looks at colours, and these frames are grey: choose another one")
-        network = FoveaNetwork(config.fovea.filters, config.fovea.depth).eval().requires_grad_(False)
-        self.fovea = Restoring(network, config.output).eval()
+        network = FoveaNetwork(config.fovea.filters, config.fovea.depth)
+        self.fovea = Restoring(network, config.output).eval().requires_grad_(False)
         self.register_buffer("learned", torch.zeros((), dtype=torch.bool))
 
     def look_around(self, look: Look, *, visible: bool) -> None:
@@ -98,9 +94,4 @@ class Foveal(Method):
 
     @torch.no_grad()
     def _newest(self, image: Tensor) -> Tensor:
-        masks: Tensor = self.fovea(image[:, -COLOURS:])[1]
-        return masks
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
+        return self.fovea.masks(image[:, -COLOURS:])

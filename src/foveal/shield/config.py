@@ -7,7 +7,7 @@ from typing import Annotated
 
 from foveal.config.bounds import one_of
 from foveal.fovea.config import FoveaConfig
-from foveal.fovea.restoring import OUTPUTS
+from foveal.fovea.restoring import OUTPUTS, RESTORED
 
 SIMULATOR, MOTION, SALIENCY, FILES = "simulator", "motion", "saliency", "files"
 MASKS = (SIMULATOR, MOTION, SALIENCY, FILES)
@@ -24,5 +24,5 @@ class ShieldConfig(FoveaConfig, section="shield"):
             a policy, or "files", masks that somebody drew. Results with the simulator's are privileged.
     """
 
-    output: Annotated[str, one_of(*OUTPUTS)] = "restored"
+    output: Annotated[str, one_of(*OUTPUTS)] = RESTORED
     masks: Annotated[str, one_of(*MASKS)] = SIMULATOR

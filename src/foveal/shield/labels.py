@@ -13,10 +13,10 @@ from torch import Tensor
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.fovea.frames import FrameSet
-from foveal.fovea.motion import motion_masks, restless
 from foveal.shield.camera import Camera, Drawn, drawn_for, read_camera, read_masks
 from foveal.shield.config import FILES, MOTION, SALIENCY, SIMULATOR, ShieldConfig
 from foveal.shield.few import masks_from_few
+from foveal.shield.motion import motion_masks, restless
 from foveal.shield.salient import looking, saliency_masks
 from foveal.training.looking import Acts, collect
 

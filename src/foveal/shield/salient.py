@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.evaluation.insides import insides_of
-from foveal.fovea.motion import dilated
+from foveal.shield.motion import dilated
 from foveal.training.looking import Acts
 
 AROUND = 2

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Mapping
 from typing import Any, NamedTuple, Protocol
 
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from foveal.envs.wrapper_state import Stateless
 from foveal.errors import FovealError
+from foveal.fovea.remembering import Remembering
 
 KEPT = 16
 """Frames of each environment that are remembered, so that those of a stack are not restored again."""
@@ -75,9 +75,9 @@ class Through:
     """
 
     def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] = ("image",), kept: int = KEPT) -> None:
-        self.shield, self.cameras, self.kept = shield, cameras, kept
+        self.shield, self.cameras = shield, cameras
         self.doubt = 0.0
-        self._known: OrderedDict[bytes, Frame] = OrderedDict()
+        self._restored = Remembering(lambda frames: map(Frame, *shield.restore(frames)), kept)
 
     def __call__(self, observation: Any) -> Any:
         """The observation with its pictures as they looked in training.
@@ -130,20 +130,6 @@ class Through:
                 f"{image.dtype} of shape {image.shape}: train one for these, or resize them"
             )
         return batch.reshape(-1, CHANNELS, size, size), channels_last
-
-    def _restored(self, frames: NDArray[np.uint8]) -> list[Frame]:
-        """Those that are not known yet go through the network, together."""
-        keys = [frame.tobytes() for frame in frames]
-        new = {key: frame for key, frame in zip(keys, frames, strict=True) if key not in self._known}
-        if new:
-            restored = self.shield.restore(np.stack(list(new.values())))
-            self._known |= zip(new, map(Frame, *restored), strict=True)
-        done = [self._known[key] for key in keys]
-        for key in keys:
-            self._known.move_to_end(key)
-        while len(self._known) > self.kept + len(frames):
-            self._known.popitem(last=False)
-        return done
 
 
 class ShieldedObservations(Stateless, gymnasium.ObservationWrapper[Any, Any, Any]):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
-
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
+from foveal.fovea.remembering import Remembering
 from foveal.methods import Method
 
 KEPT = 64
@@ -19,11 +20,12 @@ class Perceiving:
     Args:
         method: whose.
         channels: of one of the stacked frames.
+        device: where the method is.
     """
 
-    def __init__(self, method: Method, channels: int) -> None:
-        self._method, self._channels = method, channels
-        self._known: OrderedDict[bytes, Tensor] = OrderedDict()
+    def __init__(self, method: Method, channels: int, device: torch.device) -> None:
+        self._method, self._channels, self._device = method, channels, device
+        self._perceived = Remembering(self._perceive, KEPT)
         self._version = 0
 
     @torch.no_grad()
@@ -32,20 +34,13 @@ class Perceiving:
         if self._method.sees_all:
             return image
         if (version := _version(self._method)) != self._version:
-            self._known.clear()
+            self._perceived.forget()
             self._version = version
-        frames = image.reshape(-1, self._channels, *image.shape[2:])
-        keys = [frame.numpy().tobytes() for frame in frames.to("cpu", torch.uint8)]
-        places = {key: place for place, key in enumerate(keys) if key not in self._known}
-        if places:
-            new = self._method.perceive(frames[list(places.values())].float()).to(torch.uint8)
-            self._known.update(zip(places, new, strict=True))
-        for key in keys:
-            self._known.move_to_end(key)
-        perceived = torch.stack([self._known[key] for key in keys])
-        while len(self._known) > KEPT + len(keys):
-            self._known.popitem(last=False)
-        return perceived.reshape(image.shape).to(image.dtype)
+        frames = image.reshape(-1, self._channels, *image.shape[2:]).to("cpu", torch.uint8).numpy()
+        return torch.stack(self._perceived(frames)).reshape(image.shape).to(image.dtype)
+
+    def _perceive(self, frames: NDArray[np.uint8]) -> Tensor:
+        return self._method.perceive(torch.from_numpy(frames).to(self._device).float()).to(torch.uint8)
 
 
 def _version(method: Method) -> int:
