@@ -16,6 +16,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+import foveal
 from foveal.bench import (
     RenderingSpeed,
     SpeedOptions,
@@ -171,6 +172,18 @@ def test_rates_of_environment_and_training() -> None:
     agent = small_agent()
     assert training_rate(agent, budget=0.3) > 0
     assert agent.updates > 4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["foveal", "tstm"])
+def test_a_rate_leaves_out_what_is_learnt_before_training(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def too_long(*_: object, **__: object) -> None:
+        raise AssertionError("this takes minutes")
+
+    agent = foveal.Agent("dmc/walker-stand", method=method, preset="debug", seed=0)
+    monkeypatch.setattr(type(agent.method), "look_around", too_long)
+    monkeypatch.setattr(type(agent.method), "begin_learning", too_long)
+    assert training_rate(agent, budget=0.2) > 0
 
 
 @pytest.mark.slow

@@ -92,10 +92,20 @@ class _Watch(Callback):
         return now - start < self.budget
 
 
+class _AtOnce(ReplayWork):
+    """Training without what a method learns before it: minutes that come once are no part of a rate."""
+
+    def begin(self, target: int) -> None:
+        self.collector.begin()
+
+    def _begin_learning(self) -> None:
+        self.collector.early = False
+
+
 def training_rate(agent: Agent, budget: float) -> float:
-    """Agent steps a second of a running training, updates included."""
+    """Agent steps a second of a running training, updates included, but not what a method learns before it."""
     watch = _Watch(budget)
     options = RunOptions(evaluate_every=0, adapt_threads=False)
-    trainer = Trainer(ReplayWork(agent), options, callbacks=[watch], progress=False)
+    trainer = Trainer(_AtOnce(agent), options, callbacks=[watch], progress=False)
     trainer.train(1_000_000)
     return watch.rate
