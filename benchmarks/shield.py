@@ -22,6 +22,7 @@ import numpy as np
 import torch
 import tyro
 from rows import carry_out, commit, interval
+from sb3_policy import POLICY, Theirs
 
 import foveal
 from foveal.corruptions import CORRUPTIONS
@@ -102,9 +103,11 @@ class Named:
 
     @classmethod
     def of(cls, words: str) -> Named:
-        """From NAME=FOLDER, or what ``foveal.load`` takes."""
+        """From NAME=FOLDER, or what ``foveal.load`` takes; FOLDER may be of ``benchmarks/sb3_policy.py``."""
         name, _, source = words.rpartition("=")
-        return cls(name or Path(source.replace("pretrained:", "")).name, source, foveal.load(source))
+        folder = Path(source)
+        agent = Theirs(folder) if (folder / POLICY).is_file() else foveal.load(source)
+        return cls(name or Path(source.replace("pretrained:", "")).name, source, agent)
 
 
 def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> None:
