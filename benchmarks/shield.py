@@ -21,6 +21,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from PIL import Image
 from rows import carry_out, commit, interval
 from sb3_policy import POLICY, Theirs
 
@@ -29,6 +30,8 @@ from foveal.corruptions import CORRUPTIONS
 from foveal.evaluation.results import machine, versions, write_json
 from foveal.fovea.config import TRAINED_ON
 from foveal.fovea.frames import FrameSet
+from foveal.shield.config import ShieldConfig
+from foveal.shield.different import different
 from foveal.shield.measures import detection, measure
 from foveal.training.looking import collect
 
@@ -58,8 +61,12 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         *("--corruptions", "blur", "gamma", "lamp", "noise", "occluder", "overlay", "shift", "tint"),
         *("--mask-weight", "0", "--task-weight", "0"),
     ),
+    "drawn-5": (),
+    "drawn-10": (),
     "backgrounds-only": ("--corruptions", "background", "background_flicker", "background_pan", "background_part"),
 }
+DRAWN = {"drawn-5": 5, "drawn-10": 10}
+"""Variants without a simulator: as many masks as a person would draw, of frames that differ, tell the task."""
 
 
 @dataclass(frozen=True)
@@ -73,6 +80,7 @@ class Run:
         variants: of the shield.
         seeds: of its training.
         episodes: under each condition.
+        conditions: names of them; the bare policy's row must have ``train``.
         out: a file for each row.
         work: the shields.
     """
@@ -82,6 +90,7 @@ class Run:
     variants: tuple[str, ...] = ("none", "full")
     seeds: tuple[int, ...] = (0, 1, 2)
     episodes: int = 10
+    conditions: tuple[str, ...] = CONDITIONS
     out: Path = Path("results/shield")
     work: Path = Path("runs/shield")
 
@@ -119,7 +128,7 @@ def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> Non
     results: dict[str, Any] = {}
     for policy in policies:
         behind = policy.agent if shield is None else shield.wrap(policy.agent)
-        found = foveal.evaluate(behind, CONDITIONS, options.episodes, data=options.data, progress=False)
+        found = foveal.evaluate(behind, options.conditions, options.episodes, data=options.data, progress=False)
         results[policy.name] = {
             condition.perturbation: {
                 "returns": [episode.total for episode in condition.episodes],
@@ -147,6 +156,8 @@ def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[foveal.
     """A shield, and what is known of it: seconds, errors, masks, doubt, time of a step."""
     run = work / f"{policy.name}-{variant}-{seed}"
     command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
+    if variant in DRAWN:
+        command += filmed(policy, DRAWN[variant], seed, work / f"{run.name}-frames")
     seconds = None if run.exists() else carry_out(command, run)
     shield = foveal.Shield.load(run)
     fresh = collect(policy.agent.env_id, policy.agent.env_options, FRESH, seed + 100_000, policy.agent)
@@ -158,6 +169,22 @@ def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[foveal.
         "milliseconds": milliseconds(shield),
         **judged(shield, fresh),
     }
+
+
+def filmed(policy: Named, count: int, seed: int, folder: Path) -> list[str]:
+    """Frames as a camera would have them, in a folder, and masks of ``count`` of them in another; the flags for both.
+
+    The simulator stands in for the person who draws.
+    """
+    frames = collect(policy.agent.env_id, policy.agent.env_options, ShieldConfig.frames, seed, policy.agent)
+    if not folder.exists():
+        for kind in ("frames", "masks"):
+            (folder / kind).mkdir(parents=True)
+        for number, pixels in enumerate(frames.pixels):
+            Image.fromarray(pixels.permute(1, 2, 0).numpy()).save(folder / "frames" / f"{number:06d}.png")
+        for number in different(frames.pixels, count):
+            Image.fromarray(frames.masks[number].numpy()).save(folder / "masks" / f"{number:06d}.png")
+    return ["--frames", str(folder / "frames"), "--masks", str(folder / "masks")]
 
 
 def judged(shield: foveal.Shield, fresh: FrameSet) -> dict[str, Any]:
@@ -204,11 +231,12 @@ def _returns(name: str, rows: Sequence[dict[str, Any]]) -> None:
         return
     clean = float(np.mean(bare["results"][name]["train"]["returns"]))
     print(f"\n{name}: mean return (share of the {clean:.0f} that it reaches, bare, on the trained look)\n")
-    print(f"| shield | seeds | {' | '.join(CONDITIONS)} |")
-    print(f"|---|---|{'---|' * len(CONDITIONS)}")
+    conditions = [condition for condition in CONDITIONS if all(condition in one["results"][name] for one in rows)]
+    print(f"| shield | seeds | {' | '.join(conditions)} |")
+    print(f"|---|---|{'---|' * len(conditions)}")
     for variant, seeds in _by_variant(rows).items():
         cells = [
-            [float(np.mean(one["results"][name][condition]["returns"])) for one in seeds] for condition in CONDITIONS
+            [float(np.mean(one["results"][name][condition]["returns"])) for one in seeds] for condition in conditions
         ]
         words = [f"{np.mean(means):.0f} ({interval([mean / clean for mean in means], 2)})" for means in cells]
         print(f"| {variant} | {len(seeds)} | {' | '.join(words)} |")
