@@ -24,6 +24,7 @@ import tyro
 from PIL import Image
 from rows import carry_out, commit, interval
 from sb3_policy import POLICY, Theirs
+from shield_memory import trained_with_memory
 
 import foveal
 from foveal.corruptions import CORRUPTIONS
@@ -61,6 +62,7 @@ VARIANTS: dict[str, tuple[str, ...]] = {
         *("--corruptions", "blur", "gamma", "lamp", "noise", "occluder", "overlay", "shift", "tint"),
         *("--mask-weight", "0", "--task-weight", "0"),
     ),
+    "memory": (),
     "drawn-5": (),
     "drawn-10": (),
     "backgrounds-only": ("--corruptions", "background", "background_flicker", "background_pan", "background_part"),
@@ -152,9 +154,13 @@ def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> Non
     )
 
 
-def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[foveal.Shield, dict[str, Any]]:
+def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[Any, dict[str, Any]]:
     """A shield, and what is known of it: seconds, errors, masks, doubt, time of a step."""
     run = work / f"{policy.name}-{variant}-{seed}"
+    if variant == "memory":
+        config = ShieldConfig()
+        frames = collect(policy.agent.env_id, policy.agent.env_options, config.frames, seed, policy.agent)
+        return trained_with_memory(frames, config, seed)
     command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
     if variant in DRAWN:
         command += filmed(policy, DRAWN[variant], seed, work / f"{run.name}-frames")
