@@ -139,6 +139,18 @@ def test_dicts_have_cameras_and_keep_the_rest() -> None:
         see({"left": seen["left"]})
 
 
+def test_the_only_picture_needs_no_name_and_a_second_one_does() -> None:
+    seen = {"wrist": pictures(3, SIZE, SIZE), "joints": np.ones(4)}
+    assert np.array_equal(Through(Inverter())(seen)["wrist"], 255 - seen["wrist"])
+    both = {**seen, "front": pictures(3, SIZE, SIZE, seed=1)}
+    with pytest.raises(FovealError, match=r"'wrist' and 'front': name those .* cameras=\('wrist', 'front'\)"):
+        Through(Inverter())(both)
+    given = Through(Inverter(), ("wrist",))(both)
+    assert given["front"] is both["front"]
+    with pytest.raises(FovealError, match="no picture 'image' but 'joints'"):
+        Through(Inverter())({"joints": np.ones(4)})
+
+
 def test_doubt_is_of_the_newest_frame() -> None:
     see, stack = Through(Inverter()), pictures(2, 6, SIZE, SIZE)
     see(stack)

@@ -93,11 +93,11 @@ class Shield:
         """All of it as one network, with the weights as they are now."""
         return Restoring(folded(self.network), self.config.output)
 
-    def wrap(self, policy: Any, cameras: tuple[str, ...] = ("image",)) -> Shielded:
+    def wrap(self, policy: Any, cameras: tuple[str, ...] | None = None) -> Shielded:
         """A policy behind this shield: anything with ``predict``; see ``Shielded``."""
         return Shielded(self, policy, cameras)
 
-    def wrap_env(self, env: gymnasium.Env[Any, Any], cameras: tuple[str, ...] = ("image",)) -> ShieldedObservations:
+    def wrap_env(self, env: gymnasium.Env[Any, Any], cameras: tuple[str, ...] | None = None) -> ShieldedObservations:
         """An environment behind this shield, for policies that are trained or run elsewhere; see there."""
         return ShieldedObservations(env, self, cameras)
 

@@ -90,14 +90,14 @@ class Shielded:
     Args:
         shield: the shield.
         policy: anything with ``predict``.
-        cameras: keys of the pictures where observations are dicts.
+        cameras: keys of the pictures where observations are dicts; None for the only one.
 
     Attributes:
         see: observations through the shield.
         alarms: how often it was not to be trusted.
     """
 
-    def __init__(self, shield: RestoresFrames, policy: Any, cameras: tuple[str, ...] = ("image",)) -> None:
+    def __init__(self, shield: RestoresFrames, policy: Any, cameras: tuple[str, ...] | None = None) -> None:
         if not hasattr(policy, "predict"):
             raise FovealError(
                 f"a {type(policy).__name__} has no predict(observation), so no shield can stand before it"

@@ -67,14 +67,14 @@ class Through:
 
     Args:
         shield: the shield.
-        cameras: keys of the pictures where observations are dicts; by default ``"image"``.
+        cameras: keys of the pictures where observations are dicts; None for the only picture that there is.
         kept: frames that are remembered beside those of an observation.
 
     Attributes:
         doubt: the shield's, of the newest frame of the latest observation; of a batch the largest.
     """
 
-    def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] = ("image",), kept: int = KEPT) -> None:
+    def __init__(self, shield: RestoresFrames, cameras: tuple[str, ...] | None = None, kept: int = KEPT) -> None:
         self.shield, self.cameras = shield, cameras
         self.doubt = 0.0
         self._restored = Remembering(lambda frames: map(Frame, *shield.restore(frames)), kept)
@@ -87,23 +87,34 @@ class Through:
                 under the names of cameras.
 
         Raises:
-            FovealError: pictures of another size.
+            FovealError: pictures of another size, none of a camera that was named, or several where none was named.
         """
         self.doubt = 0.0
         if not isinstance(observation, Mapping):
             return self._pictures(observation)
-        if missing := [camera for camera in self.cameras if camera not in observation]:
+        return {**observation, **{camera: self._pictures(observation[camera]) for camera in self._named(observation)}}
+
+    def newest(self, observation: Any) -> Frame:
+        """The newest frame of one observation; of several cameras the first one's."""
+        image = observation[self._named(observation)[0]] if isinstance(observation, Mapping) else observation
+        frames, _ = self._frames(np.asarray(image))
+        return self._restored(frames[-1:])[0]
+
+    def _named(self, observation: Mapping[str, Any]) -> tuple[str, ...]:
+        """The cameras, checked. A second one that nobody thought of must not go on without a shield."""
+        pictures = tuple(name for name, entry in observation.items() if _is_picture(entry))
+        cameras = ("image",) if self.cameras is None and not pictures else self.cameras or pictures
+        if missing := [camera for camera in cameras if camera not in observation]:
             raise FovealError(
                 f"this observation has no picture {missing[0]!r} but {', '.join(map(repr, observation))}: name the "
                 "cameras that the shield is for"
             )
-        return {**observation, **{camera: self._pictures(observation[camera]) for camera in self.cameras}}
-
-    def newest(self, observation: Any) -> Frame:
-        """The newest frame of one observation; of several cameras the first one's."""
-        image = observation[self.cameras[0]] if isinstance(observation, Mapping) else observation
-        frames, _ = self._frames(np.asarray(image))
-        return self._restored(frames[-1:])[0]
+        if self.cameras is None and len(cameras) > 1:
+            raise FovealError(
+                f"this observation has the pictures {' and '.join(map(repr, cameras))}: name those that the shield is "
+                f"for, cameras={cameras}"
+            )
+        return cameras
 
     def _pictures(self, image: Any) -> NDArray[np.uint8]:
         image = np.asarray(image)
@@ -138,14 +149,14 @@ class ShieldedObservations(Stateless, gymnasium.ObservationWrapper[Any, Any, Any
     Args:
         env: whose observations are ``uint8`` RGB frames, stacked or single, channels first or last, alone or in a Dict.
         shield: the shield.
-        cameras: keys of the pictures where observations are dicts.
+        cameras: see ``Through``.
 
     Raises:
-        FovealError: there is no picture of that name, or one of another size.
+        FovealError: there is no picture of that name, or one of another size, or several where none was named.
     """
 
     def __init__(
-        self, env: gymnasium.Env[Any, Any], shield: RestoresFrames, cameras: tuple[str, ...] = ("image",)
+        self, env: gymnasium.Env[Any, Any], shield: RestoresFrames, cameras: tuple[str, ...] | None = None
     ) -> None:
         super().__init__(env)
         self.see = Through(shield, cameras)
@@ -161,6 +172,10 @@ class ShieldedObservations(Stateless, gymnasium.ObservationWrapper[Any, Any, Any
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = super().step(action)
         return observation, reward, terminated, truncated, {**info, "shield_doubt": self.see.doubt}
+
+
+def _is_picture(entry: Any) -> bool:
+    return getattr(entry, "dtype", None) == np.uint8 and entry.ndim >= CHANNELS
 
 
 def _blank(space: spaces.Space[Any]) -> Any:
