@@ -50,6 +50,12 @@ PAIRS = [
     if issubclass(kind, ValueLearner) and (kind.has_policy or not needs_policy(method_class(method)))
 ]
 """Every pair of a method and a value learner, but where the method needs a policy and there is none."""
+USUAL = {"sac": METHODS.names(), "drqv2": ["drq"], "qrdqn": ["sgqn"]}
+"""What quick tests look at: every method once, and every learner, of which others have ``none``."""
+CASES = [
+    pytest.param(method, learner, marks=[] if method in USUAL.get(learner, ["none"]) else [pytest.mark.slow])
+    for method, learner in PAIRS
+]
 
 
 # --- environments and agents ------------------------------------------------------------------------------------------
@@ -171,7 +177,7 @@ def assert_same_state(first: foveal.Agent, second: foveal.Agent) -> None:
 # --- the contract -----------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 @pytest.mark.slow
 def test_the_same_seed_gives_identical_weights_after_fifty_updates(method: str, learner: str) -> None:
     first, second, other = (agent_of(method, learner, seed=seed) for seed in (3, 3, 4))
@@ -189,7 +195,7 @@ def test_the_same_seed_gives_identical_weights_after_fifty_updates(method: str, 
 
 
 @pytest.mark.parametrize("vector", [False, True], ids=["image", "image and vector"])
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_saving_and_loading_changes_nothing_about_the_next_updates(
     method: str, learner: str, vector: bool, tmp_path: Path
 ) -> None:
@@ -212,7 +218,7 @@ def observed(agent: foveal.Agent, size: int = 3) -> Any:
     return obs.image.numpy() if obs.vector is None else {"image": obs.image.numpy(), "vector": obs.vector.numpy()}
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_a_vector_beside_the_image_is_learned_from(method: str, learner: str) -> None:
     agent = agent_of(method, learner, vector=True)
     for metrics in train(agent, 4):
@@ -224,7 +230,7 @@ def test_a_vector_beside_the_image_is_learned_from(method: str, learner: str) ->
     assert not torch.equal(*values)
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_updates_leave_the_sampled_batch_and_everybodys_generators_alone(method: str, learner: str) -> None:
     agent = agent_of(method, learner)
     sample = batches(agent)
@@ -242,14 +248,14 @@ def test_updates_leave_the_sampled_batch_and_everybodys_generators_alone(method:
         assert torch.equal(getattr(batch, name), getattr(before, name))
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_building_an_agent_leaves_everybodys_generator_alone(method: str, learner: str) -> None:
     before = torch.get_rng_state()
     agent_of(method, learner)
     assert torch.equal(torch.get_rng_state(), before)
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_acting_sees_images_of_the_environments_size_and_draws_from_its_own_generator(
     method: str, learner: str
 ) -> None:
@@ -264,7 +270,7 @@ def test_acting_sees_images_of_the_environments_size_and_draws_from_its_own_gene
     assert torch.equal(agent.generator.get_state(), training)
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_a_policy_that_only_acts_makes_no_pictures(method: str, learner: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*arguments: Any) -> None:
         raise AssertionError("pictures were made")
@@ -275,7 +281,7 @@ def test_a_policy_that_only_acts_makes_no_pictures(method: str, learner: str, mo
     agent.predict(observed(agent))
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_what_a_method_asks_for_fits_what_it_shows(method: str, learner: str) -> None:
     """Pictures as it wants them rendered become observations of the encoder's size, before and after prepare."""
     agent = agent_of(method, learner)
@@ -286,7 +292,7 @@ def test_what_a_method_asks_for_fits_what_it_shows(method: str, learner: str) ->
         assert agent.method.observe(obs.float()).image.shape == (2, *agent.shapes.image)
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_optimizers_do_not_share_names_or_forget_parameters(method: str, learner: str) -> None:
     agent = agent_of(method, learner)
     optimizers = agent.updater.optimizers()
@@ -297,7 +303,7 @@ def test_optimizers_do_not_share_names_or_forget_parameters(method: str, learner
     assert [name for name, p in trainable if p.requires_grad and id(p) not in held] == []
 
 
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_an_update_moves_what_it_should_and_nothing_else(method: str, learner: str) -> None:
     agent = agent_of(method, learner)
     sample = batches(agent)
@@ -402,7 +408,7 @@ def test_random_batches_have_the_fields_that_replay_gives(meddler: str, learner:
 
 
 @pytest.mark.parametrize("vector", [False, True], ids=["image", "image and vector"])
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_acting_sees_what_training_saw(method: str, learner: str, vector: bool) -> None:
     """The same observation comes to the policy and to the losses as the same numbers, but for the weak augmentation."""
     acting, trained_on = seen_by(agent_of(method, learner, vector=vector))
@@ -445,7 +451,7 @@ ALIKE = 0.8
 
 
 @pytest.mark.bfloat16
-@pytest.mark.parametrize(("method", "learner"), PAIRS)
+@pytest.mark.parametrize(("method", "learner"), CASES)
 def test_an_update_in_bfloat16_is_that_in_float32_but_for_rounding(method: str, learner: str) -> None:
     (exact, exact_gradient), (rounded, gradient) = (
         first_update(agent_of(method, learner, precision=precision)) for precision in ("float32", "bfloat16")
