@@ -191,7 +191,9 @@ def test_bad_settings(settings: dict[str, Any], message: str, monkeypatch: pytes
 # --- saved and loaded -------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.parametrize(
+    "method", [name if name == "sgqn" else pytest.param(name, marks=pytest.mark.slow) for name in METHODS.names()]
+)
 def test_a_saved_agent_learns_on_as_if_it_had_not_been_saved(method: str, tmp_path: Path) -> None:
     agent = small_agent(method=method).learn(20, progress=False)
     other = foveal.load(agent.save(tmp_path / "agent"))

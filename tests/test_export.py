@@ -67,6 +67,7 @@ def test_vectors_beside_the_image(tmp_path: Path) -> None:
         assert not np.allclose(run(path, image=image, vector=-vector), expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_exporting_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
     agent, other = (small_agent(seed=2).learn(15, progress=False) for _ in range(2))
     level = logging.getLogger("torch.onnx._internal.exporter._registration").level

@@ -52,10 +52,19 @@ class Wire:
 Wires = Mapping[str, Wire]
 
 
-def cases(wires: Wires) -> Any:
-    """One test for every value of every setting: decorates ``test(room, wire, value)``."""
+def cases(wires: Wires, quick: Callable[[str], bool] = lambda name: True) -> Any:
+    """One test for every value of every setting: decorates ``test(room, wire, value)``.
+
+    Args:
+        wires: by the name of the setting.
+        quick: of which settings they are no slow tests.
+    """
+
+    def marks(name: str, value: Any) -> list[pytest.MarkDecorator]:
+        return [pytest.mark.bfloat16] * (value == "bfloat16") + [pytest.mark.slow] * (not quick(name))
+
     parameters = [
-        pytest.param(wire, value, id=f"{name}={value}"[:60], marks=[pytest.mark.bfloat16] * (value == "bfloat16"))
+        pytest.param(wire, value, id=f"{name}={value}"[:60], marks=marks(name, value))
         for name, wire in wires.items()
         for value in wire.values
     ]

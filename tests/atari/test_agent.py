@@ -207,6 +207,7 @@ def test_a_game_that_is_cut_off_counts_what_was_still_to_come(bootstrap: bool) -
         assert rollout.returns[index, 0].item() == pytest.approx(expected, rel=1e-4)
 
 
+@pytest.mark.slow
 def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
     agent = foveal.Agent("atari/breakout", encoder="nature")
     assert sum(weight.numel() for weight in agent.learner.policy.parameters()) == 1_686_693

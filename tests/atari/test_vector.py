@@ -236,6 +236,7 @@ def test_infos_are_those_of_gymnasium() -> None:
     assert list(finished_games(mixed)) == [(1, 7.0, 9)]
 
 
+@pytest.mark.slow
 def test_a_reset_with_a_seed_begins_anew() -> None:
     env, other = AtariVector("atari/breakout", 2, seed=3), AtariVector("atari/breakout", 2, seed=4)
     env.reset(), other.reset()
@@ -296,6 +297,7 @@ def test_games_that_can_not_be_played_again_start_again() -> None:
     assert env.state()["lengths"] == [5, 5]
 
 
+@pytest.mark.slow
 def test_the_seed_decides_everything() -> None:
     runs = []
     for seed in (1, 1, 2):

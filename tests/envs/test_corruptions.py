@@ -39,6 +39,7 @@ def frames(condition: str, seed: int, env: Any = Seen, steps: int = 12) -> Any:
     return np.stack([observation[-3:] for observation in observations])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CORRUPTIONS.names())
 def test_every_corruption_is_a_condition_that_a_seed_repeats(name: str) -> None:
     condition = f"{name}:3"

@@ -87,6 +87,7 @@ def test_repainting_gives_the_pictures_of_a_model_loaded_anew(domain: str) -> No
     loaded.free()
 
 
+@pytest.mark.slow
 def test_video_environments_are_painted_green_as_the_benchmark_paints_them() -> None:
     green = {"rgb1": GREEN, "rgb2": GREEN, "markrgb": GREEN}
     colors = {"sky": ("skybox", "texture skybox", green), "grid": ("materials", "texture grid", green)}

@@ -104,6 +104,7 @@ def test_easy_keeps_the_floor_and_hard_does_not() -> None:
         assert np.abs(plain[sky].astype(int) - changed[sky]).mean() > 12
 
 
+@pytest.mark.slow
 def test_frames_are_resized_as_the_benchmark_does(dmcgb: Path) -> None:
     file = dmcgb / "video_hard" / "video1.mp4"
     frames = decoded(file, 84)
@@ -200,6 +201,7 @@ def test_generated_videos_are_many_and_always_the_same() -> None:
     assert (info.perturbation_source, info.perturbation_items, info.perturbation_complete) == ("generated", 100, True)
 
 
+@pytest.mark.slow
 def test_generated_videos_move_smoothly_and_look_natural() -> None:
     for index in range(3):
         video = generated_video((5, index), 64).astype(float)

@@ -294,6 +294,7 @@ def test_the_script_solves_the_task_from_random_scenes(task: str, episodes: int)
     env.close()
 
 
+@pytest.mark.slow
 def test_no_skill_may_be_left_out_of_bowls_script() -> None:
     env = blind("bowl")
     for left_out in range(4):

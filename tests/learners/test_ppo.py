@@ -477,6 +477,7 @@ def test_heads_learn_the_same_on_features_as_on_pictures() -> None:
 # --- resuming and precision -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("continuous", [False, True])
 def test_training_goes_on_bit_for_bit(continuous: bool) -> None:
     envs, others = lamps(continuous=continuous), lamps(continuous=continuous)

@@ -122,6 +122,7 @@ def test_its_gradient_in_closed_form() -> None:
     assert gradient[0].tolist() == pytest.approx([first, second])
 
 
+@pytest.mark.slow
 def test_minimizing_it_finds_the_quantiles_of_the_returns() -> None:
     learner = qrdqn(quantiles=9, kappa=0.01)
     returns = torch.from_numpy(norm.ppf((np.arange(2000) + 0.5) / 2000, loc=3.0, scale=2.0)).float()[None]

@@ -86,6 +86,7 @@ def test_its_updates_never_touch_the_fovea() -> None:
     assert all(tensor.equal(after[name]) for name, tensor in before.items())
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_with_the_same_eyes(tmp_path: Path) -> None:
     whole = small_agent(method="foveal")
     whole.learn(24, run=tmp_path / "whole", progress=False, checkpoint_every=12, evaluate_every=0)

@@ -194,7 +194,9 @@ def test_the_same_seed_gives_identical_weights_after_fifty_updates(method: str, 
     assert all(bool(value.isfinite().all()) for name, value in one.items() if value.is_floating_point())
 
 
-@pytest.mark.parametrize("vector", [False, True], ids=["image", "image and vector"])
+@pytest.mark.parametrize(
+    "vector", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["image", "image and vector"]
+)
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_saving_and_loading_changes_nothing_about_the_next_updates(
     method: str, learner: str, vector: bool, tmp_path: Path
@@ -218,6 +220,7 @@ def observed(agent: foveal.Agent, size: int = 3) -> Any:
     return obs.image.numpy() if obs.vector is None else {"image": obs.image.numpy(), "vector": obs.vector.numpy()}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_a_vector_beside_the_image_is_learned_from(method: str, learner: str) -> None:
     agent = agent_of(method, learner, vector=True)
@@ -407,7 +410,9 @@ def test_random_batches_have_the_fields_that_replay_gives(meddler: str, learner:
     assert ours.extras["mask"].any() and not ours.extras["mask"].all()
 
 
-@pytest.mark.parametrize("vector", [False, True], ids=["image", "image and vector"])
+@pytest.mark.parametrize(
+    "vector", [False, pytest.param(True, marks=pytest.mark.slow)], ids=["image", "image and vector"]
+)
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_acting_sees_what_training_saw(method: str, learner: str, vector: bool) -> None:
     """The same observation comes to the policy and to the losses as the same numbers, but for the weak augmentation."""

@@ -251,6 +251,7 @@ def test_a_process_draws_the_same_blocks_in_order() -> None:
     ahead.close()
 
 
+@pytest.mark.slow
 def test_a_process_that_is_stopped_now_and_then_sends_every_byte_once() -> None:
     """As Ctrl-Z and ``fg`` do, in the middle of a block that the pipe does not hold."""
     ahead, here = Prefetcher("generated", 100, 5, first=0), open_source("generated", 100, 5)

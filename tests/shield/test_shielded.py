@@ -202,6 +202,7 @@ def test_a_shield_that_ships_is_found_by_its_name(tmp_path: Path, monkeypatch: p
     assert demo._shield(agent) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corruption", ["background_pan", "overlay"])
 def test_the_shield_that_ships_knows_its_task(corruption: str) -> None:
     shield = Shield.load("pretrained:walker-stand")

@@ -35,6 +35,7 @@ def demos(tmp_path_factory):
 # --- collecting -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_actions_replayed_give_the_same_frames(demos):
     for shown in demos:
         env = make_arm("pick", size=32)

@@ -145,6 +145,7 @@ def test_a_damaged_checkpoint_costs_one_update(tmp_path: Path) -> None:
     assert same(gone_on_with(tmp_path / "run"), whole)
 
 
+@pytest.mark.slow
 def test_arms_and_what_their_cameras_add_are_saved() -> None:
     settings = Deciding(ArmSettings("pick", View(16, 20), noise=DepthNoise()), 7, seed=1)
     group, other = settings.make(0, 2), settings.make(0, 2)

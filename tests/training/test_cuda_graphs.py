@@ -218,6 +218,7 @@ def test_a_recording_that_fails_gives_the_stream_back(monkeypatch: pytest.Monkey
     assert current == ["default"]
 
 
+@pytest.mark.slow
 def test_there_is_one_recording_for_each_of_what_is_due_together() -> None:
     """Attribution every 3rd update, the policy every 2nd, targets every 4th: 12 places, and 6 kinds of updates."""
     settings = {"sgqn": {"auxiliary_period": 3}, "sac": {"actor_period": 2, "target_period": 4}}

@@ -225,6 +225,7 @@ def test_a_run_may_be_resumed_again_and_made_longer(tmp_path: Path) -> None:
     assert_alike(run, tmp_path / "whole", 50)
 
 
+@pytest.mark.slow
 def test_an_environment_that_cant_be_saved_starts_a_new_episode_and_says_so(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
