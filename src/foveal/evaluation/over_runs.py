@@ -184,7 +184,7 @@ def _strata(scores: Scores) -> list[Array]:
     return [finite(list(runs.values())) for runs in scores.values()]
 
 
-# --- statistics of drawn runs: tasks of (replicates, runs, ...) -> (replicates, ...) --------------------------------------
+# --- statistics of drawn runs: tasks of (replicates, runs, ...) -> (replicates, ...) ----------------------------------
 
 Draws: TypeAlias = Sequence[Array]
 Statistic: TypeAlias = Callable[[Draws], Array]
