@@ -110,10 +110,8 @@ def _over_tasks(told: Report, suite: SuiteReport) -> Section:
     below = tables.aggregate_table(
         suite, lambda a: a.gap, "Optimality gap: how far runs stay below 1 on average; smaller is better."
     )
-    forests = [drawings.forest(look, told.ours) for look in ranked]
-    plot = Plot(
-        _file(suite, "aggregate"), "Interquartile means", "Dot: interquartile mean. Bar: 95 % interval.", forests
-    )
+    caption = "Dot: interquartile mean. Bar: 95 % interval."
+    plot = Plot(_file(suite, "aggregate"), "Interquartile means", caption, drawings.forests(ranked, told.ours))
     text = [f"On a common scale. {' '.join(tables.scale_lines(suite))}"]
     return Section("All tasks", text, [iqm, plot, Folded("Mean and optimality gap", [mean, below])])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -156,15 +157,15 @@ def _told(by_name: Mapping[str, Any]) -> dict[str, Any]:
 def compare(
     ledger: Ledger, known: Mapping[str, tuple[float, str]], baseline: str | None = None
 ) -> tuple[SuiteReport, ...]:
-    """The report of every suite of a ledger.
+    """The report of every suite of a ledger, the largest first.
 
     Args:
         ledger: as read.
         known: references of tasks, see ``foveal.bench.scales.references``.
         baseline: name of a policy.
     """
-    suites = sorted({score.run.suite or "" for score in ledger.scores}, key=lambda name: (not name, name))
-    return tuple(_suite(name or None, ledger, known, baseline) for name in suites)
+    rows = Counter(score.run.suite for score in ledger.scores)
+    return tuple(_suite(name, ledger, known, baseline) for name, _ in rows.most_common())
 
 
 def _suite(

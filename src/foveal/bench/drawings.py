@@ -31,13 +31,16 @@ class Forest:
         title: above it.
         rows: name and estimate.
         ours: a name that is drawn in another colour.
-        most: end of the axis.
+        least, most: ends of the axis.
+        letters: of the longest name, to begin the axis of several charts alike.
     """
 
     title: str
     rows: Sequence[tuple[str, Estimate]]
     ours: str | None = None
+    least: float = 0.0
     most: float = 1.0
+    letters: int = 0
     kind: ClassVar[str] = "forest"
     width: ClassVar[int] = 400
 
@@ -49,14 +52,13 @@ class Forest:
     @cached_property
     def across(self) -> list[float]:
         """Ticks."""
-        ends = [end for _, told in self.rows for end in (told.interval or (told.value,))]
-        return ticks(min(0.0, *ends), max(self.most, *ends), 5)
+        return ticks(self.least, self.most, 5)
 
     @cached_property
     def x(self) -> Scale:
         """Of scores."""
-        left = 12 + LETTER * max(len(name) for name, _ in self.rows)
-        return Scale(self.across[0], self.across[-1], min(left, 200.0), self.width - 14)
+        left = 14 + LETTER * max(self.letters, *(len(name) for name, _ in self.rows))
+        return Scale(self.across[0], self.across[-1], min(left, 210.0), self.width - 14)
 
     def y(self, row: int) -> float:
         """Of a row's middle."""
@@ -213,9 +215,15 @@ class CurvePanel:
 Drawing = Forest | ProfilePanel | Matrix | CurvePanel
 
 
-def forest(look: LookReport, ours: str | None = None) -> Forest:
-    """Of every policy that has runs of all tasks."""
-    return Forest(str(look.look), [(name, look.aggregates[name].iqm) for name in look.ranking], ours)
+def forests(looks: Sequence[LookReport], ours: str | None = None) -> list[Forest]:
+    """A chart for every look, of every policy that has runs of all tasks; on the same axis."""
+    letters = max(len(name) for look in looks for name in look.ranking)
+    ends = [end for look in looks for a in look.aggregates.values() for end in (a.iqm.interval or (a.iqm.value,))]
+    rows = [[(name, look.aggregates[name].iqm) for name in look.ranking] for look in looks]
+    return [
+        Forest(str(look.look), told, ours, min(0.0, *ends), max(1.0, *ends), letters)
+        for look, told in zip(looks, rows, strict=True)
+    ]
 
 
 def profiles(look: LookReport) -> list[ProfilePanel]:
@@ -267,7 +275,8 @@ def write_plot(path: Path, title: str, drawings: Sequence[Drawing], legend: Sequ
 
 def _placed(legend: Sequence[str]) -> tuple[list[tuple[float, float, str]], float]:
     """Where each name of a legend goes, and where what is below it begins."""
-    x, y, placed = 0.0, 6.0, []
+    x, y = 0.0, 6.0
+    placed: list[tuple[float, float, str]] = []
     for name in legend:
         needed = 36 + LETTER * len(name)
         if placed and x + needed > WIDE:

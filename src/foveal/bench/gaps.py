@@ -59,8 +59,8 @@ def _hole(run: Run, names: Mapping[tuple[str, str], str], state: str, why: str) 
 
 def _missing(suite: str | None, runs: Sequence[Run], names: Mapping[tuple[str, str], str]) -> list[Hole]:
     there = {(run.task, run.policy, run.seed) for run in runs}
-    grid = product(*(sorted({cell[axis] for cell in there}) for axis in range(3)))
-    missing = [cell for cell in grid if cell not in there]
+    tasks, policies, seeds = (sorted({getattr(run, axis) for run in runs}) for axis in ("task", "policy", "seed"))
+    missing = [cell for cell in product(tasks, policies, seeds) if cell not in there]
     return [Hole(suite, task, names[policy], seed, "missing", "never begun") for task, policy, seed in missing]
 
 

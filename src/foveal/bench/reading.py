@@ -101,8 +101,8 @@ def _ours(looks: Sequence[LookReport], ours: str) -> list[str]:
 
 def _beaten(look: LookReport, ours: str) -> str:
     best = look.ranking[0]
-    values = (look.aggregates[name].iqm.value for name in (ours, best))
-    return "{}: {:.2f} against {:.2f} of {}".format(look.look, *values, best)
+    own, other = (look.aggregates[name].iqm.value for name in (ours, best))
+    return f"{look.look}: {own:.2f} against {other:.2f} of {best}"
 
 
 def _verdicts(suite: SuiteReport, looks: Sequence[LookReport], ours: str | None) -> list[Verdict]:

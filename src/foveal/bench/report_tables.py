@@ -50,7 +50,7 @@ def returns_table(suite: SuiteReport, look: LookReport, published: Sequence[Publ
         rows += [published_line(row, look.tasks) for row in table.rows if row.scores.keys() & set(look.tasks)]
     beside = "".join(f" Published rows: comparable are {table.comparable}." for table in published)
     caption = f"Mean return over training seeds, its 95 % interval and the number of seeds.{beside}"
-    return Table(caption, [look_cell(look.look), *look.tasks], rows)
+    return Table(caption, [look_cell(look.look), *look.tasks], rows, "numbers sourced" if published else "numbers")
 
 
 def _return(told: Estimate | None) -> str | Cell:
@@ -68,9 +68,12 @@ def published_line(row: PublishedRow, tasks: Sequence[str], mean: bool = False) 
 def published_table(table: PublishedTable) -> Table:
     """All of a published table, with the mean that it prints."""
     tasks = list(dict.fromkeys(task for row in table.rows for task in row.scores))
-    rows = [published_line(row, tasks, mean=True) for row in table.rows]
-    caption = f"Returns as printed; the mean is over {len(FIVE)} tasks: {', '.join(FIVE)}. {table.protocol.says}."
-    return Table(caption, [Cell(table.condition, code=True), *tasks, "mean"], rows)
+    mean = any(row.mean is not None for row in table.rows)
+    rows = [published_line(row, tasks, mean) for row in table.rows]
+    over = f"; the mean is over {len(FIVE)} tasks: {', '.join(FIVE)}" if mean else ""
+    caption = f"Returns as printed{over}. Protocol: {table.protocol.says}."
+    head: Line = [Cell(table.condition, code=True), *tasks, *(["mean"] if mean else [])]
+    return Table(caption, head, rows, "numbers sourced")
 
 
 def gap_table(suite: SuiteReport) -> Table | None:
