@@ -28,6 +28,7 @@ class RunOptions(Bounded, section="run"):
         log_every: updates between readings of the losses.
         adapt_threads: on a CPU, train with fewer threads while other programs keep cores busy, unless OMP_NUM_THREADS
             sets their number. Rounding depends on that number.
+        wandb: project at Weights & Biases for the same curves; None for none.
 
     Raises:
         FovealError: a number is out of range.
@@ -40,6 +41,7 @@ class RunOptions(Bounded, section="run"):
     checkpoint_every: Annotated[int, at_least(0)] = 10_000
     log_every: Annotated[int, at_least(1)] = 100
     adapt_threads: bool = True
+    wandb: Annotated[str | None, Anything("W&B opens it before training begins")] = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], defaults: RunOptions | None = None) -> RunOptions:
