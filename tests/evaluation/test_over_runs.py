@@ -193,6 +193,8 @@ def test_properties_of_two_methods(scores: Scores, shift: int) -> None:
     one = improvement(scores, others, replicates=100)
     other = improvement(others, scores, replicates=100)
     assert_allclose(one.value + other.value, 1)
+    assert_allclose(one.complement.value, other.value)
+    assert_allclose(known(one.complement)[1:], [1 - end for end in known(one)[:0:-1]])
     assert one.value >= 0.5
     paired = paired_difference(scores, others)
     assert paired is not None

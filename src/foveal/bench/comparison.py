@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from itertools import permutations
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from foveal.bench.scores import Ledger, Look, Score
 from foveal.evaluation import over_runs
 from foveal.evaluation.over_runs import Estimate, Gap, Profile
 from foveal.evaluation.world import TRAIN
+from foveal.progress import watched
 
 TaskScores = dict[str, dict[int, float]]
 THRESHOLDS = 51
@@ -155,7 +156,11 @@ def _told(by_name: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def compare(
-    ledger: Ledger, known: Mapping[str, tuple[float, str]], baseline: str | None = None
+    ledger: Ledger,
+    known: Mapping[str, tuple[float, str]],
+    baseline: str | None = None,
+    *,
+    progress: bool = False,
 ) -> tuple[SuiteReport, ...]:
     """The report of every suite of a ledger, the largest first.
 
@@ -163,13 +168,14 @@ def compare(
         ledger: as read.
         known: references of tasks, see ``foveal.bench.scales.references``.
         baseline: name of a policy.
+        progress: show a bar.
     """
     rows = Counter(score.run.suite for score in ledger.scores)
-    return tuple(_suite(name, ledger, known, baseline) for name, _ in rows.most_common())
+    return tuple(_suite(name, ledger, known, baseline, progress) for name, _ in rows.most_common())
 
 
 def _suite(
-    name: str | None, ledger: Ledger, known: Mapping[str, tuple[float, str]], baseline: str | None
+    name: str | None, ledger: Ledger, known: Mapping[str, tuple[float, str]], baseline: str | None, progress: bool
 ) -> SuiteReport:
     scores = [score for score in ledger.scores if score.run.suite == name]
     tasks = tuple(sorted({score.run.task for score in scores}))
@@ -179,17 +185,18 @@ def _suite(
     }
     here = baseline if any(score.policy == baseline for score in scores) else None
     looks: list[LookReport] = []
-    for look in _ordered({score.look for score in scores}, scores):
+    ordered = _ordered(scores)
+    for look in watched(ordered, len(ordered), f"compare {name or 'runs'}", visible=progress, unit="look"):
         under = [score for score in scores if score.look == look]
         looks.append(_look(look, under, scales, _trained(looks, look), here))
     policies = tuple(sorted({score.policy for score in scores}))
     return SuiteReport(name, tuple(looks), policies, tasks, scales, _marks(scores), here)
 
 
-def _ordered(looks: Iterable[Look], scores: Sequence[Score]) -> list[Look]:
+def _ordered(scores: Sequence[Score]) -> list[Look]:
     """The trained look first, the others as they were evaluated."""
     met = list(dict.fromkeys(score.look for score in scores))
-    return sorted(looks, key=lambda look: (look.perturbation != TRAIN, met.index(look)))
+    return sorted(met, key=lambda look: (look.perturbation != TRAIN, met.index(look)))
 
 
 def _trained(looks: Sequence[LookReport], look: Look) -> LookReport | None:
@@ -265,9 +272,10 @@ def _thresholds(scores: Mapping[str, TaskScores]) -> Any:
 
 def _improvement(scaled: Mapping[str, TaskScores]) -> dict[tuple[str, str], Estimate]:
     found = {}
-    for one, other in permutations(scaled, 2):
+    for one, other in combinations(scaled, 2):
         tasks = scaled[one].keys() & scaled[other].keys()
         if tasks:
             ours, theirs = ({task: scaled[name][task] for task in sorted(tasks)} for name in (one, other))
             found[one, other] = over_runs.improvement(ours, theirs)
+            found[other, one] = found[one, other].complement
     return found

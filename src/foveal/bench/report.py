@@ -91,6 +91,7 @@ def report(
     baseline: str | None = None,
     ours: str | None = None,
     reference: Sequence[str] = (),
+    progress: bool = False,
 ) -> Report:
     """Read folders of benchmark runs and compare what is in them.
 
@@ -99,6 +100,7 @@ def report(
         baseline: a policy whose runs all others are paired with, as tables name it or as ``learner-method``.
         ours: a policy that the reading tells of, also where it doesn't lead.
         reference: ``TASK=RETURN``, the return that is 1 on the common scale.
+        progress: show a bar.
 
     Raises:
         FovealError: as for ``foveal.bench.scores.read``; no run has results, an unknown policy, or a wrong reference.
@@ -110,8 +112,9 @@ def report(
             f"none of the {len(ledger.runs)} runs in {', '.join(map(str, folders))} has results yet; "
             "let `foveal bench run` finish one"
         )
-    named = [None if name is None else _policy(name, ledger) for name in (baseline, ours)]
-    return Report(tuple(map(str, folders)), ledger, compare(ledger, known, named[0]), named[1], named[0])
+    base, own = (None if name is None else _policy(name, ledger) for name in (baseline, ours))
+    suites = compare(ledger, known, base, progress=progress)
+    return Report(tuple(map(str, folders)), ledger, suites, own, base)
 
 
 def _policy(name: str, ledger: Ledger) -> str:

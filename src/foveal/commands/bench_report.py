@@ -37,7 +37,9 @@ class BenchReportOptions:
 def run(options: BenchReportOptions) -> None:
     """Write the report, and print what it says in words."""
     check_writable(options.out / PAGE)
-    told = report(options.folders, baseline=options.baseline, ours=options.ours, reference=options.reference)
+    told = report(
+        options.folders, baseline=options.baseline, ours=options.ours, reference=options.reference, progress=True
+    )
     page = write_report(told, options.out)
     for suite in told.suites:
         print(f"{suite.title}:")

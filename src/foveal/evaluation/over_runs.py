@@ -12,7 +12,7 @@ Tasks weigh alike in means, whatever their number of runs; the interquartile mea
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -58,6 +58,12 @@ class Estimate:
     def excludes_zero(self) -> bool:
         """Whether there is an interval, and 0 lies outside it."""
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
+
+    @property
+    def complement(self) -> Estimate:
+        """Of a probability, that of the opposite."""
+        ends = (None, None) if self.interval is None else (1.0 - self.interval[1], 1.0 - self.interval[0])
+        return replace(self, value=1.0 - self.value, low=ends[0], high=ends[1])
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
