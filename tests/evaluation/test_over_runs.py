@@ -14,8 +14,8 @@ from numpy.testing import assert_allclose
 from foveal.errors import FovealError
 from foveal.evaluation import over_runs
 from foveal.evaluation.over_runs import (
-    Estimate,
     Scores,
+    SeedEstimate,
     generalisation_gap,
     improvement,
     interquartile_mean,
@@ -66,7 +66,7 @@ def by_task(table: list[list[float]]) -> Scores:
     return {f"task {t}": {s: row[t] for s, row in enumerate(table, 1)} for t in range(len(table[0]))}
 
 
-def known(estimate: Estimate) -> tuple[float, float, float]:
+def known(estimate: SeedEstimate) -> tuple[float, float, float]:
     assert estimate.interval is not None
     return estimate.value, *estimate.interval
 

@@ -14,7 +14,7 @@ import numpy as np
 from foveal.bench.scales import Scale, scale_of
 from foveal.bench.scores import Ledger, Look, Score
 from foveal.evaluation import over_runs
-from foveal.evaluation.over_runs import Estimate, Gap, Profile
+from foveal.evaluation.over_runs import Gap, Profile, SeedEstimate
 from foveal.evaluation.world import TRAIN
 from foveal.progress import watched
 
@@ -30,9 +30,9 @@ class Aggregate:
         iqm, mean, gap: interquartile mean, mean, and optimality gap to 1.
     """
 
-    iqm: Estimate
-    mean: Estimate
-    gap: Estimate
+    iqm: SeedEstimate
+    mean: SeedEstimate
+    gap: SeedEstimate
 
     @classmethod
     def of(cls, scores: TaskScores) -> Aggregate:
@@ -69,13 +69,13 @@ class LookReport:
     scores: tuple[Score, ...]
     tasks: tuple[str, ...]
     policies: tuple[str, ...]
-    returns: Mapping[str, Mapping[str, Estimate]]
+    returns: Mapping[str, Mapping[str, SeedEstimate]]
     scaled: Mapping[str, TaskScores]
     aggregates: Mapping[str, Aggregate]
     profiles: Mapping[str, Profile]
-    improvement: Mapping[tuple[str, str], Estimate]
+    improvement: Mapping[tuple[str, str], SeedEstimate]
     gaps: Mapping[str, Gap | None] = field(default_factory=dict)
-    differences: Mapping[str, Estimate | None] = field(default_factory=dict)
+    differences: Mapping[str, SeedEstimate | None] = field(default_factory=dict)
 
     @cached_property
     def scaled_tasks(self) -> list[str]:
@@ -87,7 +87,7 @@ class LookReport:
         """Policies with an aggregate, best interquartile mean first."""
         return sorted(self.aggregates, key=lambda name: -self.aggregates[name].iqm.value)
 
-    def difference(self, policy: str, other: str) -> Estimate | None:
+    def difference(self, policy: str, other: str) -> SeedEstimate | None:
         """Score minus score on the common scale, paired by task and seed; None where there is no pair."""
         return over_runs.paired_difference(self.scaled.get(policy, {}), self.scaled.get(other, {}))
 
@@ -270,7 +270,7 @@ def _thresholds(scores: Mapping[str, TaskScores]) -> Any:
     return np.linspace(min([0.0, *values]), max([1.0, *values]), THRESHOLDS)
 
 
-def _improvement(scaled: Mapping[str, TaskScores]) -> dict[tuple[str, str], Estimate]:
+def _improvement(scaled: Mapping[str, TaskScores]) -> dict[tuple[str, str], SeedEstimate]:
     found = {}
     for one, other in combinations(scaled, 2):
         tasks = scaled[one].keys() & scaled[other].keys()

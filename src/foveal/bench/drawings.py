@@ -13,7 +13,7 @@ from typing import ClassVar
 
 from foveal.bench.comparison import LookReport
 from foveal.bench.learning import TaskCurves
-from foveal.evaluation.over_runs import Estimate
+from foveal.evaluation.over_runs import SeedEstimate
 from foveal.evaluation.results import write_text
 from foveal.explanation.charts import Scale, ticks
 from foveal.explanation.page import render
@@ -36,7 +36,7 @@ class Forest:
     """
 
     title: str
-    rows: Sequence[tuple[str, Estimate]]
+    rows: Sequence[tuple[str, SeedEstimate]]
     ours: str | None = None
     least: float = 0.0
     most: float = 1.0
@@ -124,7 +124,7 @@ class Matrix:
 
     title: str
     names: Sequence[str]
-    cells: dict[tuple[str, str], Estimate] = field(default_factory=dict)
+    cells: dict[tuple[str, str], SeedEstimate] = field(default_factory=dict)
     kind: ClassVar[str] = "matrix"
     side: ClassVar[int] = 44
     high: ClassVar[int] = 30

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foveal.bench.comparison import LookReport, SuiteReport
-from foveal.evaluation.over_runs import Estimate
+from foveal.evaluation.over_runs import SeedEstimate
 
 MINUS = "\N{MINUS SIGN}"
 
@@ -24,7 +24,7 @@ class Verdict:
     look: str
     policy: str
     other: str
-    estimate: Estimate | None
+    estimate: SeedEstimate | None
 
     @property
     def word(self) -> str:

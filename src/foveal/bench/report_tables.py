@@ -9,7 +9,7 @@ from foveal.bench.gaps import Hole
 from foveal.bench.published import PublishedRow, PublishedTable
 from foveal.bench.reading import MINUS, signed
 from foveal.bench.scores import Ledger, Look, policy_names
-from foveal.evaluation.over_runs import Estimate, Gap
+from foveal.evaluation.over_runs import Gap, SeedEstimate
 from foveal.explanation.page import Cell, Line, Table
 
 ABSENT = "\N{EN DASH}"
@@ -17,7 +17,7 @@ FIVE = ("dmc/walker-walk", "dmc/walker-stand", "dmc/ball_in_cup-catch", "dmc/car
 """The tasks that published means are over."""
 
 
-def aggregate_table(suite: SuiteReport, what: Callable[[Aggregate], Estimate], caption: str) -> Table:
+def aggregate_table(suite: SuiteReport, what: Callable[[Aggregate], SeedEstimate], caption: str) -> Table:
     """A policy's number over all tasks under each look."""
     ranked = [look for look in suite.looks if look.aggregates]
     rows: list[Line] = [
@@ -33,7 +33,7 @@ def _by_first(looks: Sequence[LookReport], policies: Sequence[str]) -> list[str]
     return [*order, *(name for name in policies if name not in order)]
 
 
-def _aggregate(look: LookReport, policy: str, what: Callable[[Aggregate], Estimate]) -> str | Cell:
+def _aggregate(look: LookReport, policy: str, what: Callable[[Aggregate], SeedEstimate]) -> str | Cell:
     if policy in look.aggregates:
         return estimate_cell(what(look.aggregates[policy]), "{:.3f}".format)
     have, of = len(look.scaled.get(policy, {})), len(look.scaled_tasks)
@@ -53,7 +53,7 @@ def returns_table(suite: SuiteReport, look: LookReport, published: Sequence[Publ
     return Table(caption, [look_cell(look.look), *look.tasks], rows, "numbers sourced" if published else "numbers")
 
 
-def _return(told: Estimate | None) -> str | Cell:
+def _return(told: SeedEstimate | None) -> str | Cell:
     return ABSENT if told is None else estimate_cell(told, points)
 
 
@@ -121,7 +121,7 @@ def difference_table(suite: SuiteReport) -> Table | None:
     return Table(caption, ["", *(look_cell(look.look) for look in looks)], rows)
 
 
-def _difference(told: Estimate | None) -> str | Cell:
+def _difference(told: SeedEstimate | None) -> str | Cell:
     if told is None:
         return ABSENT
     note = "" if not told.excludes_zero else "above 0" if told.value > 0 else "below 0"
@@ -163,13 +163,13 @@ def look_cell(look: Look) -> Cell:
     return Cell(look.perturbation, code=True, note=note)
 
 
-def estimate_cell(told: Estimate, write: Callable[[float], str]) -> Cell:
+def estimate_cell(told: SeedEstimate, write: Callable[[float], str]) -> Cell:
     """A number, its interval, and how many seeds it rests on."""
     count = f"{told.seeds} seed{'' if told.seeds == 1 else 's'}"
     return Cell(write(told.value), small=(*_interval(told, write), count))
 
 
-def _interval(told: Estimate, write: Callable[[float], str]) -> tuple[str, ...]:
+def _interval(told: SeedEstimate, write: Callable[[float], str]) -> tuple[str, ...]:
     return () if told.interval is None else (" to ".join(map(write, told.interval)),)
 
 

@@ -31,7 +31,7 @@ _VALUES_AT_ONCE = 2_000_000  # bounds the memory of a bootstrap to some 16 MB
 
 
 @dataclass(frozen=True)
-class Estimate:
+class SeedEstimate:
     """A number about a method, and how far other seeds might have moved it.
 
     Attributes:
@@ -60,7 +60,7 @@ class Estimate:
         return self.interval is not None and not self.interval[0] <= 0 <= self.interval[1]
 
     @property
-    def complement(self) -> Estimate:
+    def complement(self) -> SeedEstimate:
         """Of a probability, that of the opposite."""
         ends = (None, None) if self.interval is None else (1.0 - self.interval[1], 1.0 - self.interval[0])
         return replace(self, value=1.0 - self.value, low=ends[0], high=ends[1])
@@ -100,15 +100,15 @@ class Gap:
         share: of the trained look's mean score, the part that is lost; None where that mean is not positive.
     """
 
-    points: Estimate
-    share: Estimate | None
+    points: SeedEstimate
+    share: SeedEstimate | None
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {"points": self.points.as_dict(), "share": None if self.share is None else self.share.as_dict()}
 
 
-def mean(scores: Scores, *, seed: int = 0) -> Estimate:
+def mean(scores: Scores, *, seed: int = 0) -> SeedEstimate:
     """The mean over tasks of each task's mean over its runs.
 
     Raises:
@@ -117,12 +117,12 @@ def mean(scores: Scores, *, seed: int = 0) -> Estimate:
     return _estimate(_strata(scores), _mean_of_means, seed)
 
 
-def interquartile_mean(scores: Scores, *, seed: int = 0) -> Estimate:
+def interquartile_mean(scores: Scores, *, seed: int = 0) -> SeedEstimate:
     """The mean of the middle half of all runs of all tasks (Agarwal et al. 2021, section 4.3)."""
     return _estimate(_strata(scores), lambda drawn: iqm(np.concatenate(drawn, axis=1), axis=1), seed)
 
 
-def optimality_gap(scores: Scores, target: float = 1.0, *, seed: int = 0) -> Estimate:
+def optimality_gap(scores: Scores, target: float = 1.0, *, seed: int = 0) -> SeedEstimate:
     """How far runs stay below ``target`` on average; what exceeds it makes up for nothing (ibid.)."""
     below = [np.maximum(target - stratum, 0.0) for stratum in _strata(scores)]
     return _estimate(below, _mean_of_means, seed)
@@ -136,7 +136,7 @@ def profile(scores: Scores, thresholds: ArrayLike, *, replicates: int = 2_000, s
     return Profile(levels, shares, *((None, None) if band is None else band))
 
 
-def improvement(scores: Scores, others: Scores, *, replicates: int = 2_000, seed: int = 0) -> Estimate:
+def improvement(scores: Scores, others: Scores, *, replicates: int = 2_000, seed: int = 0) -> SeedEstimate:
     """P(X > Y): how probably a run of the one beats a run of the other on a task drawn at random.
 
     Ties count as half: the Mann-Whitney U statistic over its maximum, averaged over tasks (Agarwal et al. 2021, section
@@ -151,7 +151,7 @@ def improvement(scores: Scores, others: Scores, *, replicates: int = 2_000, seed
     return _estimate(strata, _probability, seed, replicates, tasks=len(scores))
 
 
-def paired_difference(scores: Scores, others: Scores, *, seed: int = 0) -> Estimate | None:
+def paired_difference(scores: Scores, others: Scores, *, seed: int = 0) -> SeedEstimate | None:
     """The mean over tasks of score minus score of the run of the same task and the same seed.
 
     The pairs are resampled within each task. Tasks and seeds that only one of the two has are left out.
@@ -222,11 +222,11 @@ def _above(ours: Array, theirs: Array) -> Array:
 
 def _estimate(
     strata: Sequence[Array], statistic: Statistic, seed: int, replicates: int = REPLICATES, *, tasks: int | None = None
-) -> Estimate:
+) -> SeedEstimate:
     value, interval = _bootstrap(strata, statistic, replicates, seed)
     low, high = (None, None) if interval is None else (float(interval[0]), float(interval[1]))
     counts = [len(stratum) for stratum in strata]
-    return Estimate(float(value), low, high, sum(counts), len(strata) if tasks is None else tasks, min(counts))
+    return SeedEstimate(float(value), low, high, sum(counts), len(strata) if tasks is None else tasks, min(counts))
 
 
 def _bootstrap(
