@@ -112,6 +112,9 @@ def test_without_the_option_nothing_is_asked_for(stand: Stand, tmp_path: Path) -
 
 
 def test_mistakes(stand: Stand, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("me/looks", "", "a" * 129):  # the account is WANDB_ENTITY's business
+        with pytest.raises(FovealError, match=r"run\.wandb"):
+            RunOptions(wandb=name)
     with pytest.raises(FovealError, match="run's folder"):
         small_agent(method="none").learn(20, progress=False, wandb="looks")
     stand.refuses = True
