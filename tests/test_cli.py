@@ -53,6 +53,7 @@ EXTRAS = (
     "rtde_control",
     "rtde_io",
     "rtde_receive",
+    "wandb",
 )
 """Modules that extras bring."""
 

@@ -22,7 +22,7 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal gaze AGENT ...   how its saliency compares with where people looked, on Atari
   foveal list             learners, methods, encoders, maps, perturbations, environments: what has a name
   foveal demo             all three on a small task, in one page
-  foveal bench            how fast training and rendering are on this machine
+  foveal bench            how fast training and rendering are on this machine; report: what benchmark runs say
 
 A robot arm, from demonstrations to a policy over skills:
 

@@ -68,7 +68,7 @@ ALLOWED_ZEROS = {
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""
 ALLOWED_NEGATIVES = {"target_entropy", "log_std_min", "log_std_max"}
 """Settings in logarithms, which may be anything finite."""
-NAMES_OF_THE_USERS = {"overlays", "pictures", "evaluate_on", "data", "env", "task"}
+NAMES_OF_THE_USERS = {"overlays", "pictures", "evaluate_on", "data", "env", "task", "wandb"}
 """Folders and ids, which are looked for before work starts."""
 
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock
 
 import numpy as np
 import pytest
@@ -24,7 +25,7 @@ from foveal.evaluation.world import WorldOptions
 from foveal.learners import LEARNERS
 from foveal.methods import METHODS
 from foveal.pictures import BLOCK
-from foveal.training import RunOptions, Trainer, agent_work, trainer
+from foveal.training import RunOptions, Trainer, agent_work, run_folder, trainer
 from foveal.training.run_folder import RunFolder
 from foveal.types import Batch
 from settled import decided
@@ -379,6 +380,19 @@ def conditions(names: tuple[str, ...]) -> Any:
     return watch.seen[0][1].conditions
 
 
+def wandb(room: Room, value: str | None) -> list[str]:
+    """Projects of runs that were opened at Weights & Biases."""
+    opened: list[str] = []
+
+    def stand_in(project: str, *_: Any) -> Any:
+        opened.append(project)
+        return MagicMock()
+
+    room.patch.setattr(run_folder, "WandbLog", stand_in)
+    learned_in(room, wandb=value)
+    return opened
+
+
 RUN = {
     "evaluate_every": Wire(
         0,
@@ -405,6 +419,7 @@ RUN = {
     ),
     "log_every": Wire(4, 5, observe=log_every, expected=lambda n: [*range(n, 13, n), *([12] if 12 % n else [])]),
     "adapt_threads": Wire(True, False, observe=adapt_threads, expected=lambda v: [v]),
+    "wandb": Wire(None, "looks", observe=wandb, expected=lambda v: [v] if v else []),
 }
 
 

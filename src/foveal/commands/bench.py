@@ -1,4 +1,4 @@
-"""``foveal bench speed | rendering``: how fast training and rendering are on this machine."""
+"""``foveal bench speed | rendering | report``: how fast things are on this machine, and what runs say."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ import tyro
 from foveal.bench import SpeedOptions, measure_rendering, measure_speed
 from foveal.bench.plots import growth_plot
 from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
+from foveal.commands import bench_report
 from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
@@ -69,10 +70,16 @@ class BenchRenderingOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one benchmark."""
-    verbs = {"speed": BenchSpeedOptions, "rendering": BenchRenderingOptions}
+    verbs = {
+        "speed": BenchSpeedOptions,
+        "rendering": BenchRenderingOptions,
+        "report": bench_report.BenchReportOptions,
+    }
     options = parse("bench", verbs, import_plugins(arguments))
     if isinstance(options, BenchSpeedOptions):
         _speed(options)
+    elif isinstance(options, bench_report.BenchReportOptions):
+        bench_report.run(options)
     else:
         _rendering(options)
 

@@ -53,7 +53,7 @@ def summary(returns: ArrayLike, *, seed: int = 0) -> Summary:
     Raises:
         FovealError: there is no value, or one is not finite.
     """
-    values = _finite(returns).ravel()
+    values = finite(returns).ravel()
     low, high = bootstrap_interval(values, seed=seed)
     return Summary(
         mean=float(values.mean()),
@@ -114,7 +114,7 @@ def iqm(values: ArrayLike, axis: int | None = None) -> Any:
     Raises:
         FovealError: there is no value, or one is not finite.
     """
-    array = _finite(values)
+    array = finite(values)
     if axis is None:
         array, axis = array.ravel(), 0
     count = array.shape[axis]
@@ -125,7 +125,7 @@ def iqm(values: ArrayLike, axis: int | None = None) -> Any:
 
 def optimality_gap(values: ArrayLike, target: float = 1.0, axis: int | None = None) -> Any:
     """How far the values stay below ``target`` on average; what exceeds the target does not make up for the rest."""
-    return target - np.minimum(_finite(values), target).mean(axis=axis)
+    return target - np.minimum(finite(values), target).mean(axis=axis)
 
 
 def probability_of_improvement(scores: ArrayLike, others: ArrayLike) -> float:
@@ -138,7 +138,7 @@ def probability_of_improvement(scores: ArrayLike, others: ArrayLike) -> float:
     Raises:
         FovealError: the numbers of tasks differ, a table is empty, or a value is not finite.
     """
-    ours, theirs = (_finite(x).reshape(len(np.atleast_1d(x)), -1) for x in (scores, others))
+    ours, theirs = (finite(x).reshape(len(np.atleast_1d(x)), -1) for x in (scores, others))
     if ours.shape[1] != theirs.shape[1]:
         raise FovealError(
             f"probability_of_improvement compares the same tasks: got {ours.shape[1]} and {theirs.shape[1]} of them"
@@ -199,13 +199,18 @@ def _strata(values: ArrayLike | Sequence[ArrayLike]) -> list[Array]:
     items = list(values) if isinstance(values, (list, tuple)) else [np.asarray(values)]
     if items and all(np.ndim(item) == 0 for item in items):
         items = [np.asarray(items)]
-    strata = [_finite(item) for item in items]
+    strata = [finite(item) for item in items]
     if not strata or any(stratum.ndim != 1 for stratum in strata):
         raise FovealError("a bootstrap wants values of shape (n,), or a list of such arrays, one per task")
     return strata
 
 
-def _finite(values: ArrayLike) -> Array:
+def finite(values: ArrayLike) -> Array:
+    """Values as an array of float64.
+
+    Raises:
+        FovealError: there is none, or one is not finite.
+    """
     array = np.asarray(values, dtype=np.float64)
     if array.size == 0:
         raise FovealError("there are no values to take statistics of")

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
-from foveal.config.bounds import Anything, Bounded, at_least
+from foveal.config.bounds import Anything, Bounded, Matching, at_least
 from foveal.config.tree import changed
 
 VALIDATION_SEED_OFFSET = 1042
 """Evaluations during training choose the best checkpoint, so their episodes must not be the final evaluation's."""
+PROJECT = Matching(r"[^/\\#?%:]{1,128}", "the name of a project: up to 128 characters, none of them / \\ # ? % :")
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class RunOptions(Bounded, section="run"):
         log_every: updates between readings of the losses.
         adapt_threads: on a CPU, train with fewer threads while other programs keep cores busy, unless OMP_NUM_THREADS
             sets their number. Rounding depends on that number.
+        wandb: project at Weights & Biases for the same curves; None for none.
 
     Raises:
         FovealError: a number is out of range.
@@ -40,6 +42,7 @@ class RunOptions(Bounded, section="run"):
     checkpoint_every: Annotated[int, at_least(0)] = 10_000
     log_every: Annotated[int, at_least(1)] = 100
     adapt_threads: bool = True
+    wandb: Annotated[str | None, PROJECT] = None
 
     @classmethod
     def from_settings(cls, settings: Mapping[str, Any], defaults: RunOptions | None = None) -> RunOptions:

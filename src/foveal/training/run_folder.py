@@ -14,6 +14,7 @@ from foveal import checkpoint
 from foveal.checkpoint import Checkpoint, CheckpointStore
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, write_text
+from foveal.training.wandb_log import WandbLog
 
 if TYPE_CHECKING:
     from torch.utils.tensorboard import SummaryWriter
@@ -26,13 +27,14 @@ class RunFolder:
 
     ``config.yaml`` is the full configuration; ``episodes.jsonl`` has every training episode's return,
     ``evaluations.jsonl`` every evaluation with all its episodes; ``tensorboard/`` the curves; ``checkpoints/`` and
-    ``best/`` the agent.
+    ``best/`` the agent; ``wandb.json`` and ``wandb/`` are there where the curves go to Weights & Biases too.
     """
 
     def __init__(self, path: Path, kind: str) -> None:
         self.path = path
         self.store = CheckpointStore(path, kind=kind)
         self._writer: SummaryWriter | None = None
+        self._wandb: WandbLog | None = None
         self._purge_step: int | None = None
 
     @classmethod
@@ -74,6 +76,14 @@ class RunFolder:
         settings = {**config, "steps": steps, "run": dataclasses.asdict(options)}
         write_text(self.path / CONFIG, yaml.safe_dump(json.loads(json.dumps(settings)), sort_keys=False))
 
+    def open_wandb(self, project: str, config: Mapping[str, Any]) -> None:
+        """Log to Weights & Biases as well, to the run there that this folder knows or to a new one.
+
+        Raises:
+            FovealError: the extra ``wandb`` is missing, or W&B refuses.
+        """
+        self._wandb = WandbLog(project, self.path, config)
+
     def rewind(self, step: int) -> None:
         """Delete what was logged after ``step``, which is about to happen again."""
         self._purge_step = step + 1
@@ -86,19 +96,21 @@ class RunFolder:
     def log_episode(self, step: int, stream: int, value: float) -> None:
         """Log the return of a training episode."""
         self._append(EPISODES, {"step": step, "environment": stream, "return": value})
-        self.writer.add_scalar("return/train_episode", value, step)
+        self._scalar("return/train_episode", value, step)
 
     def log_evaluation(self, step: int, results: Results) -> None:
         """Log an evaluation with every episode."""
         self._append(EVALUATIONS, {"step": step, **results.as_dict()})
         for condition in results.conditions:
-            self.writer.add_scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
+            self._scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
+        if self._wandb is not None:
+            self._wandb.results(step, results)
 
     def log_metrics(self, step: int, update: int, values: Mapping[str, float]) -> None:
         """Log losses and other metrics."""
-        self.writer.add_scalar("updates", update, step)
+        self._scalar("updates", update, step)
         for name, value in values.items():
-            self.writer.add_scalar(name, value, step)
+            self._scalar(name, value, step)
 
     @property
     def writer(self) -> SummaryWriter:
@@ -114,6 +126,14 @@ class RunFolder:
         if self._writer is not None:
             self._writer.close()
             self._writer = None
+        if self._wandb is not None:
+            self._wandb.close()
+            self._wandb = None
+
+    def _scalar(self, name: str, value: float, step: int) -> None:
+        self.writer.add_scalar(name, value, step)
+        if self._wandb is not None:
+            self._wandb.scalar(name, value, step)
 
     def _append(self, name: str, record: Mapping[str, Any]) -> None:
         try:

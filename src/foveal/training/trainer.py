@@ -18,6 +18,7 @@ from foveal.progress import Interruption, Progress
 from foveal.training.options import RunOptions
 from foveal.training.run_folder import RunFolder, refuse_existing
 from foveal.training.threads import Threads
+from foveal.training.wandb_log import check_wandb
 from foveal.training.work import Work
 
 
@@ -48,7 +49,8 @@ class Trainer:
         progress: whether to show a bar.
 
     Raises:
-        FovealError: the folder exists already, or an evaluation that was asked for is impossible.
+        FovealError: the folder exists already, an evaluation that was asked for is impossible, or curves are to go to
+            Weights & Biases, whose package is missing.
     """
 
     def __init__(
@@ -69,6 +71,8 @@ class Trainer:
         self.run = None if run is None else Path(run)
         if self.run is not None:
             refuse_existing(self.run)
+        if self.options.wandb is not None:
+            check_wandb()
         self.evaluates = self.options.evaluate_every > 0 and work.can_evaluate
         if self.evaluates:
             work.rehearse(self.options)
@@ -154,7 +158,12 @@ class Trainer:
         if self.run is not None and self.folder is None:
             self.folder = RunFolder.create(self.run, self.work.kind)
         if self.folder is not None:
-            self.folder.write_config(self.work.settings(), self.options, self.target)
+            settings = self.work.settings()
+            self.folder.write_config(settings, self.options, self.target)
+            if self.options.wandb is not None:
+                self.folder.open_wandb(self.options.wandb, {**settings, "run": dataclasses.asdict(self.options)})
+        elif self.options.wandb is not None:
+            raise FovealError("curves go to Weights & Biases from a run's folder, which keeps the run's id: name one")
 
     def _step(self) -> None:
         """Collect, and learn from it."""

@@ -1,0 +1,191 @@
+"""How a benchmark's report is laid out for people, whatever it is written into: chapters of tables and plots."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from foveal.bench import drawings
+from foveal.bench import report_tables as tables
+from foveal.bench.comparison import SuiteReport
+from foveal.bench.drawings import Drawing
+from foveal.bench.gaps import warnings
+from foveal.bench.report import Report, published_for
+from foveal.evaluation.world import TRAIN
+from foveal.explanation.page import Table
+
+
+@dataclass(frozen=True)
+class Plot:
+    """Pictures that belong together.
+
+    Attributes:
+        name: of the file beside the Markdown, without suffix.
+        title: for those who can't see it.
+        caption: below it.
+        drawings: all of one kind.
+        legend: names of the colours, where there are several.
+    """
+
+    name: str
+    title: str
+    caption: str
+    drawings: Sequence[Drawing]
+    legend: Sequence[str] = ()
+
+    @property
+    def kind(self) -> str:
+        """Of its drawings."""
+        return self.drawings[0].kind
+
+
+@dataclass(frozen=True)
+class Folded:
+    """What is closed until asked for."""
+
+    title: str
+    folded: Sequence[Table | Plot]
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading and what is below it."""
+
+    title: str
+    text: Sequence[str]
+    items: Sequence[Table | Plot | Folded]
+
+
+@dataclass(frozen=True)
+class Chapter:
+    """A suite, or what concerns all of them.
+
+    Attributes:
+        title: its heading.
+        reading: sentences that say what its numbers say.
+        warnings: what to know before.
+        sections: the rest.
+    """
+
+    title: str
+    reading: Sequence[str]
+    warnings: Sequence[str]
+    sections: Sequence[Section]
+
+
+def chapters(told: Report) -> list[Chapter]:
+    """Everything for people, in order: pages and Markdown lay out the same."""
+    found = [_suite_chapter(told, suite) for suite in told.suites]
+    apart = [section for suite in told.suites for section in _apart(suite)]
+    if apart:
+        found.append(Chapter("Published, and not comparable", [], [], apart))
+    gaps = [tables.holes_table(told.holes)] if told.holes else []
+    text = [] if gaps else ["None: every policy has results of every task and seed."]
+    last = [Section("Missing and failed runs", text, gaps)]
+    origins = [Folded(suite.title, [tables.origins_table(told.ledger, suite.name)]) for suite in told.suites]
+    last.append(Section("Where each number comes from", [], origins))
+    return [*found, Chapter("Runs", [], [], last)]
+
+
+def _suite_chapter(told: Report, suite: SuiteReport) -> Chapter:
+    sections = [_over_tasks(told, suite), _each_task(suite)]
+    gap, differences = tables.gap_table(suite), tables.difference_table(suite)
+    if gap is not None:
+        sections.append(Section("What the changed look costs", [], [gap]))
+    if differences is not None:
+        sections.append(Section(f"Paired differences from {suite.baseline}", [], [differences]))
+    sections += [*_improvement(suite), *_profiles(suite), *_learning(told, suite)]
+    return Chapter(suite.title, told.readings[suite.name], warnings(suite), [s for s in sections if s.items])
+
+
+def _over_tasks(told: Report, suite: SuiteReport) -> Section:
+    ranked = [look for look in suite.looks if look.aggregates]
+    if not ranked:
+        return Section("All tasks", [], [])
+    iqm = tables.aggregate_table(
+        suite, lambda a: a.iqm, "Interquartile mean over all runs of all tasks, with 95 % intervals over seeds."
+    )
+    mean = tables.aggregate_table(suite, lambda a: a.mean, "Mean over tasks of the mean over seeds.")
+    below = tables.aggregate_table(
+        suite, lambda a: a.gap, "Optimality gap: how far runs stay below 1 on average; smaller is better."
+    )
+    caption = "Dot: interquartile mean. Bar: 95 % interval."
+    plot = Plot(_file(suite, "aggregate"), "Interquartile means", caption, drawings.forests(ranked, told.ours))
+    text = [f"On a common scale. {' '.join(tables.scale_lines(suite))}"]
+    return Section("All tasks", text, [iqm, plot, Folded("Mean and optimality gap", [mean, below])])
+
+
+def _each_task(suite: SuiteReport) -> Section:
+    found = [
+        tables.returns_table(suite, look, [table for table, why in published_for(look) if not why])
+        for look in suite.looks
+    ]
+    return Section("Each task", [], found)
+
+
+def _improvement(suite: SuiteReport) -> list[Section]:
+    caption = (
+        "How probably a run of the row's policy beats one of the column's on a task drawn at random. Bold: the 95 % "
+        "interval excludes one half."
+    )
+    plots = [
+        Plot(
+            _file(suite, f"improvement-{look.look}"),
+            f"Probability of improvement, {look.look}",
+            caption,
+            [drawings.matrix(look)],
+        )
+        for look in suite.looks
+        if look.improvement
+    ]
+    return [Section("Probability of improvement", [], _first_open(suite, plots))] if plots else []
+
+
+def _profiles(suite: SuiteReport) -> list[Section]:
+    caption = (
+        "Share of runs that score more than a threshold on the common scale, with 95 % bands; faint: the other "
+        "policies. Higher is better everywhere."
+    )
+    plots = [
+        Plot(
+            _file(suite, f"profiles-{look.look}"),
+            f"Performance profiles, {look.look}",
+            caption,
+            drawings.profiles(look),
+        )
+        for look in suite.looks
+        if look.profiles
+    ]
+    return [Section("Performance profiles", [], _first_open(suite, plots))] if plots else []
+
+
+def _first_open(suite: SuiteReport, plots: Sequence[Plot]) -> list[Table | Plot | Folded]:
+    """One plot for each look: the last changed look's open, the others folded."""
+    shown = plots[-1] if suite.looks[-1].look.perturbation != TRAIN else plots[0]
+    return [shown, *(Folded(plot.title, [plot]) for plot in plots if plot is not shown)]
+
+
+def _learning(told: Report, suite: SuiteReport) -> list[Section]:
+    panels = drawings.curve_panels(told.curves[suite.name])
+    if not panels:
+        return []
+    caption = (
+        "Mean return over seeds of evaluations during training, on the trained look; band: from the lowest to the "
+        "highest seed. Runs whose folders are gone are not here."
+    )
+    return [
+        Section("Learning", [], [Plot(_file(suite, "learning"), "Learning curves", caption, panels, panels[0].names)])
+    ]
+
+
+def _apart(suite: SuiteReport) -> Iterator[Section]:
+    for look in suite.looks:
+        for table, why in published_for(look):
+            if why:
+                text = [f"Not beside the measured numbers of {suite.title} on {look.look}: {'; '.join(why)}."]
+                yield Section(f"{table.condition} ({table.protocol.name})", text, [tables.published_table(table)])
+
+
+def _file(suite: SuiteReport, what: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", f"{suite.name or 'loose'}-{what}".lower()).strip("-")
