@@ -89,6 +89,8 @@ class GameWorld(World):
             "frame_stack": 4,
             "action_repeat": 4,
             "life_loss": self.rules["life_loss"],
+            "sticky": self.rules["sticky"],
+            "frame_limit": self.rules["frame_limit"],
         }
         return about, Condition(condition, None, None, tuple(episode for done in played for episode in done))
 
@@ -133,8 +135,8 @@ class GameWorld(World):
         )
 
     def by_chance(self) -> GameWorld:
-        """Actions are drawn uniformly, from the seed."""
-        return chance_world(self.env, self.seed)
+        """Actions are drawn uniformly, from the seed, by the same protocol."""
+        return chance_world(self.env, self.seed, {name: self.rules[name] for name in ("sticky", "frame_limit")})
 
 
 def agent_world(agent: Player, options: WorldOptions) -> World:
@@ -171,7 +173,8 @@ def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = Fa
         anything = torch.randint(count, (len(frames),), generator=generator, device=generator.device).cpu().numpy()
         return np.where(chance, anything, actions)
 
-    rules, words = games.rules(agent.env_options), _words(described, epsilon, deterministic=deterministic)
+    rules = {**games.rules(agent.env_options), **_protocol(agent.env_id, options)}
+    words = _words(described, epsilon, deterministic=deterministic)
     return GameWorld(agent.env_id, seed, act, described, rules, words, generator)
 
 
@@ -188,16 +191,32 @@ def evaluate(
     return run(world, episodes, progress=progress)
 
 
-def random_scores(env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, progress: bool = True) -> Results:
-    """The same for the uniformly random policy: what any agent has to beat."""
-    world = chance_world(games.env_id(env), WorldOptions(seed=seed).seed_or(seed))
+def random_scores(
+    env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, protocol: str = "v4", progress: bool = True
+) -> Results:
+    """The same for the uniformly random policy: what any agent has to beat; by the protocol "v4" or another one."""
+    env = games.env_id(env)
+    world = chance_world(env, WorldOptions(seed=seed).seed_or(seed), games.protocol_rules(env, protocol))
     return run(world, episodes, progress=progress)
 
 
-def chance_world(env: str, seed: int) -> GameWorld:
-    """Games in which chance acts, whatever it sees."""
-    policy, rules = {"name": "random"}, {"life_loss": True, "size": games.OBSERVED[-1]}
+def chance_world(env: str, seed: int, protocol: Mapping[str, Any]) -> GameWorld:
+    """Games in which chance acts, whatever it sees.
+
+    Args:
+        env: id of the game.
+        seed: of games and actions.
+        protocol: of ``foveal.envs.games.protocol_rules``.
+    """
+    policy, rules = {"name": "random"}, {"life_loss": True, "size": games.OBSERVED[-1], **protocol}
     return GameWorld(env, seed, _chance(env, seed), policy, rules, _words({"method": "chance"}, 0.0))
+
+
+def _protocol(env: str, options: WorldOptions) -> dict[str, Any]:
+    """The rules that were asked for in place of the training's."""
+    asked = games.protocol_rules(env, options.protocol or "v4", options.sticky, options.frame_limit)
+    given = {name for name in asked if options.protocol is not None or getattr(options, name) is not None}
+    return {name: value for name, value in asked.items() if name in given}
 
 
 def _words(policy: Mapping[str, Any], epsilon: float, *, deterministic: bool = False) -> Words:
@@ -217,7 +236,7 @@ def _words(policy: Mapping[str, Any], epsilon: float, *, deterministic: bool = F
         total="score",
         reward="points per step",
         digits=0,
-        ends=(", to the end of the game", ", then cut off after half an hour"),
+        ends=(", to the end of the game", ", then cut off at the limit of frames"),
         smooth=True,
     )
 

@@ -18,7 +18,7 @@ from foveal.envs.perturbations import perturbation_names, usual_perturbations
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
-from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+from foveal.evaluation.world import OF_GAMES, SEED_OFFSET, TRAIN, Bar, World, WorldOptions
 
 Act: TypeAlias = Callable[[Any], Any]
 Watch: TypeAlias = Callable[[Any, Any, float], None]
@@ -63,6 +63,7 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         FovealError: a name is unknown or given twice, the seed is negative, or the agent can't adapt at test time.
     """
     asked.refuse("policies without skills", "skill")
+    asked.refuse(f"{agent.env_id}, which is no Atari game", *OF_GAMES)
     adapting: Adapting = nullcontext
     policy = describe_agent(agent)
     if asked.adapt:

@@ -27,6 +27,9 @@ TRAIN = "train"
 SEED_OFFSET = 42
 """DMC-GB's test environments are seeded with the training seed plus this."""
 
+OF_GAMES = ("protocol", "sticky", "frame_limit")
+"""What can be asked for of Atari games alone."""
+
 
 @dataclass(frozen=True)
 class WorldOptions:
@@ -37,6 +40,7 @@ class WorldOptions:
         seed: of the episodes; None for the world's own choice.
         data, quality, env, adapt, workers: see ``foveal.evaluate``.
         skill: see ``foveal.explain``.
+        protocol, sticky, frame_limit: see ``foveal.evaluate``; of games alone.
     """
 
     on: str | Sequence[str] | None = TRAIN
@@ -47,6 +51,9 @@ class WorldOptions:
     adapt: bool = False
     workers: int = 1
     skill: int | None = None
+    protocol: str | None = None
+    sticky: float | None = None
+    frame_limit: int | None = None
 
     def conditions(self, usual: Sequence[str], known: Sequence[str], kind: str = "perturbation") -> tuple[str, ...]:
         """The names of ``on``, checked.
