@@ -16,7 +16,7 @@ from foveal.evaluation.pixel_world import Policy, describe_agent, pixel_world
 from foveal.evaluation.recording import Recording, Words
 from foveal.evaluation.results import Condition, Episode, Results
 from foveal.evaluation.rollouts import run
-from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+from foveal.evaluation.world import SEED_OFFSET, TRAIN, Attending, Bar, World, WorldOptions
 from foveal.learners import Learner
 
 SIDE_BY_SIDE = 8
@@ -49,6 +49,7 @@ class GameWorld(World):
         policy: who acts, as results say it.
         rules: keyword arguments of ``foveal.atari.vector.AtariVector``.
         words: how a recording is called.
+        agent: who acts, for the attention that it may have inside; None for chance.
         acting: what ``act`` draws from, where a recording must leave it as it was.
         conditions: ``"train"`` alone.
     """
@@ -60,6 +61,7 @@ class GameWorld(World):
     rules: Mapping[str, Any]
     words: Words = field(default_factory=Words)
     acting: torch.Generator | None = None
+    agent: object = None
     conditions: tuple[str, ...] = (TRAIN,)
 
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
@@ -75,8 +77,10 @@ class GameWorld(World):
         played: list[list[Episode]] = [[] for _ in range(count)]
         vector = AtariVector(self.env, count, self.seed, **self.rules)
         seen, _ = vector.reset()
+        act = Attending(self.act, self.agent)
         while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
-            seen, _, _, truncated, infos = vector.step(self.act(seen))
+            seen, _, terminated, truncated, infos = vector.step(act(seen))
+            act.follows = ~(terminated | truncated)
             for index, score, length in finished_games(infos):
                 if len(played[index]) < wanted[index]:
                     ended = not truncated[index]
@@ -92,7 +96,8 @@ class GameWorld(World):
             "sticky": self.rules["sticky"],
             "frame_limit": self.rules["frame_limit"],
         }
-        return about, Condition(condition, None, None, tuple(episode for done in played for episode in done))
+        episodes_of_all = tuple(episode for done in played for episode in done)
+        return about, Condition(condition, None, None, episodes_of_all, attention=act.found)
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
         """One game to its end. Draws come from the seed, and those of later training stay what they were."""
@@ -175,7 +180,7 @@ def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = Fa
 
     rules = {**games.rules(agent.env_options), **_protocol(agent.env_id, options)}
     words = _words(described, epsilon, deterministic=deterministic)
-    return GameWorld(agent.env_id, seed, act, described, rules, words, generator)
+    return GameWorld(agent.env_id, seed, act, described, rules, words, generator, agent)
 
 
 def evaluate(

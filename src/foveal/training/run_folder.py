@@ -93,6 +93,9 @@ class RunFolder:
         self._append(EVALUATIONS, {"step": step, **results.as_dict()})
         for condition in results.conditions:
             self.writer.add_scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
+            told = {} if condition.attention is None else condition.attention.as_dict()
+            for name in (name for name in ("variation", "entropy", "change") if told.get(name) is not None):
+                self.writer.add_scalar(f"attention/evaluation/{condition.perturbation}/{name}", told[name], step)
 
     def log_metrics(self, step: int, update: int, values: Mapping[str, float]) -> None:
         """Log losses and other metrics."""
