@@ -10,15 +10,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.evaluation.insides import BUILT_IN, Insides, Reading
 from foveal.explanation import pictures
 from foveal.explanation.attention import Attention
 from foveal.explanation.charts import Sparkline
 from foveal.explanation.page import TIMES, Cell, number
-from foveal.explanation.pictures import Picture, resized
-from foveal.saliency.metrics import correlation
+from foveal.explanation.pictures import Picture
 
 MOST_STILLS = 8
 
@@ -135,15 +133,14 @@ def _evenness(attention: Attention) -> str:
     found, (height, width) = attention.evenness, attention.grid
     assert found is not None  # the caller looked
     text = (
-        f", and in stripes. On its own grid, {height}x{width}, where the drawing adds nothing, a map's standard deviation "
-        f"is {100 * found.variation:.3g} % of its mean (0 is even), and its entropy {found.entropy:.4f} of an even map's"
+        f", and in stripes. On its own grid, {height}x{width}, where the drawing adds nothing, a map's standard "
+        f"deviation is {100 * found.variation:.3g} % of its mean (0 is even), and its entropy {found.entropy:.4f} of "
+        "an even map's"
     )
     if found.change is None:
         return text
-    return (
-        text
-        + f"; from one picture to the next, {attention.apart} steps on, a position changes by {found.change:.3f} means"
-    )
+    later = f"{attention.apart} steps on"
+    return f"{text}; from one picture to the next, {later}, a position changes by {found.change:.3f} of the mean"
 
 
 def map_meaning(attention: Attention) -> str:

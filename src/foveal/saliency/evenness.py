@@ -124,8 +124,9 @@ class EvennessMeter:
         """The means so far; None before the first map."""
         if not self._maps:
             return None
-        change = float(self._sums[2] / self._pairs) if self._pairs else None
-        return Evenness(*(float(total / self._maps) for total in self._sums[:2]), change, self._maps)
+        varied, spread, changed = (float(total) for total in self._sums)
+        change = changed / self._pairs if self._pairs else None
+        return Evenness(varied / self._maps, spread / self._maps, change, self._maps)
 
 
 def evenness(maps: ArrayLike, follows: ArrayLike | bool = True) -> Evenness:
