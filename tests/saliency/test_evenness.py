@@ -80,7 +80,7 @@ def test_a_meter_adds_up_environments_side_by_side(maps: np.ndarray, follows: np
 
 
 def test_the_drawing_hides_what_the_grid_tells() -> None:
-    """A position ten times as high as the others: nearly nothing in the picture's correlation, and plain on the grid."""
+    """A position ten times as high as the others: little in the picture's correlation, and plain on the grid."""
     even, peak = np.ones((7, 7)), one_hot(base=1.0, high=10.0)
     drawn = SPARSE.render(torch.from_numpy(np.stack([even, peak]))[:, None].float(), (84, 84)).numpy()
     assert correlation(drawn[1], drawn[0]) > 0.85
