@@ -31,8 +31,8 @@ HEADER = "frame_id,episode_id,score,duration(ms),unclipped_reward,action,gaze_po
 SIDE = 84
 LENGTH = 48
 
-# Gaze on frames 3 and 4, which are in the window of picture 16 alone, is to the left, and to the right from frame 17 on;
-# between there is none. So what picture 16 has no other picture of its recording has.
+# Gaze on frames 3 and 4, which are in the window of picture 16 alone, is to the left, and to the right from frame 17
+# on; between there is none. So what picture 16 has no other picture of its recording has.
 LEFT = {3: [(1.2, 100.6), (10.5, 20.5)], 4: [(11.5, 21.5), (159.7, 5.0), (-0.3, 40.0), (1.2, 100.6)]}
 """Rounded: (1, 101) twice, (10, 20), (12, 22), (0, 40), and one that falls over the right edge."""
 
@@ -43,7 +43,7 @@ def gaze_of(frame: int) -> list[tuple[float, float]]:
 
 
 def write_recording(folder: Path, number: int, header: str) -> Path:
-    """In the format of Atari-HEAD: tails of every length and ``null``, PNGs in an archive, either header of metadata."""
+    """In the format of Atari-HEAD: tails of any length and ``null``, PNGs in an archive, either header of metadata."""
     folder.mkdir(parents=True, exist_ok=True)
     stem, prefix = f"{number}_RZ_77{number}_Aug-11-09-30", f"RZ_77{number}"
     lines = [HEADER]

@@ -18,8 +18,8 @@ from foveal.gaze.results import METRICS, TITLES, Rows
 from foveal.registry import nearest
 
 INTERVAL_NOTE = (
-    "95 % intervals are over the pictures within these recordings: percentile bootstrap, blocks of {block} frames drawn "
-    "anew within each recording. They say nothing of other recordings, of other people or of another training."
+    "95 % intervals are over the pictures within these recordings: percentile bootstrap, blocks of {block} frames "
+    "drawn anew within each recording. They say nothing of other recordings, of other people or of another training."
 )
 
 

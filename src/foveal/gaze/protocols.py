@@ -40,8 +40,8 @@ PAPER = GazeProtocol(
     border="mirror",
     within_recording=True,
     drop_constant=True,
-    note="protocol paper: rounded gaze, borders as OpenCV's, constant maps dropped; negatives of sAUC from the picture's "
-    "own recording, with replacement",
+    note="protocol paper: rounded gaze, borders as OpenCV's, constant maps dropped; negatives of sAUC from the "
+    "picture's own recording, with replacement",
 )
 GAZE_PROTOCOLS = {protocol.name: protocol for protocol in (FOVEAL, PAPER)}
 
