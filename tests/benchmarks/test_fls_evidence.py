@@ -43,9 +43,9 @@ def test_the_grid_is_that_of_the_plan() -> None:
 
 
 def test_a_row_belongs_to_one_process(tmp_path: Path) -> None:
-    with claimed(tmp_path / "a.lock") as first:
-        with claimed(tmp_path / "a.lock") as second, claimed(tmp_path / "b.lock") as other:
-            assert (first, second, other) == (True, False, True)
+    one, two = tmp_path / "a.lock", tmp_path / "b.lock"
+    with claimed(one) as first, claimed(one) as second, claimed(two) as other:
+        assert (first, second, other) == (True, False, True)
     with claimed(tmp_path / "a.lock") as again:
         assert again
 
@@ -86,9 +86,8 @@ def test_a_row_is_trained_once_and_gone_on_with(tmp_path: Path, monkeypatch: pyt
     assert (state["row"]["seconds"], state["row"]["resumed"], state["policy"]["steps"]) == (3, True, 64)
     attention = Results.load(target)["train"].attention
     assert attention is not None and attention.maps >= 20
-    assert state["untrained_attention"]["maps"] >= 20 and state["row"]["command"].startswith(
-        "foveal train atari/freeway"
-    )
+    assert state["untrained_attention"]["maps"] >= 20
+    assert state["row"]["command"].startswith("foveal train atari/freeway")
 
     count = len(commands)
     assert not carry_out_row(row, asked) and len(commands) == count  # it has its file

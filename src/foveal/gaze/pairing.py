@@ -83,9 +83,9 @@ def difference(values: NDArray[np.float64], blocks: Sequence[tuple[str, int]], *
     if count == 0:
         return Difference(None, None, None, 0, len(values))
     sums: dict[str, dict[int, list[float]]] = {}
-    for index in np.flatnonzero(defined):
-        recording, number = blocks[index]
-        sums.setdefault(recording, {}).setdefault(number, []).append(float(values[index]))
+    for (recording, number), value in zip(blocks, values.tolist(), strict=True):
+        if np.isfinite(value):
+            sums.setdefault(recording, {}).setdefault(number, []).append(value)
     low, high = _interval(list(sums.values()), seed)
     return Difference(float(values[defined].mean()), low, high, count, len(values) - count)
 
