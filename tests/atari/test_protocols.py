@@ -88,6 +88,7 @@ def seen_of(sticky: float, steps: int = 60) -> tuple[list[Any], AtariVector]:
     return [env.step(np.array([2 + step % 2]))[0][0, -1].copy() for step in range(steps)], env
 
 
+@pytest.mark.slow
 def test_sticky_actions_change_the_game_and_are_repeated_by_the_seed() -> None:
     plain, _ = seen_of(0.0)
     sticky, env = seen_of(0.25)
@@ -101,6 +102,7 @@ def test_sticky_actions_change_the_game_and_are_repeated_by_the_seed() -> None:
         np.testing.assert_array_equal(env.step(np.array([3]))[0], other.step(np.array([3]))[0])
 
 
+@pytest.mark.slow
 def test_a_lasting_sticky_action_is_the_action_before() -> None:
     """Where nearly every frame repeats, the paddle hardly heeds what it is told."""
     stuck, _ = seen_of(0.999, 30)
@@ -125,6 +127,7 @@ def test_fire_is_looked_up_by_its_meaning(name: str) -> None:
         assert (emulator.nothing, emulator.opening) == ((0,), (1, 2))  # as OpenAI baselines press them
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["backgammon", "video_checkers"])
 def test_games_without_an_action_that_does_nothing_are_played(name: str) -> None:
     env = AtariVector(f"atari/{name}", 1, seed=0, frame_limit=200)
@@ -171,6 +174,7 @@ def test_evaluations_that_can_not_be(options: dict[str, Any], message: str) -> N
         foveal.evaluate(agent(), **options)
 
 
+@pytest.mark.slow
 def test_protocols_mean_nothing_elsewhere() -> None:
     walker = foveal.Agent("dmc/walker-walk", "none", preset="debug")
     with pytest.raises(FovealError, match="protocol means nothing for dmc/walker-walk, which is no Atari game"):
@@ -188,6 +192,7 @@ def test_scores_of_chance_follow_the_protocol(monkeypatch: pytest.MonkeyPatch) -
 # --- what the preset says, and what was trained before ----------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_published_preset_computes_in_float32() -> None:
     precision = {name: configure("atari/pong", preset=name).training.precision for name in ("paper", "compact")}
     assert precision == {"paper": "float32", "compact": "auto"}

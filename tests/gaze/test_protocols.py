@@ -118,6 +118,7 @@ def plain_scores() -> dict[str, float]:
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("header", ["older", "newer"])
 def test_a_recording_with_known_scores_through_the_whole_reader(tmp_path: Path, header: str) -> None:
     folder = write_recording(tmp_path, 8, header)
@@ -134,6 +135,7 @@ def test_a_recording_with_known_scores_through_the_whole_reader(tmp_path: Path, 
     assert (result.rows.recordings, result.rows.frames) == (("8_RZ_778_Aug-11-09-30",), (16,))
 
 
+@pytest.mark.slow
 def test_our_protocol_cuts_coordinates_off_and_draws_from_what_is_compared_on(tmp_path: Path) -> None:
     trials = [files.read() for files in find_trials(write_recording(tmp_path, 8, "newer"))]
     result, _ = compare_gaze(trials, {"left": left}, GazeOptions(pictures=1))
@@ -146,6 +148,7 @@ def test_our_protocol_cuts_coordinates_off_and_draws_from_what_is_compared_on(tm
         GazeOptions(protocol="papr")
 
 
+@pytest.mark.slow
 def test_constant_maps_are_dropped_by_the_authors_alone(tmp_path: Path) -> None:
     found = find_trials(write_recording(tmp_path, 8, "newer"))
     flat = {"flat": lambda obs: np.ones((len(obs), SIDE, SIDE))}
@@ -257,6 +260,7 @@ def run(capsys: pytest.CaptureFixture[str], *arguments: Any) -> tuple[int, str, 
     return status, shown.out, shown.err
 
 
+@pytest.mark.slow
 def test_pairs_on_the_command_line_and_from_a_file(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     data, file = write_recording(tmp_path / "head", 8, "newer"), tmp_path / "gaze.json"
     pair = ["--paired", "centre", "average gaze"]
