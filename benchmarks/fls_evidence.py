@@ -1,35 +1,177 @@
-"""Does the map cost return, and does bfloat16? The table of ``results/fls``: agents at one small budget.
+"""Does the map cost return? Trainings of a grid, one file each, and the table of ``results/fls``.
 
-    python benchmarks/fls_evidence.py results/fls
+    python benchmarks/fls_evidence.py run --out results/fls/grid
+    python benchmarks/fls_evidence.py table results/fls/grid
 
-reads ``GAME-ENCODER-SEED.json``, as ``foveal evaluate RUN --episodes 30 --out ...`` writes them (``nature-f32`` is the
-Nature network with ``--training.precision float32``), plays the random policy once per game, keeps it as
-``GAME-random.json``, and prints Markdown.
+``run`` trains what is missing of the grid that ``results/fls/PLAN.md`` fixes, a row after the other, each in a process
+of one thread. Start it twice for two rows at a time: a row that another process has begun is left to it. What was
+stopped goes on from its last checkpoint when the command is repeated, and a row that has its file is not run again.
+
+``table`` reads ``GAME-ENCODER-SEED.json``, as ``run`` and ``foveal evaluate RUN --episodes 30 --out ...`` write them
+(``nature-f32`` is the Nature network with ``--training.precision float32``), plays the random policy once per game,
+keeps it as ``GAME-random.json``, and prints Markdown.
 """
 
 from __future__ import annotations
 
+import fcntl
+import json
 import re
-import sys
+import shutil
 from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any
 
 import numpy as np
+import tyro
+from rows import carry_out, commit
 from scipy import stats
 
+import foveal
 from foveal.atari.evaluation import random_scores
-from foveal.evaluation.results import Results
+from foveal.evaluation.results import Results, write_json
 from foveal.evaluation.statistics import bootstrap_interval
 
-BASE = "nature"
-COMPARED = {"sparse-fls": "Sparse FLS", "nature-f32": "Nature in float32"}
+BASE, MAPPED = "nature", "sparse-fls"
+COMPARED = {MAPPED: "Sparse FLS", "nature-f32": "Nature in float32"}
 ENOUGH = 5.0
 """Times the random policy's score that Nature must reach before anything can be said about what a map costs."""
+MARGIN = 0.75
+"""Share of Nature's score above which Sparse FLS counts as free, see ``results/fls/PLAN.md``."""
+CONFIDENCE = 0.95
+"""One-sided."""
+GRID = {"breakout": 8, "seaquest": 4}
+"""Game -> seeds of each network."""
+STEPS = 500_000
+EPISODES = 30
+
+Scores = dict[str, dict[str, list[np.ndarray]]]
 
 
-def scores(folder: Path) -> dict[str, dict[str, list[np.ndarray]]]:
+# --- running ----------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Run:
+    """Train what is missing of the grid.
+
+    Attributes:
+        games: only these.
+        steps: agent steps; others than the plan's are for trying out.
+        seeds: of each game and network, instead of the plan's.
+        episodes: of every evaluation.
+        settings: further flags of ``foveal train``, for trying out.
+        out: a file for each row.
+        work: run folders.
+    """
+
+    games: tuple[str, ...] = tuple(GRID)
+    steps: int = STEPS
+    seeds: int | None = None
+    episodes: int = EPISODES
+    settings: tuple[str, ...] = ()
+    out: Path = Path("results/fls/grid")
+    work: Path = Path("runs/fls")
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print the tables of a folder of rows."""
+
+    folder: tyro.conf.Positional[Path]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One training."""
+
+    game: str
+    encoder: str
+    seed: int
+
+    @property
+    def stem(self) -> str:
+        """Of its file and its run folder."""
+        return f"{self.game}-{self.encoder}-{self.seed}"
+
+
+def rows(options: Run) -> list[Row]:
+    """In the order in which they are run: all of a seed before the next one, so that a stopped grid is balanced."""
+    seeds = {game: GRID.get(game, 1) if options.seeds is None else options.seeds for game in options.games}
+    return [
+        Row(game, encoder, seed)
+        for seed in range(max(seeds.values()))
+        for game in options.games
+        if seed < seeds[game]
+        for encoder in (BASE, MAPPED)
+    ]
+
+
+def carry_out_row(row: Row, options: Run) -> bool:
+    """One row, from nothing or from where it was stopped to its file; False where there is nothing to do."""
+    target, run = options.out / f"{row.stem}.json", options.work / row.stem
+    with claimed(options.work / f"{row.stem}.lock") as ours:
+        if not ours or target.exists():
+            return False
+        command = [
+            *("train", f"atari/{row.game}", "--encoder", row.encoder, "--seed", str(row.seed)),
+            *("--steps", str(options.steps), "--checkpoint-every", str(max(1, options.steps // 10))),
+            *options.settings,
+        ]
+        print(" ".join(["foveal", *command]), flush=True)
+        told = {"game": row.game, "encoder": row.encoder, "seed": row.seed, "steps": options.steps}
+        told |= {"command": " ".join(["foveal", *command]), "commit": commit(), **train(command, run, options.steps)}
+        write_json(target, evaluated(run, told, options.episodes))
+        print(f"{row.stem}: {totals(Results.load(target)).mean():.1f}", flush=True)
+    return True
+
+
+@contextmanager
+def claimed(lock: Path) -> Iterator[bool]:
+    """Whether no other process works on a row; it is ours until the block, or this process, ends."""
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+            return
+        yield True
+
+
+def train(command: Sequence[str], run: Path, steps: int) -> dict[str, Any]:
+    """Train, or go on with what was stopped; how long that took."""
+    if not any((run / "checkpoints").glob("[0-9]*")):
+        shutil.rmtree(run, ignore_errors=True)  # stopped before its first checkpoint
+        return {"seconds": carry_out(command, run), "resumed": False}
+    if foveal.load(run).steps >= steps:
+        return {"seconds": None, "resumed": True}  # stopped before its evaluation
+    return {"seconds": carry_out(["train", "--resume", str(run)]), "resumed": True}
+
+
+def evaluated(run: Path, told: Mapping[str, Any], episodes: int) -> dict[str, Any]:
+    """A row: results with every game and how even the map was on its own grid, and the same of a fresh network."""
+    agent: Any = foveal.load(run)
+    results = foveal.evaluate(agent, episodes=episodes, progress=False)
+    fresh: Any = foveal.Agent(agent.env_id, seed=agent.seed, encoder=agent.encoder_name, preset=agent.config.preset)
+    rules = {name: agent.env_options[name] for name in ("sticky", "frame_limit")}
+    untrained = foveal.evaluate(fresh, episodes=1, progress=False, **rules).conditions[0].attention
+    return {
+        **results.as_dict(),
+        "row": dict(told),
+        "untrained_attention": None if untrained is None else untrained.as_dict(),
+    }
+
+
+# --- telling ----------------------------------------------------------------------------------------------------------
+
+
+def scores(folder: Path) -> Scores:
     """Game -> encoder -> the scores of each training seed."""
-    found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+    found: Scores = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*-*-*.json")):
         game, encoder, _ = re.fullmatch(r"(\w+)-(.+)-(\d+)", path.stem).groups()
         found[game][encoder].append(totals(Results.load(path)))
@@ -61,12 +203,69 @@ def ratio(nature: list[np.ndarray], other: list[np.ndarray]) -> tuple[float, flo
     return tuple(np.exp([logs[0].mean() - logs[1].mean(), interval.low, interval.high]))
 
 
-def main(folder: Path) -> None:
-    """Print the table."""
+@dataclass(frozen=True)
+class Pooled:
+    """Sparse FLS's score over Nature's, geometric means, every game counting the same.
+
+    Attributes:
+        share: the ratio.
+        low, high: one-sided 95 % limits, over training seeds.
+    """
+
+    share: float
+    low: float
+    high: float
+
+    @property
+    def verdict(self) -> str:
+        """By the rules of ``results/fls/PLAN.md``."""
+        if self.low > MARGIN:
+            return f"**no cost**: the lower limit is above {MARGIN}"
+        if self.high < MARGIN:
+            return f"**refuted**: the upper limit is below {MARGIN}"
+        return f"**open**: {MARGIN} lies between the limits"
+
+
+def pooled(means: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Pooled:
+    """Over games, by Welch's t interval of the mean over games of the differences of logarithms.
+
+    Args:
+        means: game -> (each seed's mean score with Nature, the same with Sparse FLS), at least two seeds each.
+
+    Raises:
+        ValueError: a mean is not positive, so it has no logarithm.
+    """
+    logs = {game: [np.log(values) for values in both] for game, both in means.items() if np.min(np.hstack(both)) > 0}
+    if len(logs) < len(means):
+        raise ValueError(f"a mean score of {', '.join(sorted(set(means) - set(logs)))} is not positive")
+    shifts = [mapped.mean() - nature.mean() for nature, mapped in logs.values()]
+    parts = np.array([[v.var(ddof=1) / len(v), len(v) - 1] for both in logs.values() for v in both])
+    variances, freedoms = parts[:, 0] / len(logs) ** 2, parts[:, 1]
+    error = np.sqrt(variances.sum())
+    freedom = variances.sum() ** 2 / (variances**2 / freedoms).sum() if error > 0 else np.inf  # Welch, Satterthwaite
+    reach = stats.t.ppf(CONFIDENCE, freedom) * error
+    return Pooled(*(float(np.exp(np.mean(shifts) + way * reach)) for way in (0, -1, 1)))
+
+
+def attention_lines(folder: Path) -> list[str]:
+    """How even maps were on their own grid, row by row, beside those of the same networks before training."""
+    lines = []
+    for path in sorted(folder.glob("*-*-*.json")):
+        attention, fresh = Results.load(path).conditions[0].attention, json.loads(path.read_text())
+        if attention is not None and (untrained := fresh.get("untrained_attention")):
+            cells = [
+                f"{vars(attention)[name]:.4f} ({untrained[name]:.4f})" for name in ("variation", "entropy", "change")
+            ]
+            lines.append(f"| {path.stem} | {' | '.join(cells)} |")
+    return lines
+
+
+def table(folder: Path) -> None:
+    """Print the tables and what follows from them."""
     print("| game | network | mean of each seed | mean [95 % over games, by seed] | times random |")
     print("|---|---|---|---|---|")
-    verdicts = []
-    for game, by_encoder in scores(folder).items():
+    verdicts, found = [], scores(folder)
+    for game, by_encoder in found.items():
         base = random_policy(folder, game)
         print(f"| {game} | random policy | | {base.mean():.1f} ({len(base)} games) | 1 |")
         for encoder in (name for name in (BASE, *COMPARED) if name in by_encoder):
@@ -83,8 +282,34 @@ def main(folder: Path) -> None:
                 f"95 % interval over seeds [{low:.2f}, {high:.2f}]"
                 + ("" if enough else "; inconclusive at this budget, Nature is too weak")
             )
+    both = {
+        game: tuple([float(run.mean()) for run in networks[name]] for name in (BASE, MAPPED))
+        for game, networks in found.items()
+        if min(len(networks.get(name, ())) for name in (BASE, MAPPED)) > 1
+    }
+    if both:
+        told = pooled(both)
+        verdicts.append(
+            f"- {' and '.join(both)} together: {told.share:.2f}, one-sided 95 % limits {told.low:.2f} and "
+            f"{told.high:.2f}: {told.verdict}"
+        )
     print("\n" + "\n".join(verdicts))
+    if lines := attention_lines(folder):
+        print("\n| map on its own grid, trained (untrained) | variation | entropy | change |\n|---|---|---|---|")
+        print("\n".join(lines))
+
+
+def main() -> None:
+    """Run or show."""
+    chosen = tyro.cli(
+        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
+    )
+    if isinstance(chosen, Show):
+        table(chosen.folder)
+        return
+    for row in rows(chosen):
+        carry_out_row(row, chosen)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main()

@@ -13,12 +13,17 @@ import numpy as np
 from scipy import stats
 
 
-def carry_out(command: Sequence[str], run: Path) -> int:
-    """A command of foveal's that writes a run folder, in a process of one thread; how many seconds it took."""
+def carry_out(command: Sequence[str], run: Path | None = None) -> int:
+    """A command of foveal's, in a process of one thread; how many seconds it took.
+
+    Args:
+        command: without the word ``foveal``.
+        run: the run folder that it is to make, if it makes one.
+    """
     start = time.monotonic()
     program = "import sys; from foveal.cli import main; sys.exit(main(sys.argv[1:]))"
     subprocess.run(
-        [sys.executable, "-c", program, *command, "--out", str(run)],
+        [sys.executable, "-c", program, *command, *([] if run is None else ["--out", str(run)])],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         check=True,
         stderr=subprocess.DEVNULL,

@@ -303,6 +303,27 @@ class Agent:
         """
         return self._drawn(image)
 
+    @property
+    def latest_attention(self) -> NDArray[np.float32] | None:
+        """The module's map of the latest forward pass, such as that of ``predict``, on its own grid, (B, h, w).
+
+        None before the first, and without such a module.
+        """
+        grid: Tensor | None = getattr(self.learner.encoder(), "attention", None)
+        return None if grid is None else grid[:, 0].float().cpu().numpy()
+
+    def attention_grid(self, image: NDArray[Any]) -> NDArray[np.float32]:
+        """The map of ``attention`` before it is drawn, one number for each position of the features.
+
+        What ``foveal.saliency.evenness`` measures. Arguments and errors are those of ``attention``.
+
+        Returns:
+            (h, w) or (B, h, w), such as 7x7 for Sparse FLS.
+        """
+        drawn, grid = self._drawn(image), self.latest_attention
+        assert grid is not None  # drawing takes a forward pass
+        return grid[0] if drawn.ndim == 2 else grid
+
     def even_attention(self) -> NDArray[np.float32]:
         """What ``attention`` draws of a map that is 1 at every position, (H, W): bright in the middle, and in stripes.
 

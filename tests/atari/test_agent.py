@@ -216,6 +216,44 @@ def test_sizes_and_hyperparameters_are_the_published_ones() -> None:
     assert (ppo.discount, ppo.gae_lambda, ppo.entropy, ppo.value) == (0.99, 0.95, 0.01, 0.5)
     assert (ppo.gradient_norm, ppo.learning_rate, ppo.clip, ppo.value_loss) == (0.5, 2.5e-4, 0.1, "baselines")
     assert (ppo.decay_clip, ppo.decay_learning_rate, ppo.normalise_advantages) == (True, True, "minibatch")
+    assert (ppo.bootstrap_timeouts, ppo.adam_epsilon, agent.config.training.precision) == (False, 1e-5, "float32")
+
+
+def plain_losses(minibatch: dict[str, Any], clip: float) -> tuple[float, float]:
+    """OpenAI baselines' losses of the policy and of the value, written down plainly, in NumPy; (B,) each."""
+    advantages = minibatch["returns"] - minibatch["old_values"]
+    advantages = (advantages - advantages.mean()) / (advantages.std(ddof=1) + 1e-8)
+    moved = minibatch["old_values"] + np.clip(minibatch["values"] - minibatch["old_values"], -clip, clip)
+    worse = np.maximum((minibatch["values"] - minibatch["returns"]) ** 2, (moved - minibatch["returns"]) ** 2)
+    ratio = np.exp(minibatch["log_probs"] - minibatch["old_log_probs"])
+    policy = np.maximum(-advantages * ratio, -advantages * np.clip(ratio, 1 - clip, 1 + clip))
+    return float(policy.mean()), float(0.5 * worse.mean())
+
+
+@pytest.mark.slow
+def test_the_loss_of_the_published_preset_is_that_of_openai_baselines() -> None:
+    """One minibatch of the preset as it is, with values that have drifted, against a plain transcription."""
+    agent = foveal.Agent("atari/breakout", encoder="nature", ppo={"minibatches": 1, "epochs": 1, "rollout": 16})
+    ppo, policy = agent.updater, agent.learner.policy
+    rollout = ppo.collect(AtariVector("atari/breakout", 8, seed=0))
+    with torch.no_grad():
+        policy.critic.bias.add_(0.3)  # beyond the clip range
+        policy.actor.linear.weight.mul_(40)
+        features = policy.features(rollout.seen.flatten(0, 1))
+        log_probs, entropy = policy.actor.evaluate(features, rollout.actions.flatten())
+        held = {
+            "values": policy.value(features),
+            "old_values": rollout.values.flatten(),
+            "returns": rollout.returns.flatten(),
+            "log_probs": log_probs,
+            "old_log_probs": rollout.log_probs.flatten(),
+        }
+    of_policy, of_value = plain_losses({name: tensor.double().numpy() for name, tensor in held.items()}, 0.1)
+    told = {name: float(value) for name, value in ppo.update().items()}
+    assert told["train/policy_gradient_loss"] == pytest.approx(of_policy, rel=1e-3, abs=1e-6)
+    assert told["train/value_loss"] == pytest.approx(of_value, rel=1e-4)
+    whole = of_policy + 0.5 * of_value - 0.01 * float(entropy.mean())
+    assert told["train/loss"] == pytest.approx(whole, rel=1e-3)
 
 
 # --- acting -----------------------------------------------------------------------------------------------------------
@@ -470,7 +508,7 @@ def test_value_losses_of_former_configurations() -> None:
         ppo = config_from_dict(config | {"ppo": {"clip_values": clips, **more}}).learner_config
         assert (ppo.value_loss, ppo.value) == wanted
     read = config_from_dict(config)
-    assert read == small().config and read.learner_config.value_loss == "baselines"
+    assert read == small(environment={"frame_limit": 108_000}).config and read.learner_config.value_loss == "baselines"
 
 
 # --- stopping and going on --------------------------------------------------------------------------------------------

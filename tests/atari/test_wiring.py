@@ -11,8 +11,7 @@ from torch import nn
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
 import foveal
-from foveal.atari import training as atari_training
-from foveal.atari.vector import AtariVector
+from foveal.atari import vector as vector_module
 from foveal.config.presets import PRESETS
 from foveal.config.sections import GameConfig, RolloutTrainingConfig
 from foveal.config.tree import configure
@@ -142,8 +141,7 @@ def normalised_where(room: Room, value: str) -> tuple[bool, bool]:
 
 def bootstrap_timeouts(room: Room, value: bool) -> bool:
     """Whether a return says more than the rewards do, where the frame limit ended a game."""
-    room.patch.setattr(atari_training, "AtariVector", lambda *a, **options: AtariVector(*a, **options, frame_limit=40))
-    agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value})
+    agent = agent_with(env="atari/freeway", ppo={"bootstrap_timeouts": value}, environment={"frame_limit": 40})
     with torch.no_grad():
         agent.learner.policy.critic.bias.fill_(50.0)
     Trainer(agent.work(), progress=False).train(1)
@@ -266,6 +264,20 @@ TRAINING = {
 }
 
 
+def played_by(name: str) -> Any:
+    """What the emulators of training and those of evaluation are made with."""
+
+    def observe(room: Room, value: Any) -> list[Any]:
+        calls = room.watch(vector_module, "Emulator")
+        agent = agent_with(env="atari/freeway", environment={"frame_limit": 40, name: value})
+        agent.work().close()
+        foveal.evaluate(agent, episodes=1, progress=False)
+        made = [(arguments[1], named["sticky"]) for arguments, named in calls]
+        return sorted(set(made))
+
+    return observe
+
+
 def seed(room: Room, value: int) -> list[bool]:
     """Whether two agents of seeds 0 and ``value`` begin alike: weights, actions, minibatches, games."""
     one, other = agent_with(seed=0), agent_with(seed=value)
@@ -301,6 +313,9 @@ def from_replay(clip: bool) -> foveal.Agent:
 ENVIRONMENT = {
     "life_loss": Wire(True, False, observe=life_loss, expected=lambda v: (v, v)),
     "clip_rewards": Wire(True, False, observe=clip_rewards, expected=lambda v: (v, v)),
+    "protocol": Wire("v4", "v5", observe=played_by("protocol"), expected=lambda v: [(40, {"v4": 0.0, "v5": 0.25}[v])]),
+    "sticky": Wire(None, 0.5, observe=played_by("sticky"), expected=lambda v: [(40, v or 0.0)]),
+    "frame_limit": Wire(40, 80, observe=played_by("frame_limit"), expected=lambda v: [(v, 0.0)]),
 }
 WHOLE = {
     "env": Wire(

@@ -13,9 +13,6 @@ from foveal.atari.maps import SCREEN
 FRAME_SKIP = 4
 SIZE = 84
 MOST_NOOPS = 30
-FRAME_LIMIT = 108_000
-"""Emulator frames after which a game is cut off: half an hour of play."""
-
 RESEED_AFTER = 2000
 """Agent steps after which the next game starts from a new seed. Seeding takes 80 ms, any other reset 5 ms."""
 
@@ -49,11 +46,20 @@ class Emulator:
     Args:
         rom: ale-py's name of the game.
         frame_limit: emulator frames after which a game is cut off.
+        sticky: probability, in every emulator frame, that the action before is carried out again.
         in_color: show the whole screen in colour, for people, instead of what agents see. It is the same game.
         size: side of a grey frame, in pixels.
+
+    Attributes:
+        actions: how many the game has.
+        opening: the actions that begin a game or a life which waits for FIRE: that, looked up by its meaning, and, as
+            OpenAI baselines do, the one after it. None elsewhere.
+        nothing: the actions that do nothing for a step; no action where the game's set has none that does.
     """
 
-    def __init__(self, rom: str, frame_limit: int = FRAME_LIMIT, *, in_color: bool = False, size: int = SIZE) -> None:
+    def __init__(
+        self, rom: str, frame_limit: int, *, sticky: float = 0.0, in_color: bool = False, size: int = SIZE
+    ) -> None:
         height, width = SCREEN if in_color else (size, size)
         from ale_py import Action  # of an extra: agents load without it
         from ale_py.vector_env import AtariVectorEnv
@@ -71,10 +77,13 @@ class Emulator:
             use_fire_reset=False,
             reward_clipping=False,
             max_num_frames_per_episode=frame_limit,
+            repeat_action_probability=sticky,
         )
         actions = self._native.ale.get_action_set()
         self.actions = len(actions)
-        self.needs_fire = Action.FIRE in actions
+        fire = actions.index(Action.FIRE) if Action.FIRE in actions else None
+        self.opening = () if fire is None else (fire, fire + 1)
+        self.nothing = tuple(index for index, action in enumerate(actions) if action == Action.NOOP)
         self.noops = 0  # before the running game
         self._seed = 0
         self._history: list[int] = []

@@ -16,7 +16,7 @@ from foveal.evaluation.pixel_world import Policy, describe_agent, pixel_world
 from foveal.evaluation.recording import Recording, Words
 from foveal.evaluation.results import Condition, Episode, Results
 from foveal.evaluation.rollouts import run
-from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+from foveal.evaluation.world import SEED_OFFSET, TRAIN, Attending, Bar, World, WorldOptions
 from foveal.learners import Learner
 
 SIDE_BY_SIDE = 8
@@ -49,6 +49,7 @@ class GameWorld(World):
         policy: who acts, as results say it.
         rules: keyword arguments of ``foveal.atari.vector.AtariVector``.
         words: how a recording is called.
+        agent: who acts, for the attention that it may have inside; None for chance.
         acting: what ``act`` draws from, where a recording must leave it as it was.
         conditions: ``"train"`` alone.
     """
@@ -60,6 +61,7 @@ class GameWorld(World):
     rules: Mapping[str, Any]
     words: Words = field(default_factory=Words)
     acting: torch.Generator | None = None
+    agent: object = None
     conditions: tuple[str, ...] = (TRAIN,)
 
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
@@ -75,8 +77,10 @@ class GameWorld(World):
         played: list[list[Episode]] = [[] for _ in range(count)]
         vector = AtariVector(self.env, count, self.seed, **self.rules)
         seen, _ = vector.reset()
+        act = Attending(self.act, self.agent)
         while any(len(done) < target for done, target in zip(played, wanted, strict=True)):
-            seen, _, _, truncated, infos = vector.step(self.act(seen))
+            seen, _, terminated, truncated, infos = vector.step(act(seen))
+            act.follows = ~(terminated | truncated)
             for index, score, length in finished_games(infos):
                 if len(played[index]) < wanted[index]:
                     ended = not truncated[index]
@@ -89,8 +93,11 @@ class GameWorld(World):
             "frame_stack": 4,
             "action_repeat": 4,
             "life_loss": self.rules["life_loss"],
+            "sticky": self.rules["sticky"],
+            "frame_limit": self.rules["frame_limit"],
         }
-        return about, Condition(condition, None, None, tuple(episode for done in played for episode in done))
+        episodes_of_all = tuple(episode for done in played for episode in done)
+        return about, Condition(condition, None, None, episodes_of_all, attention=act.found)
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
         """One game to its end. Draws come from the seed, and those of later training stay what they were."""
@@ -133,8 +140,8 @@ class GameWorld(World):
         )
 
     def by_chance(self) -> GameWorld:
-        """Actions are drawn uniformly, from the seed."""
-        return chance_world(self.env, self.seed)
+        """Actions are drawn uniformly, from the seed, by the same protocol."""
+        return chance_world(self.env, self.seed, {name: self.rules[name] for name in ("sticky", "frame_limit")})
 
 
 def agent_world(agent: Player, options: WorldOptions) -> World:
@@ -171,8 +178,9 @@ def game_world(agent: Player, options: WorldOptions, *, deterministic: bool = Fa
         anything = torch.randint(count, (len(frames),), generator=generator, device=generator.device).cpu().numpy()
         return np.where(chance, anything, actions)
 
-    rules, words = games.rules(agent.env_options), _words(described, epsilon, deterministic=deterministic)
-    return GameWorld(agent.env_id, seed, act, described, rules, words, generator)
+    rules = {**games.rules(agent.env_options), **_protocol(agent.env_id, options)}
+    words = _words(described, epsilon, deterministic=deterministic)
+    return GameWorld(agent.env_id, seed, act, described, rules, words, generator, agent)
 
 
 def evaluate(
@@ -188,16 +196,32 @@ def evaluate(
     return run(world, episodes, progress=progress)
 
 
-def random_scores(env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, progress: bool = True) -> Results:
-    """The same for the uniformly random policy: what any agent has to beat."""
-    world = chance_world(games.env_id(env), WorldOptions(seed=seed).seed_or(seed))
+def random_scores(
+    env: str, episodes: int = 30, seed: int = SEED_OFFSET, *, protocol: str = "v4", progress: bool = True
+) -> Results:
+    """The same for the uniformly random policy: what any agent has to beat; by the protocol "v4" or another one."""
+    env = games.env_id(env)
+    world = chance_world(env, WorldOptions(seed=seed).seed_or(seed), games.protocol_rules(env, protocol))
     return run(world, episodes, progress=progress)
 
 
-def chance_world(env: str, seed: int) -> GameWorld:
-    """Games in which chance acts, whatever it sees."""
-    policy, rules = {"name": "random"}, {"life_loss": True, "size": games.OBSERVED[-1]}
+def chance_world(env: str, seed: int, protocol: Mapping[str, Any]) -> GameWorld:
+    """Games in which chance acts, whatever it sees.
+
+    Args:
+        env: id of the game.
+        seed: of games and actions.
+        protocol: of ``foveal.envs.games.protocol_rules``.
+    """
+    policy, rules = {"name": "random"}, {"life_loss": True, "size": games.OBSERVED[-1], **protocol}
     return GameWorld(env, seed, _chance(env, seed), policy, rules, _words({"method": "chance"}, 0.0))
+
+
+def _protocol(env: str, options: WorldOptions) -> dict[str, Any]:
+    """The rules that were asked for in place of the training's."""
+    asked = games.protocol_rules(env, options.protocol or "v4", options.sticky, options.frame_limit)
+    given = {name for name in asked if options.protocol is not None or getattr(options, name) is not None}
+    return {name: value for name, value in asked.items() if name in given}
 
 
 def _words(policy: Mapping[str, Any], epsilon: float, *, deterministic: bool = False) -> Words:
@@ -217,7 +241,7 @@ def _words(policy: Mapping[str, Any], epsilon: float, *, deterministic: bool = F
         total="score",
         reward="points per step",
         digits=0,
-        ends=(", to the end of the game", ", then cut off after half an hour"),
+        ends=(", to the end of the game", ", then cut off at the limit of frames"),
         smooth=True,
     )
 

@@ -17,13 +17,12 @@ from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from foveal import checkpoint
-from foveal.atari.emulator import FRAME_LIMIT, SIZE, Emulator, Moment, replay
+from foveal.atari.emulator import SIZE, Emulator, Moment, replay
 from foveal.atari.maps import SCREEN
 from foveal.envs import games
 from foveal.errors import FovealError
 
 STACK = 4
-_NOTHING, _FIRE, _SECOND = 0, 1, 2  # actions of every minimal set that has FIRE
 
 
 class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]]):
@@ -39,7 +38,9 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
         seed: of how they begin; the same seed and the same actions give the same games.
         life_loss: a lost life ends an episode.
         clip_rewards: rewards are -1, 0 or 1; scores never are.
-        frame_limit: emulator frames after which a game is cut off, which is no termination.
+        frame_limit: emulator frames after which a game is cut off, which is no termination; None for those of the
+            protocol "v4" (``foveal.envs.games.PROTOCOLS``).
+        sticky: probability, in every emulator frame, that the action before is carried out again.
         in_color: observations are whole screens in colour, (count, 4, 210, 160, 3), for people to look at.
         repeat_first: the first observation of an episode has its first frame four times, as OpenAI baselines' DQN has
             it, and as replay stores it; otherwise three black ones before it, as their PPO has it.
@@ -59,7 +60,8 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
         *,
         life_loss: bool = True,
         clip_rewards: bool = True,
-        frame_limit: int = FRAME_LIMIT,
+        frame_limit: int | None = None,
+        sticky: float = 0.0,
         in_color: bool = False,
         repeat_first: bool = False,
         size: int = SIZE,
@@ -69,8 +71,8 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
         self.clip_rewards = clip_rewards
         self._random = np.random.default_rng(seed)
         self.repeat_first = repeat_first
-        rom = games.rom(self.env_id)
-        self._emulators = [Emulator(rom, frame_limit, in_color=in_color, size=size) for _ in range(count)]
+        rom, limit = games.rom(self.env_id), frame_limit or games.PROTOCOLS["v4"].limit(self.env_id)
+        self._emulators = [Emulator(rom, limit, sticky=sticky, in_color=in_color, size=size) for _ in range(count)]
         shape = (STACK, *SCREEN, 3) if in_color else (STACK, size, size)
         self._stacks = np.zeros((count, *shape), np.uint8)  # oldest first
         self._lives = [0] * count
@@ -140,13 +142,13 @@ class AtariVector(VectorEnv[NDArray[np.uint8], NDArray[np.int64], NDArray[Any]])
             moment = emulator.reset(self._random, reseed=reseed)
             self._scores[index] = self._lengths[index] = 0
             self._lives[index] = moment.lives
-            if self._open(index, moment, [_FIRE, _SECOND] if emulator.needs_fire else []):
+            if self._open(index, moment, emulator.opening):
                 return
 
     def _begin_life(self, index: int) -> tuple[float, int] | None:
         """Go on after a lost life; in a new game if this one ends on the way, whose result is given then."""
-        fire = [_FIRE, _SECOND] if self._emulators[index].needs_fire else []
-        return None if self._open(index, None, [_NOTHING, *fire]) else self._end_game(index)
+        emulator = self._emulators[index]
+        return None if self._open(index, None, emulator.nothing + emulator.opening) else self._end_game(index)
 
     def _end_game(self, index: int) -> tuple[float, int]:
         """Begin another game; gives the score and the agent steps of the one that ended."""

@@ -35,6 +35,10 @@ class EvaluateOptions:
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
         workers: processes for simulated arms; 0 takes as many as there are cores.
+        protocol: of Atari games, v4 or v5: whose sticky actions and limit of frames there are; by default those of the
+            training.
+        sticky: probability that a game carries out the action before again, in place of the protocol's.
+        frame_limit: frames of the emulator after which a game is cut off, in place of the protocol's.
         device: cpu or cuda; by default as in training.
         plugins: module that registers your own environments, methods or perturbations.
     """
@@ -50,6 +54,9 @@ class EvaluateOptions:
     random: bool = False
     out: Path | None = None
     workers: int = 0
+    protocol: str | None = None
+    sticky: float | None = None
+    frame_limit: int | None = None
     device: str | None = None
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
@@ -61,7 +68,17 @@ def main(arguments: Sequence[str]) -> None:
         check_writable(options.out, "results.json")
     agent = behind(options.shield, load(options.agent, device=options.device))
     workers = options.workers or available()
-    wanted = WorldOptions(options.on, options.seed, options.data, options.quality, adapt=options.adapt, workers=workers)
+    wanted = WorldOptions(
+        options.on,
+        options.seed,
+        options.data,
+        options.quality,
+        adapt=options.adapt,
+        workers=workers,
+        protocol=options.protocol,
+        sticky=options.sticky,
+        frame_limit=options.frame_limit,
+    )
     world = world_of(agent, wanted)
     chance = world.by_chance() if options.random else None
     results = run(world, options.episodes)

@@ -18,10 +18,13 @@ from foveal.explanation.gaze import write_strip
 from foveal.gaze.agents import even_look, looks_of
 from foveal.gaze.atari_head import Trial, find_trials, game_key
 from foveal.gaze.atari_head_summary import SUMMARY, read_summary
-from foveal.gaze.comparison import GazeOptions, compare_gaze
-from foveal.gaze.maps import Look
-from foveal.gaze.results import GameGaze, GazeResults
+from foveal.gaze.comparison import BLOCK, GazeOptions, compare_gaze
+from foveal.gaze.maps import BASELINES, Look
+from foveal.gaze.pairing import paired, paired_table
+from foveal.gaze.protocols import FOVEAL, gaze_protocol
+from foveal.gaze.results import GameGaze, GazeResults, Rows, read_rows
 from foveal.loading import load
+from foveal.registry import nearest
 
 EXAMPLES = 6
 
@@ -33,6 +36,7 @@ class GazeCommandOptions:
     Attributes:
         agents: runs' folders, or folders that agent.save wrote; without any, the baselines alone.
         data: folder of Atari-HEAD or part of it, or one with a gaze_summary.csv.
+        protocol: foveal, or paper: the details of the authors' evaluation.
         game: of the recordings, where the data does not say, or the only one to compare on.
         saliency: names of maps: attention (built into the network; the default where there is that), gradient (of the
             state's value; the default elsewhere), guided_backprop; several are compared. An agent that lacks attention
@@ -40,19 +44,24 @@ class GazeCommandOptions:
         frames: compare on at most so many pictures of each game, evenly spread; by default all of the paper's subset.
         skip_missing: leave out pictures whose frames are missing, instead of an error.
         seed: of the random map and the shuffled AUC.
+        paired: names of two maps, as tables have them: print the first's scores minus the second's, picture by picture.
+        results: a file that --json wrote, to take the pictures' scores from for --paired, instead of --data.
         json: write everything to this file.
         out: draw some frames, the gaze and every map into this PNG; for one game.
         device: cpu or cuda; by default as in training.
         plugins: module that registers things of your own.
     """
 
-    data: Path
+    data: Path | None = None
     agents: tyro.conf.Positional[tuple[Annotated[str, tyro.conf.arg(metavar="AGENT")], ...]] = ()
     game: str | None = None
+    protocol: str = FOVEAL.name
     saliency: tuple[str, ...] = ()
     frames: int | None = None
     skip_missing: bool = False
     seed: int = 0
+    paired: tuple[str, str] | None = None
+    results: Path | None = None
     json: Path | None = None
     out: Path | None = None
     device: str | None = None
@@ -76,15 +85,22 @@ def main(arguments: Sequence[str]) -> None:
             check_writable(path)
     if options.out is not None and options.out.suffix != ".png":
         raise FovealError(f"--out draws a PNG: call it {options.out.with_suffix('.png')}")
+    if options.results is not None:
+        _print_paired(options, read_rows(options.results))
+        return
+    if options.data is None:
+        raise FovealError("say --data FOLDER, a folder of Atari-HEAD; or --results FILE --paired ONE OTHER")
     settings = GazeOptions(
         pictures=options.frames,
         skip_missing=options.skip_missing,
         examples=EXAMPLES if options.out is not None else 0,
         seed=options.seed,
         progress=True,
+        protocol=options.protocol,
     )
     agents = _load(options)
-    recordings = _recordings(options, agents.looks)
+    _check_paired(options.paired, agents)
+    recordings = _recordings(options, options.data.expanduser(), agents.looks)
     if options.out is not None and len(recordings) > 1:
         raise FovealError(f"--out draws one game, and there are {len(recordings)}: say --game NAME")
     games = [
@@ -92,6 +108,8 @@ def main(arguments: Sequence[str]) -> None:
         for key, trials in recordings.items()
     ]
     results = GazeResults(tuple(games), str(options.data), agents.described, options.seed)
+    if options.paired is not None:
+        _print_paired(options, {game.game: game.rows for game in games})
     if options.json is not None:
         print(f"wrote {results.save(options.json)}")
 
@@ -114,20 +132,52 @@ def _load(options: GazeCommandOptions) -> _Agents:
     return agents
 
 
-def _recordings(options: GazeCommandOptions, looks: Mapping[str, object]) -> dict[str, list[Callable[[], Trial]]]:
+def _check_paired(names: tuple[str, str] | None, agents: _Agents) -> None:
+    """Refuse maps that will not be there, before an hour of work goes into others.
+
+    Raises:
+        FovealError: there will be no such map in some game.
+    """
+    for game in agents.looks or {"": {}}:
+        known = [*agents.looks.get(game, ()), *agents.even.get(game, ()), *BASELINES]
+        for name in names or ():
+            if name not in known:
+                raise FovealError(f"--paired names a map {name!r} that will not be there: {nearest(name, known)}")
+
+
+def _print_paired(options: GazeCommandOptions, games: Mapping[str, Rows]) -> None:
+    """The difference of two maps in every game.
+
+    Raises:
+        FovealError: no maps were named, or a game has no map of that name.
+    """
+    if options.paired is None:
+        raise FovealError("--results goes with --paired ONE OTHER, the names of two maps")
+    one, other = options.paired
+    wanted = [game for game in games if options.game is None or game_key(game) == game_key(options.game)]
+    if not wanted:
+        raise FovealError(f"no game {options.game} in {options.results}: {nearest(str(options.game), list(games))}")
+    for game in wanted:
+        print(paired_table(game, one, other, paired(games[game], one, other, BLOCK), BLOCK))
+        print()
+
+
+def _recordings(
+    options: GazeCommandOptions, folder: Path, looks: Mapping[str, object]
+) -> dict[str, list[Callable[[], Trial]]]:
     """What to read of each game, by ``game_key``: the games of the agents, or all where there are none.
 
     Raises:
         FovealError: there are no recordings of an agent's game.
     """
-    folder = options.data.expanduser()
+    rounded = gaze_protocol(options.protocol).rounded
     if (folder / SUMMARY).is_file():
         if options.game is None:
             raise FovealError(f"{folder / SUMMARY} does not tell of which game it is: say --game NAME")
-        return {game_key(options.game): [partial(read_summary, folder, options.game)]}
+        return {game_key(options.game): [partial(read_summary, folder, options.game, rounded=rounded)]}
     found: dict[str, list[Callable[[], Trial]]] = {}
     for files in find_trials(folder, options.game):
-        found.setdefault(game_key(files.game), []).append(files.read)
+        found.setdefault(game_key(files.game), []).append(partial(files.read, rounded=rounded))
     absent = sorted(set(looks) - set(found))
     if absent:
         raise FovealError(f"no recordings of {absent[0]} in {folder}; there are some of {', '.join(sorted(found))}")

@@ -39,6 +39,7 @@ def env_options(config: Config) -> dict[str, Any]:
             "action_repeat": 4,
             "life_loss": environment.life_loss,
             "repeat_first": not LEARNERS.get(config.learner).on_policy,  # as replay rebuilds the first observation
+            **games.protocol_rules(config.env, environment.protocol, environment.sticky, environment.frame_limit),
         }
     return {
         "image_size": requirements(config).render_size,

@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from foveal.envs import games
 from foveal.learners.ppo import PPOConfig
+
+FORMER_FRAME_LIMIT = 108_000
+"""Of every Atari game, before there were protocols."""
 
 
 def in_todays_words(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -31,3 +35,11 @@ def in_todays_words(settings: Mapping[str, Any]) -> dict[str, Any]:
     elif "clip_values" in settings["ppo"]:
         ppo = {"value_loss": "plain", **ppo, "value": 2 * ppo.get("value", PPOConfig.value)}
     return {**settings, "ppo": ppo}
+
+
+def as_trained(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """A whole configuration of a game from before there were protocols, with the limit of frames that it had then."""
+    environment = settings.get("environment", {})
+    if not games.is_atari(str(settings.get("env"))) or "protocol" in environment:
+        return dict(settings)
+    return {**settings, "environment": {"frame_limit": FORMER_FRAME_LIMIT, **environment}}

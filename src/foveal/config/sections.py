@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from foveal.config.bounds import DEVICE, SHARE, Anything, Bounded, at_least, one_of
+from foveal.config.bounds import DEVICE, PART, SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs import games
 from foveal.envs.family import QUALITIES
 from foveal.networks.precision import PRECISIONS
@@ -38,10 +38,18 @@ class GameConfig(Bounded, section="environment"):
     Attributes:
         life_loss: a lost life ends an episode, though not the game.
         clip_rewards: training has the rewards' signs in place of their points. Scores are unclipped whatever this says.
+        protocol: whose sticky actions and limit of frames there are: "v4" (none, and 400,000 frames; 300,000 in Space
+            Invaders) or "v5" (0.25, and 108,000 frames).
+        sticky: probability, in every frame of the emulator, that the action before is carried out again; None for the
+            protocol's.
+        frame_limit: frames of the emulator after which a game is cut off; None for the protocol's.
     """
 
     life_loss: bool = True
     clip_rewards: bool = True
+    protocol: Annotated[str, one_of(*games.PROTOCOLS)] = "v4"
+    sticky: Annotated[float | None, PART] = None
+    frame_limit: Annotated[int | None, at_least(1)] = None
 
     @property
     def frame_stack(self) -> int:

@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from foveal.config.former import in_todays_words
+from foveal.config.former import as_trained, in_todays_words
 from foveal.config.presets import EVERY_PRESET, PRESETS, PRESETS_OF_GAMES
 from foveal.config.sections import EnvironmentConfig, GameConfig, RolloutTrainingConfig, TrainingConfig
 from foveal.envs import games
@@ -286,7 +286,7 @@ def config_from_dict(state: Mapping[str, Any]) -> Config:
     Raises:
         FovealError: as for ``configure``, or a name is missing.
     """
-    sections = in_todays_words(state)
+    sections = as_trained(in_todays_words(state))
     try:
         env, method, learner, preset, seed = (
             sections.pop(key) for key in ("env", "method", "learner", "preset", "seed")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import gymnasium
@@ -17,6 +18,43 @@ EXTRA = 'Atari needs the extra that brings it: pip install "foveal[atari]"'
 OBSERVED = (4, 84, 84)
 """Shape of what an agent sees of a game: four grey frames, oldest first."""
 WITHOUT_SINGLE_PLAYER = {"combat", "joust", "maze_craze", "warlords"}
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """The rules of a game that published scores differ in.
+
+    Attributes:
+        about: where they come from, in a line.
+        sticky: probability, in every frame of the emulator, that the action before is carried out again instead.
+        frame_limit: frames of the emulator after which a game is cut off.
+        own_limits: the same of games that have another one, by ale-py's name.
+    """
+
+    about: str
+    sticky: float
+    frame_limit: int
+    own_limits: Mapping[str, int] = field(default_factory=dict)
+
+    def limit(self, env: str) -> int:
+        """Frames after which a game is cut off; ``env`` is an id that ``env_id`` gave."""
+        return self.own_limits.get(rom(env), self.frame_limit)
+
+
+PROTOCOLS = {
+    "v4": Protocol(
+        "Gym's NoFrameskip-v4 at the time of OpenAI Baselines: 100,000 steps of its frame skip, which was 4, but 3 in "
+        "Space Invaders.",
+        sticky=0.0,
+        frame_limit=400_000,
+        own_limits={"space_invaders": 300_000},
+    ),
+    "v5": Protocol(
+        "Gymnasium's v5, after Machado et al. (2018): sticky actions and half an hour of play.",
+        sticky=0.25,
+        frame_limit=108_000,
+    ),
+}
 
 
 def is_atari(env: str) -> bool:
@@ -83,12 +121,41 @@ def rom(env: str) -> str:
     return env.removeprefix(PREFIX)
 
 
+def protocol_rules(
+    env: str, protocol: str = "v4", sticky: float | None = None, frame_limit: int | None = None
+) -> dict[str, Any]:
+    """Sticky actions and limit of frames of a protocol, each replaced where a number is given.
+
+    Args:
+        env: an id that ``env_id`` gave.
+        protocol: a name in ``PROTOCOLS``.
+        sticky: probability that an action is repeated, in [0, 1).
+        frame_limit: frames of the emulator.
+
+    Raises:
+        FovealError: there is no such protocol, or a number is out of its range.
+    """
+    if protocol not in PROTOCOLS:
+        raise FovealError(f"unknown protocol {protocol!r}: {nearest(protocol, list(PROTOCOLS))}")
+    if sticky is not None and not 0 <= sticky < 1:
+        raise FovealError(f"sticky must be in [0, 1), not {sticky}")
+    if frame_limit is not None and frame_limit < 1:
+        raise FovealError(f"frame_limit must be at least 1, not {frame_limit}")
+    named = PROTOCOLS[protocol]
+    return {
+        "sticky": named.sticky if sticky is None else sticky,
+        "frame_limit": named.limit(env) if frame_limit is None else frame_limit,
+    }
+
+
 def rules(options: Mapping[str, Any]) -> dict[str, Any]:
     """Keyword arguments of ``foveal.atari.vector.AtariVector`` that show what an agent's ``env_options`` say."""
     return {
         "life_loss": options["life_loss"],
         "repeat_first": options["repeat_first"],
         "size": options["image_size"],
+        "sticky": options["sticky"],
+        "frame_limit": options["frame_limit"],
     }
 
 

@@ -94,6 +94,7 @@ class Insides:
         summed: what ``strength`` adds up, in words, if it does.
         remark: a sentence on what is not there.
         even: (H, W), what "attention" draws where it weighs every place alike; None where that is unknown.
+        grids: observations -> (B, h, w), what "attention" is drawn from; None where there is none.
         control: the same of an agent that has learned nothing, for comparison.
         config: everything the agent was made with, JSON-able.
         views: by name, what is shown beside the frame.
@@ -110,6 +111,7 @@ class Insides:
     summed: str = ""
     remark: str = ""
     even: Callable[[], NDArray[np.float32]] | None = None
+    grids: Callable[[Sequence[Any]], NDArray[np.float32]] | None = None
     control: Insides | None = None
     config: Mapping[str, Any] = field(default_factory=dict)
     views: Mapping[str, View] = field(default_factory=dict)
@@ -270,6 +272,12 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
         return lambda observations: made(pixels(observations))
 
     built_in = {BUILT_IN: attention} if getattr(agent, "has_attention", False) else {}
+    grid_of: Callable[[NDArray[Any]], NDArray[np.float32]] | None = getattr(agent, "attention_grid", None)
+
+    def grids(observations: Sequence[Any]) -> NDArray[np.float32]:
+        assert grid_of is not None  # else nobody gets this function
+        return grid_of(pixels(observations).cpu().numpy())
+
     own = {**built_in, **getattr(getattr(agent, "method", None), "maps", dict)()}
     return Insides(
         scalars=scalars,
@@ -277,6 +285,7 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
         strength=newest,
         maps={name: of_observations(made) for name, made in own.items()},
         quantile=_quantile(agent),
+        grids=grids if built_in and grid_of is not None else None,
         config=configuration(agent),
     )
 

@@ -18,7 +18,7 @@ from foveal.envs.perturbations import perturbation_names, usual_perturbations
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
-from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, World, WorldOptions
+from foveal.evaluation.world import OF_GAMES, SEED_OFFSET, TRAIN, Attending, Bar, World, WorldOptions
 
 Act: TypeAlias = Callable[[Any], Any]
 Watch: TypeAlias = Callable[[Any, Any, float], None]
@@ -63,6 +63,7 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         FovealError: a name is unknown or given twice, the seed is negative, or the agent can't adapt at test time.
     """
     asked.refuse("policies without skills", "skill")
+    asked.refuse(f"{agent.env_id}, which is no Atari game", *OF_GAMES)
     adapting: Adapting = nullcontext
     policy = describe_agent(agent)
     if asked.adapt:
@@ -89,6 +90,7 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         policy=policy,
         data=asked.data,
         adapting=adapting,
+        agent=agent,
     )
 
 
@@ -105,6 +107,7 @@ class PixelWorld(World):
         policy: who acts, as results say it.
         data: DMC-GB's folder, or None for generated colours and videos.
         adapting: see ``foveal.training.adapting``.
+        agent: who acts, for the attention that it may have inside; None for chance.
     """
 
     env: EnvLike
@@ -115,6 +118,7 @@ class PixelWorld(World):
     policy: Mapping[str, Any]
     data: str | Path | None = None
     adapting: Adapting = nullcontext
+    agent: object = None
 
     @contextmanager
     def open(self, perturbation: str) -> Iterator[PixelEnv]:
@@ -136,15 +140,16 @@ class PixelWorld(World):
 
     def by_chance(self) -> PixelWorld:
         """Actions are drawn uniformly, from the seed."""
-        return replace(self, act=None, policy={"name": "random"}, adapting=nullcontext)
+        return replace(self, act=None, policy={"name": "random"}, adapting=nullcontext, agent=None)
 
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
         """One stream of episodes."""
         with self.open(condition) as env:
             info = env.spec_info
             bar.enter(condition, info.max_agent_steps)
-            act, done = self._acting(env), []
+            act, done = Attending(self._acting(env), self.agent), []
             for index in range(episodes):
+                act.follows = False
                 with self.adapting() as adapt:
                     done.append(rollout(env, act, seed=self.seed, index=index, watch=bar.step, adapt=adapt))
                 bar.finish()
@@ -158,6 +163,7 @@ class PixelWorld(World):
             items=info.perturbation_items,
             complete=info.perturbation_complete,
             benchmark_items=info.perturbation_benchmark_items,
+            attention=act.found,
         )
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:

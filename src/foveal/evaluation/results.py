@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -22,7 +22,9 @@ import torch
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
+from foveal.evaluation.layout import laid_out
 from foveal.evaluation.statistics import SuccessRate, Summary, summary
+from foveal.saliency.evenness import Evenness
 
 FORMAT = "foveal.results/1"
 _RECORDED_VERSIONS = ("foveal", "torch", "numpy", "gymnasium", "mujoco", "dm_control")
@@ -81,6 +83,7 @@ class Condition:
         complete: whether these are all that the benchmark has; None where there is no benchmark to compare with.
         benchmark_items: how many the benchmark has.
         alarms: of a policy behind a shield, the share of steps in which the frame was not to be trusted.
+        attention: how even the maps of a network with attention were, on their own grid.
     """
 
     perturbation: str
@@ -91,6 +94,7 @@ class Condition:
     complete: bool | None = None
     benchmark_items: int | None = None
     alarms: float | None = None
+    attention: Evenness | None = None
 
     @property
     def note(self) -> str:
@@ -128,6 +132,7 @@ class Condition:
         return {
             **({} if self.success is None else {"success": asdict(self.success)}),
             **({} if self.alarms is None else {"alarms": self.alarms}),
+            **({} if self.attention is None else {"attention": self.attention.as_dict()}),
             "source": self.source,
             "quality": self.quality,
             "items": self.items,
@@ -143,7 +148,8 @@ class Condition:
         """The inverse of ``as_dict``; the summary is computed again."""
         episodes = tuple(Episode.from_dict(episode) for episode in state["episodes"])
         known = {name: state.get(name) for name in ("items", "complete", "benchmark_items", "alarms")}
-        return cls(perturbation, state["source"], state["quality"], episodes, **known)
+        attention = Evenness.from_dict(state["attention"]) if "attention" in state else None
+        return cls(perturbation, state["source"], state["quality"], episodes, **known, attention=attention)
 
 
 @dataclass(frozen=True)
@@ -192,17 +198,11 @@ class Results:
         """A plain-text table for a terminal: one row per condition."""
         head = ("perturbation", "mean", "95 % interval", "IQM", "median", "std", "episodes", "rendering")
         rows = [head, *(_row(condition) for condition in self.conditions)]
-        if any(condition.success for condition in self.conditions):
-            solved = ["solved, 95 % interval", *(_solved(condition.success) for condition in self.conditions)]
-            rows = [(row[0], cell, *row[1:]) for row, cell in zip(rows, solved, strict=True)]
-        if any(condition.alarms is not None for condition in self.conditions):
-            shares = (condition.alarms for condition in self.conditions)
-            alarms = ["alarms", *("-" if share is None else f"{100 * share:.1f} %" for share in shares)]
-            rows = [(*row[:-1], cell, row[-1]) for row, cell in zip(rows, alarms, strict=True)]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(_align(row, widths)).rstrip() for row in rows]
-        lines.insert(1, "-" * len(lines[0]))
-        return "\n".join([self.title, "", *lines])
+        for name, place, tell in _MORE_COLUMNS:
+            cells = [tell(condition) for condition in self.conditions]
+            if any(cell != "-" for cell in cells):
+                rows = [(*row[:place], cell, *row[place:]) for row, cell in zip(rows, [name, *cells], strict=True)]
+        return laid_out(self.title, rows)
 
     @property
     def title(self) -> str:
@@ -389,10 +389,9 @@ def _solved(rate: SuccessRate | None) -> str:
     return "-" if rate is None else f"{100 * rate.rate:.0f} % [{100 * rate.low:.0f}, {100 * rate.high:.0f}]"
 
 
-def _align(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Names to the left, numbers to the right."""
-    last = len(row) - 1
-    return [
-        cell.ljust(width) if column in (0, last) else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+_MORE_COLUMNS: tuple[tuple[str, int, Callable[[Condition], str]], ...] = (
+    ("solved, 95 % interval", 1, lambda condition: _solved(condition.success)),
+    ("alarms", -1, lambda condition: "-" if condition.alarms is None else f"{100 * condition.alarms:.1f} %"),
+    ("attention on its grid", -1, lambda condition: str(condition.attention or "-")),
+)
+"""Of what some policies have: name, place in the row, and cell, ``-`` where there is nothing."""

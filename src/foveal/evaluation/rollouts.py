@@ -32,6 +32,9 @@ def evaluate(
     env: EnvLike | None = None,
     adapt: bool = False,
     workers: int = 1,
+    protocol: str | None = None,
+    sticky: float | None = None,
+    frame_limit: int | None = None,
 ) -> Results:
     """Roll out the deterministic policy and keep every episode's return.
 
@@ -52,12 +55,17 @@ def evaluate(
         adapt: let the agent's method learn from every step, if it can; each episode begins with the trained weights,
             and the agent is left with them.
         workers: processes, where the agent's world can use them: that of the arm does.
+        protocol: of Atari games, "v4" or "v5": whose sticky actions and limit of frames there are; by default those
+            of the training. See ``foveal.envs.games.PROTOCOLS``.
+        sticky, frame_limit: one of these alone, in place of the protocol's or the training's.
 
     Raises:
         FovealError: a name is unknown or given twice, ``episodes`` or ``seed`` is out of range, the data folder lacks
             something, a reward is not finite, or the agent or its world can't do what was asked for.
     """
-    options = WorldOptions(on, seed, data, quality, env, adapt, workers)
+    options = WorldOptions(
+        on, seed, data, quality, env, adapt, workers, protocol=protocol, sticky=sticky, frame_limit=frame_limit
+    )
     return run(world_of(agent, options), episodes, progress=progress)
 
 

@@ -7,11 +7,13 @@ brings them as its ``world``; all others act in ``foveal.evaluation.pixel_world.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
 from tqdm import tqdm
 
 from foveal.envs.making import EnvLike
@@ -20,12 +22,16 @@ from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition
 from foveal.progress import seconds_between_draws
 from foveal.registry import nearest
+from foveal.saliency.evenness import Evenness, EvennessMeter
 
 TRAIN = "train"
 """The name of the environment as it is, without any change."""
 
 SEED_OFFSET = 42
 """DMC-GB's test environments are seeded with the training seed plus this."""
+
+OF_GAMES = ("protocol", "sticky", "frame_limit")
+"""What can be asked for of Atari games alone."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +43,7 @@ class WorldOptions:
         seed: of the episodes; None for the world's own choice.
         data, quality, env, adapt, workers: see ``foveal.evaluate``.
         skill: see ``foveal.explain``.
+        protocol, sticky, frame_limit: see ``foveal.evaluate``; of games alone.
     """
 
     on: str | Sequence[str] | None = TRAIN
@@ -47,6 +54,9 @@ class WorldOptions:
     adapt: bool = False
     workers: int = 1
     skill: int | None = None
+    protocol: str | None = None
+    sticky: float | None = None
+    frame_limit: int | None = None
 
     def conditions(self, usual: Sequence[str], known: Sequence[str], kind: str = "perturbation") -> tuple[str, ...]:
         """The names of ``on``, checked.
@@ -150,6 +160,36 @@ class BringsWorld(Protocol):
         Raises:
             FovealError: what was asked for can't be done there.
         """
+
+
+class Attending:
+    """Acts, and measures how even the attention is with which it acts.
+
+    Args:
+        act: observations -> actions.
+        agent: who acts; its ``latest_attention`` is looked at, if it has that.
+
+    Attributes:
+        follows: whether the next observation continues an episode; of several environments side by side, (N,).
+    """
+
+    def __init__(self, act: Callable[[Any], Any], agent: object = None) -> None:
+        self._act, self._agent, self._meter = act, agent, EvennessMeter()
+        self.follows: NDArray[np.bool_] | bool = False
+
+    def __call__(self, observation: Any) -> Any:
+        """The actions."""
+        actions = self._act(observation)
+        maps: NDArray[np.float32] | None = getattr(self._agent, "latest_attention", None)
+        if maps is not None:
+            self._meter.add(maps, self.follows)
+        self.follows = True
+        return actions
+
+    @property
+    def found(self) -> Evenness | None:
+        """Of all actions so far; None where there is no attention."""
+        return self._meter.read()
 
 
 class Bar:

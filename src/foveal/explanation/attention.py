@@ -23,6 +23,7 @@ from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, Bar, BringsWorld, World, WorldOptions
 from foveal.explanation.pictures import Picture, brightest, resized
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
+from foveal.saliency.evenness import Evenness, evenness
 
 AGENT = "agent"
 """Name of the part of a picture that is the agent's own body."""
@@ -72,6 +73,8 @@ class Attention:
         quantile: of the masks; None where there are none.
         moments: in the order of their steps.
         brightest: strength that gets the brightest colour in all pictures; None if each has its own.
+        evenness: of the maps that attention is drawn from, on their own grid; None where there are none.
+        grid: (h, w) of these.
     """
 
     recording: Recording
@@ -81,11 +84,18 @@ class Attention:
     quantile: float | None
     moments: tuple[Moment, ...]
     brightest: float | None = None
+    evenness: Evenness | None = None
+    grid: tuple[int, int] = (0, 0)
 
     @property
     def scalar(self) -> Scalar:
         """What the map is of."""
         return self.insides.scalar(self.of)
+
+    @property
+    def apart(self) -> int:
+        """Agent steps from one moment to the next."""
+        return self.moments[1].step - self.moments[0].step if len(self.moments) > 1 else 0
 
     @property
     def precision(self) -> float | None:
@@ -125,6 +135,7 @@ class Attention:
             "mask_precision": self.precision,
             "agent_share": self.share,
             "ratio": self.ratio,
+            "evenness": None if self.evenness is None else self.evenness.as_dict(),
             "episode": self.recording.episode.as_dict(),
             "steps": [moment.step for moment in self.moments],
             "values": [moment.value for moment in self.moments],
@@ -209,7 +220,17 @@ class Lens:
             )
         )
         scale = brightest(name, maps) if self.insides.same_scale else None
-        return Attention(recording, self.insides, name, self.of, self.quantile, moments, scale)
+        grids = self._grids(sights) if name == BUILT_IN else None
+        told: dict[str, Any] = {} if grids is None else {"evenness": evenness(grids), "grid": grids.shape[1:]}
+        return Attention(recording, self.insides, name, self.of, self.quantile, moments, scale, **told)
+
+    def _grids(self, sights: Sequence[Sight]) -> NDArray[np.float32] | None:
+        """(N, h, w), what attention is drawn from."""
+        grids = self.insides.grids
+        if grids is None:
+            return None
+        batches = (sights[start : start + AT_ONCE] for start in range(0, len(sights), AT_ONCE))
+        return np.concatenate([grids([sight.observation for sight in batch]) for batch in batches])
 
     def _control(self, name: str, sights: Sequence[Sight], size: tuple[int, ...]) -> Sequence[Any]:
         control = self.insides.control

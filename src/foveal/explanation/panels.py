@@ -10,15 +10,13 @@ from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from foveal.evaluation.insides import BUILT_IN, Insides, Reading
 from foveal.explanation import pictures
 from foveal.explanation.attention import Attention
 from foveal.explanation.charts import Sparkline
 from foveal.explanation.page import TIMES, Cell, number
-from foveal.explanation.pictures import Picture, resized
-from foveal.saliency.metrics import correlation
+from foveal.explanation.pictures import Picture
 
 MOST_STILLS = 8
 
@@ -127,17 +125,22 @@ def _map_guide(attention: Attention) -> str:
             ". More receptive fields overlap in the middle than at the edges, so attention that is the same everywhere "
             "is drawn brighter there"
         )
-    if own and insides.even is not None:
-        text += f", and in stripes: these pictures correlate with that one at {_evenness(attention, insides.even())}"
-    return text
+    return text + (_evenness(attention) if own and attention.evenness is not None else "")
 
 
-def _evenness(attention: Attention, even: NDArray[np.float32]) -> str:
-    """Mean correlation of the maps with the one that is drawn of a map without any preference."""
-    drawn = resized(even[None], attention.moments[0].strength.shape)[0]
-    found = [correlation(moment.strength, drawn) for moment in attention.moments]
-    defined = [value for value in found if not math.isnan(value)]
-    return f"{np.mean(defined):.2f}" if defined else "no number, being the same everywhere"
+def _evenness(attention: Attention) -> str:
+    """How even the maps are on their own grid, where the drawing adds nothing."""
+    found, (height, width) = attention.evenness, attention.grid
+    assert found is not None  # the caller looked
+    text = (
+        f", and in stripes. On its own grid, {height}x{width}, where the drawing adds nothing, a map's standard "
+        f"deviation is {100 * found.variation:.3g} % of its mean (0 is even), and its entropy {found.entropy:.4f} of "
+        "an even map's"
+    )
+    if found.change is None:
+        return text
+    later = f"{attention.apart} steps on"
+    return f"{text}; from one picture to the next, {later}, a position changes by {found.change:.3f} of the mean"
 
 
 def map_meaning(attention: Attention) -> str:

@@ -50,6 +50,7 @@ class Trial:
         outside: gaze samples that were discarded because they lie outside the screen.
         summary: whether the gaze samples were made from a summary (``foveal.gaze.atari_head_summary``), not measured.
         averaged: whether the emulator blended consecutive frames into the pictures; None where nobody says.
+        rounded: whether gaze was rounded to the nearest pixel, see ``foveal.gaze.protocols``.
     """
 
     name: str
@@ -61,6 +62,7 @@ class Trial:
     outside: int = 0
     summary: bool = False
     averaged: bool | None = None
+    rounded: bool = False
 
 
 @dataclass(frozen=True)
@@ -79,13 +81,13 @@ class TrialFiles:
     game: str
     averaged: bool | None
 
-    def read(self) -> Trial:
+    def read(self, *, rounded: bool = False) -> Trial:
         """The trial.
 
         Raises:
             FovealError: as ``read_trial``.
         """
-        return read_trial(self.text, self.game, self.averaged)
+        return read_trial(self.text, self.game, self.averaged, rounded=rounded)
 
 
 def find_trials(folder: str | Path, game: str | None = None) -> list[TrialFiles]:
@@ -170,13 +172,13 @@ def read_metadata(path: Path) -> dict[int, Metadata]:
     return found
 
 
-def read_trial(text: Path, game: str, averaged: bool | None = None) -> Trial:
+def read_trial(text: Path, game: str, averaged: bool | None = None, *, rounded: bool = False) -> Trial:
     """A trial's gaze. Samples outside the screen are discarded and counted.
 
     Args:
         text: the trial's ``.txt``.
         game: the game's name.
-        averaged: see ``Trial``.
+        averaged, rounded: see ``Trial``.
 
     Raises:
         FovealError: the file can't be read, has another header, or a line is broken; the message has the line's number.
@@ -198,21 +200,23 @@ def read_trial(text: Path, game: str, averaged: bool | None = None) -> Trial:
         if frame in names:
             raise FovealError(f"{text}: line {number} is a second row for frame {frame}; download the file again")
         names[frame] = cells[0]
-        gaze[frame] = on_screen(points)
+        gaze[frame] = on_screen(points, rounded=rounded)
         outside += len(points) - len(gaze[frame])
         if cells[1] != "null":
             episodes[frame] = cells[1]
     name = text.name.removesuffix(".txt")
-    return Trial(name, game, archive_of(text), names, gaze, episodes, outside=outside, averaged=averaged)
+    frames = archive_of(text)
+    return Trial(name, game, frames, names, gaze, episodes, outside=outside, averaged=averaged, rounded=rounded)
 
 
-def on_screen(points: NDArray[np.float64]) -> Pixels:
+def on_screen(points: NDArray[np.float64], *, rounded: bool = False) -> Pixels:
     """The pixels that gaze samples fall on, without those outside the screen.
 
     Args:
         points: (n, 2) x in [0, WIDTH) and y in [0, HEIGHT), from the upper left corner.
+        rounded: to the nearest whole number, ties to the even one, instead of down.
     """
-    x, y = np.floor(points).T
+    x, y = (np.rint(points) if rounded else np.floor(points)).T
     inside = (x >= 0) & (x < WIDTH) & (y >= 0) & (y < HEIGHT)
     return (y[inside] * WIDTH + x[inside]).astype(np.int32)
 

@@ -28,11 +28,12 @@ COLUMNS = ("frame_id", "gaze_mean", "gaze_variance0", "gaze_component0", "gaze_v
 _GOLDEN_ANGLE = np.pi * (3 - np.sqrt(5))
 
 
-def read_summary(folder: str | Path, game: str) -> Trial:
+def read_summary(folder: str | Path, game: str, *, rounded: bool = False) -> Trial:
     """A folder with ``gaze_summary.csv`` and ``frames/<trial>_<number>.png``.
 
     Args:
         game: which the summary does not tell.
+        rounded: see ``Trial``.
 
     Raises:
         FovealError: a file is missing, columns are, or a line is broken (with its number).
@@ -51,12 +52,12 @@ def read_summary(folder: str | Path, game: str) -> Trial:
         if number in names:
             raise FovealError(f"{path}: line {line} is a second row for frame {number}")
         names[number] = row["frame_id"]
-        gaze[number] = on_screen(points)
+        gaze[number] = on_screen(points, rounded=rounded)
         outside += len(points) - len(gaze[number])
     if not names:
         raise FovealError(f"{path} has no rows")
     name = next(iter(names.values())).rpartition("_")[0]
-    return Trial(name, game, frames, names, gaze, {}, outside=outside, summary=True)
+    return Trial(name, game, frames, names, gaze, {}, outside=outside, summary=True, rounded=rounded)
 
 
 @cache

@@ -16,15 +16,16 @@ import numpy as np
 from numpy.typing import NDArray
 from tqdm import tqdm
 
-from foveal.config.bounds import Bounded, at_least
+from foveal.config.bounds import Bounded, at_least, one_of
 from foveal.errors import FovealError
 from foveal.gaze.atari_head import Trial, read_frames
 from foveal.gaze.maps import BASELINES, Look, look_at, model_free
-from foveal.gaze.results import GameGaze, summarize
+from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS, gaze_protocol
+from foveal.gaze.results import METRICS, GameGaze, Rows, summarize, told
 from foveal.gaze.screens import OFFSETS, SKIP, STACK, observation, pooled_frames, shrunk_pairs
 from foveal.gaze.truth import Gaze, Map, Picture, Truth, eligible_frames, fixated_pixels
 from foveal.progress import seconds_between_draws
-from foveal.saliency.metrics import correlation, kl_divergence, nss, shuffled_auc, similarity
+from foveal.saliency.metrics import correlation, is_constant, kl_divergence, nss, shuffled_auc, similarity
 
 BLOCK = 100
 """Frames (5 s of play) that the bootstrap resamples as one, since neighbouring pictures are alike."""
@@ -52,6 +53,7 @@ class GazeOptions(Bounded, section="gaze"):
         examples: pictures to keep for looking at.
         seed: of the random map and the shuffled AUC.
         progress: show a bar.
+        protocol: name of the details in which comparisons differ, see ``foveal.gaze.protocols``.
     """
 
     pictures: Annotated[int | None, at_least(1)] = None
@@ -59,6 +61,7 @@ class GazeOptions(Bounded, section="gaze"):
     examples: Annotated[int, at_least(0)] = 0
     seed: Annotated[int, at_least(0)] = 0
     progress: bool = False
+    protocol: Annotated[str, one_of(*GAZE_PROTOCOLS)] = FOVEAL.name
 
 
 @dataclass
@@ -85,9 +88,14 @@ def compare_gaze(
 
     Raises:
         FovealError: no picture can be compared, frames are missing or damaged, a map is malformed or named like a
-            baseline.
+            baseline, or gaze was read otherwise than the protocol has it.
     """
     options = options or GazeOptions()
+    protocol = gaze_protocol(options.protocol)
+    if any(trial.rounded != protocol.rounded for trial in trials):
+        raise FovealError(
+            f"protocol {protocol.name!r} wants gaze read with rounded={protocol.rounded}: read the recordings again"
+        )
     taken = sorted(set(looks) & set(BASELINES))
     if taken:
         raise FovealError(f"{taken[0]!r} is the name of a baseline; call the agent's map something else")
@@ -98,7 +106,9 @@ def compare_gaze(
             f"no picture to compare on in {', '.join(trial.name for trial in trials)}: one needs the {len(OFFSETS)} "
             "frames of an agent's observation, and gaze on the screen in one of them"
         )
-    scores = _measure_all(trials, _evenly(subset, options.pictures), looks, options)
+    chosen = _evenly(subset, options.pictures)
+    gaze = Gaze(trials, chosen, options.seed, protocol, possible)
+    scores = _measure_all(trials, chosen, looks, gaze, options)
     blocks = [(picture.trial, picture.frame // BLOCK) for picture in scores.pictures]
     result = GameGaze(
         game=trials[0].game,
@@ -111,14 +121,20 @@ def compare_gaze(
         outside=sum(trial.outside for trial in trials),
         summary=any(trial.summary for trial in trials),
         averaged=any(trial.averaged for trial in trials),
+        protocol=protocol.name,
+        rows=Rows(
+            tuple(trials[picture.trial].name for picture in scores.pictures),
+            tuple(picture.frame for picture in scores.pictures),
+            {name: tuple(map(told, rows)) for name, rows in scores.rows.items()},
+        ),
     )
     return result, scores.examples
 
 
 def _measure_all(
-    trials: Sequence[Trial], chosen: Sequence[Picture], looks: Mapping[str, Look], options: GazeOptions
+    trials: Sequence[Trial], chosen: Sequence[Picture], looks: Mapping[str, Look], gaze: Gaze, options: GazeOptions
 ) -> _Scores:
-    scores, gaze = _Scores(), Gaze(trials, chosen, options.seed)
+    scores = _Scores()
     every = {**looks, **model_free(options.seed)}
     shown = set(_evenly(chosen, options.examples))
     with _bar(None, len(chosen), options, desc=trials[0].game, unit="picture") as bar:
@@ -189,13 +205,16 @@ def _score(scores: _Scores, gaze: Gaze, picture: Picture, maps: Mapping[str, Map
     pairs = {name: (values, truth) for name, values in maps.items()}
     pairs |= {"average gaze": (gaze.elsewhere(picture), truth), "split gaze": (half, other_half)}
     for name, (values, measured_on) in pairs.items():
-        scores.rows.setdefault(name, []).append(_measure(values, measured_on, gaze.generator(picture)))
+        scores.rows.setdefault(name, []).append(_measure(values, measured_on, gaze, picture))
     scores.pictures.append(picture)
     return truth
 
 
-def _measure(saliency: Map, truth: Truth, generator: np.random.Generator) -> tuple[float, ...]:
+def _measure(saliency: Map, truth: Truth, gaze: Gaze, picture: Picture) -> tuple[float, ...]:
     """In the order of METRICS."""
+    if gaze.protocol.drop_constant and is_constant(saliency):
+        return (float("nan"),) * len(METRICS)
+    generator = gaze.generator(picture)
     return (
         nss(saliency, truth.fixations),
         kl_divergence(saliency, truth.density),

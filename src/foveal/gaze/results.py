@@ -5,6 +5,9 @@ The JSON layout is ``foveal.gaze/1``: the fields of ``GazeResults.as_dict``. Rea
 
 from __future__ import annotations
 
+import json
+import math
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,10 +16,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from foveal.evaluation.results import machine, now, versions, write_json
+from foveal.errors import FovealError
+from foveal.evaluation.results import machine, now, versions, write_text
 from foveal.evaluation.statistics import bootstrap_interval
+from foveal.gaze.protocols import FOVEAL, gaze_protocol
 
 FORMAT = "foveal.gaze/1"
+_FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")  # a JSON list of numbers and names
 METRICS = ("nss", "kl", "sauc", "cc", "sim")
 TITLES = {"nss": "NSS", "kl": "KL", "sauc": "sAUC", "cc": "CC", "sim": "SIM"}
 SUMMARY_NOTE = (
@@ -55,6 +61,47 @@ class Score:
 
 
 @dataclass(frozen=True)
+class Rows:
+    """The scores of every picture, from which maps can be compared picture by picture (``foveal.gaze.pairing``).
+
+    Attributes:
+        recordings: (pictures,) names.
+        frames: (pictures,) numbers of their newest frames there.
+        scores: map -> (pictures, METRICS), to seven digits; None where undefined.
+    """
+
+    recordings: tuple[str, ...] = ()
+    frames: tuple[int, ...] = ()
+    scores: Mapping[str, tuple[tuple[float | None, ...], ...]] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able: map -> metric -> a list over pictures."""
+        maps = {
+            name: {metric: [row[column] for row in rows] for column, metric in enumerate(METRICS)}
+            for name, rows in self.scores.items()
+        }
+        return {"recording": list(self.recordings), "frame": list(self.frames), "maps": maps}
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> Rows:
+        """The inverse of ``as_dict``.
+
+        Raises:
+            KeyError, TypeError: it is something else.
+        """
+        scores = {
+            name: tuple(zip(*(metrics[metric] for metric in METRICS), strict=True))
+            for name, metrics in state["maps"].items()
+        }
+        return cls(tuple(state["recording"]), tuple(state["frame"]), scores)
+
+
+def told(row: Sequence[float]) -> tuple[float | None, ...]:
+    """Scores as ``Rows`` keeps them."""
+    return tuple(float(f"{value:.7g}") if math.isfinite(value) else None for value in row)
+
+
+@dataclass(frozen=True)
 class GameGaze:
     """All maps on one game.
 
@@ -69,6 +116,8 @@ class GameGaze:
         outside: gaze samples outside the screen, discarded, in all of the recordings.
         summary: whether the gaze is a summary.
         averaged: whether some recording is known to be of blended frames.
+        protocol: name of the details in which comparisons differ (``foveal.gaze.protocols``).
+        rows: the scores of every picture.
     """
 
     game: str
@@ -81,6 +130,8 @@ class GameGaze:
     outside: int = 0
     summary: bool = False
     averaged: bool = False
+    protocol: str = FOVEAL.name
+    rows: Rows = field(default_factory=Rows)
 
     def table(self) -> str:
         """A plain-text table for a terminal: one row per map, and what a reader must know below."""
@@ -102,6 +153,7 @@ class GameGaze:
     def notes(self) -> list[str]:
         """What a reader must know of the numbers."""
         notes = ["higher is better but for KL; chance is NSS 0, sAUC 0.5, CC 0"]
+        notes += [note] if (note := gaze_protocol(self.protocol).note) else []
         notes += [SUMMARY_NOTE] if self.summary else []
         notes += [AVERAGED_NOTE] if self.averaged else []
         counted = {
@@ -126,11 +178,13 @@ class GameGaze:
             "outside": self.outside,
             "gaze": "summary" if self.summary else "samples",
             "averaged": self.averaged,
+            "protocol": self.protocol,
             "notes": self.notes,
             "maps": {
                 name: {metric: score.as_dict() for metric, score in scores.items()}
                 for name, scores in self.scores.items()
             },
+            "rows": self.rows.as_dict(),
         }
 
 
@@ -156,12 +210,13 @@ class GazeResults:
         return "\n\n".join(game.table() for game in self.games)
 
     def save(self, path: str | Path) -> Path:
-        """Write ``as_dict`` as JSON.
+        """Write ``as_dict`` as JSON, every list in a line of its own.
 
         Raises:
             FovealError: the file cannot be written.
         """
-        return write_json(path, self.as_dict())
+        laid_out = json.dumps(self.as_dict(), indent=2, ensure_ascii=False, allow_nan=False)
+        return write_text(path, _FLAT_LIST.sub(lambda found: re.sub(r"\s*\n\s*", " ", found[0]), laid_out) + "\n")
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, JSON-able."""
@@ -175,6 +230,26 @@ class GazeResults:
             "versions": versions(),
             "machine": machine(),
         }
+
+
+def read_rows(path: str | Path) -> dict[str, Rows]:
+    """Game -> scores of every picture, of a file that ``GazeResults.save`` wrote.
+
+    Raises:
+        FovealError: the file can't be read, is something else, or is from before such rows were kept.
+    """
+    try:
+        state = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FovealError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise FovealError(f"{path} is no JSON file of foveal gaze: {error}") from error
+    if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+        raise FovealError(f"{path} is no file of foveal gaze --json: the field 'format' must be {FORMAT!r}")
+    try:
+        return {name: Rows.from_dict(game["rows"]) for name, game in state["games"].items()}
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FovealError(f"{path} has no scores of single pictures: run foveal gaze --json again") from error
 
 
 def summarize(rows: Sequence[Sequence[float]], blocks: Sequence[Hashable]) -> dict[str, Score]:

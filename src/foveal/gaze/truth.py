@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.gaze.atari_head import HEIGHT, WIDTH, Pixels, Trial
+from foveal.gaze.protocols import FOVEAL, GazeProtocol
 from foveal.gaze.screens import OFFSETS, POOLED, SKIP
 from foveal.saliency.metrics import fixation_density
 
@@ -75,18 +76,32 @@ class Gaze:
         trials: recordings of one game.
         pictures: those to compare on; each one's negatives are drawn from the others.
         seed: of all draws.
+        protocol: see ``GazeProtocol``.
+        possible: every fourth frame of the recordings, without gaze as well, for protocols that draw from these; by
+            default ``pictures``.
     """
 
-    def __init__(self, trials: Sequence[Trial], pictures: Sequence[Picture], seed: int) -> None:
+    def __init__(
+        self,
+        trials: Sequence[Trial],
+        pictures: Sequence[Picture],
+        seed: int,
+        protocol: GazeProtocol = FOVEAL,
+        possible: Sequence[Picture] | None = None,
+    ) -> None:
         self._trials = trials
         self._pictures = pictures
         self._seed = seed
+        self.protocol = protocol
+        self._within: dict[int, list[Picture]] = {}
+        for picture in pictures if possible is None else possible:
+            self._within.setdefault(picture.trial, []).append(picture)
         self._total = sum((counts(np.concatenate(list(t.gaze.values()))) for t in trials), np.zeros((HEIGHT, WIDTH)))
 
     def truth(self, picture: Picture, offsets: Iterable[int] = OFFSETS) -> Truth:
         """Where people looked on the frames of an observation, or on some of them."""
         fixations = counts(fixated_pixels(self._trials[picture.trial], picture.frame, offsets))
-        return Truth(fixations, fixation_density(fixations), self._others(picture))
+        return Truth(fixations, self._density(fixations), self._others(picture))
 
     def generator(self, picture: Picture) -> np.random.Generator:
         """The same for every map, so that all are measured against the same draws."""
@@ -96,19 +111,32 @@ class Gaze:
         """Blurred gaze on all frames of the game but those within APART of this one."""
         gaze = self._trials[picture.trial].gaze
         near = range(picture.frame - APART, picture.frame + APART + 1)
-        return fixation_density(self._total - counts(np.concatenate([gaze[f] for f in near if f in gaze])))
+        return self._density(self._total - counts(np.concatenate([gaze[f] for f in near if f in gaze])))
 
     def halves(self, picture: Picture) -> tuple[Map, Truth]:
         """The gaze on every other frame of an observation, blurred, and that on the rest as the truth."""
         first, second = OFFSETS[::POOLED], OFFSETS[1::POOLED]
         pixels = fixated_pixels(self._trials[picture.trial], picture.frame, first)
-        return fixation_density(counts(pixels)), self.truth(picture, second)
+        return self._density(counts(pixels)), self.truth(picture, second)
+
+    def _density(self, fixations: Map) -> Map:
+        return fixation_density(fixations, border=self.protocol.border)
 
     def _others(self, picture: Picture) -> Map:
-        """Summed fixations of OTHERS random other pictures, or of all where there are fewer."""
+        """Summed fixations of OTHERS random other pictures."""
         generator = np.random.default_rng((self._seed, picture.trial, picture.frame, OTHERS))
-        size = min(OTHERS + 1, len(self._pictures))  # one more than needed: this picture may be drawn
-        drawn = generator.choice(len(self._pictures), size, replace=False)
-        chosen = [self._pictures[index] for index in drawn if self._pictures[index] != picture][:OTHERS]
+        within = self.protocol.within_recording
+        chosen = self._drawn_within(picture, generator) if within else self._drawn_from_all(picture, generator)
         pixels = [fixated_pixels(self._trials[other.trial], other.frame) for other in chosen]
         return counts(np.concatenate(pixels)) if pixels else np.zeros((HEIGHT, WIDTH))
+
+    def _drawn_from_all(self, picture: Picture, generator: np.random.Generator) -> list[Picture]:
+        """Without replacement, from what is compared on; all of it where there is less."""
+        size = min(OTHERS + 1, len(self._pictures))  # one more than needed: this picture may be drawn
+        drawn = generator.choice(len(self._pictures), size, replace=False)
+        return [self._pictures[index] for index in drawn if self._pictures[index] != picture][:OTHERS]
+
+    def _drawn_within(self, picture: Picture, generator: np.random.Generator) -> list[Picture]:
+        """With replacement, from every fourth frame of the same recording, with gaze or without."""
+        others = [other for other in self._within[picture.trial] if other != picture]
+        return [others[index] for index in generator.integers(len(others), size=OTHERS)] if others else []

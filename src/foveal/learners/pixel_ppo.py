@@ -50,6 +50,11 @@ class PixelPPO(Learner):
     }
 
     @classmethod
+    def task_run_presets(cls, env: str) -> dict[str, dict[str, dict[str, Any]]]:
+        """On games ``paper`` computes in float32, as published: that bfloat16 costs no return is not shown."""
+        return {"paper": {"training": {"precision": "float32"}}} if env.startswith("atari/") else {}
+
+    @classmethod
     def task_settings(cls, env: str) -> dict[str, Any]:
         """On games, as OpenAI Baselines: a time limit ends the return."""
         return {"bootstrap_timeouts": False} if env.startswith("atari/") else {}

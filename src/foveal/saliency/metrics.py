@@ -22,20 +22,35 @@ SIGMA = 5.0
 SPLITS = 100
 ZERO = 1e-8
 """What counts as zero, as a share of a map's maximum."""
+BORDERS = ("reflect", "mirror")
 
 
-def fixation_density(fixations: ArrayLike, sigma: float = SIGMA) -> Map:
+def is_constant(saliency: ArrayLike) -> bool:
+    """Whether a map has no preference: its standard deviation is zero beside its largest value.
+
+    Raises:
+        FovealError: it is no map (H, W), or not finite.
+    """
+    values = _map(saliency, "the saliency map", -np.inf)
+    return bool(values.std() <= ZERO * np.abs(values).max())
+
+
+def fixation_density(fixations: ArrayLike, sigma: float = SIGMA, border: str = "reflect") -> Map:
     """Fixations blurred by a Gaussian and divided by their sum; all zero where there are none.
 
     Args:
         fixations: (H, W) counts, not negative.
-        sigma: in pixels. What the Gaussian throws over the border is reflected back.
+        sigma: in pixels. The Gaussian ends at four of them, as OpenCV's does.
+        border: what lies beyond the border is the picture reflected, with its outermost pixels ("reflect") or without
+            them ("mirror", which is OpenCV's default, reflect-101).
 
     Raises:
-        FovealError: a count is negative or not finite.
+        FovealError: a count is negative or not finite, or there is no such border.
     """
+    if border not in BORDERS:
+        raise FovealError(f"border must be one of {', '.join(BORDERS)}, not {border!r}")
     counts = _map(fixations, "fixations", lowest=0)
-    blurred = gaussian_filter(counts, sigma)
+    blurred = gaussian_filter(counts, sigma, mode=border)
     total = blurred.sum()
     return blurred / total if total > 0 else blurred
 
@@ -57,7 +72,7 @@ def nss(saliency: ArrayLike, fixations: ArrayLike) -> float:
     """
     values, counts = _pair(saliency, fixations)
     deviation = values.std()
-    if deviation <= ZERO * np.abs(values).max() or counts.sum() == 0:
+    if is_constant(values) or counts.sum() == 0:
         return float("nan")
     return float((counts * (values - values.mean())).sum() / (deviation * counts.sum()))
 
@@ -99,7 +114,7 @@ def correlation(saliency: ArrayLike, density: ArrayLike) -> float:
         FovealError: shapes differ, or values are not finite.
     """
     values, truth = _pair(saliency, density)
-    if any(x.std() <= ZERO * np.abs(x).max() for x in (values, truth)):
+    if is_constant(values) or is_constant(truth):
         return float("nan")
     return float(((values - values.mean()) * (truth - truth.mean())).mean() / (values.std() * truth.std()))
 

@@ -15,7 +15,7 @@ from foveal.envs.ur5e.tasks import SUCCESS_REWARD
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode
-from foveal.evaluation.world import TRAIN, Bar, World, WorldOptions
+from foveal.evaluation.world import OF_GAMES, TRAIN, Bar, World, WorldOptions
 from foveal.skills import seeds
 from foveal.skills.arms import Actor, Arms, ArmSettings
 from foveal.skills.conditions import CONDITIONS
@@ -93,7 +93,7 @@ class ArmWorld(World):
     """
 
     def __init__(self, acting: Acting, options: WorldOptions) -> None:
-        options.refuse("a simulated arm", "data", "quality", "env", "adapt")
+        options.refuse("a simulated arm", "data", "quality", "env", "adapt", *OF_GAMES)
         self.acting = acting
         self.conditions = _conditions(options)
         self.seed = options.seed_or(seeds.EVALUATION)

@@ -11,6 +11,7 @@ from foveal import checkpoint
 from foveal.fovea.frames import FrameSet
 from foveal.training.agent_work import AgentWork
 from foveal.training.agents import LearningAgent
+from foveal.training.attending import latest_attention
 from foveal.training.collecting import Collector
 from foveal.training.looking import collect
 from foveal.training.options import RunOptions
@@ -84,7 +85,8 @@ class ReplayWork(AgentWork):
 
     def metrics(self) -> dict[str, float]:
         """The latest losses. This waits for the device, so the loop calls it only every so many updates."""
-        return {name: float(value) for name, value in self.latest.items()}
+        losses = {name: float(value) for name, value in self.latest.items()}
+        return {**losses, **latest_attention(self.agent.learner.encoder())}
 
     def state(self) -> dict[str, Any]:
         """Replay's counters, the running episodes, and what is owed."""

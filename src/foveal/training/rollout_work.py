@@ -15,6 +15,7 @@ from foveal.learners.ppo import PPO
 from foveal.learners.rollouts import Rollout
 from foveal.training.agent_work import AgentWork
 from foveal.training.agents import LearningAgent
+from foveal.training.attending import attention_in_rollout
 from foveal.training.collecting import environments, first_seed, saved
 from foveal.training.options import RunOptions
 from foveal.training.work import Episode
@@ -93,8 +94,11 @@ class RolloutWork(AgentWork):
         after_update()
 
     def metrics(self) -> dict[str, float]:
-        """Of the latest update."""
-        return self._latest
+        """Of the latest update, and of the attention inside the network that came of it."""
+        looked = (
+            {} if self.ppo.rollout is None else attention_in_rollout(self.agent.learner.encoder(), self.ppo.rollout)
+        )
+        return {**self._latest, **looked}
 
     def state(self) -> dict[str, Any]:
         """The running episodes, and what the environments show."""

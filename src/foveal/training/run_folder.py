@@ -103,6 +103,9 @@ class RunFolder:
         self._append(EVALUATIONS, {"step": step, **results.as_dict()})
         for condition in results.conditions:
             self._scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
+            told = {} if condition.attention is None else condition.attention.as_dict()
+            for name in (name for name in ("variation", "entropy", "change") if told.get(name) is not None):
+                self._scalar(f"attention/evaluation/{condition.perturbation}/{name}", told[name], step)
         if self._wandb is not None:
             self._wandb.results(step, results)
 
