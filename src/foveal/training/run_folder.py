@@ -104,8 +104,9 @@ class RunFolder:
         for condition in results.conditions:
             self._scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
             told = {} if condition.attention is None else condition.attention.as_dict()
-            for name in (name for name in ("variation", "entropy", "change") if told.get(name) is not None):
-                self._scalar(f"attention/evaluation/{condition.perturbation}/{name}", told[name], step)
+            for name in ("variation", "entropy", "change"):
+                if (value := told.get(name)) is not None:
+                    self._scalar(f"attention/evaluation/{condition.perturbation}/{name}", value, step)
         if self._wandb is not None:
             self._wandb.results(step, results)
 
