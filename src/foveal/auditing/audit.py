@@ -261,5 +261,6 @@ def _judged(
 
 def _tell(count: int, each: str, seconds: float) -> None:
     """How long it will take, before it begins."""
-    minutes = max(1, round(seconds / 60))
-    print(f"{count} conditions of {each}: about {minutes} minute{'s' if minutes > 1 else ''}", file=sys.stderr)
+    minutes = round(seconds / 60)
+    told = "less than a minute" if minutes < 1 else f"about {minutes} minute{'s' if minutes > 1 else ''}"
+    print(f"{count} conditions of {each}: {told}", file=sys.stderr)

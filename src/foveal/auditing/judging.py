@@ -72,7 +72,7 @@ def _looking(audit: Audit) -> str:
             f"Whether it looks at its camera can't be told: with the picture as it is it does no better than random "
             f"actions ({_number(audit, audit.clean[0])} and {_chance(audit)}), so it has nothing to lose."
         )
-    left = f"{100 * least.kept:.0f} %"
+    left = percent_left(least)
     if audit.measure == DRIFT:
         return _looking_at_frames(audit, bare)
     if audit.verdict == BLIND:
@@ -104,10 +104,8 @@ def _breaking(audit: Audit) -> str:
         return f"What breaks it can't be told either; {len(curves)} changes were tried."
     if not broken:
         worst = min((point for curve in curves for point in curve.points), key=lambda point: point.kept or 0.0)
-        return (
-            f"None of the {len(curves)} changes takes half of what it is worth; the worst, {worst.condition.name}, "
-            f"leaves {100 * (worst.kept or 0.0):.0f} %."
-        )
+        which = f"None of the {len(curves)} changes takes" if len(curves) > 1 else "The one change tried does not take"
+        return f"{which} half of what it is worth; the worst, {worst.condition.name}, leaves {percent_left(worst)}."
     names = [_broke(curve.broke) for curve in broken[:3] if curve.broke is not None]
     more = f" and {len(broken) - 3} more" if len(broken) > 3 else ""
     verb = "change its actions by half or more" if audit.measure == DRIFT else "take half or more of what it is worth"
@@ -125,7 +123,7 @@ def _shielded(audit: Audit, bare: int) -> str:
 def _broke(point: Point) -> str:
     severity = point.condition.severity
     told = "" if severity is None else f" at severity {severity}"
-    return f"{point.condition.change}{told} ({100 * (point.kept or 0.0):.0f} % left)"
+    return f"{point.condition.change}{told} ({percent_left(point)} left)"
 
 
 def _certainty(audit: Audit) -> str:
@@ -141,6 +139,11 @@ def _certainty(audit: Audit) -> str:
         f"Each point is {len(clean.values)} episodes, the same ones for all: {one}; the loss is told apart from chance "
         f"at {sure} of {len(points)} points{'' if _enough(clean) else ', and ' + _few(audit)}."
     )
+
+
+def percent_left(point: Point) -> str:
+    """What is kept, as people are told it: less than nothing is nothing."""
+    return "?" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %"
 
 
 def _few(audit: Audit) -> str:

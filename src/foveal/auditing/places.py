@@ -146,11 +146,12 @@ def _single(env: Any) -> Any:
 
 
 def _name(env: Any) -> str:
-    spec = getattr(env, "spec", None)
+    spec = env.spec if isinstance(env, gymnasium.Env) else None
     if spec is not None:
         return str(spec.id)
-    inner = getattr(env, "unwrapped", env)
-    return getattr(inner, "__name__", type(inner).__name__)
+    if not isinstance(env, gymnasium.Env):
+        return str(getattr(env, "__name__", "an environment"))
+    return type(env.unwrapped).__name__
 
 
 def _size(space: spaces.Space[Any] | None) -> int:

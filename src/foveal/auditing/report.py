@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.auditing.blindness import REPLACEMENTS
-from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR
+from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR, percent_left
 from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
@@ -102,7 +102,7 @@ def _looking(audit: Audit) -> str:
 
 
 def _breaking(audit: Audit, steady: Sequence[Point]) -> str:
-    others = ", ".join(f"{point.condition.change} ({_kept(point)} left)" for point in _bare(steady))
+    others = ", ".join(f"{point.condition.change} ({percent_left(point)} left)" for point in _bare(steady))
     what = (
         "its actions drift by half or more" if audit.measure == DRIFT else "less than half of what it is worth is left"
     )
@@ -164,7 +164,7 @@ def _shown(audit: Audit, point: Point) -> Shown:
     name = point.condition.change.replace("_", " ")
     height, width, _ = point.pictures[0].shape
     encode = png if max(height, width) <= LARGEST else webp
-    told = f"{severity.removeprefix(', ')}{': ' if severity else ''}{_kept(point)} left"
+    told = f"{severity.removeprefix(', ')}{': ' if severity else ''}{percent_left(point)} left"
     return Shown(name, told, [(encode(p), f"{name}{severity}, {what}") for p, what in pictures], width, height)
 
 
@@ -183,10 +183,15 @@ def _blind_table(audit: Audit) -> Table:
     for point in [audit.clean[0], *_bare(audit.blind)]:
         name = point.condition.change
         cells: list[str | Cell] = [Cell(name.partition(": ")[2] or name, small=(REPLACEMENTS.get(name, ""),))]
-        cells += [_cell(audit, point), _kept(point), "yes" if point.sure else "no"]
+        interval = f"{_number(audit, point.low)} to {_number(audit, point.high)}"
+        cells += [
+            Cell(_number(audit, point.mean), small=(interval,)),
+            percent_left(point),
+            "yes" if point.sure else "no",
+        ]
         if audit.shield:
             behind = next(p for p in (*audit.blind, *audit.clean) if p.condition.shielded and _same(p, point))
-            cells += [_kept(behind), _alarms(behind)]
+            cells += [percent_left(behind), _alarms(behind)]
         rows.append(cells)
     return Table(f"{_means(audit)} {_kept_means(audit)}", head, rows)
 
@@ -216,7 +221,7 @@ def _row(audit: Audit, curve: Curve, points: Sequence[Point], width: int) -> Lin
 def _cell(audit: Audit, point: Point) -> Cell:
     small = [f"{_number(audit, point.low)} to {_number(audit, point.high)}"]
     if point.kept is not None and point.condition.change != "as it is":
-        small.append(f"{_kept(point)} left{'' if point.sure else ', unsure'}")
+        small.append(f"{percent_left(point)} left{'' if point.sure else ', unsure'}")
     if point.alarms is not None:
         small.append(f"alarms {_alarms(point)}")
     return Cell(_number(audit, point.mean), small=tuple(small))
@@ -240,10 +245,6 @@ def _number(audit: Audit, value: float) -> str:
     if audit.measure == SUCCESS:
         return f"{100 * value:.0f} %"
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if audit.measure == DRIFT else f"{value:.3g}"
-
-
-def _kept(point: Point) -> str:
-    return "?" if point.kept is None else f"{100 * point.kept:.0f} %"
 
 
 def _alarms(point: Point) -> str:

@@ -219,7 +219,7 @@ class Audit:
             f"{point.condition.name}{behind}{f' ({point.note})' if point.note else ''}",
             f"{point.mean:.3g}",
             f"{point.low:.3g} to {point.high:.3g}",
-            "-" if point.kept is None else f"{100 * point.kept:.0f} %",
+            "-" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %",
             "yes" if point.sure else "",
             *((alarms,) if self.shield else ()),
         )

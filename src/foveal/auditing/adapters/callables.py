@@ -18,10 +18,11 @@ class CallablePolicy(Adapter):
     """
 
     rank = 90
-    kind = "function"
 
     def __init__(self, policy: Any, options: Any = None) -> None:
         super().__init__(policy, options)
+        self._name = str(getattr(policy, "__name__", type(policy).__name__))
+        self.kind = "a lambda" if self._name == "<lambda>" else f"function {self._name}"
         self.observation_space = getattr(policy, "observation_space", None)
         self.action_space = getattr(policy, "action_space", None)
 
@@ -39,4 +40,4 @@ class CallablePolicy(Adapter):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"name": getattr(self.policy, "__name__", type(self.policy).__name__), "kind": self.kind}
+        return {"name": self._name, "kind": self.kind}
