@@ -171,14 +171,15 @@ def _played(adapter: Adapter, place: Place, asked: Asked) -> Audit:
 
 def _carried_out(player: Player, wanted: Sequence[Condition], asked: Asked) -> list[Played]:
     """All conditions, random actions first."""
-    start = time.monotonic()
-    player = replace(player, films=player.filmed())
-    first = [player.play(one) for one in wanted[:2]]
-    if asked.progress:
-        seconds = (time.monotonic() - start) / (2 * len(first[1].episodes) + len(player.films)) * asked.episodes
-        _tell(len(wanted), f"{asked.episodes} episodes", seconds * len(wanted[2:]))
-    rest = watched(wanted[2:], len(wanted) - 2, "audit", visible=asked.progress, unit="condition")
-    return [*first, *map(player.play, rest)]
+    with player.place.open() as env:
+        player = replace(player, films=player.filmed(env))
+        start = time.monotonic()
+        first = [player.play(one, env) for one in wanted[:2]]
+        if asked.progress:
+            seconds = (time.monotonic() - start) / 2 * len(wanted[2:])
+            _tell(len(wanted), f"{asked.episodes} episode{'s' if asked.episodes > 1 else ''}", seconds)
+        rest = watched(wanted[2:], len(wanted) - 2, "audit", visible=asked.progress, unit="condition")
+        return [*first, *(player.play(one, env) for one in rest)]
 
 
 def _audited(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,24 +111,28 @@ class Player:
             env.step(as_action(output, env.action_space))
             return cameras, mask_of(env) is not None
 
-    def filmed(self) -> tuple[Film, ...]:
+    def filmed(self, env: gymnasium.Env[Any, Any]) -> tuple[Film, ...]:
         """Frames of some episodes that are none of those that are tried."""
         films = []
-        with self.place.open() as env:
-            cameras = check_sees(env.observation_space, self.place.name)
-            for number in range(FILMED):
-                kept: list[Any] = []
-                self._episode(env, self._acting(env), OTHERS + number, _Seen(None, None, kept.append, LONGEST_FILM))
-                films.append({camera.path: np.stack([camera.read(seen)[-1] for seen in kept]) for camera in cameras})
+        cameras = check_sees(env.observation_space, self.place.name)
+        for number in range(FILMED):
+            kept: list[Any] = []
+            self._episode(env, self._acting(env), OTHERS + number, _Seen(None, None, kept.append, LONGEST_FILM))
+            films.append({camera.path: np.stack([camera.read(seen)[-1] for seen in kept]) for camera in cameras})
         return tuple(films)
 
-    def play(self, condition: Condition) -> Played:
+    def play(self, condition: Condition, plain: gymnasium.Env[Any, Any]) -> Played:
         """Episodes under one condition.
+
+        Args:
+            condition: what.
+            plain: the place as it is, which is used again where it has no perturbation of its own.
 
         Raises:
             FovealError: it can't be made, a reward is not finite, or the policy refuses what it sees.
         """
-        with self.place.open(condition.perturbation) as env:
+        perturbation = condition.perturbation
+        with nullcontext(plain) if perturbation is None else self.place.open(perturbation) as env:
             cameras = check_sees(env.observation_space, self.place.name)
             shielding = Shielding(self.shield, cameras) if condition.shielded else None
             changed = self._changed(condition, cameras)
@@ -139,7 +144,7 @@ class Player:
                 done.append(self._episode(env, act, number, _Seen(changed, shielding, watch, SHOWN)))
             info = getattr(env.unwrapped, "spec_info", None)
         note = ""
-        if condition.perturbation is not None and info is not None:
+        if perturbation is not None and info is not None:
             items = info.perturbation_items, info.perturbation_benchmark_items, info.perturbation_complete
             note = provenance(info.perturbation_source, *items)
         alarms = None if shielding is None else shielding.alarms.share

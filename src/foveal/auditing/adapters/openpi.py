@@ -8,6 +8,7 @@ with ``actions``, (horizon, A). Messages are msgpack; arrays are maps with the b
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -54,7 +55,8 @@ class OpenPIPolicy(Adapter):
         self.kind = "policy served over openpi's protocol"
         self._observe, self._steps = observe or _as_dict, steps
         self._ahead: list[Any] = []
-        self._connection = _connected(policy)
+        self._held = ExitStack()
+        self._connection = _connected(policy, self._held)
         self.metadata: dict[str, Any] = unpacked(self._connection.recv(SECONDS))
 
     @classmethod
@@ -71,7 +73,7 @@ class OpenPIPolicy(Adapter):
         return self._ahead.pop(0)
 
     def close(self) -> None:
-        self._connection.close()
+        self._held.close()
 
     @property
     def about(self) -> dict[str, Any]:
@@ -125,10 +127,11 @@ def _as_array(entry: dict[Any, Any]) -> Any:
     return entry
 
 
-def _connected(address: str) -> Any:
+def _connected(address: str, held: ExitStack) -> Any:
+    """A connection, which is closed with ``held``."""
     connect = _library("websockets.sync.client").connect
     try:
-        return connect(address, compression=None, max_size=None, open_timeout=SECONDS)
+        return held.enter_context(connect(address, compression=None, max_size=None, open_timeout=SECONDS))
     except (OSError, ValueError, _library("websockets.exceptions").WebSocketException) as error:
         raise FovealError(f"there is no policy at {address}: {error}; is the server running?") from error
 

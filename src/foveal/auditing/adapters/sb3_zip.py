@@ -12,7 +12,6 @@ import io
 import json
 import re
 import sys
-import warnings
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -118,11 +117,10 @@ def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
         with zipfile.ZipFile(path) as packed:
             settings = json.loads(packed.read("data"))
             held = io.BytesIO(packed.read("policy.pth"))
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            weights = torch.load(held, map_location="cpu", weights_only=True)
-    except (OSError, ValueError, KeyError, RuntimeError, zipfile.BadZipFile) as error:
-        raise FovealError(f"{path} is no whole file of Stable-Baselines3: {error}") from error
+        weights = torch.load(held, map_location="cpu", weights_only=True)
+    except Exception as error:  # a damaged file fails with nearly any exception
+        told = str(error).strip().partition("\n")[0]
+        raise FovealError(f"{path} is no whole file of Stable-Baselines3: {told}") from error
     return settings, weights
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -77,18 +79,26 @@ class TorchScriptPolicy(Network):
     def __init__(self, policy: Any, options: Any = None) -> None:
         super().__init__(policy, options)
         try:
-            self.network = torch.jit.load(str(policy), map_location="cpu")  # type: ignore[no-untyped-call]
+            self.network = _loaded(str(policy))
         except RuntimeError as error:
             raise FovealError(f"can't load the program {policy}: {_first_line(error)}") from error
         self.network.eval()
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
-        return is_file(policy) and is_torchscript(policy)
+        return is_file(policy) and is_torchscript(Path(policy))
 
     @property
     def about(self) -> dict[str, Any]:
         return {**super().about, "name": str(self.policy)}
+
+
+def _loaded(path: str) -> nn.Module:
+    """A program; that PyTorch no longer makes such files is no reason not to read them."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", r"`torch.jit", DeprecationWarning)
+        program: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+    return program
 
 
 def as_network_sees(array: np.ndarray[Any, Any], pixels: str) -> Tensor:
