@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foveal.agent import Agent
-    from foveal.auditing import Audit, audit
+    from foveal.auditing.results import Audit
+    from foveal.auditing.running import audit
     from foveal.errors import FovealError
     from foveal.evaluation.results import Results
     from foveal.evaluation.rollouts import evaluate, random_returns

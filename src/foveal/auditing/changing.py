@@ -69,7 +69,7 @@ class Changed:
     """
 
     def __init__(self, cameras: Sequence[Camera], changes: Sequence[Passes], *, needs_mask: bool = False) -> None:
-        self.needs_mask = needs_mask
+        self.cameras, self.needs_mask = cameras, needs_mask
         self._stacks = [Stack(camera, change) for camera, change in zip(cameras, changes, strict=True)]
 
     def begin(self, seed: Sequence[int]) -> None:

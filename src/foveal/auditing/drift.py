@@ -109,7 +109,7 @@ class Viewer:
     def _numbers(self, output: Any) -> NDArray[np.float64]:
         array = _plain(output).reshape(-1)
         if self.discrete and array.size > 1:
-            array = array.argmax()[None]
+            array = np.array([array.argmax()])
         return array.astype(np.float64)
 
     def _changed(self, condition: Condition, cameras: Sequence[Camera], number: int) -> Changed | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.auditing.adapters import Adapter
-from foveal.auditing.cameras import cameras_of
+from foveal.auditing.cameras import Camera, cameras_of
 from foveal.auditing.changing import Mask
 from foveal.envs import make
 from foveal.envs.family import FAMILIES, known_ids
@@ -109,15 +109,15 @@ def place_for(adapter: Adapter, env: Any, data: str | Path | None = None) -> Pla
     return Place(env, None, data, name)
 
 
-def mask_of(env: gymnasium.Env[Any, Any]) -> Mask | None:
-    """Which pixels of the newest frame are the task's own, where the environment tells."""
+def mask_of(env: gymnasium.Env[Any, Any], cameras: Sequence[Camera]) -> Mask | None:
+    """Which pixels of the newest frame are the task's own, where the environment tells it for these cameras."""
     if not env.has_wrapper_attr("agent_mask"):
         return None
     try:
         mask: Mask = np.asarray(env.get_wrapper_attr("agent_mask")(), bool)
     except FovealError:  # one of foveal's that can't
         return None
-    return mask
+    return mask if all(mask.shape == (camera.height, camera.width) for camera in cameras) else None
 
 
 def _ours(env: str) -> bool:

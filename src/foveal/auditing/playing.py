@@ -109,7 +109,7 @@ class Player:
                     raise
                 raise FovealError(_refused(env, error)) from error
             env.step(as_action(output, env.action_space))
-            return cameras, mask_of(env) is not None
+            return cameras, mask_of(env, cameras) is not None
 
     def filmed(self, env: gymnasium.Env[Any, Any]) -> tuple[Film, ...]:
         """Frames of some episodes that are none of those that are tried."""
@@ -225,7 +225,7 @@ class _Seen:
 
     def __call__(self, observation: Any, env: gymnasium.Env[Any, Any]) -> Any:
         if self._changed is not None:
-            mask = mask_of(env) if self._changed.needs_mask else None
+            mask = mask_of(env, self._changed.cameras) if self._changed.needs_mask else None
             observation = self._changed(observation, mask)
         if self._watch is not None and self._left > 0:
             self._left -= 1

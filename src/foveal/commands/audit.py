@@ -10,7 +10,7 @@ from typing import Annotated
 import tyro
 
 from foveal.auditing import audit
-from foveal.auditing.audit import EPISODES, SEVERITIES
+from foveal.auditing.running import EPISODES, SEVERITIES
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from foveal.auditing.adapters.base import ADAPTERS, UNIT, Adapter, is_file
 from foveal.auditing.cameras import SMALLEST
 from foveal.errors import FovealError
 
-TYPES = {
+TYPES: Mapping[str, Any] = {
     "tensor(uint8)": np.uint8,
     "tensor(float)": np.float32,
     "tensor(double)": np.float64,
@@ -39,7 +40,7 @@ class ONNXPolicy(Adapter):
         super().__init__(policy, options)
         self._session = _opened(Path(policy))
         self._inputs = {given.name: given for given in self._session.get_inputs()}
-        entries = {name: self._space(given) for name, given in self._inputs.items()}
+        entries: dict[str, spaces.Space[Any]] = {name: self._space(given) for name, given in self._inputs.items()}
         self.observation_space = next(iter(entries.values())) if len(entries) == 1 else spaces.Dict(entries)
 
     @classmethod

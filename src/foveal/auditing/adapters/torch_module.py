@@ -97,7 +97,7 @@ def _loaded(path: str) -> nn.Module:
     """A program; that PyTorch no longer makes such files is no reason not to read them."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", r"`torch.jit", DeprecationWarning)
-        program: nn.Module = torch.jit.load(path, map_location="cpu")  # type: ignore[no-untyped-call]
+        program: nn.Module = torch.jit.load(path, map_location="cpu")
     return program
 
 
