@@ -126,7 +126,7 @@ def test_three_sentences_say_whether_it_looks_what_breaks_it_and_how_sure_that_i
         "2 of 3 changes take half or more of what it is worth, first fog at severity 1 (12 % left), blur at severity 3 "
         "(25 % left)."
     )
-    assert certainty.startswith("Each point is 5 episodes, the same ones for all: return 10 with the picture as it is")
+    assert certainty.startswith("Each point is 5 episodes, the same for all: return 10 with the picture as it is")
     assert certainty.endswith("the loss is told apart from chance at 2 of 4 points.")
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from foveal.auditing.results import DRIFT, ENOUGH, Audit, Point
+from foveal.auditing.results import DRIFT, ENOUGH, Audit, Point, counted
 from foveal.evaluation.statistics import bootstrap_interval
 
 LOOKS, BLIND, UNCLEAR = "looks", "blind", "unclear"
@@ -136,7 +136,7 @@ def _certainty(audit: Audit) -> str:
         )
     one = f"{_number(audit, clean)} with the picture as it is (95 % interval over episodes {_interval(clean)})"
     return (
-        f"Each point is {len(clean.values)} episodes, the same ones for all: {one}; the loss is told apart from chance "
+        f"Each point is {counted(len(clean.values), audit.unit)}, the same for all: {one}; the loss is told apart from chance "
         f"at {sure} of {len(points)} points{'' if _enough(clean) else ', and ' + _few(audit)}."
     )
 
@@ -149,7 +149,7 @@ def percent_left(point: Point) -> str:
 def _few(audit: Audit) -> str:
     count = len(audit.clean[0].values)
     if count < ENOUGH:
-        return f"{count} {audit.unit} are too few to be sure of anything (at least {ENOUGH} are needed)"
+        return f"{counted(count, audit.unit)} can make nothing sure (at least {ENOUGH} are needed)"
     return f"the interval over {count} {audit.unit} is too wide to be sure"
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR, percent_left
-from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
+from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point, counted
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
 from foveal.explanation.pictures import png, webp
@@ -229,7 +229,7 @@ def _cell(audit: Audit, point: Point) -> Cell:
 
 def _means(audit: Audit) -> str:
     interval = "Wilson's" if audit.measure == SUCCESS else "a bootstrap"
-    return f"Means over {len(audit.clean[0].values)} {audit.unit}, with {interval} 95 % interval over {audit.unit}."
+    return f"Means over {counted(len(audit.clean[0].values), audit.unit)}, with {interval} 95 % interval over {audit.unit}."
 
 
 def _kept_means(audit: Audit) -> str:

@@ -167,9 +167,7 @@ class Audit:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
         lines.insert(1, "-" * len(lines[0]))
-        head = (
-            f"{self.policy.get('kind', 'policy')} in {self.place}: {len(self.clean[0].values)} {self.unit} for each row"
-        )
+        head = f"{self.policy.get('kind', 'policy')} in {self.place}: {counted(len(self.clean[0].values), self.unit)} for each row"
         return "\n".join([head, "", *self.summary, "", *lines])
 
     def curves(self, *, shielded: bool = False) -> list[Curve]:
@@ -223,6 +221,11 @@ class Audit:
             "yes" if point.sure else "",
             *((alarms,) if self.shield else ()),
         )
+
+
+def counted(count: int, unit: str) -> str:
+    """So many episodes, or one."""
+    return f"{count} {unit if count != 1 else unit.removesuffix('s')}"
 
 
 def point(condition: Condition, values: Sequence[float], measure: str, **others: Any) -> Point:
