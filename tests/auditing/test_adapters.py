@@ -19,6 +19,7 @@ import foveal
 from foveal.auditing.adapters import ADAPTERS, Adapter, AdapterOptions, LeRobotPolicy, adapted
 from foveal.auditing.adapters.lerobot import as_batch
 from foveal.errors import FovealError
+from foveal.pictures.video import write_video
 from small_env import small_agent
 from small_policies import SIDE, Sides, looking
 
@@ -340,6 +341,9 @@ def test_an_agent_of_foveals_acts_in_its_own_environment(tmp_path: Path) -> None
     agent = small_agent()
     found = kept(agent, None, episodes=1)
     assert found.policy["kind"].startswith("sgqn on sac") and len(found.clean[0].episodes) == 1
+    frames = [np.random.default_rng(seed).integers(0, 256, (50, 60, 3), np.uint8) for seed in range(40)]
+    shown = kept(agent, None, frames=write_video(tmp_path / "film.mp4", frames, fps=10))
+    assert shown.measure == "action drift" and len(shown.clean[0].values) == 20
     folder = agent.save(tmp_path / "agent")
     assert type(adapted(str(folder), UNIT)) is ADAPTERS.get("foveal")
 

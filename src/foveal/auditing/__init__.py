@@ -6,7 +6,7 @@
 """
 
 from foveal.auditing.adapters import Adapter, LeRobotPolicy, OpenPIPolicy
-from foveal.auditing.running import audit
 from foveal.auditing.results import Audit, Point
+from foveal.auditing.running import audit
 
 __all__ = ["Adapter", "Audit", "LeRobotPolicy", "OpenPIPolicy", "Point", "audit"]

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from foveal.auditing.results import DRIFT, ENOUGH, Audit, Point, counted
+from foveal.auditing.results import DRIFT, ENOUGH, Audit, Point
 from foveal.evaluation.statistics import bootstrap_interval
 
 LOOKS, BLIND, UNCLEAR = "looks", "blind", "unclear"
@@ -131,14 +131,13 @@ def _certainty(audit: Audit) -> str:
     sure = sum(point.sure for point in points)
     if audit.measure == DRIFT:
         return (
-            f"Each point is {len(clean.values)} {audit.unit} of recorded frames; actions surely differ at {sure} of "
-            f"{len(points)} points, and no return was measured."
+            f"Each point is {audit.sample} of recorded frames; actions surely differ at {sure} of {len(points)} "
+            "points, and no return was measured."
         )
     one = f"{_number(audit, clean)} with the picture as it is (95 % interval over episodes {_interval(clean)})"
-    return (
-        f"Each point is {counted(len(clean.values), audit.unit)}, the same for all: {one}; the loss is told apart from chance "
-        f"at {sure} of {len(points)} points{'' if _enough(clean) else ', and ' + _few(audit)}."
-    )
+    few = "" if _enough(clean) else f", and {_few(audit)}"
+    sure_at = f"the loss is told apart from chance at {sure} of {len(points)} points"
+    return f"Each point is {audit.sample}, the same for all: {one}; {sure_at}{few}."
 
 
 def percent_left(point: Point) -> str:
@@ -149,7 +148,7 @@ def percent_left(point: Point) -> str:
 def _few(audit: Audit) -> str:
     count = len(audit.clean[0].values)
     if count < ENOUGH:
-        return f"{counted(count, audit.unit)} can make nothing sure (at least {ENOUGH} are needed)"
+        return f"{audit.sample} can make nothing sure (at least {ENOUGH} are needed)"
     return f"the interval over {count} {audit.unit} is too wide to be sure"
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
-from foveal.auditing.cameras import Camera, check_sees, described
+from foveal.auditing.cameras import Camera, Frames, check_sees, described
 from foveal.auditing.changing import Changed, changed_by
 from foveal.auditing.conditions import CHANCE, CLEAN, Condition
 from foveal.auditing.fitting import Fit, as_action, check_actions
@@ -27,6 +27,8 @@ SHOWN = 20
 """Agent steps into the first episode, or its last if it is shorter: when pictures are taken."""
 FILMED, LONGEST_FILM = 3, 1000
 """Episodes, and frames of each at most, that the test of blindness shows instead of the present ones."""
+FILM_BYTES = 1 << 26
+"""Of such an episode, in memory."""
 OTHERS = 1_000_000
 """What is added to the numbers of episodes that are filmed, so that none is among those that are tried."""
 REFUSALS = (
@@ -113,12 +115,15 @@ class Player:
 
     def filmed(self, env: gymnasium.Env[Any, Any]) -> tuple[Film, ...]:
         """Frames of some episodes that are none of those that are tried."""
-        films = []
         cameras = check_sees(env.observation_space, self.place.name)
+        most = min(LONGEST_FILM, FILM_BYTES // sum(3 * camera.height * camera.width for camera in cameras))
+        films = []
         for number in range(FILMED):
-            kept: list[Any] = []
-            self._episode(env, self._acting(env), OTHERS + number, _Seen(None, None, kept.append, LONGEST_FILM))
-            films.append({camera.path: np.stack([camera.read(seen)[-1] for seen in kept]) for camera in cameras})
+            kept: list[tuple[Frames, ...]] = []
+            seen = _Seen(None, None, _Filming(cameras, kept), max(1, most))
+            self._episode(env, self._acting(env), OTHERS + number, seen)
+            columns = zip(*kept, strict=True)
+            films.append({camera.path: np.stack(frames) for camera, frames in zip(cameras, columns, strict=True)})
         return tuple(films)
 
     def play(self, condition: Condition, plain: gymnasium.Env[Any, Any]) -> Played:
@@ -183,6 +188,17 @@ class Player:
             truncated = truncated or (self.longest is not None and length >= self.longest)
         success = next((bool(info[key]) for key in ("success", "is_success") if key in info), None)
         return Episode(number, self.seed + number, total, length, bool(terminated), None, success)
+
+
+@dataclass(frozen=True)
+class _Filming:
+    """Keeps the newest frame of every camera."""
+
+    cameras: Sequence[Camera]
+    kept: list[tuple[Frames, ...]]
+
+    def __call__(self, observation: Any) -> None:
+        self.kept.append(tuple(camera.read(observation)[-1] for camera in self.cameras))
 
 
 @dataclass(frozen=True)

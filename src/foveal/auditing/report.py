@@ -8,7 +8,7 @@ from pathlib import Path
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR, percent_left
-from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point, counted
+from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
 from foveal.explanation.pictures import png, webp
@@ -120,7 +120,7 @@ def _curves_told(audit: Audit) -> str:
 
 
 def _shown_told(audit: Audit) -> str:
-    shield = " and beside it what the shield made of it" if audit.shield is not None else ""
+    shield = ", and beside it what the shield made of that," if audit.shield is not None else ""
     return (
         f"What the first camera showed{shield}, at the mildest severity that broke it, or at the highest that was "
         "tried where none did."
@@ -157,9 +157,9 @@ def _gallery(audit: Audit, curves: Sequence[Curve]) -> list[Shown]:
 
 def _shown(audit: Audit, point: Point) -> Shown:
     """With what the shield made of the same picture, where there is one."""
-    pictures = [(point.pictures[0], "as it came")]
-    twins = [p for p in (*audit.points, *audit.blind, *audit.clean) if p.condition.shielded and _same(p, point)]
-    pictures += [(twin.pictures[1], "behind the shield") for twin in twins if len(twin.pictures) > 1]
+    twins = (p for p in (*audit.points, *audit.blind, *audit.clean) if p.condition.shielded and _same(p, point))
+    seen = next(twins, point).pictures
+    pictures = list(zip(seen, ("as it came", "behind the shield"), strict=False))
     severity = "" if point.condition.severity is None else f", severity {point.condition.severity}"
     name = point.condition.change.replace("_", " ")
     height, width, _ = point.pictures[0].shape
@@ -229,7 +229,7 @@ def _cell(audit: Audit, point: Point) -> Cell:
 
 def _means(audit: Audit) -> str:
     interval = "Wilson's" if audit.measure == SUCCESS else "a bootstrap"
-    return f"Means over {counted(len(audit.clean[0].values), audit.unit)}, with {interval} 95 % interval over {audit.unit}."
+    return f"Means over {audit.sample}, with {interval} 95 % interval over {audit.unit}."
 
 
 def _kept_means(audit: Audit) -> str:

@@ -167,8 +167,13 @@ class Audit:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
         lines.insert(1, "-" * len(lines[0]))
-        head = f"{self.policy.get('kind', 'policy')} in {self.place}: {counted(len(self.clean[0].values), self.unit)} for each row"
+        head = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
         return "\n".join([head, "", *self.summary, "", *lines])
+
+    @property
+    def sample(self) -> str:
+        """How many episodes or pieces each point is of."""
+        return counted(len(self.clean[0].values), self.unit)
 
     def curves(self, *, shielded: bool = False) -> list[Curve]:
         """The changes, the weakest point of the bare policy first."""

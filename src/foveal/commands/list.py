@@ -74,7 +74,7 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
 SAID = {
     "methods": ("Several are joined by +, such as sgqn+svea.",),
     "corruptions": ("Each at severities from 1 to 5, such as noise:3.",),
-    "adapters": ("foveal audit finds by itself which of them a policy is for.",),
+    "adapters": ("foveal audit finds by itself which one it needs.",),
 }
 """What else there is to say of a kind."""
 

@@ -6,6 +6,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from gymnasium import spaces
+
 from foveal.auditing.adapters.base import ADAPTERS, Adapter
 from foveal.checkpoint import kind_of
 from foveal.checkpoint.pretrained import PRETRAINED
@@ -38,6 +41,7 @@ class OwnPolicy(Adapter):
             )
         self.env: Any = getattr(loaded, "env", env_id)  # an agent made on the user's own environment remembers it
         self.env_options: Mapping[str, Any] = loaded.env_options
+        self.observation_space = _sees(loaded)
         self.kind = describe_policy(describe_agent(loaded))
 
     @classmethod
@@ -54,6 +58,14 @@ class OwnPolicy(Adapter):
     @property
     def about(self) -> dict[str, Any]:
         return {**describe_agent(self.policy), "kind": self.kind}
+
+
+def _sees(agent: Any) -> spaces.Box | None:
+    """Its stacked frames, channels first; None where there is a vector beside them, whose bounds nobody keeps."""
+    shapes, size = getattr(agent, "shapes", None), agent.env_options.get("image_size")
+    if shapes is None or shapes.vector or size is None:
+        return None
+    return spaces.Box(0, 255, (shapes.image[0], size, size), np.uint8)
 
 
 def is_ours(folder: Path) -> bool:
