@@ -53,6 +53,9 @@ EXTRAS = (
     "rtde_control",
     "rtde_io",
     "rtde_receive",
+    "msgpack",
+    "websockets",
+    "pyarrow",
 )
 """Modules that extras bring."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -111,6 +112,14 @@ def test_weights_alone_and_folders_of_others_are_told_apart(tmp_path: Path) -> N
         (folder / mark).touch()
         with pytest.raises(FovealError, match=f"{said}.*load it in Python"):
             adapted(folder, UNIT)
+
+
+@pytest.mark.slow
+def test_audits_import_no_library_that_is_an_extra() -> None:
+    extras = ["stable_baselines3", "onnxruntime", "msgpack", "websockets", "pyarrow"]
+    program = f"import sys, foveal; foveal.audit; print([name for name in {extras} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
 
 
 # --- functions and networks -------------------------------------------------------------------------------------------

@@ -98,6 +98,7 @@ def test_outputs_become_actions() -> None:
     box_of_two = spaces.Box(-1, 1, (2,))
     assert as_action(torch.tensor([[0.5, -0.5]]), box_of_two).tolist() == [0.5, -0.5]
     assert as_action([0.5, -0.5], box_of_two).dtype == np.float32
+    assert as_action([3.0, -3.0], box_of_two).tolist() == [1.0, -1.0]
     assert as_action(2, spaces.Discrete(3)) == as_action(np.array([2]), spaces.Discrete(3)) == 2
     assert as_action(torch.tensor([[0.0, 3.0, 1.0]]), spaces.Discrete(3)) == 1
     assert as_action(np.array([0.0, 3.0]), spaces.Discrete(2, start=5)) == 6

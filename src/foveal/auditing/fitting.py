@@ -98,7 +98,8 @@ def check_actions(given: spaces.Space[Any], wanted: spaces.Space[Any] | None) ->
 def as_action(output: Any, space: spaces.Space[Any]) -> Any:
     """What a policy gave, as the environment takes it.
 
-    A batch of one is taken apart. Of as many numbers as there are discrete actions the largest counts.
+    A batch of one is taken apart. Of as many numbers as there are discrete actions the largest counts. Those of a Box
+    are clipped to its bounds.
 
     Args:
         output: an array, tensor or number.
@@ -115,7 +116,8 @@ def as_action(output: Any, space: spaces.Space[Any]) -> Any:
             f"this policy gave an action of shape {array.shape}, and the environment takes {described(space)}: name "
             "the environment that it was trained in"
         )
-    return array.reshape(space.shape or ()).astype(space.dtype)
+    action = array.reshape(space.shape or ()).astype(space.dtype)
+    return np.clip(action, space.low, space.high) if isinstance(space, spaces.Box) else action
 
 
 def _choice(array: Any, space: spaces.Discrete) -> int:
