@@ -140,6 +140,7 @@ def test_every_row_is_measured_again_behind_a_shield(tmp_path: Path) -> None:
     (bare,), (behind,) = found.curves(), found.curves(shielded=True)
     assert bare.broke is not None and behind.broke is None
     assert {point.alarms for point in bare.points} == {None}
+    assert found.clean[1].alarms == 0.0
     assert behind.points[0].alarms is not None and 0 < behind.points[-1].alarms < 1  # brighter or darker
     assert "Behind the shield it is 0 instead of 1." in found.summary[1]
     page = (tmp_path / "page.html").read_text()
@@ -162,6 +163,12 @@ class NoPicture(Sides):
         self.observation_space = spaces.Box(-1, 1, (4,))
 
 
+class ManyActions(Sides):
+    def __init__(self) -> None:
+        super().__init__()
+        self.action_space = spaces.Dict({"hand": spaces.Discrete(2)})
+
+
 def spaced(observed: Any = None, actions: Any = None) -> Any:
     return SimpleNamespace(observation_space=observed, action_space=actions, predict=lambda seen: 0)
 
@@ -182,6 +189,7 @@ def spaced(observed: Any = None, actions: Any = None) -> Any:
         (looking, "dmc/walker-wlak", "unknown environment 'dmc/walker-wlak': did you mean"),
         (looking, "Sidse-v1", "unknown environment 'Sidse-v1'"),
         (looking, 7, "a builtins.int is no environment"),
+        (looking, ManyActions, r"takes Dict\(.*wrap it so that it takes Box or Discrete ones"),
         (looking, lambda: 7, "made a int, and no gymnasium.Env"),
     ],
 )

@@ -45,6 +45,12 @@ def test_the_answer_comes_first_and_every_number_follows(found: foveal.Audit, pa
     assert page.index('role="img" aria-label="return over the severity of delayed"') < page.index("severity of hue")
 
 
+def test_what_is_not_known_is_said(page: str) -> None:
+    told = words(page).partition("What is not known")[2]
+    for said in ("over 5 episodes they are rough", "of 4 points some 1 may", "asks no network", "other backgrounds"):
+        assert said in told
+
+
 def test_there_is_a_picture_of_every_change_where_it_broke(page: str) -> None:
     alts = re.findall(r'<img src="data:image/[^"]+" alt="([^"]+)"', page)
     assert "delayed, severity 1, as it came" in alts  # where it broke

@@ -19,6 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 import foveal
 from foveal.auditing.adapters import AdapterOptions, adapted
 from foveal.errors import FovealError
+from foveal.pictures.video import write_video
 from small_policies import SIDE, Sides
 
 PLAIN = AdapterOptions()
@@ -124,6 +125,15 @@ def test_a_trusted_file_is_loaded_by_stable_baselines_itself(file: Path, capsys:
     assert "runs whatever code is in it" in capsys.readouterr().err
     assert "was trusted" in trusted.remarks[0]
     assert trusted.act(observations()[0]) == adapter.act(observations()[0])
+
+
+@pytest.mark.slow
+def test_a_file_is_shown_frames_in_the_size_and_order_that_it_knows(file: Path, tmp_path: Path) -> None:
+    frames = [np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8) for seed in range(40)]
+    film = write_video(tmp_path / "film.mp4", frames, fps=10)
+    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], progress=False)
+    assert found.measure == "action drift" and found.policy["kind"].startswith("PPO")
+    assert all(point.pictures[0].shape == (SIDE, SIDE, 3) for point in found.points)
 
 
 def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:

@@ -82,11 +82,13 @@ class Entry:
 
 
 def check_actions(given: spaces.Space[Any], wanted: spaces.Space[Any] | None) -> None:
-    """Refuse a policy whose actions the environment does not take.
+    """Refuse a policy whose actions the environment does not take, and an environment that takes several at once.
 
     Raises:
         FovealError: so it is; both spaces are named.
     """
+    if not isinstance(given, (spaces.Box, spaces.Discrete, spaces.MultiDiscrete, spaces.MultiBinary)):
+        raise FovealError(f"this environment takes {given} actions: wrap it so that it takes Box or Discrete ones")
     if wanted is None or _same_kind(given, wanted):
         return
     raise FovealError(

@@ -15,6 +15,10 @@ from foveal.explanation.pictures import png, webp
 
 LARGEST = 200
 """Side in pixels up to which pictures go into the page without loss."""
+ROUGH = 10
+"""Episodes below which a bootstrap is called rough."""
+SURE_BY_CHANCE = 0.025
+"""How likely a 95 % interval lies above what is true."""
 ANSWERS = {LOOKS: "yes", BLIND: "no", UNCLEAR: "unclear"}
 
 
@@ -261,6 +265,12 @@ def _unknowns(audit: Audit, curves: Sequence[Curve]) -> list[str]:
         f"How much other trainings of the same policy differ: intervals are over {audit.unit} of this one alone.",
         "Which part of the picture it looks at: this audit changes pictures and asks no network what it sees.",
     ]
+    judged = sum(point.kept is not None for point in audit.points)
+    if judged:
+        chance = f"of {judged} points some {max(1, round(SURE_BY_CHANCE * judged))} may be called so by chance alone"
+        found.append(f"Which single losses are real: each is called sure by an interval of its own, and {chance}.")
+    if len(audit.clean[0].values) < ROUGH:
+        found.append(f"How wide intervals truly are: over {audit.sample} they are rough, and rather too narrow.")
     if audit.measure == DRIFT:
         found.append(
             "What the policy would achieve: its actions are compared on frames that others' or its own actions led to, "
