@@ -336,6 +336,7 @@ def test_one_picture_goes_under_the_only_name_that_the_policy_knows() -> None:
         LeRobotPolicy(Chunked("observation.images.a", "observation.images.b")).act(seen())
 
 
+@pytest.mark.slow
 def test_a_lerobot_policy_is_audited_as_it_is() -> None:
     found = kept(Chunked(), Sides(continuous=True))
     assert found.clean[0].mean > 6 and found.policy["kind"] == "Chunked of LeRobot"

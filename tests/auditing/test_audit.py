@@ -59,6 +59,7 @@ def test_success_is_measured_where_the_environment_tells_it() -> None:
     assert found.verdict == "looks"
 
 
+@pytest.mark.slow
 def test_every_condition_has_the_same_episodes_and_a_seed_repeats_them() -> None:
     first, again, other = (audited(looking, Sides(), seed=seed) for seed in (3, 3, 4))
     assert first.points == again.points and first.blind == again.blind
@@ -80,12 +81,14 @@ def test_episodes_are_cut_where_that_is_asked() -> None:
     assert {episode.length for point in (*found.points, *found.clean) for episode in point.episodes} == {4}
 
 
+@pytest.mark.slow
 def test_backgrounds_are_changed_where_somebody_tells_the_task() -> None:
     found = audited(looking, Told(), changes=["background_flicker"], severities=[5])
     assert found.points[0].kept is not None and found.points[0].kept < 0.8
     assert found.settings["masks"]
 
 
+@pytest.mark.slow
 def test_an_environment_given_as_an_object_stays_open_and_one_that_was_made_is_closed() -> None:
     env, made = Sides(), []
 
@@ -127,6 +130,7 @@ def by_absolute_brightness(observation: Any) -> int:
     return int(observation[:, SIDE // 2 :].mean() > 82)
 
 
+@pytest.mark.slow
 def test_every_row_is_measured_again_behind_a_shield(tmp_path: Path) -> None:
     found = audited(
         by_absolute_brightness,

@@ -33,6 +33,8 @@ def server(answer: Answer) -> Iterator[str]:
             assert isinstance(message, bytes)
             try:
                 reply: Any = packed(answer(unpacked(message)))
+            except ValueError:
+                return
             except KeyError as error:
                 reply = f"Traceback ...\nKeyError: {error}"
             connection.send(reply)
@@ -104,6 +106,17 @@ def test_what_goes_wrong_there_is_said_here() -> None:
     with server(lambda observation: {"motion": 1}) as address:
         policy = adapted(address, AdapterOptions())
         with pytest.raises(FovealError, match="answered motion, and no actions"):
+            policy.act(np.zeros((4, 4, 3), np.uint8))
+        policy.close()
+
+
+def test_a_server_that_goes_away_is_told() -> None:
+    def leave(observation: dict[str, Any]) -> Any:
+        raise ValueError
+
+    with server(leave) as address:
+        policy = adapted(address, AdapterOptions())
+        with pytest.raises(FovealError, match="closed the connection"):
             policy.act(np.zeros((4, 4, 3), np.uint8))
         policy.close()
 

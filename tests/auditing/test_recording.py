@@ -223,6 +223,7 @@ def test_a_policy_that_looks_drifts_where_its_frames_come_late(folder: Path) -> 
     assert "no return was measured" in found.summary[2]
 
 
+@pytest.mark.slow
 def test_a_policy_that_never_looks_is_blind_on_frames_too(folder: Path) -> None:
     found = kept(guessing, folder)
     assert found.verdict == "blind" and "blind to its camera" in found.summary[0]

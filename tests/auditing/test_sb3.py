@@ -153,7 +153,7 @@ def audited(policy: Any, env: Any) -> foveal.Audit:
 
 def check_looks(found: foveal.Audit) -> None:
     """It has learned, it looks, and a frame that comes late breaks it."""
-    assert found.clean[0].mean == 10.0
+    assert found.clean[0].mean >= 9.0
     assert found.verdict == "looks"
     assert found.curves()[0].change == "delayed" and found.curves()[0].points[0].broken
 

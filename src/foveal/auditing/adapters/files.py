@@ -19,7 +19,7 @@ FOLDERS = {
     "saved_model.pb": "a SavedModel of TensorFlow",
     "_CHECKPOINT_METADATA": "an Orbax checkpoint of JAX",
     "rllib_checkpoint.json": "a checkpoint of RLlib",
-    "config.json": "a folder of LeRobot's or of transformers'",
+    "config.json": "a folder of LeRobot's, whose policies foveal.auditing.LeRobotPolicy takes, or of transformers'",
     "data.pkl": "a pickled agent",
 }
 """A file in a folder -> what that is."""

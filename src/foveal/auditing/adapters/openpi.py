@@ -20,8 +20,8 @@ SCHEMES = ("ws://", "wss://")
 NDARRAY, GENERIC, DATA, DTYPE, SHAPE = b"__ndarray__", b"__npgeneric__", b"data", b"dtype", b"shape"
 UNSAFE = "VOc"
 """Kinds of types that the protocol does not carry."""
-SECONDS = 60.0
-"""How long an answer may take."""
+SECONDS = 300.0
+"""How long an answer may take; the first one often waits for a compiler."""
 
 
 @ADAPTERS.register("openpi")
@@ -57,7 +57,7 @@ class OpenPIPolicy(Adapter):
         self._ahead: list[Any] = []
         self._held = ExitStack()
         self._connection = _connected(policy, self._held)
-        self.metadata: dict[str, Any] = unpacked(self._connection.recv(SECONDS))
+        self.metadata: dict[str, Any] = unpacked(self._answer())
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
@@ -84,13 +84,23 @@ class OpenPIPolicy(Adapter):
         if self.options.prompt:
             given["prompt"] = self.options.prompt
         self._connection.send(packed(given))
-        answer = self._connection.recv(SECONDS)
-        if isinstance(answer, str):
-            raise FovealError(f"the policy at {self.policy} failed: {answer.strip().splitlines()[-1]}")
-        found = unpacked(answer)
+        found = unpacked(self._answer())
         if "actions" not in found:
             raise FovealError(f"the policy at {self.policy} answered {', '.join(map(str, found))}, and no actions")
         return found
+
+    def _answer(self) -> bytes:
+        """The server's next message."""
+        closed = _library("websockets.exceptions").ConnectionClosed
+        try:
+            answer: bytes | str = self._connection.recv(SECONDS)
+        except TimeoutError as error:
+            raise FovealError(f"the policy at {self.policy} did not answer within {SECONDS:g} s") from error
+        except closed as error:
+            raise FovealError(f"the policy at {self.policy} closed the connection: {error}") from error
+        if isinstance(answer, str):
+            raise FovealError(f"the policy at {self.policy} failed: {answer.strip().splitlines()[-1]}")
+        return answer
 
 
 def packed(content: Any) -> bytes:
