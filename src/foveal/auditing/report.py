@@ -124,7 +124,7 @@ def _curves_told(audit: Audit) -> str:
 
 
 def _shown_told(audit: Audit) -> str:
-    shield = ", and beside it what the shield made of that," if audit.shield is not None else ""
+    shield = ", and beside it what the shield made of that" if audit.shield is not None else ""
     return (
         f"What the first camera showed{shield}, at the mildest severity that broke it, or at the highest that was "
         "tried where none did."
@@ -182,7 +182,13 @@ def _bare(points: Sequence[Point]) -> list[Point]:
 
 
 def _blind_table(audit: Audit) -> Table:
-    head: Line = ["", audit.measure, "kept", "surely less", *(["shield: kept", "alarms"] if audit.shield else [])]
+    head: Line = [
+        "",
+        audit.measure,
+        "left",
+        "surely less",
+        *(["left behind the shield", "alarms"] if audit.shield else []),
+    ]
     rows: list[Line] = []
     for point in [audit.clean[0], *_bare(audit.blind)]:
         name = point.condition.change
@@ -225,7 +231,7 @@ def _row(audit: Audit, curve: Curve, points: Sequence[Point], width: int) -> Lin
 def _cell(audit: Audit, point: Point) -> Cell:
     small = [f"{_number(audit, point.low)} to {_number(audit, point.high)}"]
     if point.kept is not None and point.condition.change != "as it is":
-        small.append(f"{percent_left(point)} left{'' if point.sure else ', unsure'}")
+        small.append(f"{percent_left(point)} left{', unsure' if point.kept < 1.0 and not point.sure else ''}")
     if point.alarms is not None:
         small.append(f"alarms {_alarms(point)}")
     return Cell(_number(audit, point.mean), small=tuple(small))

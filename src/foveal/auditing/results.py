@@ -162,7 +162,7 @@ class Audit:
             for shielded in shields
             for point in self._curve(curve.change, shielded).points
         ]
-        rows = [("picture", self.measure, "95 % interval", "kept", "sure", *(("alarms",) if self.shield else ()))]
+        rows = [("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))]
         rows += [self._row(point) for point in points]
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
