@@ -151,6 +151,14 @@ def test_every_row_is_measured_again_behind_a_shield(tmp_path: Path) -> None:
     assert "behind the shield" in page and "alarms" in page
 
 
+def test_what_a_shield_knew_and_where_it_is_from_is_remarked() -> None:
+    shield: Any = Perfect()
+    shield.privileged, shield.env_id = True, "Elsewhere"
+    found = audited(looking, Sides(), changes=["hue"], episodes=1, shield=shield)
+    assert "privileged" in found.remarks[0] and "the look of Elsewhere" in found.remarks[1]
+    assert audited(looking, Sides(), changes=["hue"], episodes=1).remarks == ()
+
+
 def test_a_shield_of_another_size_is_refused() -> None:
     shield = Perfect()
     shield.image_size = 84

@@ -249,7 +249,7 @@ def _judged(
         blind=blind,
         shield=asked.shield_name,
         verdict=verdict([one for one in blind if not one.condition.shielded], measure),
-        remarks=adapter.remarks,
+        remarks=(*adapter.remarks, *_of_shield(asked.shield, name)),
         settings={
             "episodes": asked.episodes,
             "severities": list(asked.severities),
@@ -258,6 +258,17 @@ def _judged(
         },
     )
     return replace(found, summary=summarized(found))
+
+
+def _of_shield(shield: Any, place: str) -> list[str]:
+    """What a reader must know of a shield."""
+    remarks = []
+    if getattr(shield, "privileged", False):
+        remarks.append("The shield learned from a simulator's masks (privileged), which know more than a camera shows.")
+    known = getattr(shield, "env_id", place)
+    if shield is not None and known != place:
+        remarks.append(f"The shield knows the look of {known}, and the policy acted in {place}.")
+    return remarks
 
 
 def _tell(count: int, each: str, seconds: float) -> None:
