@@ -249,14 +249,15 @@ def _returns(name: str, rows: Sequence[dict[str, Any]]) -> None:
 
 
 def _shields(rows: Sequence[dict[str, Any]]) -> None:
-    """What is known of each shield without any policy."""
+    """What is known of each shield without any policy; errors under the corruptions that all rows were measured on."""
+    common = set.intersection(*(set(row["held_out"]) for row in rows)) if rows else set()
     print(
         "\n| shield | weights | training, s | one frame, ms | IoU, trained look | error there | error, held out | "
         "AUROC of doubt | false alarms | caught |"
     )
     print(f"|{'---|' * 10}")
     for variant, seeds in _by_variant(rows).items():
-        held = [np.mean([one["after"] for one in row["held_out"].values()]) for row in seeds]
+        held = [np.mean([row["held_out"][name]["after"] for name in common]) for row in seeds]
         print(
             f"| {variant} | {seeds[0]['parameters']:,} | {np.mean([row['seconds'] or np.nan for row in seeds]):.0f} | "
             f"{np.mean([row['milliseconds'] for row in seeds]):.1f} | "

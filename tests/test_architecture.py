@@ -148,6 +148,8 @@ WRONG_ARROWS = [
     ("foveal.evaluation.rollouts", "foveal.agent"),
     ("foveal.training", "foveal.cli"),
     ("foveal.explanation", "mujoco"),
+    ("foveal.explanation", "foveal.auditing"),
+    ("foveal.auditing", "lerobot"),
     ("foveal.saliency", "gymnasium"),
     ("foveal.checkpoint", "pickle"),
 ]

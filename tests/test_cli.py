@@ -54,6 +54,9 @@ EXTRAS = (
     "rtde_io",
     "rtde_receive",
     "wandb",
+    "msgpack",
+    "websockets",
+    "pyarrow",
 )
 """Modules that extras bring."""
 

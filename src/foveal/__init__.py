@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from foveal.agent import Agent
+    from foveal.auditing.results import Audit
+    from foveal.auditing.running import audit
     from foveal.errors import FovealError
     from foveal.evaluation.results import Results
     from foveal.evaluation.rollouts import evaluate, random_returns
@@ -18,10 +20,12 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 __all__ = [
     "Agent",
+    "Audit",
     "Callback",
     "FovealError",
     "Results",
     "Shield",
+    "audit",
     "evaluate",
     "explain",
     "load",
@@ -32,10 +36,12 @@ __all__ = [
 
 _HOMES = {
     "Agent": "agent",
+    "Audit": "auditing",
     "Callback": "training",
     "FovealError": "errors",
     "Results": "evaluation.results",
     "Shield": "shield",
+    "audit": "auditing",
     "evaluate": "evaluation.rollouts",
     "explain": "explanation",
     "load": "loading",

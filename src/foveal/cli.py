@@ -18,6 +18,7 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
   foveal shield train ... a network before a finished agent, which gives it the picture that it knows
+  foveal audit MODEL      anybody's policy: which changes of the picture break it, and whether it looks at all
   foveal export AGENT     the policy as one ONNX file, with a shield before it where one is named
   foveal gaze AGENT ...   how its saliency compares with where people looked, on Atari
   foveal list             learners, methods, encoders, maps, perturbations, environments: what has a name
@@ -39,6 +40,7 @@ COMMANDS = [
     "evaluate",
     "explain",
     "shield",
+    "audit",
     "export",
     "gaze",
     "demos",

@@ -21,8 +21,8 @@ from foveal.errors import FovealError
 SIZE, COUNT = 40, 16
 OPTIONS = CorruptionOptions(SIZE, picture_count=16)
 NAMES = CORRUPTIONS.names()
-ANEW = ("background_flicker", "noise")
-"""Those that draw anew for every frame."""
+ANEW = ("background_flicker", "noise", "rain", "snow")
+"""Those that are others in every frame."""
 
 
 def made(name: str) -> Corruption:

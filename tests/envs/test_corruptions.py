@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 import foveal
-from foveal.corruptions import CORRUPTIONS
+from foveal.corruptions.streams import change_names
 from foveal.envs import make
 from foveal.envs.perturbations import perturbation_names
 from foveal.errors import FovealError
@@ -40,8 +40,8 @@ def frames(condition: str, seed: int, env: Any = Seen, steps: int = 12) -> Any:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", CORRUPTIONS.names())
-def test_every_corruption_is_a_condition_that_a_seed_repeats(name: str) -> None:
+@pytest.mark.parametrize("name", change_names())
+def test_every_change_is_a_condition_that_a_seed_repeats(name: str) -> None:
     condition = f"{name}:3"
     assert condition in perturbation_names()
     first, again, plain = frames(condition, 1), frames(condition, 1), frames("contrast:1", 1)
@@ -60,7 +60,7 @@ def test_another_seed_and_the_next_episode_draw_anew() -> None:
     assert np.abs(first[8] - first[-1]).max() > 20  # after the reset
 
 
-@pytest.mark.parametrize("name", CORRUPTIONS.names())
+@pytest.mark.parametrize("name", change_names())
 def test_an_episode_that_was_saved_goes_on_as_it_would_have(name: str) -> None:
     here, there = (make(Seen, **OPTIONS, perturbation=f"{name}:4") for _ in range(2))
     here.reset(seed=3)

@@ -10,9 +10,11 @@ from typing import Annotated, Any
 
 import tyro
 
+from foveal.auditing.adapters import ADAPTERS
 from foveal.augmentations import AUGMENTATIONS
 from foveal.commands.plugins import import_plugins
 from foveal.corruptions import CORRUPTIONS
+from foveal.corruptions.streams import STREAMS
 from foveal.envs import games
 from foveal.envs.family import FAMILIES
 from foveal.envs.perturbations import PERTURBATIONS
@@ -32,6 +34,11 @@ GYMNASIUM = "every environment with an RGB picture among its observations that i
 
 def _entries(registry: Registry[Any]) -> Callable[[], dict[str, str]]:
     return lambda: {name: registry.about(name) for name in registry.names()}
+
+
+def _changes() -> dict[str, str]:
+    """Those of single frames and those that remember, as one."""
+    return dict(sorted({**_entries(CORRUPTIONS)(), **_entries(STREAMS)()}.items()))
 
 
 def _environments() -> dict[str, str]:
@@ -59,13 +66,15 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "augmentations": _entries(AUGMENTATIONS),
     "maps": _entries(SALIENCY),
     "perturbations": _entries(PERTURBATIONS),
-    "corruptions": _entries(CORRUPTIONS),
+    "corruptions": _changes,
+    "adapters": _entries(ADAPTERS),
     "environments": _environments,
 }
 """What there is to choose -> gives name -> a line about it."""
 SAID = {
     "methods": ("Several are joined by +, such as sgqn+svea.",),
     "corruptions": ("Each at severities from 1 to 5, such as noise:3.",),
+    "adapters": ("foveal audit finds by itself which one it needs.",),
 }
 """What else there is to say of a kind."""
 
@@ -75,7 +84,8 @@ class ListOptions:
     """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments and so on.
 
     Attributes:
-        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions or environments alone.
+        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions, adapters or environments
+            alone.
         plugins: module that registers your own.
     """
 

@@ -186,3 +186,47 @@ class Sparkline:
     def points(self) -> list[tuple[float, float]]:
         """In pixels."""
         return [(self.x(step), self.y(value)) for step, value in zip(self.steps, self.values, strict=True)]
+
+
+@dataclass(frozen=True)
+class SeverityCurve:
+    """A number over the severities of one change, with intervals; several series and lines to compare with.
+
+    Attributes:
+        name: of the change.
+        series: name and points, (severity, mean, low, high), of at most four.
+        references: (name, value), drawn as dashed lines.
+        values: low and high end of the axis, the same for all charts of a page.
+    """
+
+    name: str
+    series: Sequence[tuple[str, Sequence[tuple[int, float, float, float]]]]
+    references: Sequence[tuple[str, float]]
+    values: tuple[float, float]
+    width = SPARKLINE
+    height = 168
+
+    @cached_property
+    def across(self) -> list[int]:
+        """Severities that were tried."""
+        return sorted({severity for _, points in self.series for severity, *_ in points})
+
+    @cached_property
+    def up(self) -> list[float]:
+        """Ticks of the number."""
+        return ticks(*self.values, 3)
+
+    @cached_property
+    def x(self) -> Scale:
+        """Of severities."""
+        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
+        return Scale(0.5, 5.5, left, self.width - 4)
+
+    @cached_property
+    def y(self) -> Scale:
+        """Of the number."""
+        return Scale(self.up[0], self.up[-1], self.height - 24, 26)
+
+    def aside(self, position: int) -> float:
+        """How far a series stands beside its severity, in pixels, so that intervals can be told apart."""
+        return round(9.0 * (position - (len(self.series) - 1) / 2), 1)

@@ -24,7 +24,7 @@ TRAINED_ON = (
     "shift",
     "tint",
 )
-"""The others are left out so that there is something to choose settings on: contrast, hue, jpeg, shadow."""
+"""Contrast, hue, jpeg and shadow were left out so that there is something to choose settings on; others came later."""
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.corruptions import CORRUPTIONS, CorruptionOptions
+from foveal.corruptions import CorruptionOptions
+from foveal.fovea.config import TRAINED_ON
 from foveal.fovea.mixture import Mixture
 from foveal.fovea.network import LEVELS, FoveaNetwork
 from foveal.networks.optimization import adam, half_cosine, minimize
@@ -18,6 +19,7 @@ BATCH = 8
 LEARNING_RATE = 2e-3
 SHIFT, ZOOM = 0.15, 1.25
 """How far frames are moved, in sides, and how much enlarged or reduced, at most."""
+SUFFERED = (*TRAINED_ON, "contrast", "hue", "jpeg", "shadow")
 CLEAN, TWICE = 0.75, 0.0
 """Shares of frames without a corruption, and of the others with two."""
 AT_ONCE = 64
@@ -49,7 +51,7 @@ def masks_from_few(
     parameters = list(network.parameters())
     optimizer = adam(parameters, LEARNING_RATE)
     known, size = pixels[chosen], pixels.shape[-1]
-    mixture = Mixture(CORRUPTIONS.names(), CorruptionOptions(size, picture_count=128, seed=seed), CLEAN, TWICE)
+    mixture = Mixture(SUFFERED, CorruptionOptions(size, picture_count=128, seed=seed), CLEAN, TWICE)
     for step in watched(range(steps), steps, "masks from few", visible=progress, unit="step"):
         optimizer.param_groups[0]["lr"] = half_cosine(LEARNING_RATE, step, steps)
         drawn = torch.randint(len(chosen), (BATCH,), generator=generator)

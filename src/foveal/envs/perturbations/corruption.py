@@ -1,4 +1,4 @@
-"""Conditions such as ``noise:3``: a corruption of ``foveal.corruptions`` at a severity, for any environment."""
+"""Conditions such as ``noise:3``: a change of ``foveal.corruptions`` at a severity, for any environment."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.corruptions import CORRUPTIONS, SEVERITIES, CorruptionOptions, Drawn, corrupted
+from foveal.corruptions import SEVERITIES, CorruptionOptions
+from foveal.corruptions.streams import change_names, knows_the_task, stream
 from foveal.envs.perturbations.base import Perturbation
 from foveal.errors import FovealError
 
@@ -20,7 +21,7 @@ SEPARATOR = ":"
 
 def corruption_names() -> list[str]:
     """All of them at every severity, ``"blur:1"`` first."""
-    return [f"{name}{SEPARATOR}{severity}" for name in CORRUPTIONS.names() for severity in SEVERITIES]
+    return [f"{name}{SEPARATOR}{severity}" for name in change_names() for severity in SEVERITIES]
 
 
 class CorruptedPicture(Perturbation):
@@ -42,8 +43,8 @@ class CorruptedPicture(Perturbation):
         Raises:
             FovealError: the corruption needs to know which pixels are the task's, and the environment can't tell.
         """
-        if CORRUPTIONS.get(self.name).needs_mask and not env.has_wrapper_attr("agent_mask"):
-            possible = [name for name in CORRUPTIONS.names() if not CORRUPTIONS.get(name).needs_mask]
+        if knows_the_task(self.name) and not env.has_wrapper_attr("agent_mask"):
+            possible = [name for name in change_names() if not knows_the_task(name)]
             raise FovealError(
                 f"{self.name} must know which pixels are the task's own, and {type(env.unwrapped).__name__} has no "
                 f"agent_mask(): give it one, or choose among {', '.join(possible)}"
@@ -59,43 +60,32 @@ class CorruptedFrames(gymnasium.Wrapper[Any, Any, Any, Any]):
         space = env.observation_space
         self._in_dict = isinstance(space, spaces.Dict)
         size = (space["image"] if isinstance(space, spaces.Dict) else space).shape[1]  # type: ignore[index]
-        self._corruption = CORRUPTIONS.get(name)(CorruptionOptions(size))
-        self._severity = severity
+        self._stream = stream(name, severity, CorruptionOptions(size))
+        self._needs_mask = knows_the_task(name)
         self._generator = torch.Generator()
-        self._drawn: Drawn = {}
-        self._time = 0
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         if seed is not None:
             self._generator.manual_seed(seed)
         observation, info = self.env.reset(seed=seed, options=options)
-        self._drawn, self._time = self._corruption.draw(1, self._generator), 0
+        self._stream.begin(self._generator)
         return self._changed(observation), info
 
     def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
         observation, reward, terminated, truncated, info = self.env.step(action)
-        self._time += 1
         return self._changed(observation), reward, terminated, truncated, info
 
     def get_state(self) -> dict[str, Any]:
-        return {
-            "generator": self._generator.get_state().numpy(),
-            "drawn": {name: tensor.numpy() for name, tensor in self._drawn.items()},
-            "time": self._time,
-        }
+        return {"generator": self._generator.get_state().numpy(), **self._stream.state()}
 
     def set_state(self, state: dict[str, Any]) -> None:
         self._generator.set_state(torch.from_numpy(np.array(state["generator"], np.uint8)))
-        self._drawn = {name: torch.from_numpy(np.array(array)) for name, array in state["drawn"].items()}
-        self._time = int(state["time"])
+        self._stream.load_state(state, self._generator)
 
     def _changed(self, observation: Any) -> Any:
         image: NDArray[np.uint8] = observation["image"] if self._in_dict else observation
         mask = None
-        if self._corruption.needs_mask:
-            mask = torch.from_numpy(np.array(self.env.get_wrapper_attr("agent_mask")()))[None]
-        pixels = torch.from_numpy(np.array(image))[None]
-        changed = corrupted(self._corruption, pixels, self._severity, self._drawn, self._generator, self._time, mask)[
-            0
-        ].numpy()
+        if self._needs_mask:
+            mask = torch.from_numpy(np.array(self.env.get_wrapper_attr("agent_mask")()))
+        changed = self._stream.next(torch.from_numpy(np.array(image)), mask).numpy().copy()
         return {**observation, "image": changed} if self._in_dict else changed

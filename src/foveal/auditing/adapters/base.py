@@ -1,0 +1,130 @@
+"""The interface of adapters, their registry, and which of them a policy is for."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from gymnasium import spaces
+
+from foveal.auditing.adapters.files import looks_like
+from foveal.auditing.fitting import FIRST
+from foveal.errors import FovealError
+from foveal.registry import Registry
+
+BYTES, UNIT = "bytes", "unit"
+PIXELS = (BYTES, UNIT)
+
+
+@dataclass(frozen=True)
+class AdapterOptions:
+    """What can be said of a policy that does not say it itself.
+
+    Attributes:
+        trust: load a file by the library that wrote it, which may run code from the file.
+        pixels: what a bare network takes floating point pixels in: "bytes", 0 to 255, or "unit", 0 to 1.
+        prompt: the task in words, for policies that take some.
+
+    Raises:
+        FovealError: ``pixels`` is something else.
+    """
+
+    trust: bool = False
+    pixels: str | None = None
+    prompt: str = ""
+
+    def __post_init__(self) -> None:
+        if self.pixels not in (None, *PIXELS):
+            raise FovealError(f"pixels is {self.pixels!r}; say bytes (0 to 255) or unit (0 to 1)")
+
+
+class Adapter(ABC):
+    """A policy of somebody else's.
+
+    Args:
+        policy: the policy, or the path of its file.
+        options: see ``AdapterOptions``.
+
+    Attributes:
+        rank: kinds are asked in this order whether they know a policy.
+        observation_space, action_space: what it was trained on; None where it does not say.
+        fill: what a deeper stack of frames is filled with at a reset: see ``foveal.auditing.fitting``.
+        kind: what it is, in words.
+        remarks: what a reader of the audit must know about how it was loaded.
+    """
+
+    rank: ClassVar[int] = 0
+    observation_space: spaces.Space[Any] | None = None
+    action_space: spaces.Space[Any] | None = None
+    fill: str = FIRST
+    kind: str = "policy"
+    remarks: tuple[str, ...] = ()
+
+    def __init__(self, policy: Any, options: AdapterOptions | None = None) -> None:
+        self.policy = policy
+        self.options = options or AdapterOptions()
+
+    @classmethod
+    @abstractmethod
+    def recognises(cls, policy: Any) -> bool:
+        """Whether this kind knows such a policy, or such a path."""
+
+    def reset(self) -> None:  # noqa: B027 - most policies remember nothing
+        """A new episode begins."""
+
+    @abstractmethod
+    def act(self, observation: Any) -> Any:
+        """What it does, deterministic where it can: an action, or a number for each discrete one."""
+
+    def close(self) -> None:  # noqa: B027 - most hold nothing
+        """Let go of what it needs."""
+
+    @property
+    def about(self) -> dict[str, Any]:
+        """What a result says of it, JSON values."""
+        return {"name": type(self.policy).__name__, "kind": self.kind}
+
+
+ADAPTERS: Registry[type[Adapter]] = Registry("adapter", "foveal.auditing.adapters")
+
+
+def adapted(policy: Any, options: AdapterOptions) -> Adapter:
+    """A policy of any kind.
+
+    Args:
+        policy: an object, a path, ``"pretrained:NAME"``, an address ``"ws://..."``, or an ``Adapter``.
+        options: what it does not say itself.
+
+    Raises:
+        FovealError: no kind knows it; of a file, the message says what it looks like.
+    """
+    if isinstance(policy, Adapter):
+        return policy
+    kinds = sorted((ADAPTERS.get(name) for name in ADAPTERS.names()), key=lambda kind: kind.rank)
+    for kind in kinds:
+        if kind.recognises(policy):
+            return kind(policy, options)
+    if isinstance(policy, (str, Path)):
+        raise FovealError(_unknown_file(Path(policy)))
+    raise FovealError(
+        f"a {type(policy).__module__}.{type(policy).__qualname__} is no policy that foveal can ask: give something "
+        "callable (observation -> action), or with predict(observation), or with reset() and select_action(batch)"
+    )
+
+
+def _unknown_file(path: Path) -> str:
+    if not path.exists():
+        return (
+            f"there is no policy {path}: name a file, a folder, pretrained:NAME, or the address of a server, ws://..."
+        )
+    return f"{path} looks like {looks_like(path)}"
+
+
+def is_file(policy: Any, *endings: str) -> bool:
+    """Whether a policy is the path of a file with one of these endings, or of any where none is given."""
+    if not isinstance(policy, (str, Path)):
+        return False
+    path = Path(policy)
+    return path.is_file() and (not endings or path.suffix.lower() in endings)

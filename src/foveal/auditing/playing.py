@@ -1,0 +1,264 @@
+"""Episodes of a policy in its environment under one condition after another, the same ones under each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import gymnasium
+import numpy as np
+
+from foveal.auditing.adapters import Adapter
+from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
+from foveal.auditing.cameras import Camera, Frames, check_sees, described
+from foveal.auditing.changing import Changed, changed_by
+from foveal.auditing.conditions import CHANCE, CLEAN, Condition
+from foveal.auditing.fitting import Fit, as_action, check_actions
+from foveal.auditing.places import Place, mask_of
+from foveal.auditing.results import Picture
+from foveal.auditing.shielding import Shielding
+from foveal.errors import FovealError
+from foveal.evaluation.results import Episode, provenance
+
+SHOWN = 20
+"""Agent steps into the first episode, or its last if it is shorter: when pictures are taken."""
+FILMED, LONGEST_FILM = 3, 1000
+"""Episodes, and frames of each at most, that the test of blindness shows instead of the present ones."""
+FILM_BYTES = 1 << 26
+"""Of such an episode, in memory."""
+OTHERS = 1_000_000
+"""What is added to the numbers of episodes that are filmed, so that none is among those that are tried."""
+REFUSALS = (
+    AssertionError,
+    AttributeError,
+    IndexError,
+    KeyError,
+    NotImplementedError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What policies say by raising when they are given something that they can't take."""
+
+Watch = Callable[[Any], None]
+
+
+@dataclass(frozen=True)
+class Played:
+    """Episodes under one condition.
+
+    Attributes:
+        condition: what.
+        episodes: as they went.
+        alarms: share of steps in which the shield doubted; None without one.
+        note: see ``foveal.evaluation.results.provenance``.
+        pictures: see ``foveal.auditing.results.Point``.
+    """
+
+    condition: Condition
+    episodes: tuple[Episode, ...]
+    alarms: float | None = None
+    note: str = ""
+    pictures: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True)
+class Player:
+    """A policy in its environment.
+
+    Attributes:
+        place: where.
+        adapter: who.
+        episodes: how many under each condition.
+        seed: of the first; each next has one more.
+        longest: agent steps after which an episode is cut; None for the environment's own limit alone.
+        shield: what may stand before the policy.
+        films: of other episodes, for the test of blindness.
+    """
+
+    place: Place
+    adapter: Adapter
+    episodes: int
+    seed: int
+    longest: int | None = None
+    shield: Any = None
+    films: Sequence[Film] = ()
+
+    def rehearse(self) -> tuple[tuple[Camera, ...], bool]:
+        """Take one step, so that what doesn't fit fails now and not after an hour.
+
+        Returns:
+            The cameras, and whether the environment tells which pixels are the task's own.
+
+        Raises:
+            FovealError: the environment has no picture, or observations or actions don't fit the policy.
+        """
+        with self.place.open() as env:
+            cameras = check_sees(env.observation_space, self.place.name)
+            fit = Fit(env.observation_space, self.adapter.observation_space, self.adapter.fill)
+            check_actions(env.action_space, self.adapter.action_space)
+            observation, _ = env.reset(seed=self.seed)
+            if self.shield is not None:
+                observation = Shielding(self.shield, cameras).see(observation)
+            self.adapter.reset()
+            try:
+                output = self.adapter.act(fit(observation))
+            except REFUSALS as error:
+                if isinstance(error, FovealError):
+                    raise
+                raise FovealError(_refused(env, error)) from error
+            env.step(as_action(output, env.action_space))
+            return cameras, mask_of(env, cameras) is not None
+
+    def filmed(self, env: gymnasium.Env[Any, Any]) -> tuple[Film, ...]:
+        """Frames of some episodes that are none of those that are tried."""
+        cameras = check_sees(env.observation_space, self.place.name)
+        most = min(LONGEST_FILM, FILM_BYTES // sum(3 * camera.height * camera.width for camera in cameras))
+        films = []
+        for number in range(FILMED):
+            kept: list[tuple[Frames, ...]] = []
+            seen = _Seen(None, None, _Filming(cameras, kept), max(1, most))
+            self._episode(env, self._acting(env), OTHERS + number, seen)
+            columns = zip(*kept, strict=True)
+            films.append({camera.path: np.stack(frames) for camera, frames in zip(cameras, columns, strict=True)})
+        return tuple(films)
+
+    def play(self, condition: Condition, plain: gymnasium.Env[Any, Any]) -> Played:
+        """Episodes under one condition.
+
+        Args:
+            condition: what.
+            plain: the place as it is, which is used again where it has no perturbation of its own.
+
+        Raises:
+            FovealError: it can't be made, a reward is not finite, or the policy refuses what it sees.
+        """
+        perturbation = condition.perturbation
+        with nullcontext(plain) if perturbation is None else self.place.open(perturbation) as env:
+            cameras = check_sees(env.observation_space, self.place.name)
+            shielding = Shielding(self.shield, cameras) if condition.shielded else None
+            changed = self._changed(condition, cameras)
+            shown: list[Any] = []
+            act = self._by_chance(env) if condition.change == CHANCE else self._acting(env)
+            done = []
+            for number in range(self.episodes):
+                watch = shown.append if number == 0 else None
+                done.append(self._episode(env, act, number, _Seen(changed, shielding, watch, SHOWN)))
+            info = getattr(env.unwrapped, "spec_info", None)
+        note = ""
+        if perturbation is not None and info is not None:
+            items = info.perturbation_items, info.perturbation_benchmark_items, info.perturbation_complete
+            note = provenance(info.perturbation_source, *items)
+        alarms = None if shielding is None else shielding.alarms.share
+        return Played(condition, tuple(done), alarms, note, _pictures(shown, cameras[0], shielding))
+
+    def _changed(self, condition: Condition, cameras: Sequence[Camera]) -> Changed | None:
+        if condition.change in REPLACEMENTS:
+            return replacement(condition.change, cameras, self.films)
+        if condition.change in (CLEAN, CHANCE) or condition.severity is None:
+            return None
+        name, severity = condition.change, condition.severity
+        return changed_by(name, severity, cameras, self.seed)
+
+    def _acting(self, env: gymnasium.Env[Any, Any]) -> Act:
+        return Act(self.adapter, Fit(env.observation_space, self.adapter.observation_space, self.adapter.fill), env)
+
+    def _by_chance(self, env: gymnasium.Env[Any, Any]) -> Act:
+        env.action_space.seed(self.seed)
+        return Act(None, Fit(env.observation_space, None), env)
+
+    def _episode(self, env: gymnasium.Env[Any, Any], act: Act, number: int, seen: _Seen) -> Episode:
+        observation, info = env.reset(seed=self.seed + number)
+        act.reset()
+        seen.begin((self.seed, number))
+        total, length, terminated, truncated = 0.0, 0, False, False
+        while not (terminated or truncated):
+            action = act(seen(observation, env))
+            observation, reward, terminated, truncated, info = env.step(action)
+            length += 1
+            if not math.isfinite(float(reward)):
+                raise FovealError(
+                    f"the reward of {self.place.name} is {reward} at step {length} of episode {number}; the audit "
+                    "stopped: make the environment's reward a finite number"
+                )
+            total += float(reward)
+            truncated = truncated or (self.longest is not None and length >= self.longest)
+        success = next((bool(info[key]) for key in ("success", "is_success") if key in info), None)
+        return Episode(number, self.seed + number, total, length, bool(terminated), None, success)
+
+
+@dataclass(frozen=True)
+class _Filming:
+    """Keeps the newest frame of every camera."""
+
+    cameras: Sequence[Camera]
+    kept: list[tuple[Frames, ...]]
+
+    def __call__(self, observation: Any) -> None:
+        self.kept.append(tuple(camera.read(observation)[-1] for camera in self.cameras))
+
+
+@dataclass(frozen=True)
+class Act:
+    """Observation -> action of the environment; at random where there is no policy."""
+
+    adapter: Adapter | None
+    fit: Fit
+    env: gymnasium.Env[Any, Any]
+
+    def reset(self) -> None:
+        """A new episode."""
+        self.fit.reset()
+        if self.adapter is not None:
+            self.adapter.reset()
+
+    def __call__(self, observation: Any) -> Any:
+        """The action."""
+        if self.adapter is None:
+            return self.env.action_space.sample()
+        return as_action(self.adapter.act(self.fit(observation)), self.env.action_space)
+
+
+class _Seen:
+    """What a policy is shown of an observation: changed, and behind a shield where there is one.
+
+    Args:
+        changed: what happens to the pictures.
+        shielding: what stands before the policy.
+        watch: is given the first ``most`` observations, after the change and before the shield.
+        most: how many.
+    """
+
+    def __init__(self, changed: Changed | None, shielding: Shielding | None, watch: Watch | None, most: int) -> None:
+        self._changed, self._shielding, self._watch, self._left = changed, shielding, watch, most
+
+    def begin(self, seed: Sequence[int]) -> None:
+        if self._changed is not None:
+            self._changed.begin(seed)
+
+    def __call__(self, observation: Any, env: gymnasium.Env[Any, Any]) -> Any:
+        if self._changed is not None:
+            mask = mask_of(env, self._changed.cameras) if self._changed.needs_mask else None
+            observation = self._changed(observation, mask)
+        if self._watch is not None and self._left > 0:
+            self._left -= 1
+            self._watch(observation)
+        return observation if self._shielding is None else self._shielding(observation)
+
+
+def _pictures(shown: Sequence[Any], camera: Camera, shielding: Shielding | None) -> tuple[Picture, ...]:
+    if not shown:
+        return ()
+    views = [shown[-1], *([] if shielding is None else [shielding.see(shown[-1])])]
+    return tuple(camera.read(view)[-1].transpose(1, 2, 0).copy() for view in views)
+
+
+def _refused(env: gymnasium.Env[Any, Any], error: Exception) -> str:
+    told = str(error).strip().partition("\n")[0]
+    return (
+        f"this policy can't act on what the environment shows, {described(env.observation_space)}: "
+        f"{type(error).__name__}: {told}"
+    )

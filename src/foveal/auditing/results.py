@@ -1,0 +1,251 @@
+"""What an audit found: a point for each change and severity, and what they come to.
+
+The JSON layout is ``foveal.audit/1``: the fields of ``Audit.as_dict``. Readers ignore keys that they do not know.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from foveal.auditing.conditions import Condition
+from foveal.evaluation.results import Episode, write_json
+from foveal.evaluation.statistics import SuccessRate, bootstrap_interval
+
+FORMAT = "foveal.audit/1"
+RETURN, SUCCESS, DRIFT = "return", "success rate", "action drift"
+BROKEN = 0.5
+"""Share of what the policy is worth, below which a change counts as having broken it."""
+ENOUGH = 5
+"""Episodes or pieces below which no difference is called sure."""
+
+Picture = NDArray[np.uint8]
+"""(H, W, 3)."""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A policy under one condition.
+
+    Attributes:
+        condition: what.
+        values: (N,) a number for each episode, or for each piece of recorded frames: return, success, drift.
+        mean, low, high: of these, with the 95 % interval over episodes (or pieces).
+        kept: how much of what the policy is worth is left, 1 where nothing is lost and 0 where it does no better than
+            chance (or acts as on another frame); None where that can't be told.
+        sure: whether the loss is told apart from chance, by the 95 % interval of the differences episode by episode.
+        alarms: share of steps in which the shield doubted its own answer; None without a shield.
+        note: where colours or videos come from.
+        episodes: as they went; none where frames were recorded.
+        pictures: what came in from the first camera, and behind a shield what was given, at the same moment for all.
+    """
+
+    condition: Condition
+    values: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+    kept: float | None = None
+    sure: bool = False
+    alarms: float | None = None
+    note: str = ""
+    episodes: tuple[Episode, ...] = ()
+    pictures: tuple[Picture, ...] = field(default=(), compare=False)
+
+    @property
+    def broken(self) -> bool:
+        """Whether less than half is left."""
+        return self.kept is not None and self.kept < BROKEN
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, without the pictures."""
+        return {
+            "change": self.condition.change,
+            "severity": self.condition.severity,
+            "shielded": self.condition.shielded,
+            "mean": self.mean,
+            "low": self.low,
+            "high": self.high,
+            "kept": self.kept,
+            "sure": self.sure,
+            "alarms": self.alarms,
+            "note": self.note,
+            "values": list(self.values),
+            "episodes": [episode.as_dict() for episode in self.episodes],
+        }
+
+
+@dataclass(frozen=True)
+class Curve:
+    """A change at all severities that were tried, without or with a shield.
+
+    Attributes:
+        change: its name.
+        points: by severity.
+    """
+
+    change: str
+    points: tuple[Point, ...]
+
+    @property
+    def broke(self) -> Point | None:
+        """The mildest point at which it broke the policy."""
+        return next((point for point in self.points if point.broken), None)
+
+    @property
+    def kept(self) -> float:
+        """Mean over the severities; what can't be told counts as whole."""
+        return float(np.mean([1.0 if point.kept is None else point.kept for point in self.points]))
+
+    @property
+    def weakness(self) -> tuple[float, float]:
+        """What curves are sorted by, the weakest first."""
+        broke = self.broke
+        severity = np.inf if broke is None else float(broke.condition.severity or 1)
+        return severity, self.kept
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What ``foveal.audit`` gives. Prints as a table.
+
+    Attributes:
+        policy: who acted, JSON values.
+        place: where: the environment's or the recording's name.
+        measure: what is measured: return, success rate or action drift.
+        unit: what there are several of: "episodes" or "pieces".
+        seed: of the episodes and of all changes.
+        clean: the picture as it is, without the shield and with it.
+        chance: what random actions get; None of a recording.
+        points: of every change.
+        blind: with the camera replaced.
+        shield: its name, or None.
+        verdict: of the test of blindness: "looks", "blind" or "unclear".
+        summary: three sentences.
+        remarks: what a reader must know.
+        page: where the report is, or None.
+        settings, origin: JSON values: what was asked for; machine, versions, time.
+    """
+
+    policy: dict[str, Any]
+    place: str
+    measure: str
+    unit: str
+    seed: int
+    clean: tuple[Point, ...]
+    chance: Point | None
+    points: tuple[Point, ...]
+    blind: tuple[Point, ...]
+    shield: str | None = None
+    verdict: str = ""
+    summary: tuple[str, ...] = ()
+    remarks: tuple[str, ...] = ()
+    page: Path | None = None
+    settings: dict[str, Any] = field(default_factory=dict)
+    origin: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def table(self) -> str:
+        """A plain-text table for a terminal: the summary, and a row for every point."""
+        shields = [False] if self.shield is None else [False, True]
+        points = [*self.clean, *([] if self.chance is None else [self.chance]), *self.blind]
+        points += [
+            point
+            for curve in self.curves()
+            for shielded in shields
+            for point in self._curve(curve.change, shielded).points
+        ]
+        rows = [("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))]
+        rows += [self._row(point) for point in points]
+        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+        lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
+        lines.insert(1, "-" * len(lines[0]))
+        head = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
+        return "\n".join([head, "", *self.summary, "", *lines])
+
+    @property
+    def sample(self) -> str:
+        """How many episodes or pieces each point is of."""
+        return counted(len(self.clean[0].values), self.unit)
+
+    def curves(self, *, shielded: bool = False) -> list[Curve]:
+        """The changes, the weakest point of the bare policy first."""
+        names = sorted({point.condition.change for point in self.points}, key=lambda name: self._curve(name).weakness)
+        return [self._curve(name, shielded) for name in names]
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, JSON-able."""
+        return {
+            "format": FORMAT,
+            "policy": self.policy,
+            "place": self.place,
+            "measure": self.measure,
+            "unit": self.unit,
+            "seed": self.seed,
+            "shield": self.shield,
+            "verdict": self.verdict,
+            "summary": list(self.summary),
+            "clean": [point.as_dict() for point in self.clean],
+            "chance": None if self.chance is None else self.chance.as_dict(),
+            "blind": [point.as_dict() for point in self.blind],
+            "changes": [point.as_dict() for curve in self.curves() for point in self._points(curve.change)],
+            "remarks": list(self.remarks),
+            "settings": self.settings,
+            **self.origin,
+        }
+
+    def save(self, path: str | Path) -> Path:
+        """Write ``as_dict`` as JSON.
+
+        Raises:
+            FovealError: the file cannot be written.
+        """
+        return write_json(path, self.as_dict())
+
+    def _curve(self, change: str, shielded: bool = False) -> Curve:
+        return Curve(change, tuple(p for p in self._points(change) if p.condition.shielded == shielded))
+
+    def _points(self, change: str) -> list[Point]:
+        return [point for point in self.points if point.condition.change == change]
+
+    def _row(self, point: Point) -> tuple[str, ...]:
+        behind = ", shield" if point.condition.shielded else ""
+        alarms = "" if point.alarms is None else f"{100 * point.alarms:.0f} %"
+        return (
+            f"{point.condition.name}{behind}{f' ({point.note})' if point.note else ''}",
+            f"{point.mean:.3g}",
+            f"{point.low:.3g} to {point.high:.3g}",
+            "-" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %",
+            "yes" if point.sure else "",
+            *((alarms,) if self.shield else ()),
+        )
+
+
+def counted(count: int, unit: str) -> str:
+    """So many episodes, or one."""
+    return f"{count} {unit if count != 1 else unit.removesuffix('s')}"
+
+
+def point(condition: Condition, values: Sequence[float], measure: str, **others: Any) -> Point:
+    """A point with its interval: Wilson's of success rates, else the percentile bootstrap's of the mean."""
+    if measure == SUCCESS:
+        rate = SuccessRate.of([bool(value) for value in values])
+        low, high = rate.low, rate.high
+    else:
+        low, high = bootstrap_interval(np.asarray(values, float))
+    return Point(condition, tuple(map(float, values)), float(np.mean(values)), low, high, **others)
+
+
+def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
+    """Names to the left, numbers to the right."""
+    return [
+        cell.rjust(width) if column else cell.ljust(width)
+        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
+    ]

@@ -1,0 +1,202 @@
+"""Agents of Stable-Baselines3: as objects, and from their files without unpickling."""
+
+from __future__ import annotations
+
+import json
+import sys
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+from stable_baselines3 import DQN, PPO, SAC
+from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
+
+import foveal
+from foveal.auditing.adapters import AdapterOptions, adapted
+from foveal.errors import FovealError
+from foveal.pictures.video import write_video
+from small_policies import SIDE, Sides
+
+PLAIN = AdapterOptions()
+BOUNDS = spaces.Box(np.array([-2.0, 0.0], np.float32), np.array([2.0, 0.5], np.float32))
+
+
+class Pictures(Sides):
+    """Of any actions."""
+
+    def __init__(self, actions: spaces.Space[Any]) -> None:
+        super().__init__()
+        self.action_space = actions
+
+
+SMALL = {"n_steps": 8, "batch_size": 8, "device": "cpu", "seed": 3}
+AGENTS: Mapping[str, Any] = {
+    "ppo-discrete": lambda: PPO("CnnPolicy", Pictures(spaces.Discrete(3)), **SMALL),
+    "ppo-box": lambda: PPO("CnnPolicy", Pictures(BOUNDS), policy_kwargs={"net_arch": [32, 16]}, **SMALL),
+    "ppo-apart": lambda: PPO("CnnPolicy", Pictures(BOUNDS), policy_kwargs={"net_arch": {"pi": [8], "vf": []}}, **SMALL),
+    "dqn": lambda: DQN("CnnPolicy", Pictures(spaces.Discrete(3)), buffer_size=10, device="cpu", seed=3),
+    "dqn-deeper": lambda: DQN(
+        "CnnPolicy",
+        Pictures(spaces.Discrete(3)),
+        buffer_size=10,
+        device="cpu",
+        seed=3,
+        policy_kwargs={"net_arch": [16]},
+    ),
+    "sac": lambda: SAC("CnnPolicy", Pictures(BOUNDS), buffer_size=10, device="cpu", seed=3),
+}
+
+
+def observations(count: int = 5) -> Any:
+    return np.random.default_rng(0).integers(0, 256, (count, 3, SIDE, SIDE), np.uint8)
+
+
+def jittered(agent: Any) -> Any:
+    """With weights that decide something: at first they hardly do."""
+    for number, weight in enumerate(agent.policy.parameters()):
+        weight.data += 0.03 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(number))
+    return agent
+
+
+def changed_file(path: Path, **settings: Any) -> Path:
+    """A file with other settings."""
+    other = path.with_name("other.zip")
+    with zipfile.ZipFile(path) as packed, zipfile.ZipFile(other, "w") as written:
+        for name in packed.namelist():
+            content = packed.read(name)
+            if name == "data":
+                content = json.dumps({**json.loads(content), **settings}).encode()
+            written.writestr(name, content)
+    return other
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGENTS)
+def test_a_file_acts_exactly_as_the_agent_and_needs_no_stable_baselines(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent = jittered(AGENTS[name]())
+    agent.save(tmp_path / "agent.zip")
+    expected = [agent.predict(seen, deterministic=True)[0] for seen in observations()]
+    monkeypatch.setitem(sys.modules, "stable_baselines3", None)
+    adapter = adapted(tmp_path / "agent.zip", PLAIN)
+    found = [adapter.act(seen) for seen in observations()]
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-6)
+    assert len({str(action) for action in found}) > 1 or name.startswith(("ppo-d", "dqn"))
+    assert adapter.observation_space == agent.observation_space and adapter.action_space == agent.action_space
+    assert "nothing was unpickled" in adapter.remarks[0]
+
+
+@pytest.fixture(scope="module")
+def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("sb3") / "agent.zip"
+    AGENTS["ppo-discrete"]().save(path)
+    return path
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({"policy_kwargs": {":type:": "dict", ":serialized:": "gASV"}}, "arguments of its policy are pickled"),
+        ({"policy_kwargs": {"features_dim": 3}}, "arguments of its own, features_dim"),
+        ({"use_sde": True}, "gSDE"),
+        ({"observation_space": {":type:": "<class 'gymnasium.spaces.dict.Dict'>"}}, "not one picture"),
+        ({"action_space": {":type:": "<class 'gymnasium.spaces.discrete.Discrete'>", "n": "7"}}, "not NatureCNN"),
+    ],
+)
+def test_what_cant_be_rebuilt_exactly_is_refused_with_the_way_to_do_it(
+    settings: dict[str, Any], said: str, file: Path
+) -> None:
+    with pytest.raises(FovealError, match=rf"can't be rebuilt without unpickling: .*{said}.*--trust"):
+        adapted(changed_file(file, **settings), PLAIN)
+
+
+@pytest.mark.slow
+def test_a_trusted_file_is_loaded_by_stable_baselines_itself(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    adapter = adapted(changed_file(file, policy_kwargs={"net_arch": [], "optimizer_kwargs": None}), PLAIN)
+    assert "rebuilt" in adapter.remarks[0] and not capsys.readouterr().err
+    trusted = adapted(file, AdapterOptions(trust=True))
+    assert "runs whatever code is in it" in capsys.readouterr().err
+    assert "was trusted" in trusted.remarks[0]
+    assert trusted.act(observations()[0]) == adapter.act(observations()[0])
+
+
+@pytest.mark.slow
+def test_a_file_is_shown_frames_in_the_size_and_order_that_it_knows(file: Path, tmp_path: Path) -> None:
+    frames = [np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8) for seed in range(40)]
+    film = write_video(tmp_path / "film.mp4", frames, fps=10)
+    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], progress=False)
+    assert found.measure == "action drift" and found.policy["kind"].startswith("PPO")
+    assert all(point.pictures[0].shape == (SIDE, SIDE, 3) for point in found.points)
+
+
+def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "broken.zip", "w") as packed:
+        packed.writestr("data", "{}")
+        packed.writestr("policy.pth", b"nonsense")
+    with pytest.raises(FovealError, match="no whole file of Stable-Baselines3"):
+        adapted(tmp_path / "broken.zip", PLAIN)
+
+
+# --- trained by its own code ------------------------------------------------------------------------------------------
+
+
+def audited(policy: Any, env: Any) -> foveal.Audit:
+    return foveal.audit(policy, env, None, changes=["hue", "delayed"], severities=[1], progress=False)
+
+
+def check_looks(found: foveal.Audit) -> None:
+    """It has learned, it looks, and a frame that comes late breaks it."""
+    assert found.clean[0].mean >= 9.0
+    assert found.verdict == "looks"
+    assert found.curves()[0].change == "delayed" and found.curves()[0].points[0].broken
+
+
+@pytest.mark.slow
+def test_ppo_that_was_trained_is_found_to_look(tmp_path: Path) -> None:
+    agent = PPO(
+        "CnnPolicy",
+        Sides(),
+        n_steps=128,
+        batch_size=64,
+        n_epochs=4,
+        learning_rate=1e-3,
+        gamma=0.5,
+        seed=0,
+        device="cpu",
+    )
+    agent.learn(1024)
+    agent.save(tmp_path / "ppo.zip")
+    found = audited(agent, Sides())  # the agent's pictures have channels first, the environment's last
+    check_looks(found)
+    assert found.policy["kind"] == "PPO of stable_baselines3"
+    assert audited(tmp_path / "ppo.zip", Sides()).points == found.points
+
+
+@pytest.mark.slow
+def test_dqn_on_stacked_frames_is_found_to_look(tmp_path: Path) -> None:
+    environments = VecFrameStack(DummyVecEnv([Sides]), 3)
+    agent = DQN(
+        "CnnPolicy",
+        environments,
+        buffer_size=2000,
+        learning_starts=100,
+        train_freq=4,
+        target_update_interval=100,
+        gamma=0.3,
+        learning_rate=5e-4,
+        exploration_fraction=0.3,
+        seed=0,
+        device="cpu",
+    )
+    agent.learn(2000)
+    agent.save(tmp_path / "dqn.zip")
+    assert agent.observation_space.shape == (9, SIDE, SIDE)
+    check_looks(audited(agent, environments))
+    check_looks(audited(tmp_path / "dqn.zip", Sides()))
