@@ -1,4 +1,4 @@
-"""``foveal bench speed | rendering``: how fast training and rendering are on this machine."""
+"""``foveal bench``: how fast training and rendering are on this machine; suites of trainings and evaluations."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import tyro
 from foveal.bench import SpeedOptions, measure_rendering, measure_speed
 from foveal.bench.plots import growth_plot
 from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
+from foveal.commands import benchmark
+from foveal.commands.benchmark import BenchRunOptions, BenchStatusOptions
 from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
@@ -69,9 +71,18 @@ class BenchRenderingOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one benchmark."""
-    verbs = {"speed": BenchSpeedOptions, "rendering": BenchRenderingOptions}
+    verbs = {
+        "run": BenchRunOptions,
+        "status": BenchStatusOptions,
+        "speed": BenchSpeedOptions,
+        "rendering": BenchRenderingOptions,
+    }
     options = parse("bench", verbs, import_plugins(arguments))
-    if isinstance(options, BenchSpeedOptions):
+    if isinstance(options, BenchRunOptions):
+        benchmark.run(options, benchmark.plugins_in(arguments))
+    elif isinstance(options, BenchStatusOptions):
+        benchmark.status(options)
+    elif isinstance(options, BenchSpeedOptions):
         _speed(options)
     else:
         _rendering(options)
