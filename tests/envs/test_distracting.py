@@ -184,7 +184,9 @@ def test_films_turn_round_at_their_ends() -> None:
 
 @pytest.mark.slow
 def test_a_film_of_davis_fills_the_sky_and_changes_at_every_second_step(tmp_path: Path) -> None:
-    env = make("dmc/ball_in_cup-catch", image_size=32, perturbation="distracting_cs:0.1", data=davis(tmp_path, 4), seed=2)
+    env = make(
+        "dmc/ball_in_cup-catch", image_size=32, perturbation="distracting_cs:0.1", data=davis(tmp_path, 4), seed=2
+    )
     env.reset()
     physics = env.inner.unwrapped.physics  # type: ignore[attr-defined]
     assert physics.model.mat_rgba[physics.model.name2id("grid", "material"), 3] == pytest.approx(0.3)

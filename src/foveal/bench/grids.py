@@ -60,9 +60,7 @@ def jobs_of(suite: Suite, asked: Asked) -> list[Job]:
         if task not in suite.tasks:
             raise FovealError(f"the suite {suite.name} has no task {task!r}: {nearest(task, list(suite.tasks))}")
     pairs = [
-        (learner, method)
-        for learner in asked.learners or suite.learners
-        for method in asked.methods or suite.methods
+        (learner, method) for learner in asked.learners or suite.learners for method in asked.methods or suite.methods
     ]
     jobs = [
         _job(suite, asked, task, learner, method, seed)
@@ -154,14 +152,11 @@ def hours(jobs: Sequence[Job], seconds: float) -> dict[tuple[str, str, str], flo
     for job in {(job.task, job.learner, job.method): job for job in jobs}.values():
         pair = job.learner, job.method
         if pair not in speeds:
-            speeds[pair] = None if LEARNERS.get(job.learner).on_policy or games.is_atari(job.task) else _speed(job, seconds)
+            foreseen = not LEARNERS.get(job.learner).on_policy and not games.is_atari(job.task)
+            speeds[pair] = forecast(job.config(), seconds) if foreseen else None
         speed = speeds[pair]
         found[job.task, *pair] = None if speed is None else speed.minutes(job.steps, _evaluated(job)) / 60
     return found
-
-
-def _speed(job: Job, seconds: float) -> Forecast:
-    return forecast(job.config(), seconds)
 
 
 def _evaluated(job: Job) -> int:

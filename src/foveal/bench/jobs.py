@@ -81,9 +81,7 @@ class Job:
             section, _, key = name.rpartition(".")
             if section:
                 sections.setdefault(section, {})[key] = value
-        return configure(
-            self.task, self.composed, self.learner, self.preset, self.seed, sections, encoder=self.encoder
-        )
+        return configure(self.task, self.composed, self.learner, self.preset, self.seed, sections, encoder=self.encoder)
 
     def run_options(self, usual: RunOptions) -> RunOptions:
         """Of the training, where ``usual`` is what that kind of training starts from."""
@@ -130,8 +128,8 @@ class Job:
             old, new = getattr(before, entry.name), getattr(self, entry.name)
             if entry.name not in FREE and old != new:
                 raise FovealError(
-                    f"{self.folder} was begun with {entry.name} {old!r}, and this call has {new!r}: choose another --out, "
-                    "or delete that folder"
+                    f"{self.folder} was begun with {entry.name} {old!r}, and this call has {new!r}: choose another "
+                    "--out, or delete that folder"
                 )
 
 
@@ -158,5 +156,10 @@ def read_job(folder: Path) -> Job:
     names = {entry.name for entry in fields(Job)}
     if not isinstance(state, Mapping) or state.get("format") != FORMAT or names - set(state):
         raise FovealError(f"{path} is no job of a benchmark of this version of foveal")
-    known = {name: state[name] for name in names}
-    return Job(**{name: tuple(value) if isinstance(value, list) else value for name, value in known.items()})
+    values: dict[str, Any] = {name: state[name] for name in names}
+    for name in ("conditions", "plugins"):
+        values[name] = tuple(values[name])
+    values["settings"] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in values["settings"].items()
+    }
+    return Job(**values)

@@ -19,6 +19,7 @@ from foveal.bench.cells import RANDOM, RESULTS, RUN, SHIELDED, task_folder
 from foveal.bench.jobs import SHIELD, Job
 from foveal.checkpoint import CheckpointStore
 from foveal.envs import games
+from foveal.envs.perturbations import named_perturbation
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, machine
 from foveal.evaluation.rollouts import run, world_of
@@ -135,7 +136,7 @@ def evaluate(job: Job, agent: Any, path: Path, tell: Tell) -> None:
             run(world_of(agent, WorldOptions((condition,), data=data, quality=quality)), job.episodes).save(part)
         done.append(Results.load(part))
     together(done).save(path)
-    shutil.rmtree(parts)
+    shutil.rmtree(parts.parent)
 
 
 def together(parts: Sequence[Results]) -> Results:
@@ -177,7 +178,7 @@ def about_machine() -> dict[str, Any]:
 
 @lru_cache
 def commit() -> str | None:
-    """The commit of the checkout that foveal is imported from, with ``+`` where files differ from it; None of a wheel."""
+    """The commit of the checkout that foveal is imported from, with ``+`` where files differ; None of a wheel."""
     source = Path(__file__).parent
     try:
         head = _git("rev-parse", "HEAD", folder=source)
@@ -199,8 +200,6 @@ def missing_data(job: Job) -> None:
     """
     if games.is_atari(job.task):
         return
-    from foveal.envs.perturbations import named_perturbation
-
     for condition in job.conditions:
         if condition == TRAIN:
             continue

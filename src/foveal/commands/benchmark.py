@@ -111,10 +111,10 @@ def run(options: BenchRunOptions, plugins: tuple[str, ...]) -> None:
         print(_plan(suite, jobs, departs, engine.at_once))
         return
     chosen = prepare(jobs, retry_failed=options.retry_failed)
-    grid = Grid(suite.name, suite.about, jobs, departs, engine.at_once, visible=True)
     for phrase in departs:
         print(f"other than in the suite: {phrase}")
     print(f"{len(chosen)} of {len(jobs)} cells to do; watch {options.out / suite.name / PAGE}")
+    grid = Grid(suite.name, suite.about, jobs, departs, engine.at_once, visible=True)
     try:
         launch(engine, grid, chosen)
     except KeyboardInterrupt:
@@ -193,7 +193,8 @@ def _plan(suite: Suite, jobs: Sequence[Job], departs: Sequence[str], at_once: in
         each[job.task, job.learner, job.method] for job, state in zip(jobs, states, strict=True) if state != DONE
     ]
     known = [needed for needed in missing if needed is not None]
-    unknown = f", and {len(missing) - len(known)} whose time can't be told beforehand" if len(known) < len(missing) else ""
-    total = f"{len(missing)} cells to do: {sum(known):.3g} hours here, one after the other{unknown}"
+    total = f"{len(missing)} cells to do, {at_once} at once: {sum(known):.3g} hours here, one after the other"
+    if len(known) < len(missing):
+        total += f", and {len(missing) - len(known)} whose time can't be told beforehand"
     notes = [f"other than in the suite: {phrase}" for phrase in departs]
-    return "\n".join([f"{suite.name}: {suite.about}", *notes, "", columns([head, *rows]), "", f"{total}; {at_once} at once"])
+    return "\n".join([f"{suite.name}: {suite.about}", *notes, "", columns([head, *rows]), "", total])

@@ -11,6 +11,7 @@ from typing import Annotated, Any
 import tyro
 
 from foveal.augmentations import AUGMENTATIONS
+from foveal.bench.suites import load_suite, suite_names
 from foveal.commands.plugins import import_plugins
 from foveal.corruptions import CORRUPTIONS
 from foveal.envs import games
@@ -52,6 +53,11 @@ def _games() -> str:
     return f"Atari 2600 (Bellemare et al. 2013). {len(known)} games: {', '.join(known)}."
 
 
+def _suites() -> dict[str, str]:
+    """Every suite that ships, with what it is."""
+    return {name: load_suite(name).about for name in suite_names()}
+
+
 KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "learners": _entries(LEARNERS),
     "methods": _entries(METHODS),
@@ -61,6 +67,7 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "perturbations": _entries(PERTURBATIONS),
     "corruptions": _entries(CORRUPTIONS),
     "environments": _environments,
+    "suites": _suites,
 }
 """What there is to choose -> gives name -> a line about it."""
 SAID = {
@@ -72,10 +79,11 @@ SAID = {
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments and so on.
+    """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments, suites and so on.
 
     Attributes:
-        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions or environments alone.
+        kind: one of them alone: learners, methods, encoders, augmentations, maps, perturbations, corruptions,
+            environments or suites.
         plugins: module that registers your own.
     """
 

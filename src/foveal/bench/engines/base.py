@@ -127,5 +127,7 @@ def give_up(folder: Path, status: int | str, attempts: int = ATTEMPTS) -> None:
     if isinstance(status, int):
         how = f"signal {-status}" if status < 0 else f"exit status {status}"
     cell = read_cell(folder) or read_job(folder).cell()
-    error = f"its process died without a word ({how}), {attempts} times in a row; see {LOG}, and whether memory is enough"
+    error = (
+        f"its process died without a word ({how}), {attempts} times in a row; see {LOG}, and whether memory is enough"
+    )
     write_cell(folder, replace(cell, state=FAILED, error=error))

@@ -45,12 +45,15 @@ class RayEngine(Engine):
         cpus = self.options.share(self.at_once)
         self._connect(ray, cpus)
         try:
-            task = ray.remote(
-                num_cpus=cpus, num_gpus=self.options.gpus, max_retries=ATTEMPTS, retry_exceptions=[ProcessDied], max_calls=1
-            )(attempt)
+            task = ray.remote(**self._limits(cpus))(attempt)
             self._all(ray, task, folders, watch)
         finally:
             ray.shutdown()
+
+    def _limits(self, cpus: float) -> dict[str, Any]:
+        """What a task takes, how often it is tried again, and that each has a process of its own."""
+        again = {"max_retries": ATTEMPTS, "retry_exceptions": [ProcessDied]}
+        return {"num_cpus": cpus, "num_gpus": self.options.gpus, "max_calls": 1, **again}
 
     def _connect(self, ray: Any, cpus: float) -> None:
         address = self.options.address or os.environ.get("RAY_ADDRESS")

@@ -102,4 +102,3 @@ class CellJob:
         except subprocess.TimeoutExpired:
             self.process.kill()
         return DelayedSubmission(CellJob(), folder, threads)
-

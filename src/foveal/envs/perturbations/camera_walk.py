@@ -67,7 +67,10 @@ class CameraWalk:
         self.low = np.array([radius - radius * self.limits.nearer, first[1] - angle, first[2] - angle])
         self.high = np.array([radius + radius * self.limits.further, first[1] + angle, first[2] + angle])
         if self.upright:
-            self.low[1:], self.high[1:] = np.maximum(self.low[1:], [-np.pi, 0.0]), np.minimum(self.high[1:], [0.0, np.pi / 2])
+            self.low[1:], self.high[1:] = (
+                np.maximum(self.low[1:], [-np.pi, 0.0]),
+                np.minimum(self.high[1:], [0.0, np.pi / 2]),
+            )
         around, above = (random.uniform(self.low[axis], self.high[axis]) for axis in (1, 2))
         self.place = np.array([random.uniform(self.low[0], self.high[0]), around, above])
         self.roll = random.uniform(-angle, angle)

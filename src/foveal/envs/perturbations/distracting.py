@@ -1,4 +1,4 @@
-"""The Distracting Control Suite (Stone et al. 2021) as DMC-GB has it: ``distracting_cs:0.1`` and seven more intensities.
+"""The Distracting Control Suite (Stone et al. 2021) as DMC-GB has it: ``distracting_cs:0.1`` and seven more.
 
 Camera and colours wander, and a film plays on the sky. DMC-GB's version differs from the original: it has eight
 intensities with numbers of films of their own, and changes something at every second step of the simulator alone. The
@@ -116,9 +116,7 @@ class Distractions(gymnasium.Wrapper[Any, Any, Any, Any]):
         films: for the sky.
     """
 
-    def __init__(
-        self, env: gymnasium.Env[Any, Any], suite: ControlSuiteEnv, intensity: float, films: Films
-    ) -> None:
+    def __init__(self, env: gymnasium.Env[Any, Any], suite: ControlSuiteEnv, intensity: float, films: Films) -> None:
         super().__init__(env)
         self._physics = suite.physics
         self._floor = FLOOR.get(suite.domain, OTHER_FLOOR)

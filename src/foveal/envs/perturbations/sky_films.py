@@ -21,14 +21,15 @@ WITHIN = ("", "DAVIS/JPEGImages/480p", "JPEGImages/480p")
 GENERATED_FRAMES, GENERATED_SIDE = 70, 100
 """A film of DAVIS has 70 frames on average. Generated ones are drawn small, and enlarged as DAVIS' are."""
 
-TRAINING_FILMS = tuple(
-    """bear bmx-bumps boat boxing-fisheye breakdance-flare bus car-turn cat-girl classic-car color-run crossing dance-jump
-    dancing disc-jockey dog-agility dog-gooses dogs-scale drift-turn drone elephant flamingo hike hockey horsejump-low
-    kid-football kite-walk koala lady-running lindy-hop longboard lucia mallard-fly mallard-water miami-surf
-    motocross-bumps motorbike night-race paragliding planes-water rallye rhino rollerblade schoolgirls scooter-board
-    scooter-gray sheep skate-park snowboard soccerball stroller stunt surf swing tennis tractor-sand train tuk-tuk
-    upside-down varanus-cage walking""".split()
-)
+_NAMES = """
+    bear bmx-bumps boat boxing-fisheye breakdance-flare bus car-turn cat-girl classic-car color-run crossing
+    dance-jump dancing disc-jockey dog-agility dog-gooses dogs-scale drift-turn drone elephant flamingo hike
+    hockey horsejump-low kid-football kite-walk koala lady-running lindy-hop longboard lucia mallard-fly
+    mallard-water miami-surf motocross-bumps motorbike night-race paragliding planes-water rallye rhino
+    rollerblade schoolgirls scooter-board scooter-gray sheep skate-park snowboard soccerball stroller stunt
+    surf swing tennis tractor-sand train tuk-tuk upside-down varanus-cage walking
+"""
+TRAINING_FILMS = tuple(_NAMES.split())
 """DAVIS 2017's training set, 60 films."""
 
 
