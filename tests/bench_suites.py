@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import yaml
+from safetensors.numpy import load_file
 
 from foveal.bench.cells import Cell, cell_folder, read_cell
 from foveal.cli import main
@@ -94,6 +95,11 @@ def cell_of(out: Path, method: str = "none", seed: int = 0) -> Cell:
 
 
 def checksum(run: Path) -> str:
-    """Of every tensor of a run's last checkpoint."""
+    """Of all that a run's last checkpoint holds of the agent: weights, optimizers, its own generators."""
     last = max((run / "checkpoints").iterdir())
-    return hashlib.sha256((last / "tensors.safetensors").read_bytes()).hexdigest()
+    tensors = load_file(last / "tensors.safetensors")
+    held = hashlib.sha256()
+    for name in sorted(tensors):
+        if not name.startswith("run/global_random"):  # PyTorch's own generator, which nothing of foveal's draws from
+            held.update(name.encode() + tensors[name].tobytes())
+    return held.hexdigest()

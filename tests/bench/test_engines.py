@@ -126,3 +126,25 @@ def test_which_ends_are_deaths(workplace: Path) -> None:
     give_up(job.folder, -11)
     assert not died(job.folder, 1)
     assert "signal 11" in (cell_of(workplace / "out").error or "")
+
+
+@pytest.mark.slurm
+@pytest.mark.slow
+def test_slurm_queues_again_what_it_interrupts(workplace: Path, wanted: str) -> None:
+    """A job is told that its time is up; the next one goes on from its checkpoint."""
+    (workplace / "slow.py").write_text(SLOW)
+    job = job_in(workplace, "slow")
+    told: list[str] = []
+
+    def interrupt() -> None:
+        if not told and (workplace / "here").exists():
+            queue = ["squeue", "--noheader", "--format=%A"]
+            told.append(subprocess.run(queue, capture_output=True, text=True, check=True).stdout.split()[0])
+            subprocess.run(["scancel", "--signal=USR2", told[0]], check=True)
+
+    SlurmEngine(EngineOptions(workers=1)).run([job.folder], interrupt)
+    assert told
+    log = (job.folder / "log.txt").read_text()
+    assert "stopped" in log and "45/76" in log
+    assert cell_of(workplace / "out").state == DONE
+    assert checksum(job.folder / "run") == wanted
