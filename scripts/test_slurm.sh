@@ -23,6 +23,7 @@ chmod 755 "$home"
 mkdir "$home/state" "$home/spool" "$home/munge"
 pids=
 stop() {
+  scancel --user="$(id -un)" 2>/dev/null && sleep 2 || true
   for pid in $pids; do kill "$pid" 2>/dev/null || true; done
   for pid in $pids; do wait "$pid" 2>/dev/null || true; done
   rm -rf "$home"

@@ -25,21 +25,28 @@ from foveal.bench.worker import BUSY, INTERRUPTED
 
 SUICIDE = "import os, signal\nos.kill(os.getpid(), signal.SIGKILL)\n"
 
-SLOW = """
+WAITS = """
 import time
 from pathlib import Path
+from foveal.progress import Interruption
 from foveal.training.trainer import Trainer
 
-original = Trainer._step
+step, note = Trainer._step, Interruption._note
 
-def slow(self):
-    original(self)
+def waiting(self):
+    step(self)
     if self.work.steps == 45:
         Path("here").touch()
-        time.sleep(3)
+        while not Path("noted").exists():
+            time.sleep(0.1)
 
-Trainer._step = slow
+def noting(self, *arguments):
+    Path("noted").touch()
+    note(self, *arguments)
+
+Trainer._step, Interruption._note = waiting, noting
 """
+"""Waits in the middle of a training until it is interrupted."""
 
 
 @pytest.fixture(scope="module")
@@ -101,9 +108,9 @@ def test_what_always_dies_fails_in_the_end(workplace: Path) -> None:
 
 @pytest.mark.slow
 def test_ctrl_c_leaves_checkpoints_and_the_same_command_goes_on(workplace: Path, wanted: str) -> None:
-    (workplace / "slow.py").write_text(SLOW)
+    (workplace / "waits.py").write_text(WAITS)
     suite, out = write_suite(workplace), workplace / "out"
-    command = [sys.executable, "-m", "foveal", "bench", "run", str(suite), "--out", str(out), "--import", "slow"]
+    command = [sys.executable, "-m", "foveal", "bench", "run", str(suite), "--out", str(out), "--import", "waits"]
     command += ["--workers", "1", "--cpus-per-run", "1"]
     call = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     end = time.monotonic() + 200
@@ -132,8 +139,8 @@ def test_which_ends_are_deaths(workplace: Path) -> None:
 @pytest.mark.slow
 def test_slurm_queues_again_what_it_interrupts(workplace: Path, wanted: str) -> None:
     """A job is told that its time is up; the next one goes on from its checkpoint."""
-    (workplace / "slow.py").write_text(SLOW)
-    job = job_in(workplace, "slow")
+    (workplace / "waits.py").write_text(WAITS)
+    job = job_in(workplace, "waits")
     told: list[str] = []
 
     def interrupt() -> None:

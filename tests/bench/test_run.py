@@ -204,6 +204,10 @@ def test_a_ledger_keeps_to_what_it_was_begun_with(tmp_path: Path) -> None:
     job.save()
     replace(job, data="elsewhere", slim=True).save()
     assert read_job(job.folder) == replace(job, data="elsewhere", slim=True)
+    (tmp_path / "out").rename(tmp_path / "moved")
+    moved = tmp_path / "moved" / job.folder.relative_to(job.out)
+    assert read_job(moved).folder == moved
+    (tmp_path / "moved").rename(tmp_path / "out")
     with pytest.raises(FovealError, match="begun with episodes 1, and this call has 2: choose another --out"):
         replace(job, episodes=2).save()
 

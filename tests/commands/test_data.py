@@ -22,7 +22,7 @@ def checked(folder: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, tuple
 
 
 def rows(printed: str) -> dict[str, tuple[str, int, int]]:
-    found = re.findall(r"^(\S+) +(whole|part|missing|broken) +([\d,]+) +([\d,]+)", printed, re.MULTILINE)
+    found = re.findall(r"^(\S+) +(whole|part|missing|broken) +([\d,]+) of ([\d,]+) ", printed, re.MULTILINE)
     return {name: (state, *(int(number.replace(",", "")) for number in numbers)) for name, state, *numbers in found}
 
 

@@ -143,7 +143,7 @@ def flag(name: str, value: Any) -> list[str]:
 
 
 def read_job(folder: Path) -> Job:
-    """The job of a cell's folder.
+    """The job of a cell's folder, wherever its ledger is now.
 
     Raises:
         FovealError: there is none, or of another layout.
@@ -157,6 +157,7 @@ def read_job(folder: Path) -> Job:
     if not isinstance(state, Mapping) or state.get("format") != FORMAT or names - set(state):
         raise FovealError(f"{path} is no job of a benchmark of this version of foveal")
     values: dict[str, Any] = {name: state[name] for name in names}
+    values["out"] = str(folder.absolute().parents[3])  # a ledger may have been moved
     for name in ("conditions", "plugins"):
         values[name] = tuple(values[name])
     values["settings"] = {

@@ -57,6 +57,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     folder, parent = Path(arguments[0]), int(arguments[1])
     signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may have started us with Ctrl-C ignored
+    if hasattr(signal, "SIGUSR2"):
+        signal.signal(signal.SIGUSR2, signal.SIG_IGN)  # Slurm warns all processes; the engine passes it on
     diary = Diary(folder, parent)
     with locks.held(folder, diary.beat) as mine:
         if not mine:
@@ -109,10 +111,10 @@ def _attempt(folder: Path, diary: Diary) -> int:
         return 0
     spent = 0.0 if before is None else (before.seconds or 0.0) + seconds_told(folder)
     job = read_job(folder)
-    import_modules(job.plugins)
     cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
     write_cell(folder, cell)
     try:
+        import_modules(job.plugins)
         missing_data(job)
         run_cell(job, diary.tell)
         end, status = replace(cell, state=DONE), 0

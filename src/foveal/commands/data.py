@@ -44,8 +44,8 @@ def main(arguments: Sequence[str]) -> None:
 
 def table(found: Sequence[Finding]) -> str:
     """A line for each part."""
-    head = ["data", "state", "there", "of", "", "for"]
-    rows = [[each.name, each.state, f"{each.found:,}", f"{each.wanted:,}", each.unit, each.used_by] for each in found]
+    head = ["data", "state", "there", "for"]
+    rows = [[each.name, each.state, f"{each.found:,} of {each.wanted:,} {each.unit}", each.used_by] for each in found]
     return columns([head, *rows])
 
 

@@ -61,19 +61,22 @@ class RayEngine(Engine):
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", configure_logging=False, **own)
 
     def _all(self, ray: Any, task: Any, folders: Sequence[Path], watch: Callable[[], None]) -> None:
-        threads = self.options.threads(self.at_once)
-        cells = {task.remote(str(folder), threads): folder for folder in folders}
+        """At most ``workers`` at a time, where that is asked for; else as many as the cluster has room for."""
+        threads, most = self.options.threads(self.at_once), self.options.workers or len(folders)
+        queue, running = list(folders), dict[Any, Path]()
         try:
-            waiting = list(cells)
-            while waiting:
-                ended, waiting = ray.wait(waiting, timeout=LOOK)
+            while queue or running:
+                while queue and len(running) < most:
+                    folder = queue.pop(0)
+                    running[task.remote(str(folder), threads)] = folder
+                ended, _ = ray.wait(list(running), timeout=LOOK)
                 for reference in ended:
-                    self._end(ray, reference, cells[reference])
+                    self._end(ray, reference, running.pop(reference))
                 watch()
         except KeyboardInterrupt:
-            for reference in waiting:
+            for reference in running:
                 ray.cancel(reference)
-            ray.wait(waiting, num_returns=len(waiting), timeout=GRACE)
+            ray.wait(list(running), num_returns=max(1, len(running)), timeout=GRACE)
             raise
 
     def _end(self, ray: Any, reference: Any, folder: Path) -> None:
