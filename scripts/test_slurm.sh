@@ -36,7 +36,7 @@ key=$home/munge/key
 head -c 1024 /dev/urandom >"$key"
 chmod 400 "$key"
 munged --force --foreground --key-file="$key" --socket="$home/munge/socket" --pid-file="$home/munge/pid" \
-  --log-file="$home/munge/log" --seed-file="$home/munge/seed" &
+  --log-file="$home/munge/log" --seed-file="$home/munge/seed" >"$home/munge.out" 2>&1 &
 pids="$pids $!"
 
 ports=$("$python" -c 'import socket

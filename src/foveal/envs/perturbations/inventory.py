@@ -77,7 +77,8 @@ def inventory(folder: Path, watch: Watch) -> list[Finding]:
 
 def _colors(folder: Path, name: str) -> Finding:
     file = folder / f"{name}.pt"
-    found, broken = 0, ()
+    found = 0
+    broken: tuple[str, ...] = ()
     if file.exists():
         try:
             found = len(read_colors(file))
