@@ -9,7 +9,7 @@ from typing import Any
 
 from foveal.bench.cells import DONE, FAILED, RUNNING
 from foveal.bench.jobs import SHIELD, Job
-from foveal.bench.standing import STOPPED, WAITING, Standing, counts, seconds_left, share_done
+from foveal.bench.standing import STOPPED, Standing, counts, seconds_left, share_done
 from foveal.bench.tables import columns
 from foveal.explanation.demo import duration
 from foveal.explanation.page import write_page
@@ -145,6 +145,3 @@ def _settings(standings: Sequence[Standing]) -> Mapping[str, Any]:
         values = [getattr(job, name) for job in jobs]
         common[name] = values[0] if all(value == values[0] for value in values) else "differs between cells"
     return common
-
-
-__all__ = ["PAGE", "WAITING", "Row", "Square", "terminal_grid", "who", "write_progress"]

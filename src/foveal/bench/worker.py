@@ -113,6 +113,7 @@ def _attempt(folder: Path, diary: Diary) -> int:
     job = read_job(folder)
     cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
     write_cell(folder, cell)
+    diary.write()
     try:
         import_modules(job.plugins)
         missing_data(job)
