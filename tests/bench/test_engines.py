@@ -75,11 +75,12 @@ def job_in(folder: Path, *plugins: str) -> Job:
 @pytest.mark.parametrize("victim", ["os.getpid()", "os.getppid()"], ids=["the cell's process", "ray's worker"])
 def test_ray_makes_good_what_is_killed(victim: str, workplace: Path, wanted: str) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
-    killer = write_killer(workplace, victim)
-    done = bench_apart(write_suite(workplace), workplace / "out", "--on", "ray", "--import", killer)
+    killer, suite = write_killer(workplace, victim), write_suite(workplace, seeds=[0, 1])
+    two = ("--workers", "2", "--cpus-per-run", "1")
+    done = bench_apart(suite, workplace / "out", "--on", "ray", "--import", killer, *two)
     assert done.returncode == 0, done.stdout + done.stderr
     assert (workplace / "killed").exists()
-    assert cell_of(workplace / "out").state == DONE
+    assert [cell_of(workplace / "out", seed=seed).state for seed in (0, 1)] == [DONE, DONE]
     assert checksum(folder_of(workplace / "out") / "run") == wanted
 
 
