@@ -16,7 +16,7 @@ NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py lear
   training/test_resume.py checkpoint/test_checkpoint.py skills/test_resume.py
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-quick test-avx2 release check-release lint types format docs check clean python egl
+.PHONY: help install demo test test-quick test-avx2 test-slurm release check-release lint types format docs check clean python egl
 
 help: ## show this list
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 17
@@ -34,6 +34,9 @@ test-quick: egl install ## every part of the library in a minute or so: the test
 
 test-avx2: egl install ## the numerical tests as on a processor without AVX-512, whatever this one is
 	@$(AVX2) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(NUMERICAL:%=tests/%) $(PYTEST_ARGS)
+
+test-slurm: egl install ## the tests that need Slurm, on one that is set up for them (root; apt-get install slurm-wlm munge)
+	@sh scripts/test_slurm.sh $(BIN)/python $(PYTEST_ARGS)
 
 release: install ## wheel and sdist in dist/, checked, ready for twine upload
 	@rm -rf dist
@@ -73,7 +76,7 @@ $(STAMP): pyproject.toml constraints.txt | python
 	  echo "Could not make $(VENV). On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	@echo "Installing foveal into $(VENV) (once; some minutes)"
 	@$(BIN)/python -m pip install -qq $$(grep '^torch==' constraints.txt)
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,box2d,sb3,skills,ur,wandb,websocket,lerobot-data]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,box2d,sb3,skills,ur,wandb,websocket,lerobot-data,ray,slurm]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

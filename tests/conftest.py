@@ -24,7 +24,7 @@ from wires import Room  # noqa: E402 - after the line before
 torch.set_num_threads(1)
 
 _STRICT = bool(os.environ.get("FOVEAL_FORBID_SKIPS"))
-_ALLOWED_SKIPS = ["gpu", "cuda", "test data", "robosuite"]
+_ALLOWED_SKIPS = ["gpu", "cuda", "test data", "robosuite", "needs a slurm"]
 _NO_BFLOAT16 = "needs bfloat16 convolutions"
 if not cpu_convolves_bfloat16():
     _ALLOWED_SKIPS.append(_NO_BFLOAT16)
@@ -72,6 +72,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     missing = {}
     if not torch.cuda.is_available():
         missing["gpu"] = pytest.mark.skip(reason="needs a GPU")
+    if not os.environ.get("FOVEAL_SLURM"):
+        missing["slurm"] = pytest.mark.skip(reason="needs a Slurm: make test-slurm")
     if not cpu_convolves_bfloat16():
         missing["bfloat16"] = pytest.mark.skip(reason=_NO_BFLOAT16)
     for item in items:

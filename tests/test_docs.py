@@ -46,7 +46,7 @@ def test_make_targets_exist(page: Path) -> None:
         assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page.name} names 'make {target}'"
 
 
-TWO_WORDS = {"shield", "arm", "bench", "demos", "master", "skills"}
+TWO_WORDS = {"shield", "arm", "bench", "data", "demos", "master", "skills"}
 """Commands whose first argument says what to do, with options of its own."""
 
 

@@ -23,7 +23,8 @@ USAGE = """foveal: pixel policies that look at what matters
   foveal gaze AGENT ...   how its saliency compares with where people looked, on Atari
   foveal list             learners, methods, encoders, maps, perturbations, environments: what has a name
   foveal demo             all three on a small task, in one page
-  foveal bench            how fast training and rendering are on this machine; report: what benchmark runs say
+  foveal bench            run a suite of trainings, report what runs say; how fast training and rendering are here
+  foveal data check DIR   what of the benchmarks' colours, videos and pictures is there, and whether it is whole
 
 A robot arm, from demonstrations to a policy over skills:
 
@@ -50,6 +51,7 @@ COMMANDS = [
     "list",
     "demo",
     "bench",
+    "data",
 ]
 SPINS = "10000"
 """How often PyTorch's idle threads look for work before they sleep (GNU OpenMP). By default they look for milliseconds,

@@ -307,7 +307,7 @@ def test_mistakes(line: str, words: str, capsys: pytest.CaptureFixture[str]) -> 
     with pytest.raises(SystemExit) as stop:
         main(["bench"])
     assert stop.value.code == 0
-    assert "{speed,rendering}" in capsys.readouterr().out
+    assert "speed,rendering}" in capsys.readouterr().out
 
 
 # --- rendering --------------------------------------------------------------------------------------------------------

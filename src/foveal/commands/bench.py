@@ -1,4 +1,4 @@
-"""``foveal bench speed | rendering | report``: how fast things are on this machine, and what runs say."""
+"""``foveal bench``: suites of trainings and what they say; how fast training and rendering are on this machine."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import tyro
 from foveal.bench import SpeedOptions, measure_rendering, measure_speed
 from foveal.bench.plots import growth_plot
 from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
-from foveal.commands import bench_report
+from foveal.commands import bench_report, benchmark
+from foveal.commands.benchmark import BenchRunOptions, BenchStatusOptions
 from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
@@ -71,12 +72,18 @@ class BenchRenderingOptions:
 def main(arguments: Sequence[str]) -> None:
     """Run one benchmark."""
     verbs = {
+        "run": BenchRunOptions,
+        "status": BenchStatusOptions,
+        "report": bench_report.BenchReportOptions,
         "speed": BenchSpeedOptions,
         "rendering": BenchRenderingOptions,
-        "report": bench_report.BenchReportOptions,
     }
     options = parse("bench", verbs, import_plugins(arguments))
-    if isinstance(options, BenchSpeedOptions):
+    if isinstance(options, BenchRunOptions):
+        benchmark.run(options, benchmark.plugins_in(arguments))
+    elif isinstance(options, BenchStatusOptions):
+        benchmark.status(options)
+    elif isinstance(options, BenchSpeedOptions):
         _speed(options)
     elif isinstance(options, bench_report.BenchReportOptions):
         bench_report.run(options)

@@ -12,6 +12,7 @@ import tyro
 
 from foveal.auditing.adapters import ADAPTERS
 from foveal.augmentations import AUGMENTATIONS
+from foveal.bench.suites import load_suite, suite_names
 from foveal.commands.plugins import import_plugins
 from foveal.corruptions import CORRUPTIONS
 from foveal.corruptions.streams import STREAMS
@@ -59,6 +60,11 @@ def _games() -> str:
     return f"Atari 2600 (Bellemare et al. 2013). {len(known)} games: {', '.join(known)}."
 
 
+def _suites() -> dict[str, str]:
+    """Every suite that ships, with what it is."""
+    return {name: load_suite(name).about for name in suite_names()}
+
+
 KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "learners": _entries(LEARNERS),
     "methods": _entries(METHODS),
@@ -69,6 +75,7 @@ KINDS: Mapping[str, Callable[[], dict[str, str]]] = {
     "corruptions": _changes,
     "adapters": _entries(ADAPTERS),
     "environments": _environments,
+    "suites": _suites,
 }
 """What there is to choose -> gives name -> a line about it."""
 SAID = {
@@ -81,11 +88,11 @@ SAID = {
 
 @dataclass(frozen=True)
 class ListOptions:
-    """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments and so on.
+    """What can be chosen by name: learners, methods, encoders, maps, perturbations, environments, suites and so on.
 
     Attributes:
-        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions, adapters or environments
-            alone.
+        kind: learners, methods, encoders, augmentations, maps, perturbations, corruptions, adapters, environments or
+            suites alone.
         plugins: module that registers your own.
     """
 

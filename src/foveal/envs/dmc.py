@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -42,6 +42,19 @@ TASKS = {
 }
 
 
+class SceneChange(Protocol):
+    """A perturbation of the scene itself, before it is rendered: of camera, colours or textures."""
+
+    def begin(self) -> None:
+        """After a reset."""
+
+    def advance(self) -> None:
+        """After each step of the simulator, of which an agent's step has several."""
+
+    def show(self) -> None:
+        """Before a picture; it may be called twice for one."""
+
+
 @FAMILIES.register("dmc")
 class ControlSuite(Family):
     """``dmc/<domain>-<task>``, for example ``dmc/walker-walk``."""
@@ -66,6 +79,7 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
 
     Attributes:
         physics: dm_control's ``Physics``, for perturbations that recolour the model.
+        scene: what changes the scene before it is rendered, if a perturbation has set it.
 
     Raises:
         FovealError: no such camera, an image larger than MuJoCo's buffer, or no OpenGL.
@@ -84,6 +98,7 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         self.action_repeat = options.action_repeat or ACTION_REPEAT.get(domain, 4)
         self.max_agent_steps = -(-EPISODE_STEPS // self.action_repeat)
         self.metadata = {**self.metadata, "render_fps": 1.0 / (self._env.control_timestep() * self.action_repeat)}
+        self.scene: SceneChange | None = None
         self._steps = 0
         self._view: Any = None  # made with the first picture, and with it the GL context
         self._check_view()
@@ -108,6 +123,8 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
             self._env.task.random.seed(seed % 2**32)
         self._steps = 0
         self._env.reset()
+        if self.scene is not None:
+            self.scene.begin()
         return self._frame(), {}
 
     def step(self, action: NDArray[np.float32]) -> tuple[NDArray[np.uint8], float, bool, bool, dict[str, Any]]:
@@ -116,6 +133,8 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         for _ in range(min(self.action_repeat, EPISODE_STEPS - self._steps)):
             step = self._env.step(control)
             self._steps += 1
+            if self.scene is not None:
+                self.scene.advance()
             reward += float(step.reward)
             if step.last():
                 terminated = step.discount == 0
@@ -164,6 +183,8 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
             self._env = None
 
     def _frame(self) -> NDArray[np.uint8]:
+        if self.scene is not None:
+            self.scene.show()
         return np.array(self._render().transpose(2, 0, 1), order="C")
 
     def _render(self, **kind: bool) -> NDArray[Any]:

@@ -75,6 +75,19 @@ class FolderPictures:
         self._unreadable.add(file)
 
 
+def readable(path: Path) -> None:
+    """Decode a picture.
+
+    Raises:
+        FovealError: that is impossible.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except UNREADABLE as error:
+        raise FovealError(f"{path} can't be decoded ({error}): copy it again") from error
+
+
 def _image_files(folder: Path) -> list[str]:
     """Paths relative to the folder, in an order that does not depend on the file system."""
     if not folder.is_dir():

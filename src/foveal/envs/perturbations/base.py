@@ -63,7 +63,7 @@ def control_suite(env: gymnasium.Env[Any, Any], what: str) -> ControlSuiteEnv:
     base = env.unwrapped
     if not isinstance(base, ControlSuiteEnv):
         raise FovealError(
-            f"color_* and video_* change {what} of dmc/ environments, and {type(base).__name__} is none; "
+            f"this perturbation changes {what} of dmc/ environments, and {type(base).__name__} is none; "
             "write a perturbation of your own for it (foveal.envs.perturbations says how)"
         )
     return base

@@ -1,0 +1,115 @@
+"""The ledger of a benchmark: a folder of run folders, one for each cell of the grid.
+
+``OUT/<suite>/<task, / replaced by _>/<learner>-<method>/seed-<n>/`` is a cell. In it are
+
+- ``cell.json``: what the cell is and how it stands, see ``Cell``;
+- ``run/``: an ordinary run folder, absent once slimmed;
+- ``results.json``: ``foveal.evaluation.results.Results`` of the last policy under all of the suite's conditions;
+- ``results-shield.json``, where the suite asks for shields: the same, behind a shield trained for that policy.
+
+``OUT/<suite>/<task>/random.json`` is the task's random policy.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from foveal.errors import FovealError
+from foveal.evaluation.results import write_json
+
+FORMAT = "foveal.cell/1"
+CELL, RUN, RESULTS, SHIELDED, RANDOM = "cell.json", "run", "results.json", "results-shield.json", "random.json"
+DONE, FAILED, RUNNING = STATES = ("done", "failed", "running")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One training with its evaluations, as ``cell.json`` tells it.
+
+    Attributes:
+        suite: its name.
+        task: id of the environment.
+        learner, method: their names; a method may be a variant that the suite defines.
+        seed: of the training.
+        shield: name of the shield's folder in the cell's, or None where the suite asks for none.
+        steps: agent steps of training.
+        command: the ``foveal train`` that does the same training.
+        commit: of foveal's source, or None where it is no checkout.
+        state: ``"done"``, ``"failed"`` or ``"running"``; one whose process has died still says running.
+        error: of a failed one, a line.
+        seconds: of work on it, over all attempts; None while it runs for the first time.
+        machine: processor, cores, threads and the like.
+    """
+
+    suite: str
+    task: str
+    learner: str
+    method: str
+    seed: int
+    shield: str | None
+    steps: int
+    command: str
+    commit: str | None = None
+    state: str = RUNNING
+    error: str | None = None
+    seconds: float | None = None
+    machine: dict[str, Any] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {"format": FORMAT, **asdict(self)}
+
+    @classmethod
+    def from_dict(cls, state: Any) -> Cell:
+        """The inverse of ``as_dict``.
+
+        Raises:
+            FovealError: it is of another layout.
+        """
+        names = {entry.name for entry in fields(cls)}
+        if not isinstance(state, Mapping) or state.get("format") != FORMAT or names - set(state):
+            raise FovealError(f"this is no cell of a benchmark: it must have the format {FORMAT!r} and all its fields")
+        if state["state"] not in STATES:
+            raise FovealError(f"the state of a cell is one of {', '.join(STATES)}, not {state['state']!r}")
+        return cls(**{name: state[name] for name in names})
+
+
+def cell_folder(out: Path, suite: str, task: str, learner: str, method: str, seed: int) -> Path:
+    """Where a cell is."""
+    return task_folder(out, suite, task) / f"{learner}-{method}" / f"seed-{seed}"
+
+
+def task_folder(out: Path, suite: str, task: str) -> Path:
+    """Where all cells of a task are."""
+    return out / suite / task.replace("/", "_")
+
+
+def write_cell(folder: Path, cell: Cell) -> None:
+    """Write ``cell.json``, whole or not at all."""
+    write_json(folder / CELL, cell.as_dict())
+
+
+def read_cell(folder: Path) -> Cell | None:
+    """The cell of a folder; None where it has not begun.
+
+    Raises:
+        FovealError: ``cell.json`` can't be read or holds something else.
+    """
+    path = folder / CELL
+    try:
+        return Cell.from_dict(json.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise FovealError(f"can't read {path}: {error.strerror}") from error
+    except (ValueError, FovealError) as error:
+        raise FovealError(f"{path}: {error}") from error
+
+
+def folders(out: Path) -> Iterator[Path]:
+    """Every cell's folder in a ledger that has begun, sorted."""
+    yield from sorted(path.parent for path in out.glob(f"*/*/*/seed-*/{CELL}"))
