@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass
 from itertools import product
 from typing import Any
 
+from foveal.bench.cells import DONE, FAILED
 from foveal.bench.comparison import SuiteReport
-from foveal.bench.scores import DONE, FAILED, Ledger, Run, policy_names
+from foveal.bench.scores import Ledger, Run, policy_names
 from foveal.evaluation.over_runs import FEWEST_SEEDS, TRUSTED_SEEDS
 
 

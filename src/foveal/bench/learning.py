@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from foveal.bench.cells import RUN
 from foveal.bench.comparison import SuiteReport
-from foveal.bench.scores import RUN_FOLDER, Ledger, policy_names
+from foveal.bench.scores import Ledger, policy_names
 from foveal.evaluation.world import TRAIN
 from foveal.training.run_folder import EVALUATIONS, read_records
 
@@ -51,7 +52,7 @@ def learning_curves(suite: SuiteReport, ledger: Ledger) -> list[TaskCurves]:
     names = policy_names(ledger.runs)
     found: dict[str, dict[str, dict[int, Curve]]] = {}
     for run in ledger.runs:
-        path = run.folder / RUN_FOLDER / EVALUATIONS
+        path = run.folder / RUN / EVALUATIONS
         if run.suite != suite.name or not path.is_file():
             continue
         curve = {

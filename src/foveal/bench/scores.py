@@ -15,14 +15,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from foveal.bench.cells import CELL, DONE, FORMAT, RANDOM, RESULTS, SHIELDED
 from foveal.errors import FovealError
 from foveal.evaluation.results import Condition, Results, provenance
 from foveal.methods import method_class
 
-FORMAT = "foveal.cell/1"
-CELL, RESULTS, SHIELDED, CHANCE = "cell.json", "results.json", "results-shield.json", "random.json"
-RUN_FOLDER = "run"
-DONE, FAILED, RUNNING = "done", "failed", "running"
 BEHIND = " + shield"
 """What the name of a policy behind a shield ends with."""
 PRIVILEGED = "(privileged)"
@@ -31,7 +28,7 @@ PRIVILEGED = "(privileged)"
 
 @dataclass(frozen=True)
 class Run:
-    """One training, as ``cell.json`` tells it.
+    """One training, as ``cell.json`` tells it: a ``Cell`` that was found, or one of no suite, with its place.
 
     Attributes:
         folder: where that lies.
@@ -297,4 +294,4 @@ def _privileged(policy: Mapping[str, Any], method: str) -> bool:
 def _chance_of(folder: Path, top: Path) -> Path | None:
     """``random.json`` beside or above a run, up to the folder that was named."""
     above = [place for place in folder.parents if place == top or top in place.parents]
-    return next((path for place in above if (path := place / CHANCE).is_file()), None)
+    return next((path for place in above if (path := place / RANDOM).is_file()), None)
