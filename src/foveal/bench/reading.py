@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -9,6 +10,8 @@ from foveal.bench.comparison import LookReport, SuiteReport
 from foveal.evaluation.over_runs import SeedEstimate
 
 MINUS = "\N{MINUS SIGN}"
+LEAST = 1e-4
+"""Differences of less are none, on any scale that is reported."""
 
 
 @dataclass(frozen=True)
@@ -133,6 +136,8 @@ def listed(names: Sequence[str]) -> str:
 
 
 def signed(value: float) -> str:
-    """Of a difference, to two decimals, with its sign."""
-    text = f"{value:+.2f}"
-    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", MINUS)
+    """Of a difference, with its sign: two decimals, more where it would look like 0 and is not."""
+    if abs(value) < LEAST:
+        return "0.00"
+    digits = max(2, -math.floor(math.log10(abs(value))))
+    return f"{value:+.{digits}f}".replace("-", MINUS)
