@@ -26,9 +26,9 @@ from foveal.envs.ur5e import kinematics, make_arm
 from foveal.envs.ur5e.model import TOOL_REACH
 from foveal.errors import FovealError
 from foveal.robot import ArmStopped, Limits, RunSettings, TaskFrame, run, unlock
+from foveal.robot.grippers import NoGripper, ToolOutput
 from foveal.robot.limits import limited, turning_back, velocity_bounds
 from foveal.robot.mover import _Orders
-from foveal.robot.grippers import NoGripper, ToolOutput
 from foveal.robot.sources import check_pictures, load_camera, load_gripper, load_policy
 from foveal.robot.stops import trouble
 from ur_stand_in import PLAYING, STOPPED, StandIn

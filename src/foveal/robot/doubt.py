@@ -47,6 +47,7 @@ class ShieldedPolicy:
         if self._doubted >= self._frames:
             raise ArmStopped(
                 f"the shield doubts what the camera shows: {self._see.doubt:.1f} %, above its limit of "
-                f"{self._limit:.1f} %, for {self._doubted} frames in a row: light, background or camera differ from training"
+                f"{self._limit:.1f} %, for {self._doubted} frames in a row: light, background or camera differ from "
+                "training"
             )
         return self.policy(given)

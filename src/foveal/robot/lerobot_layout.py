@@ -72,12 +72,11 @@ class RecordedEpisode:
         return len(self.action)
 
 
-def features_of(episode: RecordedEpisode, fps: int, film: Mapping[str, Any] | None) -> dict[str, Any]:
+def features_of(episode: RecordedEpisode, film: Mapping[str, Any] | None) -> dict[str, Any]:
     """What ``info.json`` says of each column.
 
     Args:
         episode: one like those to come.
-        fps: frames a second.
         film: what LeRobot wants to know of the film; None where pictures are PNG files within the rows.
     """
     features: dict[str, Any] = {

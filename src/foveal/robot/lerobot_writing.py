@@ -65,7 +65,7 @@ class DatasetWriter:
         number, start = len(self._rows), sum(row["length"] for row in self._rows)
         chunk, file = divmod(number, layout.CHUNK)
         film = self._write_film(episode, chunk, file)
-        features = layout.features_of(episode, self._fps, film)
+        features = layout.features_of(episode, film)
         if self._features and _columns(features) != _columns(self._features):
             raise FovealError(
                 f"{self.folder} was recorded with other pictures than this episode: record into a new folder"
@@ -84,7 +84,9 @@ class DatasetWriter:
         self._rows = self._parquet.read_table(self.folder / layout.EPISODES).to_pylist()
         tasks = self._parquet.read_table(self.folder / layout.TASKS).to_pylist()
         self._tasks = [row["__index_level_0__"] for row in sorted(tasks, key=lambda row: row["task_index"])]
-        if any(row["data/file_index"] + layout.CHUNK * row["data/chunk_index"] != n for n, row in enumerate(self._rows)):
+        if any(
+            row["data/file_index"] + layout.CHUNK * row["data/chunk_index"] != n for n, row in enumerate(self._rows)
+        ):
             raise FovealError(f"{self.folder} was written by another program: record into a new folder")
 
     def _write_film(self, episode: RecordedEpisode, chunk: int, file: int) -> dict[str, Any] | None:

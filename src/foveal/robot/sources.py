@@ -49,8 +49,9 @@ def load_driver(text: str) -> Driver | None:
 
 
 def load_camera(text: str, framing: Framing | None = None, intrinsics: Intrinsics | None = None) -> Camera:
-    """A camera with a driver of foveal's, or what the class or function at ``MODULE:NAME`` or behind the entry point makes
-    when it is called.
+    """A camera with a driver of foveal's, or one of the user's.
+
+    That is what the class or function at ``MODULE:NAME`` or behind the entry point makes when it is called.
 
     Args:
         text: names it.
@@ -100,8 +101,8 @@ def check_pictures(pictures: object) -> Observation:
     Raises:
         FovealError: something else, or depth that is not a number.
     """
-    known = isinstance(pictures, Mapping) and set(pictures) <= {*PICTURES, TIMESTAMP}
-    if not known or not set(pictures) & set(PICTURES):
+    names = set(pictures) if isinstance(pictures, Mapping) else set()
+    if not isinstance(pictures, Mapping) or names - {*PICTURES, TIMESTAMP} or not names & set(PICTURES):
         raise FovealError("the camera must read a dict of 'depth', 'rgb' or both, and perhaps a 'timestamp'")
     depth, rgb = (None if name not in pictures else np.asarray(pictures[name]) for name in PICTURES)
     if depth is not None and (depth.ndim != 2 or depth.dtype.kind != "f"):

@@ -17,8 +17,8 @@ TIMESTAMP = "timestamp"
 class StreamWatch:
     """Stops a run whose camera gives the same frame again and again.
 
-    A frame is new if its timestamp is another one than before (where the camera gives any) and its pixels are: a real sensor's noise
-    never repeats itself.
+    A frame is new if its timestamp is another one than before (where the camera gives any) and its pixels are: a real
+    sensor's noise never repeats itself.
 
     Args:
         limit: seconds after which an old frame is too old.
@@ -45,8 +45,8 @@ class StreamWatch:
         for name, value in values.items():
             before, since = self._seen.get(name, (value, now))
             self._seen[name] = (value, since if value == before else now)
-            if now - self._seen[name][1] > self.limit:
+            old = now - self._seen[name][1]
+            if old > self.limit:
                 raise ArmStopped(
-                    f"the camera's stream is frozen: the same {name} for {now - self._seen[name][1]:.1f} s, longer than "
-                    f"{self.limit:g} s"
+                    f"the camera's stream is frozen: the same {name} for {old:.1f} s, longer than {self.limit:g} s"
                 )

@@ -1,7 +1,7 @@
-"""Joint speeds for a motion of a real arm's tool that keep its links off each other, the table and their limits, by mink.
+"""Motions of a real arm's tool that keep its links off each other, the table and their limits, by mink.
 
-mink (Zakka, 2024) solves differential inverse kinematics as a quadratic program on a MuJoCo model: the joint speeds whose tool
-velocity is nearest to the one asked for, subject to bounds on joints, on their speeds, and on how fast shapes
+mink (Zakka, 2024) solves differential inverse kinematics as a quadratic program on a MuJoCo model: the joint speeds
+whose tool velocity is nearest to the one asked for, subject to bounds on joints, on their speeds, and on how fast shapes
 approach. The simulator itself does not use this: its tool moves by damped least squares (``kinematics``), with which
 everything that was trained in it was trained.
 """
@@ -50,7 +50,9 @@ class Avoidance:
 
         self._mink: Any = importlib.import_module("mink")
         self._base = Rotation.from_euler("z", -turn, degrees=True)  # the base's axes in the task's frame
-        model = mujoco.MjModel.from_xml_string(scene_xml(Task(things=(), bowl=None, steps=1, success=lambda truth: False)))
+        model = mujoco.MjModel.from_xml_string(
+            scene_xml(Task(things=(), bowl=None, steps=1, success=lambda truth: False))
+        )
         base = model.body("base")
         base.pos[:] = -self._base.apply(origin)
         base.quat[:] = np.roll(self._base.as_quat(), 1)

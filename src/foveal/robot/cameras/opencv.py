@@ -16,8 +16,8 @@ from foveal.robot.stops import ArmStopped
 class OpenCV:
     """A camera behind ``cv2.VideoCapture``.
 
-    Drivers keep frames in a queue, from which a slow reader would get old ones: a thread empties it, and what is grabbed is the
-    newest.
+    Drivers keep frames in a queue, from which a slow reader would get old ones: a thread empties it, and what is
+    grabbed is the newest.
 
     Args:
         source: the number of a device, or the path or address of a stream.
