@@ -111,9 +111,9 @@ class Keyboard(Teleoperation):
 class Gamepad(Teleoperation):
     """The first gamepad, laid out as an Xbox controller.
 
-    The left stick moves in the plane, the right one up and down; A closes and opens the gripper, the shoulder buttons go
-    to the skill before and the next, Start ends an episode that succeeded, B one that did not, Y throws it away, Back
-    quits.
+    The left stick moves in the plane, the right one up and down; A closes and opens the gripper, the shoulder buttons
+    go to the skill before and the next, Start ends an episode that succeeded, B one that did not, Y throws it away,
+    Back quits.
 
     Raises:
         FovealError: the extra is missing, or there is no gamepad.

@@ -1,9 +1,9 @@
 """Motions of a real arm's tool that keep its links off each other, the table and their limits, by mink.
 
 mink (Zakka, 2024) solves differential inverse kinematics as a quadratic program on a MuJoCo model: the joint speeds
-whose tool velocity is nearest to the one asked for, subject to bounds on joints, on their speeds, and on how fast shapes
-approach. The simulator itself does not use this: its tool moves by damped least squares (``kinematics``), with which
-everything that was trained in it was trained.
+whose tool velocity is nearest to the one asked for, subject to bounds on joints, on their speeds, and on how fast
+shapes approach. The simulator itself does not use this: its tool moves by damped least squares (``kinematics``), with
+which everything that was trained in it was trained.
 """
 
 from __future__ import annotations

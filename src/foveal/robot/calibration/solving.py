@@ -122,7 +122,7 @@ def calibrated(views: Views, board: Board, mount: str = BESIDE) -> Calibration:
     intrinsics = views.intrinsics or _intrinsics(corners, views.pictures[0].shape[1::-1])
     boards = [_board_in_camera(one, intrinsics) for one in corners]
     if mount == BESIDE:  # as if the base moved in the tool's frame: the camera's pose in it is what stays
-        pose = _hand_eye([np.linalg.inv(tool) for tool in tools], boards)
+        pose = _hand_eye([np.linalg.inv(tool).astype(np.float64) for tool in tools], boards)
         still = [np.asarray(np.linalg.inv(tool) @ pose @ seen) for tool, seen in zip(tools, boards, strict=True)]
     else:
         pose = _hand_eye(tools, boards)
