@@ -12,13 +12,18 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 from scipy.spatial.transform import Rotation
 
+from board_views import looking, matrix, picture
 from foveal.cli import main
 from foveal.envs.ur5e.kinematics import LINKS, damped_least_squares, jacobian
 from foveal.envs.ur5e.model import TOOL_REACH
 from foveal.errors import FovealError
 from foveal.robot import ArmStopped, Limits, RunSettings, TaskFrame, run
+from foveal.robot.calibration import Calibration, load_views
+from foveal.robot.calibration.solving import TRAINING
+from foveal.robot.cameras import Intrinsics
 from foveal.robot.doubt import ShieldedPolicy
 from foveal.robot.posture import check_joints, check_tool_down
 from foveal.robot.sources import check_pictures, load_success
@@ -370,3 +375,88 @@ def test_foveal_arm_run_stops_on_doubt(
 
     assert "the shield doubts what the camera shows" in capsys.readouterr().err
     assert velocities(arm) == 2 and arm.record()["twist"] == [0.0] * 6
+
+
+# ----------------------------------------------------------------------------------------------------------- avoidance
+
+
+@pytest.mark.slow
+def test_what_avoids_collisions_comes_between_the_limits_and_the_wire(arm: StandIn) -> None:
+    """It is asked what the limits let pass, and the limits hold for its answer."""
+    asked: list[np.ndarray] = []
+
+    def avoid(joints: np.ndarray, twist: np.ndarray) -> np.ndarray:
+        assert joints == pytest.approx([-0.27, -1.54, 1.9, -1.94, -1.57, 1.3])
+        asked.append(twist)
+        return np.array([0.0, 9.0, *twist[2:]])  # aside, much faster than allowed
+
+    steps: list[Any] = []
+    run(lambda _: RIGHT, arm.host, RunSettings(6, limits=LIMITS), on_step=steps.append, avoid=avoid)
+
+    assert asked[0][:3] == pytest.approx([-0.1, 0.0, 0.0])  # the first step's acceleration, in the base's frame
+    for step in steps:
+        assert step.velocity[0] == pytest.approx(0.0, abs=1e-9) and -LIMITS.speed <= step.velocity[1] < 0.0
+
+
+@pytest.mark.slow
+def test_foveal_arm_run_tells_where_its_camera_stands_and_avoids_collisions(
+    arm: StandIn, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "plain.py").write_text(
+        "import numpy as np\n\n\ndef away(observation):\n    return [1, 0, 0, -1]\n\n\nclass Noise:\n"
+        "    def __init__(self):\n        self.random = np.random.default_rng(0)\n\n    def read(self):\n"
+        "        return {'rgb': self.random.integers(0, 255, (32, 32, 3)).astype(np.uint8)}\n\n"
+        "    def close(self):\n        pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    looks = Rotation.from_matrix(looking(*TRAINING["side"])[:3, :3])
+    in_base = (Rotation.from_euler("z", 180.0, degrees=True) * looks).as_quat()
+    quaternion = tuple(np.roll(in_base, 1).tolist())
+    lens = Intrinsics(640, 480, 600.0, 600.0, 320.0, 240.0)
+    Calibration("beside", (-0.5, -0.95, 0.73), quaternion, lens, 12, 0.2, 0.001, 0.1).save("camera.json")
+    words = ["plain:away", "--host", arm.host, "--camera", "plain:Noise", "--calibration", "camera.json", "--dry-run"]
+
+    assert main(["arm", "run", *words, "--steps", "3", "--avoid-collisions"]) == 0
+
+    shown = capsys.readouterr().out
+    assert "the camera stands 3.0 cm from where the simulator's nearest does, and looks 0.0 degrees off" in shown
+    assert (
+        "step 0: wanted +0.200 +0.000 +0.000 m/s, would send +0.1" in shown and "would have given 3 commands" in shown
+    )
+
+
+# ---------------------------------------------------------------------------------------------------------- calibration
+
+
+@pytest.mark.slow
+def test_foveal_arm_calibrate_keeps_views_and_where_the_tool_was(
+    arm: StandIn, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "seeing.py").write_text(
+        "import numpy as np\nfrom PIL import Image\n\n\nclass Eye:\n    reads = 0\n\n    def read(self):\n"
+        "        Eye.reads += 1\n        board = np.asarray(Image.open('board.png'))\n"
+        "        return {'rgb': board if Eye.reads != 2 else np.zeros_like(board)}\n\n    def close(self):\n"
+        "        pass\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    Image.fromarray(picture(matrix([-0.1, -0.07, 0.6], Rotation.identity()))).save("board.png")
+    answers = iter(["", "", "", "q"])
+
+    def typed(question: str) -> str:
+        arm.turn([0.0, 0.1, 0.0])
+        return next(answers)
+
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    monkeypatch.setattr("builtins.input", typed)
+
+    assert main(["arm", "calibrate", "--host", arm.host, "--camera", "seeing:Eye", "--views", "views"]) == 2
+
+    captured = capsys.readouterr()
+    assert "this view is left out" in captured.out and "24 corners" in captured.out
+    assert "seen well in 2 of 2 views, and 6 are the fewest" in captured.err
+    views = load_views("views")
+    between = Rotation.from_rotvec(views.poses[1][3:]) * Rotation.from_rotvec(views.poses[0][3:]).inv()
+    assert len(views) == 2 and between.magnitude() == pytest.approx(0.2, abs=0.01)
+    assert {entry["kind"] for entry in arm.record()["log"]} == {"request"}  # nothing was sent but the wish to read
