@@ -116,3 +116,8 @@ def test_foveal_arm_run_takes_a_folder(
     finally:
         arm.close()
     assert "would have given 3 commands" in capsys.readouterr().out
+
+
+def test_pictures_are_as_large_as_frames_are_cut_from(tmp_path: Path) -> None:
+    SkillPolicy(SkillSet("pick", ("a", "b", "c"), View(24, 32)), clone_config("debug")).save(tmp_path / "skills")
+    assert TrainedPolicy(tmp_path / "skills").picture_size == 32

@@ -25,6 +25,7 @@ from foveal.commands.plugins import import_plugins
 from foveal.commands.verbs import parse
 from foveal.explanation.explain import check_writable
 from foveal.robot import PolicyFunction, Step, run, unlock
+from foveal.robot.cameras.base import SIZE
 from foveal.robot.doubt import FRAMES, ShieldedPolicy
 from foveal.robot.sources import load_policy, load_success
 from foveal.shield import Shield
@@ -84,7 +85,7 @@ def _run(options: ArmRunOptions) -> None:
     policy, avoid = _policy(options), avoidance_of(options)
     if not options.dry_run:
         ask_to_move(options)
-    with _reporter(options) as report_step, opened_camera(options) as camera:
+    with _reporter(options) as report_step, opened_camera(options, _size(policy)) as camera:
         report = run(
             policy,
             options.host,
@@ -108,6 +109,11 @@ def _policy(options: ArmRunOptions) -> PolicyFunction:
     if options.shield is None:
         return policy
     return ShieldedPolicy(policy, Shield.load(options.shield), options.doubt_frames)
+
+
+def _size(policy: PolicyFunction) -> int:
+    """Of the pictures that the policy takes."""
+    return int(getattr(policy, "picture_size", SIZE))
 
 
 def _unlock(options: ArmUnlockOptions) -> None:

@@ -26,7 +26,8 @@ class ArmOptions:
         host: address of the arm's controller.
         camera: realsense, orbbec, opencv:0 (a device or a stream), the first two with :SERIAL where there are several;
             MODULE:NAME, or the name of an installed one.
-        camera_size: height and width, in pixels, of what policies see.
+        camera_size: height and width, in pixels, of what the camera shows; by default what the policy was trained on,
+            or its frames were cut from, and 108 for recordings, from which skills' frames are cut.
         camera_fovy: degrees from the upper to the lower edge of what they see, around the camera's axis.
         calibration: file of foveal arm calibrate, for the camera's own numbers, and to be told where it stands.
         gripper: none, tool-output:0, tool-output:1, robotiq, rg2:ADDRESS, rg6:ADDRESS (of OnRobot's Compute Box),
@@ -49,7 +50,7 @@ class ArmOptions:
 
     host: str
     camera: str | None = None
-    camera_size: int = Framing.size
+    camera_size: int | None = None
     camera_fovy: float = Framing.fovy
     calibration: Path | None = None
     gripper: str = "none"
@@ -95,8 +96,12 @@ def settings_of(options: ArmOptions, dry_run: bool = False) -> RunSettings:
 
 
 @contextmanager
-def opened_camera(options: ArmOptions) -> Iterator[Camera | None]:
+def opened_camera(options: ArmOptions, size: int) -> Iterator[Camera | None]:
     """The camera, closed in the end; None where none was named.
+
+    Args:
+        options: name it.
+        size: of pictures where the options leave it open.
 
     Raises:
         FovealError: there is none of that name, or its extra is missing, or the calibration can't be read.
@@ -107,7 +112,7 @@ def opened_camera(options: ArmOptions) -> Iterator[Camera | None]:
     known = None if options.calibration is None else load_calibration(options.calibration)
     if known is not None and known.mount == BESIDE:
         print(place_of(known, TaskFrame(options.turn, options.origin)))
-    framing = Framing(options.camera_size, options.camera_fovy)
+    framing = Framing(size if options.camera_size is None else options.camera_size, options.camera_fovy)
     with closing(load_camera(options.camera, framing, None if known is None else known.intrinsics)) as camera:
         yield camera
 

@@ -23,7 +23,8 @@ from foveal.envs.ur5e import TASKS
 from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
 from foveal.robot import run
-from foveal.robot.lerobot import to_demonstrations
+from foveal.robot.lerobot import open_recording, to_demonstrations
+from foveal.robot.lerobot_layout import DEPTH
 from foveal.robot.lerobot_writing import DatasetWriter
 from foveal.robot.recording import Recorder
 from foveal.robot.sources import load_policy, load_success
@@ -61,7 +62,8 @@ class ArmDemosOptions:
     Attributes:
         recording: folder that foveal arm record, or LeRobot, wrote.
         out: new folder (default: demos/ and the recording's name).
-        size: height and width of the frames that skills see, cut from those recorded; by default all of them.
+        size: height and width of the frames that skills see, cut from those recorded; by default 84 of 108, and all of
+            those of another size.
     """
 
     recording: tyro.conf.Positional[Path]
@@ -91,7 +93,7 @@ def _record(options: ArmRecordOptions) -> None:
         load_success(options.stop_on)
     ask_to_move(options)
     wanted = writer.episodes + options.episodes
-    with opened_camera(options) as camera, _mover(options) as mover:
+    with opened_camera(options, View.render) as camera, _mover(options) as mover:
         while writer.episodes < wanted and _ready(mover, f"episode {writer.episodes + 1} of {wanted}"):
             recorder = Recorder(mover, settings.limits.scale)
             success = None if options.stop_on is None else load_success(options.stop_on)
@@ -161,15 +163,15 @@ def _about(options: ArmRecordOptions) -> dict[str, Any]:
 
 
 def _demos(options: ArmDemosOptions) -> None:
-    view = None if options.size is None else _view(options.recording, options.size)
+    view = _view(options)
     out = options.out or Path("demos") / options.recording.name
     made = to_demonstrations(options.recording, out, view)
     print(f"{made.episodes} episodes, {made.steps} steps: {out}\nnext: foveal skills train {out}")
 
 
-def _view(recording: Path, size: int) -> View:
-    from foveal.robot.lerobot import open_recording
-    from foveal.robot.lerobot_layout import DEPTH
-
-    features = open_recording(recording).info["features"]
-    return View(size, features[DEPTH]["shape"][0]) if DEPTH in features else View(size, size)
+def _view(options: ArmDemosOptions) -> View | None:
+    """Which part of the recorded frames skills see; None for all of it."""
+    recorded = open_recording(options.recording).info["features"].get(DEPTH, {"shape": [0]})["shape"][0]
+    if options.size is None or not recorded:
+        return View() if recorded == View.render else None
+    return View(options.size, recorded)
