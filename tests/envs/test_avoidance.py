@@ -11,12 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foveal.envs.ur5e import kinematics
-from foveal.envs.ur5e.avoidance import Avoidance
+from foveal.envs.ur5e.avoidance import DISTANCE, Avoidance
 from foveal.envs.ur5e.model import TOOL_REACH
+from foveal.envs.ur5e.simulation import DOWN
 from foveal.errors import FovealError
 
 HOME = np.radians([-15.5, -88.0, 109.0, -111.0, -90.0, 74.5])
 STEP = 0.1  # seconds
+BASE = np.diag([-1.0, -1.0, 1.0])  # the task's axes in the base's frame
 
 
 @cache
@@ -42,6 +44,19 @@ def test_where_nothing_is_near_a_motion_passes_as_it_is(numbers: list[float]) ->
 
 
 @pytest.mark.slow
+def test_in_the_workspace_nothing_is_ever_near(avoidance: Avoidance) -> None:
+    """So what was trained moves there as it does without."""
+    random = np.random.default_rng(0)
+    for x in np.linspace(0.30, 0.60, 4):
+        for y in np.linspace(-0.34, 0.34, 5):
+            for z in (0.016, 0.2, 0.42):
+                joints = kinematics.solve(BASE @ [x, y, z], BASE @ DOWN, TOOL_REACH, HOME)
+                velocity = random.normal(size=3)
+                twist = np.concatenate([0.2 * velocity / np.linalg.norm(velocity), np.zeros(3)])
+                assert avoidance(joints, twist) == pytest.approx(twist, abs=5e-3)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "velocity",
     [(0.2, 0.0, 0.0), (0.2, 0.1, 0.1), (0.0, 0.0, 0.2), (0.1, -0.2, 0.0), (0.2, 0.0, -0.1)],
@@ -56,7 +71,7 @@ def test_the_arm_stops_short_of_itself_and_of_the_table(
         speeds = avoidance.joint_speeds(joints, np.array([*velocity, 0.0, 0.0, 0.0]))
         assert np.abs(speeds).max() <= kinematics.JOINT_SPEED + 1e-6
         joints = joints + STEP * speeds
-        assert avoidance.distance(joints) > 0.0
+        assert avoidance.distance(joints) > DISTANCE / 2.0
         assert (np.abs(joints) < limits).all()
 
 

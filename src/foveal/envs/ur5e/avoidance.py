@@ -24,9 +24,9 @@ from foveal.errors import require
 Array = NDArray[np.float64]
 
 EXTRA = 'avoiding collisions needs the extra "ik": pip install "foveal[ik]"'
-DISTANCE = 0.02  # metres that shapes keep from each other
+DISTANCE = 0.04  # metres that shapes keep from each other
 _SEEN = 0.15  # metres at which they begin to slow down
-_GAIN = 0.3  # of what is left of the distance, the share that one step may use
+_GAIN = 0.2  # of what is left of the distance, the share that one step may use
 _MARGIN = np.radians(5.0)  # radians that joints keep from their limits
 _APART = 3  # bodies along the arm between which a collision is possible
 _CHAIN = ("base", *(f"link{number}" for number in range(1, JOINTS + 1)), "gripper")
