@@ -13,7 +13,6 @@ import numpy as np
 WIDTH, HEIGHT = 64, 48
 LENS = {"fx": 60.0, "fy": 62.0}
 CENTRE = (31.0, 24.0)
-FAULTS = ("none", "no device", "stalled", "no depth")
 
 
 class Scene:
@@ -110,7 +109,7 @@ def realsense(scene: Scene) -> ModuleType:
 
         def wait_for_frames(self, timeout_ms: int = 5000) -> Frames:
             assert isinstance(timeout_ms, int)
-            if scene.fault == "stalled" and scene.frames:
+            if scene.fault in ("stalled", "unplugged") and scene.frames:
                 raise RuntimeError(f"Frame didn't arrive within {timeout_ms}")
             scene.next()
             return Frames()
@@ -131,8 +130,8 @@ def orbbec(scene: Scene) -> ModuleType:
     """A module ``pyorbbecsdk``."""
     sdk = ModuleType("pyorbbecsdk")
 
-    class OBError(RuntimeError):
-        pass
+    class OBError(Exception):
+        """No ``RuntimeError``, as in the real one."""
 
     class Frame:
         def __init__(self, data: np.ndarray) -> None:
@@ -207,6 +206,8 @@ def orbbec(scene: Scene) -> ModuleType:
             assert isinstance(timeout_ms, int)
             if scene.fault == "stalled" and scene.frames:
                 return None
+            if scene.fault == "unplugged":
+                raise OBError("usb error")
             scene.next()
             return Frames()
 
@@ -223,5 +224,6 @@ def orbbec(scene: Scene) -> ModuleType:
     sdk.OBSensorType = SimpleNamespace(COLOR_SENSOR="color", DEPTH_SENSOR="depth")  # type: ignore[attr-defined]
     sdk.OBFormat = SimpleNamespace(RGB="rgb", Y16="y16")  # type: ignore[attr-defined]
     sdk.OBStreamType = SimpleNamespace(COLOR_STREAM="color")  # type: ignore[attr-defined]
+    sdk.OBError = OBError  # type: ignore[attr-defined]
     sdk.Config, sdk.Pipeline, sdk.Context, sdk.AlignFilter = Config, Pipeline, Context, AlignFilter  # type: ignore[attr-defined]
     return sdk

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import importlib
 import math
 import sys
 import threading
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -73,7 +73,14 @@ def test_policies_get_what_checks_let_pass(maker: str, scene: Scene) -> None:
     assert seen["rgb"].shape == (24, 24, 3) and seen["depth"].shape == (24, 24)
 
 
-@pytest.mark.parametrize(("fault", "message"), [("stalled", "no frames any more"), ("no depth", "without depth")])
+@pytest.mark.parametrize(
+    ("fault", "message"),
+    [
+        ("stalled", "no frames any more"),
+        ("unplugged", "no frames any more"),
+        ("no depth", "without depth"),
+    ],
+)
 def test_a_camera_that_fails_stops_the_arm(maker: str, scene: Scene, fault: str, message: str) -> None:
     driver = load_driver(maker)
     assert driver is not None
@@ -255,12 +262,15 @@ def test_the_default_is_the_simulator_s_camera() -> None:
 
 
 def test_the_fakes_have_what_installed_packages_have() -> None:
-    """Where a maker's package is installed, every name that the fake has is there too."""
+    """Where a maker's package is installed, every name and every method that the fake has is there too."""
     for module, make in MAKERS.values():
         try:
-            installed: ModuleType = __import__(module)
+            installed: ModuleType = importlib.import_module(module)
         except ImportError:
             continue
-        fake: Callable[[Scene], ModuleType] = make
-        names = [name for name in vars(fake(Scene())) if not name.startswith("__")]
-        assert not [name for name in names if not hasattr(installed, name)]
+        for name, fake in vars(make(Scene())).items():
+            if name.startswith("__"):
+                continue
+            real = getattr(installed, name)
+            known = [one for one in vars(fake) if not one.startswith("_")]
+            assert not [one for one in known if not hasattr(real, one)], f"{module}.{name}"

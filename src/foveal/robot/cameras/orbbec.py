@@ -26,6 +26,8 @@ class Orbbec:
 
     def __init__(self, serial: str = "", width: int = 640, height: int = 480, fps: int = 30) -> None:
         self._sdk = sdk = optional("pyorbbecsdk", "orbbec", "an Orbbec camera")
+        name = f"Orbbec camera {serial}".rstrip()
+        self._failures = (RuntimeError, sdk.OBError)
         try:
             self._pipeline = self._opened(serial)
             config = sdk.Config()
@@ -37,10 +39,10 @@ class Orbbec:
             self._pipeline.start(config)
             self._align = sdk.AlignFilter(align_to_stream=sdk.OBStreamType.COLOR_STREAM)
             first = self._pipeline.wait_for_frames(round(1000 * START))
-        except RuntimeError as error:  # what the SDK raises is one
-            raise FovealError(f"no Orbbec camera {serial}: {error}; no other program may use it") from error
+        except self._failures as error:
+            raise FovealError(f"no {name}: {error}; no other program may use it") from error
         if first is None:
-            raise FovealError(f"the Orbbec camera {serial} gives no frames: unplug it and plug it in again")
+            raise FovealError(f"the {name} gives no frames: unplug it and plug it in again")
         self.intrinsics = self._told()
 
     def _opened(self, serial: str) -> Any:
@@ -56,7 +58,10 @@ class Orbbec:
         )
 
     def grab(self) -> Shot:
-        frames = self._pipeline.wait_for_frames(round(1000 * NEXT))
+        try:
+            frames = self._pipeline.wait_for_frames(round(1000 * NEXT))
+        except self._failures as error:
+            raise ArmStopped(f"the Orbbec camera gives no frames any more: {error}") from error
         if frames is None:
             raise ArmStopped("the Orbbec camera gives no frames any more")
         aligned = self._align.process(frames).as_frame_set()

@@ -24,6 +24,7 @@ class RealSense:
 
     def __init__(self, serial: str = "", width: int = 640, height: int = 480, fps: int = 30) -> None:
         rs = optional("pyrealsense2", "realsense", "a RealSense camera")
+        name = f"RealSense camera {serial}".rstrip()
         config = rs.config()
         if serial:
             config.enable_device(serial)
@@ -34,9 +35,7 @@ class RealSense:
             profile = self._pipeline.start(config)
             self._pipeline.wait_for_frames(round(1000 * START))
         except RuntimeError as error:
-            raise FovealError(
-                f"no RealSense camera {serial}: {error}; it needs a USB 3 port, and no other program may use it"
-            ) from error
+            raise FovealError(f"no {name}: {error}; it needs a USB 3 port, and no other program may use it") from error
         self._scale = float(profile.get_device().first_depth_sensor().get_depth_scale())
         self._align = rs.align(rs.stream.color)
         lens = profile.get_stream(rs.stream.color).as_video_stream_profile().get_intrinsics()
