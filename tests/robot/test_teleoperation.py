@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import pty
+import subprocess
 import sys
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -14,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import foveal
 from foveal.cli import main
 from foveal.errors import FovealError
 from foveal.robot.lerobot import open_recording
@@ -269,6 +272,55 @@ def test_from_a_recording_to_skills(arm: StandIn, folder: Path, capsys: pytest.C
     train = ["shown", "--out", "skills", "--preset", "debug", "--workers", "1", "--rollouts", "0"]
     assert main(["skills", "train", *train]) == 0
     assert "best epoch" in capsys.readouterr().out
+
+
+def speeds(arm: StandIn) -> list[float]:
+    """Along the base's x axis, of all commands so far."""
+    registers = [entry["values"] for entry in arm.record()["log"] if entry["kind"] == "data"]
+    told = [values for values in registers if values.get("input_int_register_0") == 10]
+    return [0.0, *(values["input_double_register_0"] for values in told)]
+
+
+def until(happened: Callable[[], bool]) -> None:
+    """Wait, half a minute at most."""
+    late = time.monotonic() + 30.0
+    while not happened():
+        assert time.monotonic() < late
+        time.sleep(0.02)
+
+
+@pytest.mark.slow
+def test_a_person_at_a_real_terminal_moves_the_arm_and_records(arm: StandIn, folder: Path) -> None:
+    """The command in a process of its own, with keys typed into its terminal."""
+    arm.reset()
+    person, program = pty.openpty()
+    words = ["--host", arm.host, "--camera", "showing:Eye", "--out", "typed", "--timeout", "1", "--yes"]
+    command = [sys.executable, "-u", "-m", "foveal", "arm", "record", *words, "--episodes", "2"]
+    path = os.pathsep.join([str(folder), str(Path(foveal.__file__).parents[1])])
+    env = {**os.environ, "PYTHONPATH": path}
+    with subprocess.Popen(command, stdin=program, stdout=subprocess.PIPE, text=True, env=env) as recording:
+        os.close(program)
+        assert recording.stdout is not None
+        lines = iter(recording.stdout.readline, "")
+        next(line for line in lines if "episode 1 of 2: set up the scene" in line)
+        os.write(person, b"\n")
+        until(lambda: any(entry["kind"] == "script" for entry in arm.record()["log"]))
+        os.write(person, b"gw")  # close, and away from the base
+        until(lambda: min(speeds(arm)) < -0.05)
+        os.write(person, b" ")
+        until(lambda: speeds(arm)[-1] == 0.0)
+        os.write(person, b"\n")
+        kept = next(line for line in lines if "steps, success" in line)
+        next(line for line in lines if "episode 2 of 2" in line)
+        os.write(person, b"q")
+        assert "1 episodes: typed" in "".join(lines)
+    os.close(person)
+
+    (episode,) = open_recording("typed")
+    assert recording.returncode == 0 and kept == f"kept {len(episode)} steps, success\n"
+    assert episode.action[:, 0].max() > 0.3 and not episode.action[:, 1:3].any()
+    assert episode.action[-1, 3] == 1.0 and episode.success
+    assert arm.record()["twist"] == [0.0] * 6
 
 
 @pytest.mark.parametrize(
