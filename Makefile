@@ -76,7 +76,7 @@ $(STAMP): pyproject.toml constraints.txt | python
 	  echo "Could not make $(VENV). On Debian and Ubuntu: sudo apt-get install python3-venv"; exit 1; }
 	@echo "Installing foveal into $(VENV) (once; some minutes)"
 	@$(BIN)/python -m pip install -qq $$(grep '^torch==' constraints.txt)
-	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,box2d,sb3,skills,ur,wandb,websocket,lerobot-data,ray,slurm]'
+	@$(BIN)/python -m pip install -qq --constraint constraints.txt --editable '.[dev,onnx,atari,box2d,sb3,skills,ur,wandb,websocket,lerobot,opencv,onrobot,ik,ray,slurm]'
 	@touch $@
 
 $(DOCS_STAMP): $(STAMP)

@@ -32,6 +32,7 @@ A robot arm, from demonstrations to a policy over skills:
   foveal skills train DEMOS   clone the skills
   foveal master train ENV     a master policy chooses among them
   foveal arm run POLICY       a policy on a real arm, within limits; foveal arm unlock after a protective stop
+  foveal arm record ...       move a real arm by hand and record it; foveal arm calibrate: where its camera stands
 
 AGENT is a run's folder, a folder that save wrote, or pretrained:NAME; of the arm's policies too. `foveal COMMAND
 --help` lists a command's options, `foveal --version` prints the version.

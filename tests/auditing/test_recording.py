@@ -185,7 +185,7 @@ def test_data_sets_that_cant_be_read_say_why(tmp_path: Path, monkeypatch: pytest
         read_recording(torn, None)
     whole = write_dataset(tmp_path / "whole")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(FovealError, match=r"pip install 'foveal\[lerobot-data\]'"):
+    with pytest.raises(FovealError, match=r"pip install 'foveal\[lerobot\]'"):
         read_recording(whole, None)
 
 

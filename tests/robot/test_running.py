@@ -26,9 +26,10 @@ from foveal.envs.ur5e import kinematics, make_arm
 from foveal.envs.ur5e.model import TOOL_REACH
 from foveal.errors import FovealError
 from foveal.robot import ArmStopped, Limits, RunSettings, TaskFrame, run, unlock
+from foveal.robot.grippers import NoGripper, ToolOutput
 from foveal.robot.limits import limited, turning_back, velocity_bounds
 from foveal.robot.mover import _Orders
-from foveal.robot.sources import NoGripper, ToolOutput, check_pictures, load_camera, load_gripper, load_policy
+from foveal.robot.sources import check_pictures, load_camera, load_gripper, load_policy
 from foveal.robot.stops import trouble
 from ur_stand_in import PLAYING, STOPPED, StandIn
 
@@ -306,13 +307,13 @@ def test_whatever_is_raised_the_arm_is_stopped(arm: StandIn, happens: Any, raise
 
     record = arm.record()
     assert_ended(record)
-    assert len(velocities(record)) == 3
+    assert len(velocities(record)) == 4  # the first decision was the first command
     assert [c for c in commands(record) if c != CLEAR][-2:] == [SPEED_STOP, STOP_SCRIPT]
 
 
 @pytest.mark.slow
 def test_a_protective_stop_ends_the_run_and_waits_for_a_person(arm: StandIn) -> None:
-    with pytest.raises(ArmStopped, match=r"protective stop, at step [34]; .* foveal arm unlock --host 127"):
+    with pytest.raises(ArmStopped, match=r"protective stop, at step [45]; .* foveal arm unlock --host 127"):
         run(Interruption(arm.protective_stop), arm.host, SETTINGS)
 
     record = arm.record()
@@ -360,7 +361,7 @@ def test_a_lost_connection_stops_the_arm_for_good(arm: StandIn, lost: str) -> No
 
     record = arm.record()
     assert_ended(record)
-    assert len(velocities(record)) <= 4  # none by ur_rtde, which connects anew
+    assert len(velocities(record)) <= 5  # none by ur_rtde, which connects anew
     assert sum(entry["kind"] == "script" for entry in record["log"]) == 1
     assert lines(record)[-2:] == ["stop", "programState"]
     arrived = len(record["log"])
@@ -407,8 +408,8 @@ def test_a_tool_that_turns_is_turned_back_and_stopped_if_it_turns_far(arm: Stand
         run(policy, arm.host, SETTINGS)
 
     angular = velocities(arm.record())[:, 4:7]
-    assert angular[2] == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
-    assert angular[3] == pytest.approx([0.0, 0.0, -0.05], abs=1e-3)
+    assert angular[3] == pytest.approx([0.0, 0.0, 0.0], abs=1e-9)
+    assert angular[4] == pytest.approx([0.0, 0.0, -0.05], abs=1e-3)
     assert_ended(arm.record())
 
 
@@ -476,12 +477,13 @@ class Grasp:
     def __call__(self, observation):
         assert observation["depth"].shape == (84, 84) and observation["vector"].shape == (14,)
         self.calls += 1
-        return [0.5, 0.0, 0.0, 1.0 if 3 <= self.calls < 6 else -1.0]
+        return [0.5, 0.0, 0.0, 1.0 if 2 <= self.calls < 5 else -1.0]
 
 class Lens:
-    closed = 0
+    closed = reads = 0
     def read(self):
-        return {"depth": np.full((84, 84), 1.5, np.float32)}
+        Lens.reads += 1
+        return {"depth": np.full((84, 84), 1.5 + 0.001 * Lens.reads, np.float32)}
     def close(self):
         Lens.closed += 1
 

@@ -102,8 +102,9 @@ def test_foveal_arm_run_takes_a_folder(
     folders: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "my_lens.py").write_text(
-        "import numpy as np\n\n\nclass Lens:\n    def read(self):\n"
-        "        return {'depth': np.full((32, 32), 1.2, np.float32)}\n\n    def close(self):\n        pass\n"
+        "import numpy as np\n\n\nclass Lens:\n    reads = 0\n\n    def read(self):\n        Lens.reads += 1\n"
+        "        depth = np.full((32, 32), 1.2 + 0.001 * Lens.reads, np.float32)\n        return {'depth': depth}\n\n"
+        "    def close(self):\n        pass\n"
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -115,3 +116,8 @@ def test_foveal_arm_run_takes_a_folder(
     finally:
         arm.close()
     assert "would have given 3 commands" in capsys.readouterr().out
+
+
+def test_pictures_are_as_large_as_frames_are_cut_from(tmp_path: Path) -> None:
+    SkillPolicy(SkillSet("pick", ("a", "b", "c"), View(24, 32)), clone_config("debug")).save(tmp_path / "skills")
+    assert TrainedPolicy(tmp_path / "skills").picture_size == 32

@@ -1,4 +1,4 @@
-"""LeRobotDataset of version 3, read without LeRobot: Parquet, MP4 and ``meta/`` (the extra ``lerobot-data``).
+"""LeRobotDataset of version 3, read without LeRobot: Parquet, MP4 and ``meta/`` (the extra ``lerobot``).
 
 ``meta/info.json`` has the features and where files are; ``meta/episodes/`` says for every episode which rows of which
 Parquet file and which seconds of which film are its. Pictures are in films, or as PNG within the rows.
@@ -124,7 +124,7 @@ def _parquet(path: Path, columns: Sequence[str] | None = None) -> list[dict[str,
         import pyarrow as pa
         from pyarrow import parquet
     except ImportError as error:
-        raise FovealError("data sets of LeRobot need pyarrow: pip install 'foveal[lerobot-data]'") from error
+        raise FovealError("data sets of LeRobot need pyarrow: pip install 'foveal[lerobot]'") from error
     try:
         names = None if columns is None else list(columns)
         rows: list[dict[str, Any]] = parquet.read_table(path, columns=names).to_pylist()

@@ -72,6 +72,14 @@ def read_video(path: str | Path) -> Iterator[Picture]:
         raise FovealError(f"can't read the film {path}: {error.strerror or error}") from error
 
 
+def has_encoder() -> bool:
+    """Whether this FFmpeg can write films."""
+    try:
+        return bool(_codec())
+    except FovealError:
+        return False
+
+
 def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:
     remaining = iter(pictures)
     first = next(remaining, None)

@@ -49,6 +49,10 @@ class TaskFrame:
         """(3,) m/s along the base's axes of a velocity (3,) along the task's."""
         return np.asarray(self.rotation.apply(velocity))
 
+    def from_base(self, velocity: Array) -> Array:
+        """(3,) m/s along the task's axes of a velocity (3,) along the base's."""
+        return np.asarray(self.rotation.inv().apply(velocity))
+
     def vector(self, joints: Array, pose: Array, opening: float) -> NDArray[np.float32]:
         """(14,): what the arm feels, laid out as in the observations of ``foveal.envs.ur5e``.
 

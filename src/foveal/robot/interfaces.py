@@ -11,7 +11,10 @@ Observation = Mapping[str, NDArray[Any]]
 
 
 class PolicyFunction(Protocol):
-    """Anything that can be called: an observation as of ``foveal.envs.ur5e`` in, an action (4,) in [-1, 1] out."""
+    """Anything that can be called: an observation as of ``foveal.envs.ur5e`` in, an action (4,) in [-1, 1] out.
+
+    One that has an attribute ``ended``, a text that is not empty, ends the run, for that reason.
+    """
 
     def __call__(self, observation: Observation, /) -> Any:
         """Tool velocity along the task's x, y, z as a share of ``Limits.scale``; above 0 the gripper closes."""
@@ -24,7 +27,7 @@ class Camera(Protocol):
         """The newest pictures.
 
         ``"depth"``, (H, W) floats in metres, 5 where nothing is near enough and 0 where nothing was measured;
-        ``"rgb"``, (H, W, 3) ``uint8``; or both.
+        ``"rgb"``, (H, W, 3) ``uint8``; or both. ``"timestamp"``, seconds on a clock of the camera's own, if it has one.
         """
 
     def close(self) -> None:
@@ -32,7 +35,7 @@ class Camera(Protocol):
 
 
 class Gripper(Protocol):
-    """Opens and closes."""
+    """Opens and closes. One whose attribute ``measures`` is False does not know how open it is."""
 
     def grip(self, close: bool) -> None:
         """Begin to close, or to open; called when this changes. Returns at once."""

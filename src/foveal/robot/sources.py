@@ -12,63 +12,15 @@ import numpy as np
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
+from foveal.robot.cameras import DRIVERS, Driver, Framed, Framing, Intrinsics
+from foveal.robot.grippers import KNOWN, known_gripper
 from foveal.robot.interfaces import Camera, Gripper, Observation, PolicyFunction
-from foveal.robot.stops import ArmStopped, ur_rtde
+from foveal.robot.success import SUCCESS, SuccessFunction, known_success
 from foveal.robot.trained import TrainedPolicy
+from foveal.robot.watch import TIMESTAMP
 from foveal.training.run_folder import kind_of
 
 PICTURES = ("depth", "rgb")
-TOOL_OUTPUTS = 2
-
-
-class NoGripper:
-    """Sends nothing; is as open as the last order said. Dry runs use it in place of any other."""
-
-    def __init__(self) -> None:
-        self._opening = 1.0
-
-    def grip(self, close: bool) -> None:
-        self._opening = 0.0 if close else 1.0
-
-    def opening(self) -> float:
-        return self._opening
-
-    def disconnect(self) -> None:
-        """There is nothing to do."""
-
-
-class ToolOutput(NoGripper):
-    """A gripper that closes while a digital output at the tool flange is high. It reports no opening of its own.
-
-    Args:
-        host: address of the arm.
-        number: of the output, 0 or 1.
-
-    Raises:
-        FovealError: no such output, or the controller refuses.
-    """
-
-    def __init__(self, host: str, number: int) -> None:
-        super().__init__()
-        if number not in range(TOOL_OUTPUTS):
-            raise FovealError(f"tool output {number} does not exist; there are 0 and 1")
-        self._number = number
-        try:
-            self._outputs = ur_rtde("rtde_io").RTDEIOInterface(host)
-        except RuntimeError as error:
-            raise FovealError(f"can't set outputs of the arm at {host}: {error}") from error
-
-    def grip(self, close: bool) -> None:
-        try:
-            done = self._outputs.setToolDigitalOut(self._number, close)
-        except RuntimeError as error:
-            raise ArmStopped(f"can't set tool output {self._number}: {error}") from error
-        if not done:
-            raise ArmStopped(f"the controller did not set tool output {self._number}")
-        super().grip(close)
-
-    def disconnect(self) -> None:
-        self._outputs.disconnect()
 
 
 def load_policy(text: str) -> PolicyFunction:
@@ -84,33 +36,63 @@ def load_policy(text: str) -> PolicyFunction:
     return policy
 
 
-def load_camera(text: str) -> Camera:
-    """What the class or function at ``MODULE:NAME`` or behind the entry point makes when it is called.
+def load_driver(text: str) -> Driver | None:
+    """The driver that ``NAME`` or ``NAME:WHICH`` names, see ``foveal.robot.cameras``; None where it names none.
+
+    Raises:
+        FovealError: its extra is missing, or there is no such camera.
+    """
+    name, _, which = text.partition(":")
+    if name not in DRIVERS:
+        return None
+    return DRIVERS[name](which) if which else DRIVERS[name]()
+
+
+def load_camera(text: str, framing: Framing | None = None, intrinsics: Intrinsics | None = None) -> Camera:
+    """A camera with a driver of foveal's, or one of the user's.
+
+    That is what the class or function at ``MODULE:NAME`` or behind the entry point makes when it is called.
+
+    Args:
+        text: names it.
+        framing: what policies see, of a driver's frames.
+        intrinsics: of the camera, where a calibration knows better than the driver.
 
     Raises:
         FovealError: there is none, or it makes something else.
     """
+    driver = load_driver(text)
+    if driver is not None:
+        return Framed(driver, Framing() if framing is None else framing, intrinsics)
     camera: Camera = _named(text, "camera", "foveal.arm.cameras")()
     _check_methods(camera, text, "read", "close")
     return camera
 
 
 def load_gripper(text: str, host: str) -> Gripper:
-    """``none``, ``tool-output:0``, ``tool-output:1``, or as ``load_camera``.
+    """One that ``foveal.robot.grippers.KNOWN`` names, or as ``load_camera``.
 
     Raises:
         FovealError: there is none, or it makes something else.
     """
-    if text == "none":
-        return NoGripper()
-    kind, _, number = text.partition(":")
-    if kind == "tool-output":
-        if not number.isdecimal():
-            raise FovealError(f"--gripper {text} names no output: say tool-output:0 or tool-output:1")
-        return ToolOutput(host, int(number))
+    if text.partition(":")[0] in KNOWN:
+        return known_gripper(text, host)()
     gripper: Gripper = _named(text, "gripper", "foveal.arm.grippers")()
     _check_methods(gripper, text, "grip", "opening", "disconnect")
     return gripper
+
+
+def load_success(text: str) -> SuccessFunction:
+    """What tells that a task is done: a task's name, or ``MODULE:NAME``, where a class is called without arguments.
+
+    Raises:
+        FovealError: there is none.
+    """
+    if text in SUCCESS or ":" not in text:
+        return known_success(text)
+    named = _named(text, "success", "foveal.arm.success")
+    success: SuccessFunction = named() if isinstance(named, type) else named
+    return success
 
 
 def check_pictures(pictures: object) -> Observation:
@@ -119,8 +101,9 @@ def check_pictures(pictures: object) -> Observation:
     Raises:
         FovealError: something else, or depth that is not a number.
     """
-    if not isinstance(pictures, Mapping) or not pictures or set(pictures) - set(PICTURES):
-        raise FovealError("the camera must read a dict of 'depth', 'rgb' or both")
+    names = set(pictures) if isinstance(pictures, Mapping) else set()
+    if not isinstance(pictures, Mapping) or names - {*PICTURES, TIMESTAMP} or not names & set(PICTURES):
+        raise FovealError("the camera must read a dict of 'depth', 'rgb' or both, and perhaps a 'timestamp'")
     depth, rgb = (None if name not in pictures else np.asarray(pictures[name]) for name in PICTURES)
     if depth is not None and (depth.ndim != 2 or depth.dtype.kind != "f"):
         raise FovealError(f"the camera's depth is {depth.shape} {depth.dtype}; it must be (H, W) floats in metres")
@@ -128,6 +111,8 @@ def check_pictures(pictures: object) -> Observation:
         raise FovealError("the camera's depth holds values that are not finite: put 0 where nothing was measured")
     if rgb is not None and (rgb.ndim != 3 or rgb.shape[2] != 3 or rgb.dtype != np.uint8):
         raise FovealError(f"the camera's rgb is {rgb.shape} {rgb.dtype}; it must be (H, W, 3) uint8")
+    if TIMESTAMP in pictures and not np.isfinite(pictures[TIMESTAMP]):
+        raise FovealError(f"the camera's timestamp is {pictures[TIMESTAMP]}; it must be seconds")
     return pictures
 
 

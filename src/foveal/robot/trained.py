@@ -39,6 +39,11 @@ class TrainedPolicy:
         """Number of the one that runs; before the first observation -1."""
         return -1 if self._memory is None else self._memory.skill
 
+    @property
+    def picture_size(self) -> int:
+        """Height and width of the picture that its frames are cut from, pixels."""
+        return self._policy.view.render
+
     def __call__(self, observation: Observation, /) -> NDArray[np.float32]:
         """``depth`` in metres, 0 where nothing was measured, as large as frames are or as they are cut from -> (4,).
 
