@@ -13,18 +13,21 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.envs.ur5e.goals import HOVER, Goal, grasped, lifted_high, over, put_into, put_onto, raised
 from foveal.envs.ur5e.simulation import MAX_SPEED
-from foveal.envs.ur5e.tasks import LARGE_BOWL, SMALL_BOWL, TASKS, Bowl, Truth
+from foveal.envs.ur5e.tasks import IN_BOWL, LARGE_BOWL, SMALL_BOWL, TASKS, Bowl, Truth
 from foveal.errors import FovealError
 
 Array = NDArray[np.float64]
 
-HOVER = 0.24  # metres: the tool's height on its way across the table
 SKILL_STEPS = 60  # control steps of a skill
 OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
 _NEAR = 0.006  # metres within which a place is reached
+# Metres of height within which the gripper closes or opens. Labels come 5 steps before (HRL-BC), and with this gain the
+# tool is then exp(4 * 0.5) = 7.4 times as far: a centimetre, from which it gets there while the fingers move.
+_SETTLED = 0.0015
 _ABOVE = 0.02  # metres aside within which the tool is above something
 _REACH = 0.045  # metres aside within which the way down leads to a thing
 _LOWEST = 0.02  # metres: height of the tool when it grasps where there is nothing
@@ -54,10 +57,12 @@ class Skill:
     Attributes:
         name: what it does, in up to six words.
         expert: its controller.
+        goal: whether it has achieved what it is for.
     """
 
     name: str
     expert: Expert
+    goal: Goal
 
 
 def skills(task: str) -> tuple[Skill, ...]:
@@ -111,7 +116,7 @@ def grasp(truth: Truth) -> Advice:
     if aside.min() < _REACH:
         target = truth.centres[int(np.argmin(aside))]
     way = target - truth.tool
-    low = abs(way[2]) < _NEAR
+    low = abs(way[2]) < _SETTLED
     if not (low or (truth.closing and abs(way[2]) < 3.0 * _NEAR)):
         way[2] *= float(np.hypot(way[0], way[1]) < _ABOVE)
         return _advice(way, OPEN, False)
@@ -159,7 +164,7 @@ def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
     if aside > _ABOVE:
         return _advice(_across(truth, place)[0], grip, False)
     way = np.array([*(place - truth.tool[:2]), height - truth.tool[2]])
-    arrived = bool(np.abs(way).max() < _NEAR)
+    arrived = aside < _NEAR and abs(way[2]) < _SETTLED
     return _advice(way, OPEN if arrived else grip, False)
 
 
@@ -180,27 +185,29 @@ def _advice(way: Array, gripper: float, done: bool) -> Advice:
     return Advice(np.array([*velocity, gripper], np.float32), bool(done))
 
 
-_GRASP, _RISE = Skill("down and grasp", grasp), Skill("up", rise)
+_GRASP, _RISE = Skill("down and grasp", grasp, grasped), Skill("up", rise, raised)
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
-    "pick": (_GRASP, _RISE, Skill("go to the cube", go_to(0))),
+    "pick": (_GRASP, Skill("up", rise, lifted_high), Skill("go to the cube", go_to(0), over(0))),
     "bowl": (
         _GRASP,
         _RISE,
-        Skill("go to the bowl and release", to_bowl(SMALL_BOWL)),
-        Skill("go to the cube", go_to(0)),
+        Skill("go to the bowl and release", to_bowl(SMALL_BOWL), put_into(SMALL_BOWL, IN_BOWL)),
+        Skill("go to the cube", go_to(0), over(0)),
     ),
     "tower": (
         _GRASP,
         _RISE,
-        Skill("go to the tower and release", to_tower),
-        Skill("go to the small cube", go_to(1)),
+        Skill("go to the tower and release", to_tower, put_onto(1, 0)),
+        Skill("go to the small cube", go_to(1), over(1)),
     ),
     "breakfast": (
         _GRASP,
         _RISE,
-        Skill("go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04)),
-        *(Skill(f"go to the {thing.name}", go_to(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
+        Skill(
+            "go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04), put_into(LARGE_BOWL, LARGE_BOWL.rim)
+        ),
+        *(Skill(f"go to the {thing.name}", go_to(i), over(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
     ),
 }
 SCRIPTS: dict[str, tuple[int, ...]] = {
