@@ -1,4 +1,4 @@
-"""The conditions under which policies of the arm are evaluated: how scenes differ, what is seen of them, what happens."""
+"""The conditions under which policies of the arm are evaluated: how scenes differ, what is seen, what happens."""
 
 from __future__ import annotations
 

@@ -174,13 +174,11 @@ WITH_TIMEOUTS: dict[str, Any] = {"bootstrap_timeouts": True, "normalise_advantag
 MASTER_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {
-        **WITH_TIMEOUTS,
         "decisions": 3200,
         "minibatches": 4,
         "epochs": 10,
         "learning_rate": 1e-3,
         "entropy": 0.02,
-        "value": 2.0,
     },
     "debug": {
         "decisions": 8,

@@ -80,8 +80,8 @@ class DemoOptions(Bounded, section="demos"):
         return View(self.size, self.render, self.camera)
 
 
-# Published: 250 demonstrations of five cameras each, whole skills in random order: 10 GB of frames. Compact: more scenes
-# and fewer frames, as skills end soon after they are done: scenes are what a network must learn to see.
+# Published: 250 demonstrations of five cameras each, whole skills in random order: 10 GB of frames. Compact: more
+# scenes and fewer frames, as skills end soon after they are done: scenes are what a network must learn to see.
 DEMO_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {"episodes": 300, "follow": 0.5, "linger": 8, "noise": 0.2, "cameras": 1},

@@ -129,7 +129,9 @@ class GoalMoved(Event):
 
     def check(self, task: str) -> None:
         if TASKS[task].bowl is None and len(TASKS[task].things) == 1:
-            raise FovealError(f"ur5e/{task} has no place to put something, so goal_moved can't happen in it: leave it out")
+            raise FovealError(
+                f"ur5e/{task} has no place to put something, so goal_moved can't happen in it: leave it out"
+            )
 
     def due(self, env: ArmEnv, truth: Truth, step: int, dice: Dice) -> bool:
         aside = np.hypot(*(_goal(truth)[:2] - truth.tool[:2]))
@@ -144,7 +146,7 @@ class GoalMoved(Event):
 
 @dataclass(frozen=True)
 class CameraCovered(Event):
-    """For a second something is right before the lens: all pixels are nearer than anything that a network tells apart."""
+    """For a second something is right before the lens: all pixels are nearer than what networks tell apart."""
 
     what = "the camera was covered for a second"
     covered = 10

@@ -97,8 +97,8 @@ class StructuredLight(Bounded, section="noise"):
     Nguyen, Izadi and Lovell 2012, "Modeling Kinect sensor noise for improved 3D reconstruction and tracking", measured
     its errors along the axis and across it at surfaces of every slant theta: sigma_z = 0.0012 + 0.0019 (z - 0.4)^2
     metres, beyond 60 degrees plus 0.0001 / sqrt(z) * theta^2 / (pi/2 - theta)^2, and sigma_l = 0.8 + 0.035 theta /
-    (pi/2 - theta) pixels. What the projector, which stands beside the camera, does not light is not measured (Khoshelham
-    and Elberink 2012): a shadow of every near thing on one side.
+    (pi/2 - theta) pixels. What the projector, which stands beside the camera, does not light is not measured
+    (Khoshelham and Elberink 2012): a shadow of every near thing on one side.
 
     Attributes:
         focal: focal length of the frame that is changed, pixels; the default is the front camera's at 108 pixels.

@@ -204,9 +204,7 @@ SKILLS: dict[str, tuple[Skill, ...]] = {
     "breakfast": (
         _GRASP,
         _RISE,
-        Skill(
-            "go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04), put_into(LARGE_BOWL, LARGE_BOWL.rim)
-        ),
+        Skill("go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04), put_into(LARGE_BOWL, LARGE_BOWL.rim)),
         *(Skill(f"go to the {thing.name}", go_to(i), over(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
     ),
 }

@@ -38,23 +38,23 @@ def grasped(began: Truth, now: Truth) -> bool:
 
 def raised(began: Truth, now: Truth) -> bool:
     """The tool is high, with all that it held, which hangs as high as what counts as picked."""
-    held = np.flatnonzero(began.held)
+    held = _held(began)
     return _high(now) and all(now.held[thing] and now.lower(thing) > LIFTED for thing in held)
 
 
 def lifted_high(began: Truth, now: Truth) -> bool:
     """What is held hangs as high as ``pick`` wants it: the episode ends there, below ``HOVER``."""
-    held = np.flatnonzero(began.held)
-    return held.size > 0 and all(now.held[thing] and now.lower(thing) > LIFTED for thing in held)
+    held = _held(began)
+    return bool(held) and all(now.held[thing] and now.lower(thing) > LIFTED for thing in held)
 
 
 def put_into(bowl: Bowl, radius: float) -> Goal:
     """What was held lies in the bowl, untouched, and the gripper opens."""
 
     def goal(began: Truth, now: Truth) -> bool:
-        held = np.flatnonzero(began.held)
+        held = _held(began)
         inside = all(lies_in(now, thing, radius, bowl) for thing in held)
-        return held.size > 0 and inside and not now.closing
+        return bool(held) and inside and not now.closing
 
     return goal
 
@@ -71,3 +71,6 @@ def put_onto(upper: int, lower: int) -> Goal:
 def _high(now: Truth) -> bool:
     return abs(float(now.tool[2]) - HOVER) < HIGH
 
+
+def _held(truth: Truth) -> list[int]:
+    return [int(thing) for thing in np.flatnonzero(truth.held)]
