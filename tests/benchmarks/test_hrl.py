@@ -9,7 +9,9 @@ import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from hrl import AtRandom, RowOptions, main, run_row, steps_from_scratch
+from hrl import main, run_row
+from hrl_contenders import AtRandom
+from hrl_rows import RowOptions, steps_from_scratch
 
 from foveal.errors import FovealError
 from foveal.skills.seeds import EVALUATION

@@ -20,7 +20,7 @@ from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
 from foveal.evaluation.statistics import SuccessRate
 from foveal.networks.film_resnet import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
-from foveal.skills import cloning
+from foveal.skills import cloning, seeds
 from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_within_5
 from foveal.skills.cloning import clone, losses
@@ -29,7 +29,7 @@ from foveal.skills.demos import collect, demo_options
 from foveal.skills.minari import DemoWriter, open_demos
 from foveal.skills.noise import DepthNoise, repaired
 from foveal.skills.policy import SkillPolicy, depth_input
-from foveal.skills.rollouts import InOrder, play
+from foveal.skills.rollouts import InOrder, Outcome, play
 from foveal.skills.view import View
 
 # --- network and loss -----------------------------------------------------------------------------------------------
@@ -114,7 +114,7 @@ def test_actions_undo_standardisation():
 def told_by_depth(folder, episodes=6, steps=40):
     """Demonstrations of an easy pair of skills: one moves away from what is near, the other towards it."""
     writer, random = DemoWriter(folder, {"task": "bowl", "skills": ["away", "towards"]}), np.random.default_rng(0)
-    for _ in range(episodes):
+    for seed in range(episodes):
         near = random.random(steps + 1) < 0.5
         skill = np.repeat([0, 1], steps // 2)
         advice = np.full((steps, 4), -1.0, np.float32)
@@ -122,7 +122,8 @@ def told_by_depth(folder, episodes=6, steps=40):
         depth = np.where(near, 700, 1600).astype(np.uint16)[:, None, None] * np.ones((1, 32, 32), np.uint16)
         vector = np.zeros((steps + 1, 14), np.float32)
         rewards = np.zeros(steps)
-        writer.add(episode(steps, skill, depth=depth, advice=advice, actions=advice, vector=vector, rewards=rewards))
+        same = {"advice": advice, "actions": advice, "vector": vector, "rewards": rewards, "seed": seed}
+        writer.add(episode(steps, skill, depth=depth, **same))
     return open_demos(folder)
 
 
@@ -155,6 +156,26 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     assert cloned.about["best"] == 3 and successes == [0.2, None, 0.6, None, 0.4]
     assert torch.equal(cloned.network.stem.weight, weights[1])
     assert not torch.equal(weights[1], weights[2])
+
+
+def test_what_cameras_saw_of_one_demonstration_is_held_out_together():
+    shown = [episode(seed=number // 5) for number in range(20)]
+    kept, learned = cloning._divided(shown, clone_config("debug", {"held_out": 0.25}), 0)
+    assert len(kept) == 5 and len(learned) == 15
+    assert len({one.seed for one in kept}) == 1 and not {one.seed for one in kept} & {one.seed for one in learned}
+
+
+def test_the_best_epoch_is_chosen_on_scenes_of_its_own(monkeypatch):
+    played = []
+
+    def noted(settings, plan, actor, chosen, **_):
+        played.extend(chosen)
+        return [Outcome(seed, True, 1, (0,)) for seed in chosen]
+
+    monkeypatch.setattr(cloning, "play", noted)
+    assert cloning._tried(small_policy(), 25, None) == 1.0
+    ends = [seeds.DEMONSTRATIONS_EACH * 1000, seeds.CHOICE, seeds.TURNS, seeds.EVALUATION, seeds.training(0, 0, 0)]
+    assert ends == sorted(ends) and played == list(range(seeds.CHOICE, seeds.CHOICE + 25)) and max(played) < ends[2]
 
 
 @pytest.mark.parametrize("task", TASKS)

@@ -25,7 +25,7 @@ from foveal.skills.config import MasterConfig, master_config, stored_master_conf
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.master import Master
-from foveal.skills.networks import DepthHead, SkillHead
+from foveal.skills.networks import DepthHead, SkillHead, actor_critic
 from foveal.skills.rollouts import play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
@@ -144,7 +144,11 @@ class Presser:
     kind, what = "tests.presser", "presser"
 
     def __init__(self, config):
-        self.config, self.ppo, self.curve = config, learner(Lamps(), config, 0), []
+        self.config, self.ppo, self.curve = (
+            config,
+            learner(lambda: actor_critic(*Lamps().spaces, config.channels), config, 0),
+            [],
+        )
 
     steps = property(lambda self: self.ppo.steps)
     updates = property(lambda self: self.ppo.updates)
@@ -185,23 +189,27 @@ def test_arms_tell_what_gymnasiums_environments_tell():
         arms.reset(seed=1)
 
 
-def as_trained_by_stable_baselines(config: MasterConfig, value: float) -> None:
-    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", value, "minibatch")
+def test_ppo_on_every_step_is_as_stable_baselines_trains() -> None:
+    """But for its value loss, which is the mean squared error: twice PPO's, which has a factor of 0.5."""
+    config = flat_config(1000)
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 1.0, "minibatch")
     assert (config.decay_clip, config.decay_learning_rate, config.bootstrap_timeouts) == (False, False, True)
     assert (config.gradient_norm, config.adam_epsilon) == (0.5, 1e-5)
 
 
-def test_compact_is_what_the_published_successes_were_reached_by() -> None:
-    """The value loss is the mean squared error: twice PPO's, which has a factor of 0.5."""
-    as_trained_by_stable_baselines(master_config("compact"), 2.0)
-    as_trained_by_stable_baselines(flat_config(1000), 1.0)
+@pytest.mark.parametrize("preset", ["paper", "compact"])
+def test_masters_losses_are_the_published_ones(preset: str) -> None:
+    config = master_config(preset)
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 1.0, "rollout")
+    assert (config.bootstrap_timeouts, config.gae_lambda, config.discount, config.clip) == (False, 1.0, 0.99, 0.2)
 
 
 def test_masters_of_earlier_versions_keep_their_loss() -> None:
     saved = {**dataclasses.asdict(master_config("compact")), "value": 1.0}
     for setting in ("value_loss", "normalise_advantages", "bootstrap_timeouts"):
         del saved[setting]
-    assert stored_master_config(saved) == master_config("compact")
+    former = {"value": 2.0, "bootstrap_timeouts": True, "normalise_advantages": "minibatch"}
+    assert stored_master_config(saved) == master_config("compact", former)
     ours = master_config("paper", {"value": 0.3})
     assert stored_master_config(dataclasses.asdict(ours)) == ours
 
@@ -323,7 +331,7 @@ def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
 
 
 @pytest.mark.slow
-def test_decisions_are_drawn_as_likely_as_the_policy_says():
+def test_the_likeliest_is_done_or_decisions_are_drawn_as_likely_as_the_policy_says():
     master = Master("pick", None, master_config("debug"))
     arms = Arms(ArmSettings("pick", View(size=0)), 2)
     for index in range(2):
@@ -331,9 +339,11 @@ def test_decisions_are_drawn_as_likely_as_the_policy_says():
     with torch.no_grad():
         master.network.actor.linear.weight.zero_()
         master.network.actor.linear.bias.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
-    drawn = np.concatenate([master.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
+    assert master.choose(arms, np.arange(2), 5, [1, 2]).tolist() == [0, 0]  # as published
+    plan = master.drawing()
+    drawn = np.concatenate([plan.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
     np.testing.assert_allclose(np.bincount(drawn) / len(drawn), [0.7, 0.2, 0.1], atol=0.03)
-    again = [master.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
+    again = [plan.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
     assert again == [drawn[7], drawn[6]]  # whatever else is decided beside it
     arms.close()
 

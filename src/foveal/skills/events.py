@@ -24,7 +24,7 @@ NEAR, LOW = 0.045, 0.16  # metres aside and of height: within these the tool is 
 AIRBORNE = 0.04  # metres between the table and what is being carried
 ARRIVING, HIGH_UP = 0.12, 0.18  # metres aside and of height: within these the tool arrives at the goal from above
 FAR_ENOUGH = 0.10  # metres, at least, between where something was and where it is moved to
-APART = 0.15  # metres, at least, between the middles of what is put on the table and of what is there
+APART = 0.19  # metres, at least, between the middles of what is put on the table and of what is there: fingers fit
 EARLIEST, LATEST = 20, 120  # control steps between which an event of its own time happens
 _CANDIDATES = 100  # places that are tried
 
@@ -102,23 +102,33 @@ class CubeMoved(Event):
 
 @dataclass(frozen=True)
 class CubeKnocked(Event):
-    """What is carried is struck out of the gripper, along its open sides, towards the middle of the table."""
+    """What is carried is struck out of the gripper, along its open sides, away from where it belongs."""
 
     what = "the cube was knocked out of the gripper"
 
     SPEED: ClassVar[float] = 0.3  # m/s
     CLEAR: ClassVar[float] = 0.07  # metres from the tool's axis: outside of the fingers
+    FLIGHT: ClassVar[float] = 0.10  # metres from the tool's axis to where it comes to lie, about
 
     def due(self, env: ArmEnv, truth: Truth, step: int, dice: Dice) -> bool:
         return bool(_carried(truth))
 
     def happen(self, env: ArmEnv, truth: Truth, dice: Dice) -> None:
         thing = _carried(truth)[0]
-        middle = float(np.mean(env.ranges.place_x))
-        ahead = 1.0 if truth.tool[0] < middle else -1.0  # fingers close along y
-        way = ahead * np.array([np.cos(dice.angle), np.sin(dice.angle), 0.0])
+        way = self._way(env, truth, dice)
         place = truth.centres[thing] + self.CLEAR * way
         env.simulation.put(env.task.things[thing].name, place, dice.yaw, self.SPEED * way)
+
+    def _way(self, env: ArmEnv, truth: Truth, dice: Dice) -> Array:
+        """(3,) forwards or backwards, as fingers close along y: where there is table left, and else from the goal."""
+        ahead = np.array([np.cos(dice.angle), np.sin(dice.angle), 0.0])
+        middle = np.array([np.mean(env.ranges.place_x), np.mean(env.ranges.place_y)])
+        low, high = env.ranges.place_x
+        landings = {sign: truth.tool[:2] + sign * self.FLIGHT * ahead[:2] for sign in (1.0, -1.0)}
+        fair = [sign for sign, place in landings.items() if low < place[0] < high]
+        if len(fair) != 1 and (truth.bowl is not None or len(truth.centres) > 1):
+            return max(landings, key=lambda sign: _distance(landings[sign], _goal(truth))) * ahead
+        return min(fair or landings, key=lambda sign: _distance(landings[sign], middle)) * ahead
 
 
 @dataclass(frozen=True)
@@ -215,6 +225,11 @@ class Happening:
 def _carried(truth: Truth) -> list[int]:
     """Things in the gripper, off the table."""
     return [int(thing) for thing in np.flatnonzero(truth.held) if truth.lower(int(thing)) > AIRBORNE]
+
+
+def _distance(place: Array, other: Array) -> float:
+    """Metres between two places, seen from above."""
+    return float(np.hypot(*(place[:2] - other[:2])))
 
 
 def _goal(truth: Truth) -> Array:

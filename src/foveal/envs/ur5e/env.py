@@ -162,8 +162,8 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return seen
 
     def agent_mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels of arm and gripper now, by MuJoCo's segmentation."""
-        return self._pixels_of(self.simulation.arm_geoms())
+        """(H, W) bool: pixels of arm, gripper and all that can be moved now, by MuJoCo's segmentation."""
+        return self._pixels_of(np.any(list(self.simulation.parts().values()), axis=0))
 
     def part_masks(self) -> dict[str, NDArray[np.bool_]]:
         """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each object and of the bowl now."""

@@ -25,9 +25,10 @@ OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
 _NEAR = 0.006  # metres within which a place is reached
-# Metres of height within which the gripper closes or opens. Labels come 5 steps before (HRL-BC), and with this gain the
-# tool is then exp(4 * 0.5) = 7.4 times as far: a centimetre, from which it gets there while the fingers move.
-_SETTLED = 0.0015
+# Metres of height within which the gripper closes or opens, and from which on the way there is taken at half the gain.
+# Labels come 5 steps before the gripper moves (HRL-BC): the tool is then a centimetre away, and arrives while fingers
+# move. At the full gain it would be 6 cm away.
+_SETTLED, _SLOW = 0.003, 0.04
 _ABOVE = 0.02  # metres aside within which the tool is above something
 _REACH = 0.045  # metres aside within which the way down leads to a thing
 _LOWEST = 0.02  # metres: height of the tool when it grasps where there is nothing
@@ -119,7 +120,7 @@ def grasp(truth: Truth) -> Advice:
     low = abs(way[2]) < _SETTLED
     if not (low or (truth.closing and abs(way[2]) < 3.0 * _NEAR)):
         way[2] *= float(np.hypot(way[0], way[1]) < _ABOVE)
-        return _advice(way, OPEN, False)
+        return _advice(_gently(way), OPEN, False)
     return _advice(np.zeros(3), CLOSE, truth.closing and truth.opening < 0.02)
 
 
@@ -165,7 +166,7 @@ def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
         return _advice(_across(truth, place)[0], grip, False)
     way = np.array([*(place - truth.tool[:2]), height - truth.tool[2]])
     arrived = aside < _NEAR and abs(way[2]) < _SETTLED
-    return _advice(way, OPEN if arrived else grip, False)
+    return _advice(_gently(way), OPEN if arrived else grip, False)
 
 
 def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
@@ -177,6 +178,11 @@ def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
         return np.array([0.0, 0.0, height]), False
     way = np.array([*aside, height])
     return way, bool(np.abs(way).max() < _NEAR)
+
+
+def _gently(way: Array) -> Array:
+    """The same way, (3,) metres, at half the gain where its height is nearly reached."""
+    return way * np.array([1.0, 1.0, 0.5 if abs(way[2]) < _SLOW else 1.0])
 
 
 def _advice(way: Array, gripper: float, done: bool) -> Advice:

@@ -32,9 +32,9 @@ def potential(task: str, truth: Truth) -> float:
     if not truth.held[thing]:
         return _closeness(float(np.linalg.norm(truth.centres[thing] - truth.tool)), _REACH)
     raised = float(np.clip(truth.lower(thing) / (HOVER - 0.06), 0.0, 1.0))
-    goal = truth.bowl if truth.bowl is not None else truth.centres[0] if task == "tower" else None
-    if goal is None:
+    if task == "pick":
         return 2.0 + 3.0 * raised
+    goal = truth.centres[0] if truth.bowl is None else truth.bowl
     aside = float(np.hypot(*(goal[:2] - truth.centres[thing, :2])))
     near = _closeness(aside, _CARRY)
     # What hangs beside the goal should be high, and what hangs over it low.
