@@ -30,11 +30,11 @@ from foveal.skills.view import View
 @pytest.mark.slow
 def test_experts_end_what_they_begin(task: str) -> None:
     """In at least nine of ten scenes: Wilson's interval of 10 of 10 begins at 72 %, so all must."""
-    report = judged(f"ur5e/{task}", episodes=10 if task != "breakfast" else 3)
+    report = judged(f"ur5e/{task}", episodes=10 if task != "breakfast" else 2)
     assert [skill.name for skill in report.skills] == [SKILLS[task][n].name for n in sorted(set(script(task)))]
     for skill in report.skills:
         assert skill.rate.rate >= 0.9 and skill.steps < 40.0, str(skill)
-    assert {turn.seed for turn in report.turns} <= set(range(seeds.TURNS, seeds.EVALUATION))
+    assert all(seeds.TURNS <= turn.seed < seeds.EVALUATION for turn in report.turns)
 
 
 class Idle:
