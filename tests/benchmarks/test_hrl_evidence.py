@@ -133,7 +133,7 @@ def test_the_grid_has_every_row_and_skips_what_is_there(tmp_path: Path) -> None:
 
 
 def test_what_rows_share_is_trained_once() -> None:
-    listed = [job for job in jobs(GridOptions(only=("tower",), seeds=1, part=("rows",), out=Path("nowhere")))]
+    listed = list(jobs(GridOptions(only=("tower",), seeds=1, part=("rows",), out=Path("nowhere"))))
     by_row = {job.row.row: job for job in listed}
     alone = training_seconds([by_row["script"]])
     assert training_seconds([by_row["script"], by_row["replan"], by_row["random"]]) == alone
