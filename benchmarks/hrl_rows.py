@@ -29,7 +29,7 @@ ROWS = {
     "ppo-shaped": "the same, guided by a potential of the true state",
     "ppo-from-bc": "PPO on every control step that starts from flat-bc-ordered",
 }
-DEMO_STEPS = {"pick": 112, "bowl": 228, "tower": 236, "breakfast": 1067}
+DEMO_STEPS = {"pick": 130, "bowl": 250, "tower": 250, "breakfast": 1190}
 """Mean length of a demonstration of the preset ``compact``, control steps, of one seed or another."""
 PRESETS = {"paper": 485_000, "compact": None, "debug": 16}
 """Simulator steps of PPO from scratch, where they do not follow from the task: see ``steps_from_scratch``."""

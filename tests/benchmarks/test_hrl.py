@@ -71,7 +71,7 @@ def test_fewer_demonstrations_get_as_many_batches():
 
 
 def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
-    assert steps_from_scratch("bowl", "compact") == 300 * 228 + 3200 * 60
+    assert steps_from_scratch("bowl", "compact") == 300 * 250 + 3200 * 60
     assert steps_from_scratch("tower", "compact") > steps_from_scratch("pick", "compact")
     assert steps_from_scratch("bowl", "paper") == 485_000
 

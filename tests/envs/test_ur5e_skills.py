@@ -82,11 +82,11 @@ def test_experts_achieve_every_goal_in_their_own_turn(task: str) -> None:
     env.close()
 
 
-def test_grippers_open_and_close_a_centimetre_from_where_they_arrive() -> None:
+def test_five_steps_before_the_gripper_moves_the_tool_is_nearly_there() -> None:
     """So that labels which come 5 steps early come where the fingers still get around the cube, or let it drop in."""
     env = blind("bowl")
     env.reset(seed=1)
-    for number, closing in ((3, None), (0, 1.0), (1, None), (2, -1.0)):
+    for number, closing, most in ((3, None, 0.0), (0, 1.0, 0.016), (1, None, 0.0), (2, -1.0, 0.04)):
         heights, gripper = [], []
         for _ in range(SKILL_STEPS):
             advice = SKILLS["bowl"][number].expert(env.truth())
@@ -95,7 +95,7 @@ def test_grippers_open_and_close_a_centimetre_from_where_they_arrive() -> None:
             env.step(advice.action)
         if closing is not None:
             at = int(np.flatnonzero(np.array(gripper) == closing)[0])
-            assert 0.005 < heights[at - 5] - heights[at] < 0.016
+            assert 0.005 < heights[at - 5] - heights[at] < most
     env.close()
 
 

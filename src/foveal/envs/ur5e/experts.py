@@ -25,14 +25,33 @@ OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
 _NEAR = 0.006  # metres within which a place is reached
-# Metres of height within which the gripper closes or opens, and from which on the way there is taken at half the gain.
-# Labels come 5 steps before the gripper moves (HRL-BC): the tool is then a centimetre away, and arrives while fingers
-# move. At the full gain it would be 6 cm away.
-_SETTLED, _SLOW = 0.003, 0.04
+# Metres of height within which the gripper closes, and from which on the way there is taken at half the gain. Labels come
+# 5 steps before the gripper moves (HRL-BC): the tool is then a centimetre away, and arrives while the fingers move. At
+# the full gain it would be 6 cm away.
+_SETTLED, _SLOW = 0.003, 0.06
 _ABOVE = 0.02  # metres aside within which the tool is above something
 _REACH = 0.045  # metres aside within which the way down leads to a thing
 _LOWEST = 0.02  # metres: height of the tool when it grasps where there is nothing
 _OVER_RIM = 0.035  # metres between the bowl's rim and the tool that lets go
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How exactly something is put down, in metres: no more exactly than it must be, as a network that comes as near as
+    it can see would else wait for ever.
+
+    Attributes:
+        aside: within which it lets go.
+        above: within which it lets go, over the height that it is for.
+        down: aside within which the way down leads there.
+    """
+
+    aside: float
+    above: float
+    down: float
+
+
+_INTO_BOWL, _ONTO_TOWER = _Fit(0.02, 0.010, 0.03), _Fit(0.01, 0.005, _ABOVE)
 
 
 @dataclass(frozen=True)
@@ -139,7 +158,7 @@ def to_bowl(bowl: Bowl, aside: float = 0.0) -> Expert:
         held = np.flatnonzero(truth.held)
         angle = 2.0 * np.pi * (held[0] if held.size else 0) / len(truth.centres)
         place = truth.bowl[:2] + aside * np.array([np.cos(angle), np.sin(angle)]) * bool(held.size)
-        return _put(truth, place, bowl.height + _OVER_RIM, _ABOVE + aside)
+        return _put(truth, place, bowl.height + _OVER_RIM, _INTO_BOWL, aside)
 
     return expert
 
@@ -152,20 +171,20 @@ def to_tower(truth: Truth) -> Advice:
     top = max((truth.upper(i) for i in below), default=0.0)
     held = np.flatnonzero(truth.held)
     grip = truth.tool[2] - truth.lower(int(held[0])) if held.size else 0.03
-    return _put(truth, place, top + grip, _ABOVE)
+    return _put(truth, place, top + grip, _ONTO_TOWER)
 
 
-def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
-    """Move over ``place``, down to ``height`` and open; once open and low within ``near`` of it, stay."""
-    aside = np.hypot(*(place - truth.tool[:2]))
+def _put(truth: Truth, place: Array, height: float, fit: _Fit, circle: float = 0.0) -> Advice:
+    """Move over ``place``, down to ``height`` and open; once open and low within ``circle`` and a bit of it, stay."""
+    aside = float(np.hypot(*(place - truth.tool[:2])))
     let_go = not truth.closing and not truth.held.any()
-    if let_go and aside < near and truth.tool[2] < HOVER - _ABOVE:
+    if let_go and aside < fit.down + circle and truth.tool[2] < HOVER - _ABOVE:
         return _advice(np.zeros(3), OPEN, truth.opening > 0.9)
     grip = CLOSE if truth.closing else OPEN
-    if aside > _ABOVE:
+    if aside > fit.down:
         return _advice(_across(truth, place)[0], grip, False)
     way = np.array([*(place - truth.tool[:2]), height - truth.tool[2]])
-    arrived = aside < _NEAR and abs(way[2]) < _SETTLED
+    arrived = aside < fit.aside and -way[2] < fit.above
     return _advice(_gently(way), OPEN if arrived else grip, False)
 
 
