@@ -25,7 +25,7 @@ OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
 _NEAR = 0.006  # metres within which a place is reached
-# Metres of height within which the gripper closes, and from which on the way there is taken at half the gain. Labels come
+# Metres of height within which the gripper closes, and from which on the way is taken at half the gain. Labels come
 # 5 steps before the gripper moves (HRL-BC): the tool is then a centimetre away, and arrives while the fingers move. At
 # the full gain it would be 6 cm away.
 _SETTLED, _SLOW = 0.003, 0.06
@@ -37,8 +37,9 @@ _OVER_RIM = 0.035  # metres between the bowl's rim and the tool that lets go
 
 @dataclass(frozen=True)
 class _Fit:
-    """How exactly something is put down, in metres: no more exactly than it must be, as a network that comes as near as
-    it can see would else wait for ever.
+    """How exactly something is put down, in metres.
+
+    No more exactly than it must be: a network that comes as near as it can see would else wait for ever.
 
     Attributes:
         aside: within which it lets go.
