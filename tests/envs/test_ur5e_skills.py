@@ -82,6 +82,7 @@ def test_experts_achieve_every_goal_in_their_own_turn(task: str) -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_five_steps_before_the_gripper_moves_the_tool_is_nearly_there() -> None:
     """So that labels which come 5 steps early come where the fingers still get around the cube, or let it drop in."""
     env = blind("bowl")
@@ -169,6 +170,7 @@ def test_things_are_put_elsewhere() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_a_can_waits_out_of_sight_and_changes_nothing_until_it_is_added() -> None:
     frames, truths = [], []
     for can in (False, True):

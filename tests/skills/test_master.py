@@ -362,6 +362,7 @@ def whole_task(pooling: str = "points") -> SkillPolicy:
 
 
 @pytest.mark.parametrize("pooling", ["points", "average"])
+@pytest.mark.slow
 def test_ppo_from_cloning_begins_by_doing_what_was_cloned(tmp_path, pooling):
     cloned = whole_task(pooling)
     before = {name: weight.clone() for name, weight in cloned.network.state_dict().items()}
