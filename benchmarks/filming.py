@@ -82,7 +82,14 @@ class _FilmedArms(Arms):
         super().__init__(settings, 1, stack)
         self.caption = ""
         self.pictures: list[Picture] = []
-        self._scene = make_arm(settings.task, size=HEIGHT, depth=False, rgb=True, randomization=settings.randomization)
+        self._scene = make_arm(
+            settings.task,
+            size=HEIGHT,
+            depth=False,
+            rgb=True,
+            randomization=settings.randomization,
+            can=settings.event is not None and settings.event.can,
+        )
 
     def step(self, index: int, action: NDArray[np.float32]) -> float:
         self.take()
@@ -94,7 +101,9 @@ class _FilmedArms(Arms):
         sides = [self._scene.picture()]
         if self.settings.view.size:
             sides.append(_shown(self.frames()[0, -1]))
-        self.pictures.append(_captioned(np.concatenate(sides, axis=1), self.caption))
+        happened = self.happenings[0].step is not None and self.settings.event is not None
+        said = f"{self.caption} · {self.settings.event.what}" if happened and self.settings.event else self.caption
+        self.pictures.append(_captioned(np.concatenate(sides, axis=1), said))
 
     def close(self) -> None:
         self._scene.close()

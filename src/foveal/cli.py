@@ -29,7 +29,7 @@ USAGE = """foveal: pixel policies that look at what matters
 A robot arm, from demonstrations to a policy over skills:
 
   foveal demos collect ENV    scripted experts show each skill, e.g. foveal demos collect ur5e/bowl --out demos/bowl
-  foveal skills train DEMOS   clone the skills
+  foveal skills train DEMOS   clone the skills; foveal skills evaluate SKILLS: whether each ends what it begins
   foveal master train ENV     a master policy chooses among them
   foveal arm run POLICY       a policy on a real arm, within limits; foveal arm unlock after a protective stop
   foveal arm record ...       move a real arm by hand and record it; foveal arm calibrate: where its camera stands

@@ -9,7 +9,9 @@ import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from hrl import AtRandom, RowOptions, main, run_row, steps_from_scratch
+from hrl import _earlier, main, run_row
+from hrl_contenders import AtRandom, Maker
+from hrl_rows import RowOptions, steps_from_scratch
 
 from foveal.errors import FovealError
 from foveal.skills.seeds import EVALUATION
@@ -38,8 +40,38 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
     assert (tmp_path / "work" / "pick-debug-0" / "demos-random" / "data" / "main_data.hdf5").is_file()
 
 
+@pytest.mark.slow
+def test_rivals_from_one_command_and_conditions_one_after_the_other(tmp_path):
+    places = [f"--work={tmp_path / 'work'}", f"--out={tmp_path / 'out'}", "--workers=1", "--preset=debug"]
+    for row in ("ppo-shaped", "ppo-from-bc", "replan", "replan-experts", "hrl-bc-drawn"):
+        main(["ur5e/pick", "--row", row, *places, "--episodes=1", "--paired=2", "--on", "training"])
+    main(["ur5e/pick", "--row", "replan-experts", *places, "--episodes=1", "--paired=2", "--on", "cube_moved"])
+    report = json.loads((tmp_path / "out" / "pick-replan-experts-0.json").read_text())
+    assert list(report["success"]) == ["training", "cube_moved"]  # the first one's is kept
+    outcomes = report["success"]["cube_moved"]["outcomes"]
+    assert [outcome["happened"] is not None for outcome in outcomes] == [True, True]
+    assert report["success"]["training"]["outcomes"][0]["happened"] is None
+    assert (tmp_path / "work" / "pick-debug-0" / "flat-bc-ordered").is_dir()  # which ppo-from-bc started from
+    main(["ur5e/pick", "--row", "script", *places, "--episodes=1", "--demonstrations=5", "--on", "training"])
+    report = json.loads((tmp_path / "out" / "pick-script-5-0.json").read_text())
+    assert report["demonstrations"] == 5 and (tmp_path / "work" / "pick-debug-5-0" / "skills").is_dir()
+
+
+def test_results_of_versions_whose_demonstrations_ended_early_are_not_kept(tmp_path):
+    path = tmp_path / "pick-script-0.json"
+    path.write_text(json.dumps({"success": {"training": {}}}))
+    assert _earlier(path) == {} and _earlier(tmp_path / "nothing.json") == {}
+    path.write_text(json.dumps({"success": {"training": {}}, "demonstrations": None}))
+    assert _earlier(path) == {"training": {}}
+
+
+def test_fewer_demonstrations_get_as_many_batches():
+    few, usual = (Maker(RowOptions("bowl", demonstrations=n), print)._cloning() for n in (25, None))
+    assert few.epochs * 25 == usual.epochs * 300 and few.rollouts_every == few.epochs // 2
+
+
 def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
-    assert steps_from_scratch("bowl", "compact") == 300 * 228 + 3200 * 60
+    assert steps_from_scratch("bowl", "compact") == 300 * 250 + 3200 * 60
     assert steps_from_scratch("tower", "compact") > steps_from_scratch("pick", "compact")
     assert steps_from_scratch("bowl", "paper") == 485_000
 
@@ -64,6 +96,7 @@ def test_chance_is_fair_and_repeatable():
         (["ur5e/bwol"], "did you mean 'ur5e/bowl'"),
         (["bowl", "--row", "hrl_bc"], "hrl.row is 'hrl_bc': did you mean 'hrl-bc'"),
         (["bowl", "--on", "far_start"], "hrl.on is 'far_start': did you mean 'far_starts'"),
+        (["pick", "--on", "goal_moved"], "goal_moved can't happen in it"),
         (["bowl", "--augment", "nowhere"], "can't read the augmentation nowhere"),
     ],
 )

@@ -498,15 +498,17 @@ def test_depth_is_metres_along_the_cameras_axis() -> None:
     env.close()
 
 
-def test_the_mask_is_the_arms_pixels() -> None:
-    env = make_arm("pick", size=64, depth=False)
+def test_the_mask_is_the_pixels_of_arm_and_things() -> None:
+    env = make_arm("bowl", size=64, depth=False)
     env.reset(seed=0)
     mask, data = env.agent_mask(), env.simulation.physics.data
     half = np.tan(np.radians(env.simulation.physics.model.cam_fovy[0]) / 2)
-    for point, is_arm in ((data.body("gripper").xpos, True), (env.truth().centres[0], False)):
+    truth = env.truth()
+    beside = truth.centres[0] + [0.0, 0.12 * np.sign(truth.centres[0, 1] - truth.bowl[1]), 0.0]
+    for point, inside in ((data.body("gripper").xpos, True), (truth.centres[0], True), (beside, False)):
         across = (point - data.cam_xpos[0]) @ data.cam_xmat[0].reshape(3, 3)
         column, row = across[:2] / -across[2] / half * [32, -32] + 32
-        assert mask[int(row), int(column)] == is_arm
+        assert mask[int(row), int(column)] == inside
     env.close()
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
 
-import foveal.envs  # noqa: F401 - registers ids
+import foveal.envs
 from foveal.envs.ur5e import TASKS, make_arm, meshes
 from foveal.envs.ur5e.meshes import load_skin
 from foveal.envs.ur5e.model import scene_xml
@@ -127,6 +127,16 @@ def test_only_pictures_change(stand_in: None) -> None:
     changed = depth != other
     assert changed.any() and not changed[~(mask | seen)].any()
     assert 0 < seen.sum() < mask.sum()  # tetrahedra and the gripper, and no capsule
+
+
+def test_they_are_an_option_of_make(stand_in: None) -> None:
+    masks = []
+    for shown in (False, True):
+        env = foveal.envs.make("ur5e/bowl", image_size=48, quality="draft", meshes=shown)
+        env.reset(seed=2)
+        masks.append(env.agent_mask())
+        env.close()
+    assert 0 < masks[1].sum() < masks[0].sum()
 
 
 # --- where they are not ---------------------------------------------------------------------------------------------

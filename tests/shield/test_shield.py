@@ -312,6 +312,16 @@ def test_the_commands_train_a_shield_and_evaluate_behind_it(tmp_path: Path, caps
     assert "behind a shield" in capsys.readouterr().out
 
 
+@pytest.mark.slow
+def test_the_command_trains_a_shield_for_the_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    settings = "--filters 4 --depth 1 --frames 40 --steps 4 --batch-size 4 --picture-count 8 --corruptions background"
+    out = tmp_path / "shield"
+    arguments = ["shield", "train", "ur5e/bowl", "--image-size", "40", "--quality", "draft", "--out", str(out)]
+    assert main([*arguments, *settings.split()]) == 0
+    assert "foveal evaluate" in capsys.readouterr().out
+    assert Shield.load(out).env_id == "ur5e/bowl" and (out / "page.html").is_file()
+
+
 def test_bad_settings_are_told_before_any_work(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(["shield", "train", "dmc/walker-walk", "--corruptions", "nois"]) == 2
     assert "'noise'" in capsys.readouterr().err

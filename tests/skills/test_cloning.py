@@ -20,16 +20,17 @@ from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
 from foveal.evaluation.statistics import SuccessRate
 from foveal.networks.film_resnet import POINTS, FilmBlock, FilmResNet, Relief, SpatialPoints
-from foveal.skills import cloning
+from foveal.skills import cloning, seeds
 from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.augmentation import TRANSFORMS, Augmentation, _furthest_within_5
 from foveal.skills.cloning import clone, losses
+from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.demos import collect, demo_options
 from foveal.skills.minari import DemoWriter, open_demos
-from foveal.skills.noise import DepthNoise, repaired
+from foveal.skills.noise import DepthNoise, StructuredLight, repaired
 from foveal.skills.policy import SkillPolicy, depth_input
-from foveal.skills.rollouts import InOrder, play
+from foveal.skills.rollouts import InOrder, Outcome, play
 from foveal.skills.view import View
 
 # --- network and loss -----------------------------------------------------------------------------------------------
@@ -114,7 +115,7 @@ def test_actions_undo_standardisation():
 def told_by_depth(folder, episodes=6, steps=40):
     """Demonstrations of an easy pair of skills: one moves away from what is near, the other towards it."""
     writer, random = DemoWriter(folder, {"task": "bowl", "skills": ["away", "towards"]}), np.random.default_rng(0)
-    for _ in range(episodes):
+    for seed in range(episodes):
         near = random.random(steps + 1) < 0.5
         skill = np.repeat([0, 1], steps // 2)
         advice = np.full((steps, 4), -1.0, np.float32)
@@ -122,7 +123,8 @@ def told_by_depth(folder, episodes=6, steps=40):
         depth = np.where(near, 700, 1600).astype(np.uint16)[:, None, None] * np.ones((1, 32, 32), np.uint16)
         vector = np.zeros((steps + 1, 14), np.float32)
         rewards = np.zeros(steps)
-        writer.add(episode(steps, skill, depth=depth, advice=advice, actions=advice, vector=vector, rewards=rewards))
+        same = {"advice": advice, "actions": advice, "vector": vector, "rewards": rewards, "seed": seed}
+        writer.add(episode(steps, skill, depth=depth, **same))
     return open_demos(folder)
 
 
@@ -155,6 +157,26 @@ def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     assert cloned.about["best"] == 3 and successes == [0.2, None, 0.6, None, 0.4]
     assert torch.equal(cloned.network.stem.weight, weights[1])
     assert not torch.equal(weights[1], weights[2])
+
+
+def test_what_cameras_saw_of_one_demonstration_is_held_out_together():
+    shown = [episode(seed=number // 5) for number in range(20)]
+    kept, learned = cloning._divided(shown, clone_config("debug", {"held_out": 0.25}), 0)
+    assert len(kept) == 5 and len(learned) == 15
+    assert len({one.seed for one in kept}) == 1 and not {one.seed for one in kept} & {one.seed for one in learned}
+
+
+def test_the_best_epoch_is_chosen_on_scenes_of_its_own(monkeypatch):
+    played = []
+
+    def noted(settings, plan, actor, chosen, **_):
+        played.extend(chosen)
+        return [Outcome(seed, True, 1, (0,)) for seed in chosen]
+
+    monkeypatch.setattr(cloning, "play", noted)
+    assert cloning._tried(small_policy(), 25, None) == 1.0
+    ends = [seeds.DEMONSTRATIONS_EACH * 1000, seeds.CHOICE, seeds.TURNS, seeds.EVALUATION, seeds.training(0, 0, 0)]
+    assert ends == sorted(ends) and played == list(range(seeds.CHOICE, seeds.CHOICE + 25)) and max(played) < ends[2]
 
 
 @pytest.mark.parametrize("task", TASKS)
@@ -276,6 +298,34 @@ def test_pixels_go_missing_at_edges_and_not_on_slopes():
     near_edge[19:31, 19:31] = True
     near_edge[21:29, 21:29] = False
     assert gone[near_edge].mean() > 0.8 and not gone[~near_edge].any()
+
+
+def test_structured_light_errs_as_was_measured():
+    """Nguyen et al.'s formulas at places worked out by hand, and what a flat wall gives of them."""
+    sensor = StructuredLight(baseline=0.0, repair=False)
+    assert sensor.axial(np.array([1.4]), np.array([0.0]))[0] == pytest.approx(0.0012 + 0.0019)
+    steep = math.radians(70.0)
+    expected = 0.0012 + 0.0019 * 0.36 + 1e-4 * (steep / (math.pi / 2 - steep)) ** 2
+    assert sensor.axial(np.array([1.0]), np.array([steep]))[0] == pytest.approx(expected)
+    wall = sensor.apply(np.full((80, 80), 1400, np.uint16), np.random.default_rng(0)).astype(float)
+    assert wall.std() == pytest.approx(3.1, rel=0.1) and wall.mean() == pytest.approx(1400, abs=0.2)
+    slope = np.tile(1.0 + np.arange(60) / sensor.focal, (60, 1))  # a metre and more away, turned by nearly 45 degrees
+    assert sensor.slant(slope)[30, 1] == pytest.approx(math.pi / 4, abs=0.02)
+
+
+def test_near_things_throw_a_shadow_on_one_side():
+    sensor = StructuredLight(focal=100.0, baseline=0.1, repair=False)
+    frame = np.full((30, 60), 1000, np.uint16)
+    frame[10:20, 20:30] = 500
+    gone = sensor.apply(frame, np.random.default_rng(0)) == 0
+    # Disparities 20 and 10: ten columns to the right of the near thing are hidden from a projector on the left.
+    assert gone[12:18, 32:39].all() and not gone[12:18, 42:].any() and not gone[:, :18].any() and not gone[:8].any()
+    assert (StructuredLight(focal=100.0, baseline=0.1).apply(frame, np.random.default_rng(0)) > 0).all()
+
+
+def test_the_cameras_of_search_and_test_are_of_different_kinds():
+    searched, tested = CONDITIONS["noisy_depth"].noise, CONDITIONS["structured_light"].noise
+    assert searched == DepthNoise() and tested == StructuredLight() and type(searched) is not type(tested)
 
 
 def test_what_is_missing_is_filled_from_beside_it_and_lone_errors_vanish():

@@ -17,15 +17,17 @@ from small_skills import small_policy
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.cli import main
-from foveal.envs.ur5e.experts import script
+from foveal.envs.ur5e.experts import script, skills
+from foveal.envs.ur5e.shaping import potential
 from foveal.errors import FovealError
 from foveal.skills.actor_critic import RUN, ArmWork, learner
 from foveal.skills.arms import Arms, ArmSettings, for_policy
-from foveal.skills.config import MasterConfig, master_config, stored_master_config
+from foveal.skills.config import MasterConfig, clone_config, master_config, stored_master_config
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.groups import Deciding, Stepping
 from foveal.skills.master import Master
-from foveal.skills.networks import DepthHead, SkillHead
+from foveal.skills.networks import DepthHead, SkillHead, actor_critic
+from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.rollouts import play
 from foveal.skills.seeds import CHOICE, EVALUATION, training
 from foveal.skills.vector import GroupVector
@@ -144,7 +146,11 @@ class Presser:
     kind, what = "tests.presser", "presser"
 
     def __init__(self, config):
-        self.config, self.ppo, self.curve = config, learner(Lamps(), config, 0), []
+        self.config, self.ppo, self.curve = (
+            config,
+            learner(lambda: actor_critic(*Lamps().spaces, config.channels), config, 0),
+            [],
+        )
 
     steps = property(lambda self: self.ppo.steps)
     updates = property(lambda self: self.ppo.updates)
@@ -185,23 +191,27 @@ def test_arms_tell_what_gymnasiums_environments_tell():
         arms.reset(seed=1)
 
 
-def as_trained_by_stable_baselines(config: MasterConfig, value: float) -> None:
-    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", value, "minibatch")
+def test_ppo_on_every_step_is_as_stable_baselines_trains() -> None:
+    """But for its value loss, which is the mean squared error: twice PPO's, which has a factor of 0.5."""
+    config = flat_config(1000)
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 1.0, "minibatch")
     assert (config.decay_clip, config.decay_learning_rate, config.bootstrap_timeouts) == (False, False, True)
     assert (config.gradient_norm, config.adam_epsilon) == (0.5, 1e-5)
 
 
-def test_compact_is_what_the_published_successes_were_reached_by() -> None:
-    """The value loss is the mean squared error: twice PPO's, which has a factor of 0.5."""
-    as_trained_by_stable_baselines(master_config("compact"), 2.0)
-    as_trained_by_stable_baselines(flat_config(1000), 1.0)
+@pytest.mark.parametrize("preset", ["paper", "compact"])
+def test_masters_losses_are_the_published_ones(preset: str) -> None:
+    config = master_config(preset)
+    assert (config.value_loss, config.value, config.normalise_advantages) == ("plain", 1.0, "rollout")
+    assert (config.bootstrap_timeouts, config.gae_lambda, config.discount, config.clip) == (False, 1.0, 0.99, 0.2)
 
 
 def test_masters_of_earlier_versions_keep_their_loss() -> None:
     saved = {**dataclasses.asdict(master_config("compact")), "value": 1.0}
     for setting in ("value_loss", "normalise_advantages", "bootstrap_timeouts"):
         del saved[setting]
-    assert stored_master_config(saved) == master_config("compact")
+    former = {"value": 2.0, "bootstrap_timeouts": True, "normalise_advantages": "minibatch"}
+    assert stored_master_config(saved) == master_config("compact", former)
     ours = master_config("paper", {"value": 0.3})
     assert stored_master_config(dataclasses.asdict(ours)) == ours
 
@@ -319,11 +329,79 @@ def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
     group.close()
 
 
+@pytest.mark.slow
+def test_shaped_rewards_telescope_to_the_tasks_own():
+    """The discounted sum over an episode is that of the task less the potential at its beginning (Ng et al. 1999)."""
+    discount, settings = 0.9, Stepping(ArmSettings("pick", View(8, 8)), 1, 0.5, 2.0, 0, shaping=0.9)
+    group = settings.make(0, 1)
+    group.reset()
+    first, total, weight, ended = potential("pick", group.arms.envs[0].truth()), 0.0, 1.0, False
+    while not ended:
+        truth, number = group.arms.envs[0].truth(), script("pick")[group.arms.steps[0] // 60]
+        _, rewards, (ended,), infos = group.step(skills("pick")[number].expert(truth).action[None])
+        total, weight = total + weight * rewards[0], weight * discount
+        if not ended:  # before the end, the sum is that of the potential alone
+            reached = potential("pick", group.arms.envs[0].truth())
+            assert total == pytest.approx(weight * reached - first, abs=1e-4)
+    assert infos[0]["success"] and total == pytest.approx(weight / discount * 10.0 - first, abs=1e-4)
+    plain = replace(settings, shaping=0.0).make(0, 1)
+    plain.reset()
+    assert plain.step(np.array([[0.0, 0.0, -1.0, -1.0]], np.float32))[1][0] == 0.0
+    group.close(), plain.close()
+
+
+def whole_task(pooling: str = "points") -> SkillPolicy:
+    config = clone_config("debug", {"precision": "float32", "pooling": pooling, "stack": 2})
+    policy = SkillPolicy(SkillSet("pick", ("the whole task",), View(32, 32)), config, seed=4)
+    policy.mean, policy.spread = torch.tensor([0.1, -0.2, 0.0]), torch.tensor([0.5, 0.6, 0.7])
+    with torch.no_grad():  # norms that have seen something
+        for name, buffer in policy.network.named_buffers():
+            if name.endswith("running_mean"):
+                buffer.normal_(generator=torch.Generator().manual_seed(len(name)))
+    return policy
+
+
+@pytest.mark.parametrize("pooling", ["points", "average"])
+@pytest.mark.slow
+def test_ppo_from_cloning_begins_by_doing_what_was_cloned(tmp_path, pooling):
+    cloned = whole_task(pooling)
+    before = {name: weight.clone() for name, weight in cloned.network.state_dict().items()}
+    policy = FlatPolicy.from_cloned(
+        cloned, replace(flat_config(8, cloned=True), environments=2, rollout=4, minibatches=2)
+    )
+    frames = np.random.default_rng(0).integers(500, 2000, (5, 2, 32, 32)).astype(np.uint16)
+    none = np.zeros(5, np.int64)
+    wanted, found = cloned.act(frames, none), policy.act(frames, none)
+    np.testing.assert_allclose(found[:, :3], wanted[:, :3], atol=1e-5)
+    np.testing.assert_array_equal(np.sign(found[:, 3]), wanted[:, 3])
+    policy.learn()
+    assert np.abs(policy.act(frames, none) - found).max() > 1e-6  # it learns
+    for name, weight in cloned.network.state_dict().items():
+        assert torch.equal(weight, before[name])  # and what was cloned stays as it was
+    norms = {name: value for name, value in policy.network.state_dict().items() if "running" in name}
+    assert norms and all(
+        torch.equal(value, before[name.removeprefix("encoder.1.network.")]) for name, value in norms.items()
+    )
+    again = foveal.load(policy.save(tmp_path / "flat"))
+    np.testing.assert_array_equal(again.act(frames, none), policy.act(frames, none))
+    assert (again.stack, again.cloning, again.shaped) == (2, cloned.config, False)
+    with pytest.raises(FovealError, match="cloned as one skill, and these are 3"):
+        FlatPolicy.from_cloned(small_policy(), flat_config(8))
+
+
+def test_a_shaped_policy_remembers_that_it_is(tmp_path):
+    policy = FlatPolicy("bowl", View(36, 36), master_config("debug"), shaped=True)
+    assert policy.arms().shaping == policy.config.discount
+    again = foveal.load(policy.save(tmp_path / "flat"))
+    assert again.shaped and again.arms() == policy.arms()
+    assert FlatPolicy("bowl", View(36, 36), master_config("debug")).arms().shaping == 0.0
+
+
 # --- decisions ------------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.slow
-def test_decisions_are_drawn_as_likely_as_the_policy_says():
+def test_the_likeliest_is_done_or_decisions_are_drawn_as_likely_as_the_policy_says():
     master = Master("pick", None, master_config("debug"))
     arms = Arms(ArmSettings("pick", View(size=0)), 2)
     for index in range(2):
@@ -331,9 +409,11 @@ def test_decisions_are_drawn_as_likely_as_the_policy_says():
     with torch.no_grad():
         master.network.actor.linear.weight.zero_()
         master.network.actor.linear.bias.copy_(torch.tensor([0.7, 0.2, 0.1]).log())
-    drawn = np.concatenate([master.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
+    assert master.choose(arms, np.arange(2), 5, [1, 2]).tolist() == [0, 0]  # as published
+    plan = master.drawing()
+    drawn = np.concatenate([plan.choose(arms, np.arange(2), i, [2 * i, 2 * i + 1]) for i in range(1000)])
     np.testing.assert_allclose(np.bincount(drawn) / len(drawn), [0.7, 0.2, 0.1], atol=0.03)
-    again = [master.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
+    again = [plan.choose(arms, np.array([place]), 3, [seed])[0] for place, seed in ((0, 7), (1, 6))]
     assert again == [drawn[7], drawn[6]]  # whatever else is decided beside it
     arms.close()
 

@@ -61,7 +61,7 @@ def test_step_by_step_it_does_what_whole_episodes_do(kind: str) -> None:
     arms.reset(0, 7)
     memory, chosen, ended = None, [], False
     while not ended:
-        action, memory = policy.predict(observation, memory)
+        action, memory = policy.predict(observation, memory, deterministic=True)  # as evaluations choose
         np.testing.assert_array_equal(memory.frames, arms.frames(0))
         arms.step(0, action)
         if (memory.steps - 1) % policy.skill_steps == 0:

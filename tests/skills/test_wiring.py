@@ -17,6 +17,8 @@ from wires import Room, Wire, assert_complete, cases
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.experts import script, skills
+from foveal.envs.ur5e.randomization import RANDOMIZATIONS, draw
+from foveal.envs.ur5e.tasks import TASKS
 from foveal.networks.film_resnet import Relief, SpatialPoints
 from foveal.skills import cloning, demos
 from foveal.skills.cloning import CloningWork, clone
@@ -47,7 +49,8 @@ def shown(seed: int = 0, steps: int = 40) -> Any:
     zeros = np.zeros((steps + 1, 14), np.float32)
     skill = np.repeat([0, 1], steps // 2)
     action = np.clip(advice, -1, 1)
-    return episode(steps, skill, depth=depth, advice=advice, actions=action, vector=zeros, rewards=np.zeros(steps))
+    rewards = np.zeros(steps)
+    return episode(steps, skill, depth=depth, advice=advice, actions=action, vector=zeros, rewards=rewards, seed=seed)
 
 
 def folder(room: Room, episodes: int = 4) -> DemoFolder:
@@ -331,6 +334,15 @@ class Arm:
         self.taken, self.seed = 0, seed
         return self._seen(), {}
 
+    max_agent_steps = 60
+    ranges = RANDOMIZATIONS["training"]
+
+    def scene(self) -> Any:
+        return draw(TASKS["pick"], self.ranges, np.random.default_rng(0))
+
+    def depth_from(self, other: Any) -> Any:
+        return self._seen()["depth"]
+
     def step(self, action: Any) -> Any:
         self.actions.append(action)
         self.taken += 1
@@ -345,7 +357,13 @@ class Arm:
 
 
 def demonstrated(room: Room, **changes: Any) -> tuple[Any, dict[str, Any]]:
-    """An episode, and what the arm was made with."""
+    """What the first camera saw, and what the arm was made with."""
+    found, settings = seen_by_all(room, **changes)
+    return found[0], settings
+
+
+def seen_by_all(room: Room, **changes: Any) -> tuple[list[Any], dict[str, Any]]:
+    """What every camera saw, and what the arm was made with."""
     made: list[Arm] = []
     room.patch.setattr(demos, "make_arm", lambda task, **k: (made.append(Arm(**k)), made[-1])[1])
     done = iter(range(10**6))
@@ -391,12 +409,13 @@ def linger(room: Room, value: int | None) -> Any:
 
 def noise(room: Room, value: float) -> Any:
     """Standard deviation of what was done where nothing was advised."""
-    found = [demonstrated(room, noise=value, seed=seed)[0].actions[::10, :3] for seed in range(40)]
+    found = [demonstrated(room, noise=value, seed=seed)[0].actions[::20, :3] for seed in range(60)]
+    assert not any(demonstrated(room, noise=value, seed=seed)[0].actions[10:20].any() for seed in range(3))
     return pytest.approx(float(np.std(np.concatenate(found))), rel=0.12, abs=1e-9)
 
 
 def episodes(room: Room, value: int) -> int:
-    room.patch.setattr(demos, "_job", lambda job: shown(job[2]))
+    room.patch.setattr(demos, "_job", lambda job: [shown(job[2])])
     return len(list(collect("pick", room.folder / "demos", demo_options("debug", {"episodes": value}))))
 
 
@@ -408,6 +427,7 @@ DEMOS = {
     "noise": Wire(0.0, 0.15, 0.3, observe=noise),
     "size": Wire(24, 32, observe=lambda room, n: demonstrated(room, size=n)[0].depth.shape[-1]),
     "render": Wire(36, 50, observe=lambda room, n: demonstrated(room, render=n)[1]["size"]),
+    "cameras": Wire(1, 3, observe=lambda room, n: len(seen_by_all(room, cameras=n)[0])),
     "camera": Wire(0, 1, observe=lambda room, n: demonstrated(room, camera=n)[1]["camera"]),
     "randomization": Wire(
         "training", "none", observe=lambda room, n: demonstrated(room, randomization=n)[1]["randomization"]

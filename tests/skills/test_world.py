@@ -79,11 +79,11 @@ def test_every_policy_of_the_arm_is_evaluated(workers: int) -> None:
     policy, flat = small_policy(), FlatPolicy("pick", View(48, 48), flat_config(64))
     master = Master("pick", policy, master_config("debug", {"skill_steps": 40}))
     chosen = range(5, 5 + 6)
-    noisy = for_policy(policy, *CONDITIONS["noisy_depth"])
+    noisy = CONDITIONS["noisy_depth"].of(for_policy(policy))
     played: list[tuple[Any, list[Outcome]]] = [
         (policy, play(noisy, scripted("pick", 3), policy, chosen)),
         (master, play(noisy, master, policy, chosen, skill_steps=40)),
-        (flat, play(ArmSettings("pick", flat.view, *CONDITIONS["noisy_depth"]), InOrder((0,)), flat, chosen)),
+        (flat, play(CONDITIONS["noisy_depth"].of(ArmSettings("pick", flat.view)), InOrder((0,)), flat, chosen)),
     ]
     for agent, found in played:
         results = foveal.evaluate(agent, "noisy_depth", 6, seed=5, workers=workers, progress=False)
@@ -114,6 +114,7 @@ def test_what_demonstrations_call_training_is_train() -> None:
         ("--data x", "data means nothing for a simulated arm"),
         ("--adapt", "adapt means nothing for a simulated arm"),
         ("--random", "there is no random policy to show beside a master that chooses among scripted experts"),
+        ("--on goal_moved", "ur5e/pick has no place to put something, so goal_moved can't happen in it"),
         ("--workers -1", "workers is -1; it takes at least 1"),
     ],
 )

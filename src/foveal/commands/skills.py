@@ -1,7 +1,8 @@
-"""``foveal skills train``: skills from demonstrations."""
+"""``foveal skills``: train skills from demonstrations, and see whether each ends what it begins."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,9 +14,11 @@ from foveal.commands import train
 from foveal.commands.options import preset_of
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
+from foveal.explanation.explain import check_writable
 from foveal.skills.augmentation import read_augmentation
 from foveal.skills.cloning import CloningWork, Epoch, clone
-from foveal.skills.config import CloneConfig, clone_config
+from foveal.skills.config import CloneConfig, as_dict, clone_config
+from foveal.skills.judging import judged
 from foveal.skills.workers import available
 from foveal.training import Callback, Trainer
 
@@ -49,12 +52,38 @@ class TrainOptions:
     skills: tyro.conf.OmitArgPrefixes[CloneConfig] = field(default_factory=clone_config)
 
 
+@dataclass(frozen=True)
+class EvaluateOptions:
+    """How often each skill achieves its own goal within its 60 steps, begun where the script begins it.
+
+    Experts bring every scene to where a skill's turn is; the skill acts alone, and its goal is judged.
+
+    Attributes:
+        skills: folder of cloned skills, or a task such as ur5e/bowl, for its scripted experts.
+        on: condition: training, far_starts, moved_camera, noisy_depth or structured_light.
+        episodes: scenes, none of which anything was trained, chosen or evaluated on.
+        seed: of the first scene; by default one that nothing else uses.
+        out: write every turn to this JSON file.
+        workers: processes.
+    """
+
+    skills: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SKILLS|ENV")]]
+    on: str = "training"
+    episodes: int = 100
+    seed: int | None = None
+    out: Path | None = None
+    workers: int = field(default_factory=available)
+
+
 def main(arguments: Sequence[str]) -> None:
-    """Train a new run, or go on with one."""
+    """Train a new run, go on with one, or evaluate skills one by one."""
     preset = preset_of(arguments)
     defaults = TrainOptions(preset=preset, skills=clone_config(preset))
-    options: TrainOptions = parse("skills", {"train": defaults}, arguments)
-    if options.resume is not None:
+    verbs = {"train": defaults, "evaluate": EvaluateOptions}
+    options: TrainOptions | EvaluateOptions = parse("skills", verbs, arguments)
+    if isinstance(options, EvaluateOptions):
+        _evaluate(options)
+    elif options.resume is not None:
         train.main(arguments[1:])  # which refuses all other options
     elif options.demos is not None:
         _train(options.demos, options)
@@ -81,6 +110,16 @@ def _train(demos: Path, options: TrainOptions) -> None:
         print(f"to go on: foveal skills train --resume {out}")
         raise
     print(f"best epoch {policy.about['best']}: {out}")
+
+
+def _evaluate(options: EvaluateOptions) -> None:
+    if options.out is not None:
+        check_writable(options.out, "turns.json")
+    report = judged(options.skills, options.on, options.episodes, options.seed, workers=options.workers, progress=True)
+    print(report)
+    if options.out is not None:
+        options.out.write_text(json.dumps(as_dict(report), indent=1) + "\n", encoding="utf-8")
+        print(f"wrote {options.out}")
 
 
 class _Report(Callback):

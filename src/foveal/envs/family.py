@@ -24,6 +24,7 @@ class EnvOptions:
         action_repeat: simulator steps per agent step, or None for the family's own default.
         quality: of rendering: ``"exact"``, ``"fast"`` or ``"draft"``.
         camera: index of the camera.
+        meshes: show a robot's own meshes instead of simple shapes.
 
     Raises:
         FovealError: a number is out of range, or the quality is unknown.
@@ -33,6 +34,7 @@ class EnvOptions:
     action_repeat: int | None = None
     quality: str = "exact"
     camera: int = 0
+    meshes: bool = False
 
     def __post_init__(self) -> None:
         check_whole("image_size", self.image_size, least=1)

@@ -31,6 +31,7 @@ def make(
     data: str | Path | None = None,
     seed: int | None = None,
     camera: int = 0,
+    meshes: bool = False,
 ) -> PixelEnv:
     """An environment of stacked RGB frames with actions in [-1, 1] (or Discrete).
 
@@ -50,12 +51,13 @@ def make(
             colours and videos. Unused without a perturbation.
         seed: for the first ``reset`` that is called without one. The same seed gives the same episodes.
         camera: index of the camera of dmc/ and ur5e/.
+        meshes: of ur5e/: show the real arm's meshes, of an installed robosuite, instead of simple shapes.
 
     Raises:
         FovealError: an unknown name, an option out of range, missing or damaged data, an environment without an image
             or with actions that can't be served, or no OpenGL.
     """
-    options = EnvOptions(image_size, action_repeat, quality, camera)
+    options = EnvOptions(image_size, action_repeat, quality, camera, meshes)
     check_whole("frame_stack", frame_stack, least=1)
     if seed is not None:
         check_whole("seed", seed, least=0)

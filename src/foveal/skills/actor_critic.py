@@ -54,7 +54,7 @@ class ActorCritic(ArmPolicy):
     def __init__(self, config: MasterConfig, seed: int) -> None:
         require_extra()
         self.config, self.seed = config, seed
-        self.ppo = learner(self.arms(), config, seed)
+        self.ppo = learner(self.fresh_network, config, seed)
         self.curve: list[dict[str, Any]] = []
 
     @property
@@ -102,6 +102,10 @@ class ActorCritic(ArmPolicy):
         trainer.train(self.config.decisions)
         return self
 
+    def fresh_network(self) -> networks.ActorCritic:
+        """What it acts with before it has learned; draws from PyTorch's own generator."""
+        return actor_critic(*self.arms().spaces, self.config.channels)
+
     @abstractmethod
     def arms(self) -> GroupSettings:
         """The arms that it learns with."""
@@ -137,11 +141,11 @@ class ActorCritic(ArmPolicy):
         self.curve = list(state["curve"])
 
 
-def learner(settings: GroupSettings, config: MasterConfig, seed: int) -> PPO:
-    """PPO with a fresh network; all its draws come from the seed."""
+def learner(fresh: Callable[[], networks.ActorCritic], config: MasterConfig, seed: int) -> PPO:
+    """PPO with the network that ``fresh`` makes; all draws come from the seed."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # initial weights
-        network = actor_critic(*settings.spaces, config.channels)
+        network = fresh()
     shuffling, acting = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed + 1)
     return PPO(config, network, acting, shuffling)
 

@@ -15,8 +15,9 @@ from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import skills
 from foveal.envs.ur5e.randomization import Randomization
 from foveal.errors import FovealError
+from foveal.skills.events import COVER_MILLIMETRES, Event, Happening
 from foveal.skills.minari import in_millimetres
-from foveal.skills.noise import DepthNoise
+from foveal.skills.noise import Sensor
 from foveal.skills.view import View
 
 
@@ -29,12 +30,14 @@ class ArmSettings:
         view: of its depth camera.
         randomization: ranges, or their name.
         noise: what the depth camera adds, or None.
+        event: what happens in the middle of each episode, or None.
     """
 
     task: str
     view: View = field(default_factory=View)
     randomization: str | Randomization = "training"
-    noise: DepthNoise | None = None
+    noise: Sensor | None = None
+    event: Event | None = None
 
 
 class Actor(Protocol):
@@ -68,6 +71,7 @@ class Arms:
         ended: (count,) whether each one's episode has ended, or none has begun.
         success: (count,) whether it ended well.
         steps: (count,) control steps of the running episode.
+        happenings: the event of each one's running episode.
     """
 
     def __init__(self, settings: ArmSettings, count: int, stack: int = 3) -> None:
@@ -78,6 +82,7 @@ class Arms:
         self.steps = np.zeros(count, np.int64)
         self._frames = np.zeros((count, stack, settings.view.size, settings.view.size), np.uint16)
         self._random = [np.random.default_rng(0) for _ in range(count)]
+        self.happenings = [Happening(None, env, 0) for env in self.envs]
 
     def __len__(self) -> int:
         return len(self.envs)
@@ -86,9 +91,10 @@ class Arms:
         """Begin an episode."""
         observation, _ = self.envs[index].reset(seed=seed)
         self._random[index] = np.random.default_rng([1, seed])
-        self._frames[index] = self._seen(index, observation)
+        self.happenings[index] = Happening(self.settings.event, self.envs[index], seed)
         self.ended[index] = self.success[index] = False
         self.steps[index] = 0
+        self._frames[index] = self._seen(index, observation)
 
     def frames(self, which: Any = slice(None)) -> NDArray[np.uint16]:
         """(B, stack, H, W) millimetres."""
@@ -96,11 +102,12 @@ class Arms:
 
     def step(self, index: int, action: NDArray[np.float32]) -> float:
         """One control step of one arm; gives the reward."""
+        self.happenings[index].before(int(self.steps[index]))
         observation, reward, terminated, truncated, _ = self.envs[index].step(action)
+        self.steps[index] += 1
         self._frames[index, :-1] = self._frames[index, 1:]
         self._frames[index, -1] = self._seen(index, observation)
         self.ended[index], self.success[index] = terminated or truncated, terminated
-        self.steps[index] += 1
         return reward
 
     def run(
@@ -144,6 +151,8 @@ class Arms:
     def _seen(self, index: int, observation: Any) -> Any:
         if self.settings.view.size == 0:
             return 0
+        if self.happenings[index].covers(int(self.steps[index])):
+            return COVER_MILLIMETRES
         depth = in_millimetres(self.settings.view.cut(observation["depth"]))
         noise = self.settings.noise
         return depth if noise is None else noise.apply(depth, self._random[index])
@@ -157,6 +166,7 @@ class Arms:
             "ended": bool(self.ended[index]),
             "success": bool(self.success[index]),
             "steps": int(self.steps[index]),
+            "happened": self.happenings[index].get_state(),
         }
 
     def set_state(self, index: int, state: Mapping[str, Any]) -> None:
@@ -166,6 +176,7 @@ class Arms:
         self._frames[index] = state["frames"]
         self.ended[index], self.success[index] = state["ended"], state["success"]
         self.steps[index] = state["steps"]
+        self.happenings[index].set_state(state.get("happened", -1))  # runs of earlier versions lack it
 
     def close(self) -> None:
         """Free the simulators."""
@@ -173,9 +184,7 @@ class Arms:
             env.close()
 
 
-def for_policy(
-    policy: Cloned, randomization: str | Randomization = "training", noise: DepthNoise | None = None
-) -> ArmSettings:
+def for_policy(policy: Cloned) -> ArmSettings:
     """Arms that are seen as the policy's demonstrations were.
 
     Raises:
@@ -184,7 +193,7 @@ def for_policy(
     known = policy.skill_set
     if not known.task:
         raise FovealError("these skills do not say of which task they are, so they can't be tried in the simulator")
-    return ArmSettings(known.task, known.view, randomization, noise)
+    return ArmSettings(known.task, known.view)
 
 
 def _arm(settings: ArmSettings) -> ArmEnv:
@@ -194,4 +203,5 @@ def _arm(settings: ArmSettings) -> ArmEnv:
         depth=settings.view.size > 0,
         camera=settings.view.camera,
         randomization=settings.randomization,
+        can=settings.event is not None and settings.event.can,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -308,10 +309,17 @@ class CloningWork(Work):
 
 
 def _divided(episodes: Sequence[Episode], config: CloneConfig, seed: int) -> tuple[list[Episode], list[Episode]]:
-    """Those kept back, and those to learn from."""
-    order = np.random.default_rng([4, seed]).permutation(len(episodes))
-    count = min(round(config.held_out * len(episodes)), len(episodes) - 1)
-    return [episodes[index] for index in order[:count]], [episodes[index] for index in order[count:]]
+    """Those kept back, and those to learn from; what several cameras saw of one demonstration stays together."""
+    shown: list[list[Episode]] = []
+    for episode in episodes:
+        if shown and episode.seed is not None and episode.seed == shown[-1][0].seed:
+            shown[-1].append(episode)
+        else:
+            shown.append([episode])
+    order = np.random.default_rng([4, seed]).permutation(len(shown))
+    count = min(round(config.held_out * len(shown)), len(shown) - 1)
+    kept, learned = (list(itertools.chain(*[shown[index] for index in part])) for part in np.split(order, [count]))
+    return kept, learned
 
 
 def _samples(source: DemoFolder, config: CloneConfig, seed: int, flat: bool) -> tuple[Samples, Samples | None]:

@@ -135,8 +135,7 @@ class MasterConfig(PPOConfig, section="master"):
 
 # A single frame: with several, what the arm did is the best guess of what it is to do, and it never settles above the
 # cube. ResNet-10, narrow, whose stages keep 11x11 places of an 84x84 picture (published: 7x7 of 224x224) for a head
-# that looks for places: a few hundred scenes can't teach averages over channels where things are. Five steps early is
-# too early for a gripper that closes while its arm still slows down over its last 8 cm.
+# that looks for places: a few hundred scenes can't teach averages over channels where things are.
 _COMPACT_NETWORK = {
     "stack": 1,
     "stem": 32,
@@ -144,7 +143,6 @@ _COMPACT_NETWORK = {
     "blocks": (1, 1, 1, 1),
     "strides": (1, 2, 1, 1),
     "pooling": "points",
-    "early": 0,
     "relief": 0.05,
 }
 # What ``benchmarks/augmentation_search.py`` found on demonstrations of ``ur5e/bowl``: results/hrl-bc/augmentation.json.
@@ -176,13 +174,11 @@ WITH_TIMEOUTS: dict[str, Any] = {"bootstrap_timeouts": True, "normalise_advantag
 MASTER_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
     "compact": {
-        **WITH_TIMEOUTS,
         "decisions": 3200,
         "minibatches": 4,
         "epochs": 10,
         "learning_rate": 1e-3,
         "entropy": 0.02,
-        "value": 2.0,
     },
     "debug": {
         "decisions": 8,

@@ -17,7 +17,7 @@ from foveal.config.tree import checked_seed
 from foveal.envs.ur5e import TASKS, make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
-from foveal.envs.ur5e.randomization import RANDOMIZATIONS
+from foveal.envs.ur5e.randomization import RANDOMIZATIONS, other_camera
 from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.registry import nearest
@@ -40,9 +40,13 @@ class DemoOptions(Bounded, section="demos"):
             again.
         follow: of skills in random order, the share that is the script's next one after the last. 0 is the published
             order; above it, states that only a sensible order reaches (the cube held above the bowl) are seen oftener.
-        linger: steps that a skill goes on after its end; None gives each the whole ``SKILL_STEPS``, as published.
+        linger: steps that a skill goes on after its end, also where it has solved the task: what comes of letting go
+            is seen. None gives each the whole ``SKILL_STEPS``, as published.
         noise: standard deviation of noise on the velocity that is carried out, in the action's units, constant for
-            ten steps at a time. What is to be imitated stays the expert's advice, so its corrections are seen too.
+            ten steps; in the ten after it there is none, so that experts come to where they let go. What is to be
+            imitated stays the expert's advice, so its corrections are seen too.
+        cameras: each demonstration is seen by so many, drawn from the same ranges. Every camera's view is stored as an
+            episode.
         size: height and width of depth frames, pixels.
         render: height and width of the picture that they are cut from.
         camera: 0 front, 1 side, 2 wrist.
@@ -60,6 +64,7 @@ class DemoOptions(Bounded, section="demos"):
     noise: Annotated[float, at_least(0)] = 0.0
     size: Annotated[int, at_least(1)] = 84
     render: Annotated[int, at_least(1)] = 108
+    cameras: Annotated[int, at_least(1)] = 5
     camera: Annotated[int, at_least(0)] = 0
     randomization: Annotated[str, one_of(*RANDOMIZATIONS)] = "training"
     seed: Annotated[int, at_least(0)] = 0
@@ -75,12 +80,12 @@ class DemoOptions(Bounded, section="demos"):
         return View(self.size, self.render, self.camera)
 
 
-# Published: 250 demonstrations of five cameras each, whole skills in random order. Compact: more scenes and fewer
-# frames, as skills end soon after they are done: scenes are what a network must learn to see.
+# Published: 250 demonstrations of five cameras each, whole skills in random order: 10 GB of frames. Compact: more
+# scenes and fewer frames, as skills end soon after they are done: scenes are what a network must learn to see.
 DEMO_PRESETS: dict[str, dict[str, Any]] = {
     "paper": {},
-    "compact": {"episodes": 300, "follow": 0.5, "linger": 8, "noise": 0.15},
-    "debug": {"episodes": 4, "follow": 0.5, "linger": 1, "size": 36, "render": 36},
+    "compact": {"episodes": 300, "follow": 0.5, "linger": 8, "noise": 0.2, "cameras": 1},
+    "debug": {"episodes": 4, "follow": 0.5, "linger": 1, "size": 36, "render": 36, "cameras": 1},
 }
 
 
@@ -127,53 +132,85 @@ def collect(
     jobs = [(task, options, number) for number in range(options.episodes)]
     solved = 0
     with Workers(workers) as crew, Progress(0, len(jobs), visible=progress, what="demos", unit="episode") as bar:
-        for number, episode in enumerate(crew.map(_job, jobs)):
-            writer.add(episode)
-            solved += episode.terminated
+        for number, seen in enumerate(crew.map(_job, jobs)):
+            for episode in seen:
+                writer.add(episode)
+            solved += seen[0].terminated
             bar.show(solved=solved)
             bar.advance(number + 1)
     return open_demos(folder)
 
 
-def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> Episode:
-    """One episode, to its end."""
+def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> list[Episode]:
+    """One demonstration as each camera sees it.
+
+    It ends with the skill that solves the task, when that has lingered, or with its time.
+    """
     random = np.random.default_rng([options.seed, seed])
     choices = _choices(env.task_name, options, random)
     advisers = skills(env.task_name)
     observation, _ = env.reset(seed=seed)
-    observations, things = [observation], [env.truth().centres]
+    watch = _Watch(env, options, seed)
+    watch.look(observation)
     steps: list[tuple[NDArray[np.float32], NDArray[np.float32], int, float]] = []
     current, left = next(choices), SKILL_STEPS
     push = np.zeros(3)
-    ended = False
-    while not ended:
+    solved = truncated = False
+    while not (truncated or (solved and left == 0)):
         if left == 0:
             current, left = next(choices), SKILL_STEPS
         if len(steps) % 10 == 0:
-            push = options.noise * random.standard_normal(3)
+            push = options.noise * random.standard_normal(3) * (len(steps) % 20 == 0)
         advice = advisers[current].expert(env.truth())
         action = np.clip(advice.action + np.array([*push, 0.0]), -1.0, 1.0).astype(np.float32)
         observation, reward, terminated, truncated, _ = env.step(action)
-        observations.append(observation)
-        things.append(env.truth().centres)
-        steps.append((action, advice.action, current, reward))
-        ended = terminated or truncated
+        watch.look(observation)
+        steps.append((action, advice.action, current, 0.0 if solved else reward))
+        solved = solved or terminated
+        truncated = truncated or len(steps) == env.max_agent_steps
         left -= 1
         if advice.done and options.linger is not None:
             left = min(left, options.linger)
     actions, advices, numbers, rewards = zip(*steps, strict=True)
-    return Episode(
-        depth=in_millimetres(np.stack([options.view.cut(seen["depth"]) for seen in observations])),
-        vector=np.stack([seen["vector"] for seen in observations]),
-        actions=np.stack(actions),
-        rewards=np.array(rewards, np.float64),
-        terminated=terminated,
-        truncated=truncated,
-        skill=np.array(numbers, np.int64),
-        advice=np.stack(advices),
-        things=np.stack(things).astype(np.float32),
-        seed=seed,
-    )
+    return [
+        Episode(
+            depth=depth,
+            vector=np.stack(watch.vectors),
+            actions=np.stack(actions),
+            rewards=np.array(rewards, np.float64),
+            terminated=solved,
+            truncated=not solved,
+            skill=np.array(numbers, np.int64),
+            advice=np.stack(advices),
+            things=np.stack(watch.things).astype(np.float32),
+            seed=seed,
+        )
+        for depth in watch.depth()
+    ]
+
+
+class _Watch:
+    """What all cameras see of a demonstration; the first is the episode's own."""
+
+    def __init__(self, env: ArmEnv, options: DemoOptions, seed: int) -> None:
+        random = np.random.default_rng([8, options.seed, seed])
+        self._others = [other_camera(env.scene(), env.ranges, random) for _ in range(options.cameras - 1)]
+        self._env, self._view = env, options.view
+        self._frames: list[list[NDArray[np.uint16]]] = [[] for _ in range(options.cameras)]
+        self.vectors: list[NDArray[np.float32]] = []
+        self.things: list[NDArray[np.float64]] = []
+
+    def look(self, observation: Any) -> None:
+        """Keep what is seen now."""
+        pictures = [observation["depth"], *map(self._env.depth_from, self._others)]
+        for frames, picture in zip(self._frames, pictures, strict=True):
+            frames.append(in_millimetres(self._view.cut(picture)))
+        self.vectors.append(observation["vector"])
+        self.things.append(self._env.truth().centres)
+
+    def depth(self) -> list[NDArray[np.uint16]]:
+        """(T + 1, H, W) millimetres of each camera."""
+        return [np.stack(frames) for frames in self._frames]
 
 
 def _choices(task: str, options: DemoOptions, random: np.random.Generator) -> Iterator[int]:
@@ -193,7 +230,7 @@ def _choices(task: str, options: DemoOptions, random: np.random.Generator) -> It
             place = (int(random.choice(after)) + 1) % len(ordered)
 
 
-def _job(job: tuple[str, DemoOptions, int]) -> Episode:
+def _job(job: tuple[str, DemoOptions, int]) -> list[Episode]:
     task, options, number = job
     return demonstrate(_arm(task, options), options, DEMONSTRATIONS_EACH * options.seed + number)
 

@@ -1,4 +1,4 @@
-"""PPO from scratch on the arm's every step: what a master over skills is compared with."""
+"""PPO on the arm's every step, from scratch or from cloning: what a master over skills is compared with."""
 
 from __future__ import annotations
 
@@ -12,16 +12,26 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
-from foveal.skills.config import WITH_TIMEOUTS, MasterConfig, as_dict, master_config, stored_master_config
+from foveal.skills.base import load_weights
+from foveal.skills.config import (
+    WITH_TIMEOUTS,
+    CloneConfig,
+    MasterConfig,
+    as_dict,
+    master_config,
+    stored_master_config,
+)
 from foveal.skills.groups import Stepping
 from foveal.skills.insides import step_insides
-from foveal.skills.policy import depth_input, example_frames, scaled_depth
+from foveal.skills.networks import cloned_actor_critic
+from foveal.skills.policy import SkillPolicy, SkillSet, depth_input, example_frames, portable_config, scaled_depth
 from foveal.skills.rollouts import InOrder
 from foveal.skills.view import View
 from foveal.skills.world import Acting
@@ -42,19 +52,29 @@ FLAT: dict[str, Any] = {
 }
 
 
-def flat_config(steps: int) -> MasterConfig:
-    """How it learns for so many steps of the simulator."""
-    return replace(master_config("paper"), **FLAT, decisions=steps)
+# From cloned weights: smaller steps and less change at once, so that a critic that knows nothing yet does not ruin what
+# was cloned; no bonus for entropy, which the policy has from ``FIRST_STD``.
+CLONED: dict[str, Any] = {"learning_rate": 1e-4, "clip": 0.1, "epochs": 3, "entropy": 0.0}
+FIRST_STD = 0.2
+"""Standard deviation of actions where PPO starts from cloning."""
+
+
+def flat_config(steps: int, *, cloned: bool = False) -> MasterConfig:
+    """How it learns for so many steps of the simulator, from scratch or from cloned weights."""
+    settings = {**FLAT, **CLONED} if cloned else FLAT
+    return replace(master_config("paper"), **settings, decisions=steps)
 
 
 class FlatPolicy(ActorCritic):
-    """Depth frames in, tool velocity and gripper out, learned from the task's reward alone.
+    """Depth frames in, tool velocity and gripper out, learned by PPO on every control step.
 
     Args:
         task: such as ``"bowl"``.
         view: what the depth frames show.
         config: PPO's hyperparameters, see ``flat_config``; a decision is a control step.
         seed: of its training.
+        shaped: whether a potential guides it (``foveal.envs.ur5e.shaping``), or the task's reward alone.
+        cloning: how the network that it starts from was cloned; None where it starts from scratch, see ``from_cloned``.
 
     Raises:
         FovealError: the extra ``skills`` is missing.
@@ -64,9 +84,41 @@ class FlatPolicy(ActorCritic):
     view, stack = View(), 3
     near, far = 0.5, 2.0
 
-    def __init__(self, task: str, view: View, config: MasterConfig, seed: int = 0) -> None:
-        self.task, self.view = task, view
+    def __init__(
+        self,
+        task: str,
+        view: View,
+        config: MasterConfig,
+        seed: int = 0,
+        *,
+        shaped: bool = False,
+        cloning: CloneConfig | None = None,
+    ) -> None:
+        self.task, self.view, self.shaped, self.cloning = task, view, shaped, cloning
+        if cloning is not None:
+            self.stack, self.near, self.far = cloning.stack, cloning.near, cloning.far
         super().__init__(config, seed)
+
+    @classmethod
+    def from_cloned(cls, cloned: SkillPolicy, config: MasterConfig, seed: int = 0) -> Self:
+        """A policy that acts as what has cloned the whole task, and learns from there.
+
+        Raises:
+            FovealError: that one has several skills.
+        """
+        if cloned.skills != 1:
+            raise FovealError(f"PPO starts from the whole task cloned as one skill, and these are {cloned.skills}")
+        policy = cls(cloned.task, cloned.view, config, seed, cloning=cloned.config)
+        start = cloned_actor_critic(_copy(cloned).network, cloned.mean, cloned.spread, FIRST_STD)
+        start.critic = policy.network.critic
+        load_weights(policy.network, start.state_dict())
+        return policy
+
+    def fresh_network(self) -> ActorCriticNetwork:
+        if self.cloning is None:
+            return super().fresh_network()
+        blank = SkillPolicy(SkillSet(self.task, ("",), self.view), self.cloning, self.seed)
+        return cloned_actor_critic(blank.network, blank.mean, blank.spread, FIRST_STD)
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         with torch.inference_mode():
@@ -90,15 +142,19 @@ class FlatPolicy(ActorCritic):
         return 0
 
     def arms(self) -> Stepping:
-        return Stepping(ArmSettings(self.task, self.view), self.stack, self.near, self.far, self.seed)
+        arms, shaping = ArmSettings(self.task, self.view), self.config.discount * self.shaped
+        return Stepping(arms, self.stack, self.near, self.far, self.seed, shaping)
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
-        return tensors, {**described, "task": self.task, "view": as_dict(self.view)}
+        described |= {"task": self.task, "view": as_dict(self.view), "shaped": self.shaped}
+        return tensors, {**described, "cloning": None if self.cloning is None else as_dict(self.cloning)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
-        policy = cls(state["task"], View(**state["view"]), stored_master_config(state["config"]), state["seed"])
+        cloning = None if state.get("cloning") is None else portable_config(state["cloning"])
+        config, shaped = stored_master_config(state["config"]), state.get("shaped", False)  # earlier versions lack it
+        policy = cls(state["task"], View(**state["view"]), config, state["seed"], shaped=shaped, cloning=cloning)
         policy._set_learned_state(tensors, state)
         return policy
 
@@ -106,6 +162,11 @@ class FlatPolicy(ActorCritic):
         """Frames in, actions out."""
         examples = partial(example_frames, stack=self.stack, size=self.view.size)
         return Exportable(_Acting(self), lambda batch: {"frames": examples(batch)})
+
+
+def _copy(cloned: SkillPolicy) -> SkillPolicy:
+    tensors, state = cloned.state()
+    return SkillPolicy.from_state({name: tensor.clone() for name, tensor in tensors.items()}, state)
 
 
 def _mean_action(network: ActorCriticNetwork, seen: Tensor) -> Tensor:

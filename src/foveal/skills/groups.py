@@ -14,6 +14,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.envs.ur5e.experts import skills
+from foveal.envs.ur5e.shaping import potential
 from foveal.envs.ur5e.tasks import TASKS, Truth
 from foveal.skills import seeds
 from foveal.skills.arms import Arms, ArmSettings
@@ -92,6 +93,7 @@ class Stepping:
         stack: depth frames in an observation.
         near, far: metres that are seen as -1 and 1.
         seed: of the episodes.
+        shaping: discount of the potential that guides (``foveal.envs.ur5e.shaping``); 0 leaves it out.
     """
 
     arms: ArmSettings
@@ -99,6 +101,7 @@ class Stepping:
     near: float
     far: float
     seed: int
+    shaping: float = 0.0
 
     @property
     def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
@@ -177,11 +180,20 @@ class _DecidingGroup(_Group):
 class _SteppingGroup(_Group):
     def __init__(self, settings: Stepping, first: int, count: int) -> None:
         super().__init__(Arms(settings.arms, count, settings.stack), settings.seed, first)
-        self._range = settings.near, settings.far
+        self._range, self._shaping = (settings.near, settings.far), settings.shaping
 
     def step(self, actions: NDArray[Any]) -> Stepped:
+        before = self._potentials()
         rewards = np.array([self.arms.step(index, action) for index, action in enumerate(actions)])
+        if self._shaping:  # nothing is expected after success, where the potential counts as 0
+            rewards += self._shaping * self._potentials() * ~self.arms.success - before
         return self._after(rewards, np.ones(len(self.arms), np.int64))
+
+    def _potentials(self) -> NDArray[np.float64]:
+        """(B,), where rewards are shaped; else zeros."""
+        if not self._shaping:
+            return np.zeros(len(self.arms))
+        return np.array([potential(self.arms.settings.task, env.truth()) for env in self.arms.envs])
 
     def _observe(self) -> NDArray[np.float32]:
         return depth_input(self.arms.frames(), *self._range).numpy()

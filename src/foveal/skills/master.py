@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, Self, cast
 
@@ -66,14 +67,17 @@ class Master(ActorCritic):
         return int(self.chances(seen).argmax() if deterministic else self.draw(seen, decision, [self.seed])[0])
 
     def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
-        """The next skill of each arm: a ``foveal.skills.rollouts.Plan``."""
-        return self.draw(observe(arms, self.skills, which), decision, seeds)
+        """The likeliest next skill of each arm, as published: a ``foveal.skills.rollouts.Plan``."""
+        return self.chances(observe(arms, self.skills, which)).argmax(1)
+
+    def drawing(self) -> Drawing:
+        """The same master as a plan whose skills are drawn, as in training."""
+        return Drawing(self)
 
     def draw(self, seen: NDArray[np.float32], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
         """Skills, drawn as likely as the policy says.
 
-        The likeliest would be drawn for ever where doing it leaves everything as it is. Draws depend on the episode's
-        seed and the decision alone.
+        Draws depend on the episode's seed and the decision alone.
 
         Args:
             seen: (B, ...) what the master sees, such as ``SkillPolicy.features``.
@@ -142,6 +146,22 @@ class Master(ActorCritic):
         cloned = self._cloned()
         examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
         return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, ("chances",))
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A master that draws skills as likely as it says: a ``foveal.skills.rollouts.Plan``.
+
+    The likeliest skill is chosen for ever where doing it leaves everything as it is; one that is drawn is not.
+
+    Attributes:
+        master: whose chances they are.
+    """
+
+    master: Master
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        return self.master.draw(observe(arms, self.master.skills, which), decision, seeds)
 
 
 def _chances(network: ActorCriticNetwork, seen: Tensor) -> Tensor:

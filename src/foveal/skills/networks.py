@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -9,7 +10,7 @@ import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 
-from foveal.networks.film_resnet import Relief
+from foveal.networks.film_resnet import FilmResNet, Relief, SpatialPoints
 from foveal.networks.initialization import relu_orthogonal_
 from foveal.networks.policies import CRITIC_GAIN, ActorCritic, CategoricalHead, GaussianHead, linear
 from foveal.networks.precision import convolution_dtype
@@ -79,6 +80,65 @@ class DepthHead(nn.Module):
         seen = self.relief(observations)
         with torch.autocast(seen.device.type, self.dtype, enabled=self.dtype != torch.float32):
             return self.convolutions(seen.contiguous(memory_format=torch.channels_last)).float()
+
+
+class ClonedDepth(nn.Module):
+    """What a network that cloned the whole task sees, up to its last layer; its norms stay as cloning left them.
+
+    Args:
+        network: conditioned by one skill; its last layer is taken off.
+
+    Attributes:
+        last: that layer.
+        features_dim: length of what the rest gives.
+    """
+
+    def __init__(self, network: FilmResNet) -> None:
+        super().__init__()
+        layers = network.head.layers if isinstance(network.head, SpatialPoints) else network.head
+        assert isinstance(layers, nn.Sequential)
+        last = layers[-1]
+        assert isinstance(last, nn.Linear)
+        self.features_dim = last.in_features
+        self.network = network
+        self.network.requires_grad_(True)
+        self._last = [last]  # not a part of this module
+        layers[-1] = nn.Identity()
+        self.eval()
+
+    @property
+    def last(self) -> nn.Linear:
+        """The layer that was taken off."""
+        return self._last[0]
+
+    def train(self, mode: bool = True) -> ClonedDepth:
+        """Batches of one policy's own episodes would shift the norms that it was cloned with."""
+        super().train(False)
+        return self
+
+    def forward(self, observations: Tensor) -> Tensor:
+        """(B, frames, H, W) -> (B, features)."""
+        condition = torch.ones(observations.shape[0], 1, device=observations.device)
+        return self.network(observations, condition)
+
+
+def cloned_actor_critic(network: FilmResNet, mean: Tensor, spread: Tensor, std: float) -> ActorCritic:
+    """An actor-critic whose mean action is what a network does that cloned the whole task.
+
+    Args:
+        network: of ``foveal.skills.policy.SkillPolicy``; it becomes a part of this one.
+        mean, spread: (3,) of velocities, by which its outputs are standardised.
+        std: of actions, at first.
+    """
+    depth = ClonedDepth(network)
+    actor = GaussianHead(depth.features_dim, 4)
+    with torch.no_grad():
+        weight, bias = depth.last.weight, depth.last.bias
+        actor.linear.weight[:3] = spread[:, None] * weight[2:5]  # the first horizon's velocity, no longer standardised
+        actor.linear.bias[:3] = spread * bias[2:5] + mean
+        actor.linear.weight[3], actor.linear.bias[3] = weight[1] - weight[0], bias[1] - bias[0]  # closes above 0
+        actor.log_std.fill_(math.log(std))
+    return ActorCritic(nn.Sequential(Aligned(), depth), actor, _critic(depth.features_dim, nn.Identity()))
 
 
 class Aligned(nn.Module):

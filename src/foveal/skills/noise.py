@@ -11,7 +11,7 @@ Missing pixels read 0, unless they are repaired, as a camera's driver does.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,13 @@ from scipy import ndimage
 
 from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least
 from foveal.skills.minari import MILLIMETRES
+
+
+class Sensor(Protocol):
+    """What a depth camera makes of perfect depth."""
+
+    def apply(self, depth: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:
+        """One frame, (H, W) millimetres, as this camera would see it; 0 where it measured nothing."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,71 @@ class DepthNoise(Bounded, section="noise"):
             height, width = random.exponential(self.hole, 2) + 0.5
             gone |= ((rows - y) / height) ** 2 + ((columns - x) / width) ** 2 < 1.0
         return gone
+
+
+@dataclass(frozen=True)
+class StructuredLight(Bounded, section="noise"):
+    """A camera that reads a projected pattern: errors of another kind than ``DepthNoise``, for tests alone.
+
+    Nguyen, Izadi and Lovell 2012, "Modeling Kinect sensor noise for improved 3D reconstruction and tracking", measured
+    its errors along the axis and across it at surfaces of every slant theta: sigma_z = 0.0012 + 0.0019 (z - 0.4)^2
+    metres, beyond 60 degrees plus 0.0001 / sqrt(z) * theta^2 / (pi/2 - theta)^2, and sigma_l = 0.8 + 0.035 theta /
+    (pi/2 - theta) pixels. What the projector, which stands beside the camera, does not light is not measured
+    (Khoshelham and Elberink 2012): a shadow of every near thing on one side.
+
+    Attributes:
+        focal: focal length of the frame that is changed, pixels; the default is the front camera's at 108 pixels.
+        sensor_focal: of the camera that they measured, in whose pixels sigma_l is.
+        baseline: metres from the camera to the projector, which stands to its left.
+        repair: pass on what ``repaired`` makes of the frame.
+    """
+
+    focal: Annotated[float, POSITIVE] = 130.0
+    sensor_focal: Annotated[float, POSITIVE] = 585.0
+    baseline: Annotated[float, at_least(0)] = 0.075
+    repair: bool = True
+
+    def apply(self, depth: NDArray[np.uint16], random: np.random.Generator) -> NDArray[np.uint16]:
+        """One frame, (H, W) millimetres, as this camera would see it."""
+        metres = depth.astype(np.float64) / MILLIMETRES
+        lit = self._lit(metres)
+        seen = self._shifted(metres, random)
+        seen += self.axial(seen, self.slant(seen)) * random.standard_normal(seen.shape)
+        measured = np.where(lit, np.rint(seen.clip(0.0, 65.0) * MILLIMETRES), 0).astype(np.uint16)
+        return repaired(measured) if self.repair else measured
+
+    def slant(self, metres: NDArray[np.float64]) -> NDArray[np.float64]:
+        """(H, W) radians between each pixel's surface and the picture's plane; at most a hair below pi/2."""
+        rise = np.hypot(*np.gradient(metres)) * self.focal / np.maximum(metres, 1e-3)
+        return np.arctan(rise).clip(0.0, _STEEPEST)
+
+    @staticmethod
+    def axial(metres: NDArray[np.float64], slant: NDArray[np.float64]) -> NDArray[np.float64]:
+        """sigma_z, metres."""
+        steep = 1e-4 / np.sqrt(np.maximum(metres, 1e-3)) * (slant / (np.pi / 2 - slant)) ** 2
+        return 0.0012 + 0.0019 * (metres - 0.4) ** 2 + steep * (slant > np.pi / 3)
+
+    def _shifted(self, metres: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
+        """Each pixel reads what is sigma_l beside it, on a normal draw along each axis."""
+        slant = self.slant(metres)
+        across = (0.8 + 0.035 * slant / (np.pi / 2 - slant)) * self.focal / self.sensor_focal
+        places = np.indices(metres.shape) + across * random.standard_normal((2, *metres.shape))
+        return np.asarray(ndimage.map_coordinates(metres, places, order=0, mode="nearest"))
+
+    def _lit(self, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(H, W): where the projector's light falls.
+
+        To the projector, on the left, a point appears f b / z pixels further right than to the camera. It is hidden by
+        a point to its left that appears as far right or further.
+        """
+        column = np.arange(metres.shape[1]) + self.focal * self.baseline / np.maximum(metres, 1e-3)
+        furthest = np.maximum.accumulate(column, axis=1)
+        hidden = np.zeros(metres.shape, np.bool_)
+        hidden[:, 1:] = column[:, 1:] < furthest[:, :-1] - 0.5  # half a pixel: neighbours on one surface
+        return ~hidden
+
+
+_STEEPEST = np.radians(88.0)
 
 
 def repaired(depth: NDArray[np.uint16]) -> NDArray[np.uint16]:

@@ -171,9 +171,7 @@ class SkillPolicy(ArmPolicy):
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
         named = state["skills"]
         skill_set = SkillSet(named["task"], tuple(named["names"]), View(**named["view"]))
-        config = clone_config("paper", state["config"])
-        config = dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
-        policy = cls(skill_set, config, state["seed"])
+        policy = cls(skill_set, portable_config(state["config"]), state["seed"])
         load_weights(policy.network, checkpoint.under("network/", tensors))
         policy.mean, policy.spread = tensors["velocity/mean"], tensors["velocity/spread"]
         policy.about = dict(state.get("about", {}))  # skills within a master's folder used to lack it
@@ -186,6 +184,12 @@ class SkillPolicy(ArmPolicy):
     def _examples(self, batch: int) -> dict[str, Tensor]:
         frames = example_frames(batch, self.stack, self.view.size)
         return {"frames": frames, "skill": torch.arange(batch) % self.skills}
+
+
+def portable_config(state: Mapping[str, Any]) -> CloneConfig:
+    """The configuration that was saved, with a precision that this machine has."""
+    config = clone_config("paper", state)
+    return dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
 
 
 class _Acting(nn.Module):

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.envs.ur5e.experts import SKILL_STEPS, script
+from foveal.envs.ur5e.planner import next_skill
 from foveal.skills.arms import Actor, Arms, ArmSettings
 from foveal.skills.workers import Workers
 
@@ -48,6 +49,14 @@ class InOrder:
         return np.full(len(which), self.order[decision % len(self.order)], np.int64)
 
 
+class ByState:
+    """What the task needs, by a rule that sees the true state: see ``foveal.envs.ur5e.planner``."""
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        task = arms.settings.task
+        return np.array([next_skill(task, arms.envs[index].truth()) for index in which], np.int64)
+
+
 @dataclass(frozen=True)
 class Outcome:
     """How one episode went.
@@ -57,12 +66,14 @@ class Outcome:
         success: whether the task was solved.
         steps: of control.
         chosen: numbers of skills, one for each decision.
+        happened: control steps that had passed when the condition's event happened; None where it did not.
     """
 
     seed: int
     success: bool
     steps: int
     chosen: tuple[int, ...]
+    happened: int | None = None
 
 
 @dataclass(frozen=True)
@@ -138,7 +149,13 @@ def carry_out(trial: Trial) -> list[Outcome]:
             arms.run(actor, skill, trial.skill_steps, trial.cloned)
             decision += 1
         return [
-            Outcome(seed, bool(arms.success[place]), int(arms.steps[place]), tuple(chosen[place]))
+            Outcome(
+                seed,
+                bool(arms.success[place]),
+                int(arms.steps[place]),
+                tuple(chosen[place]),
+                arms.happenings[place].step,
+            )
             for place, seed in enumerate(trial.seeds)
         ]
     finally:

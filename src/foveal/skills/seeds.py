@@ -6,6 +6,8 @@ DEMONSTRATIONS_EACH = 100_000
 """Demonstration i of seed s is reset with ``DEMONSTRATIONS_EACH * s + i``."""
 CHOICE = 1_000_000_000
 """First of the episodes that choose the best epoch."""
+TURNS = 1_500_000_000
+"""First of the scenes in which single skills are judged."""
 EVALUATION = 2_000_000_000
 """First of those that policies are evaluated on: the same for all methods and training seeds."""
 _TRAINING = 3_000_000_000

@@ -18,7 +18,7 @@ from foveal.evaluation.results import Condition, Episode
 from foveal.evaluation.world import OF_GAMES, TRAIN, Bar, World, WorldOptions
 from foveal.skills import seeds
 from foveal.skills.arms import Actor, Arms, ArmSettings
-from foveal.skills.conditions import CONDITIONS
+from foveal.skills.conditions import CONDITIONS, USUAL
 from foveal.skills.rollouts import Outcome, Plan, play, scripted
 from foveal.skills.workers import Workers
 
@@ -80,7 +80,8 @@ class Acting:
 class ArmWorld(World):
     """Episodes of one task, the same for all policies: ``foveal.skills.seeds`` keeps them for evaluation.
 
-    Conditions are ``"train"`` and those of ``foveal.skills.conditions.CONDITIONS``, where it is called ``"training"``.
+    Conditions are ``"train"`` and those of ``foveal.skills.conditions.CONDITIONS``, where it is called ``"training"``;
+    where none is named, those of ``USUAL``.
 
     Args:
         acting: who acts.
@@ -101,6 +102,8 @@ class ArmWorld(World):
         self._skill = options.skill
         if self._skill is not None:
             _check_skill(self._skill, acting)
+        for condition in self.conditions:
+            self._under(condition)  # which refuses what can't happen in this task
         self._crew = Workers(options.workers)
 
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
@@ -165,8 +168,7 @@ class ArmWorld(World):
         )
 
     def _under(self, condition: str) -> ArmSettings:
-        randomization, noise = CONDITIONS[TRAINING if condition == TRAIN else condition]
-        return replace(self.acting.settings, randomization=randomization, noise=noise)
+        return CONDITIONS[TRAINING if condition == TRAIN else condition].of(self.acting.settings)
 
     def _words(self) -> Words:
         played = f"One episode of {self.acting.name}"
@@ -216,12 +218,12 @@ class _WatchedArms(Arms):
 
 
 def _conditions(options: WorldOptions) -> tuple[str, ...]:
-    known = [TRAIN if name == TRAINING else name for name in CONDITIONS]
+    usual, known = ([TRAIN if name == TRAINING else name for name in names] for names in (USUAL, CONDITIONS))
     if options.on is None:
-        return tuple(known)
+        return tuple(usual)
     names = (options.on,) if isinstance(options.on, str) else options.on
     asked = [TRAIN if name == TRAINING else name for name in names]
-    return replace(options, on=asked).conditions(known, known, "condition")
+    return replace(options, on=asked).conditions(usual, known, "condition")
 
 
 def _episode(index: int, outcome: Outcome) -> Episode:

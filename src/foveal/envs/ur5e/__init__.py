@@ -37,6 +37,7 @@ class Arm(Family):
             camera=options.camera,
             quality=options.quality,
             action_repeat=options.action_repeat or 1,
+            meshes=options.meshes,
         )
 
 
@@ -52,6 +53,7 @@ def make_arm(
     action_repeat: int = 1,
     render_mode: str | None = None,
     meshes: bool = False,
+    can: bool = False,
 ) -> ArmEnv:
     """The environment of a task; this imports the simulator. For the options see ``ArmEnv`` and ``Sight``.
 
@@ -60,7 +62,8 @@ def make_arm(
     """
     from foveal.envs.ur5e.env import ArmEnv, Sight
 
-    return ArmEnv(task, Sight(size, depth, rgb, camera, quality, meshes), randomization, action_repeat, render_mode)
+    sight = Sight(size, depth, rgb, camera, quality, meshes)
+    return ArmEnv(task, sight, randomization, action_repeat, render_mode, can)
 
 
 def _register_gymnasium_ids() -> None:

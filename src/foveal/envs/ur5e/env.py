@@ -74,6 +74,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         randomization: ranges of what changes between episodes, or their name.
         action_repeat: control steps per action; pictures are taken after the last.
         render_mode: None or ``"rgb_array"``: what ``render()`` shows is the ``camera``'s view.
+        can: whether there is one, out of sight, that ``simulation.add_can`` puts on the table.
 
     Attributes:
         draw: the scene of the present episode.
@@ -91,6 +92,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         randomization: str | Randomization = "training",
         action_repeat: int = 1,
         render_mode: str | None = None,
+        can: bool = False,
     ) -> None:
         if task not in TASKS:
             raise FovealError(f"unknown task {task!r}: {nearest(task, list(TASKS))}")
@@ -105,7 +107,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.render_mode = render_mode
         self.metadata = {**self.metadata, "render_fps": 1.0 / (CONTROL_STEP * action_repeat)}
         self.draw: Draw | None = None
-        self.simulation = Simulation(self.task, self.sight.meshes)
+        self.simulation = Simulation(self.task, self.sight.meshes, can)
         self._steps = 0
         self._views: dict[str, Any] = {}  # made with the first picture, and with it the GL context
         self._set_quality()
@@ -145,9 +147,23 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """(H, W, 3) ``uint8``: the camera's view now."""
         return np.array(self._view("rgb").render(), order="C")
 
+    def depth(self) -> NDArray[np.float32]:
+        """(H, W) metres along the camera's axis, now."""
+        return np.minimum(self._view("depth").render(depth=True), np.float32(FAR), order="C")
+
+    def depth_from(self, other: Draw) -> NDArray[np.float32]:
+        """(H, W) metres: what the camera would measure now if it stood where another draw has it.
+
+        The wrist camera stays on its arm.
+        """
+        self.simulation.aim(other)
+        seen = self.depth()
+        self.simulation.aim(self.scene())
+        return seen
+
     def agent_mask(self) -> NDArray[np.bool_]:
-        """(H, W) bool: pixels of arm and gripper now, by MuJoCo's segmentation."""
-        return self._pixels_of(self.simulation.arm_geoms())
+        """(H, W) bool: pixels of arm, gripper and all that can be moved now, by MuJoCo's segmentation."""
+        return self._pixels_of(np.any(list(self.simulation.parts().values()), axis=0))
 
     def part_masks(self) -> dict[str, NDArray[np.bool_]]:
         """(H, W) bool each: pixels of the gripper, of the rest of the arm, of each object and of the bowl now."""
@@ -164,7 +180,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "task": self.task_name,
             "steps": self._steps,
             "random": self.np_random.bit_generator.state,
-            "draw": asdict(self._begun()),
+            "draw": asdict(self.scene()),
             "physics": self.simulation.get_state(),
         }
 
@@ -188,13 +204,18 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     # ----------------------------------------------------------------------------------------------------------- inside
 
-    def _begun(self) -> Draw:
+    def scene(self) -> Draw:
+        """The draw of the present episode.
+
+        Raises:
+            FovealError: before the first reset.
+        """
         if self.draw is None:
             raise FovealError("no episode has begun: call reset() first")
         return self.draw
 
     def _checked(self, action: Any) -> NDArray[np.float64]:
-        self._begun()
+        self.scene()
         command = np.asarray(action, np.float64)
         if command.shape != (4,):
             raise FovealError(f"action of shape {command.shape} given to ur5e/{self.task_name}, which takes (4,)")
@@ -207,7 +228,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         parts = [self.simulation.joints(), position, orientation, np.array([self.simulation.opening()])]
         seen: Observation = {"vector": np.concatenate(parts).astype(np.float32)}
         if self.sight.depth:
-            seen["depth"] = np.minimum(self._view("depth").render(depth=True), np.float32(FAR), order="C")
+            seen["depth"] = self.depth()
         if self.sight.rgb:
             seen["rgb"] = self.picture()
         return seen
@@ -245,7 +266,7 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         """The camera for ``"rgb"`` or ``"depth"``, made once: making one takes longer than a picture."""
         import mujoco
 
-        self._begun()
+        self.scene()
         if kind not in self._views:
             view = open_view(self.simulation.physics, self.sight.size, self.sight.camera)
             if kind == "depth" or self.sight.quality != "exact":

@@ -13,22 +13,46 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from foveal.envs.ur5e.goals import HOVER, Goal, grasped, lifted_high, over, put_into, put_onto, raised
 from foveal.envs.ur5e.simulation import MAX_SPEED
-from foveal.envs.ur5e.tasks import LARGE_BOWL, SMALL_BOWL, TASKS, Bowl, Truth
+from foveal.envs.ur5e.tasks import IN_BOWL, LARGE_BOWL, SMALL_BOWL, TASKS, Bowl, Truth
 from foveal.errors import FovealError
 
 Array = NDArray[np.float64]
 
-HOVER = 0.24  # metres: the tool's height on its way across the table
 SKILL_STEPS = 60  # control steps of a skill
 OPEN, CLOSE = -1.0, 1.0
 
 _GAIN = 4.0  # 1/s: how fast a distance is closed
 _NEAR = 0.006  # metres within which a place is reached
+# Metres of height within which the gripper closes, and from which on the way is taken at half the gain. Labels come
+# 5 steps before the gripper moves (HRL-BC): the tool is then a centimetre away, and arrives while the fingers move. At
+# the full gain it would be 6 cm away.
+_SETTLED, _SLOW = 0.003, 0.06
 _ABOVE = 0.02  # metres aside within which the tool is above something
 _REACH = 0.045  # metres aside within which the way down leads to a thing
 _LOWEST = 0.02  # metres: height of the tool when it grasps where there is nothing
 _OVER_RIM = 0.035  # metres between the bowl's rim and the tool that lets go
+
+
+@dataclass(frozen=True)
+class _Fit:
+    """How exactly something is put down, in metres.
+
+    No more exactly than it must be: a network that comes as near as it can see would else wait for ever.
+
+    Attributes:
+        aside: within which it lets go.
+        above: within which it lets go, over the height that it is for.
+        down: aside within which the way down leads there.
+    """
+
+    aside: float
+    above: float
+    down: float
+
+
+_INTO_BOWL, _ONTO_TOWER = _Fit(0.02, 0.010, 0.03), _Fit(0.01, 0.005, _ABOVE)
 
 
 @dataclass(frozen=True)
@@ -54,10 +78,12 @@ class Skill:
     Attributes:
         name: what it does, in up to six words.
         expert: its controller.
+        goal: whether it has achieved what it is for.
     """
 
     name: str
     expert: Expert
+    goal: Goal
 
 
 def skills(task: str) -> tuple[Skill, ...]:
@@ -111,10 +137,10 @@ def grasp(truth: Truth) -> Advice:
     if aside.min() < _REACH:
         target = truth.centres[int(np.argmin(aside))]
     way = target - truth.tool
-    low = abs(way[2]) < _NEAR
+    low = abs(way[2]) < _SETTLED
     if not (low or (truth.closing and abs(way[2]) < 3.0 * _NEAR)):
         way[2] *= float(np.hypot(way[0], way[1]) < _ABOVE)
-        return _advice(way, OPEN, False)
+        return _advice(_gently(way), OPEN, False)
     return _advice(np.zeros(3), CLOSE, truth.closing and truth.opening < 0.02)
 
 
@@ -133,7 +159,7 @@ def to_bowl(bowl: Bowl, aside: float = 0.0) -> Expert:
         held = np.flatnonzero(truth.held)
         angle = 2.0 * np.pi * (held[0] if held.size else 0) / len(truth.centres)
         place = truth.bowl[:2] + aside * np.array([np.cos(angle), np.sin(angle)]) * bool(held.size)
-        return _put(truth, place, bowl.height + _OVER_RIM, _ABOVE + aside)
+        return _put(truth, place, bowl.height + _OVER_RIM, _INTO_BOWL, aside)
 
     return expert
 
@@ -146,21 +172,21 @@ def to_tower(truth: Truth) -> Advice:
     top = max((truth.upper(i) for i in below), default=0.0)
     held = np.flatnonzero(truth.held)
     grip = truth.tool[2] - truth.lower(int(held[0])) if held.size else 0.03
-    return _put(truth, place, top + grip, _ABOVE)
+    return _put(truth, place, top + grip, _ONTO_TOWER)
 
 
-def _put(truth: Truth, place: Array, height: float, near: float) -> Advice:
-    """Move over ``place``, down to ``height`` and open; once open and low within ``near`` of it, stay."""
-    aside = np.hypot(*(place - truth.tool[:2]))
+def _put(truth: Truth, place: Array, height: float, fit: _Fit, circle: float = 0.0) -> Advice:
+    """Move over ``place``, down to ``height`` and open; once open and low within ``circle`` and a bit of it, stay."""
+    aside = float(np.hypot(*(place - truth.tool[:2])))
     let_go = not truth.closing and not truth.held.any()
-    if let_go and aside < near and truth.tool[2] < HOVER - _ABOVE:
+    if let_go and aside < fit.down + circle and truth.tool[2] < HOVER - _ABOVE:
         return _advice(np.zeros(3), OPEN, truth.opening > 0.9)
     grip = CLOSE if truth.closing else OPEN
-    if aside > _ABOVE:
+    if aside > fit.down:
         return _advice(_across(truth, place)[0], grip, False)
     way = np.array([*(place - truth.tool[:2]), height - truth.tool[2]])
-    arrived = bool(np.abs(way).max() < _NEAR)
-    return _advice(way, OPEN if arrived else grip, False)
+    arrived = aside < fit.aside and -way[2] < fit.above
+    return _advice(_gently(way), OPEN if arrived else grip, False)
 
 
 def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
@@ -174,33 +200,38 @@ def _across(truth: Truth, place: Array) -> tuple[Array, bool]:
     return way, bool(np.abs(way).max() < _NEAR)
 
 
+def _gently(way: Array) -> Array:
+    """The same way, (3,) metres, at half the gain where its height is nearly reached."""
+    return way * np.array([1.0, 1.0, 0.5 if abs(way[2]) < _SLOW else 1.0])
+
+
 def _advice(way: Array, gripper: float, done: bool) -> Advice:
     """Move along ``way``, in metres, no faster than the environment allows."""
     velocity = np.clip(_GAIN * way / MAX_SPEED, -1.0, 1.0)
     return Advice(np.array([*velocity, gripper], np.float32), bool(done))
 
 
-_GRASP, _RISE = Skill("down and grasp", grasp), Skill("up", rise)
+_GRASP, _RISE = Skill("down and grasp", grasp, grasped), Skill("up", rise, raised)
 
 SKILLS: dict[str, tuple[Skill, ...]] = {
-    "pick": (_GRASP, _RISE, Skill("go to the cube", go_to(0))),
+    "pick": (_GRASP, Skill("up", rise, lifted_high), Skill("go to the cube", go_to(0), over(0))),
     "bowl": (
         _GRASP,
         _RISE,
-        Skill("go to the bowl and release", to_bowl(SMALL_BOWL)),
-        Skill("go to the cube", go_to(0)),
+        Skill("go to the bowl and release", to_bowl(SMALL_BOWL), put_into(SMALL_BOWL, IN_BOWL)),
+        Skill("go to the cube", go_to(0), over(0)),
     ),
     "tower": (
         _GRASP,
         _RISE,
-        Skill("go to the tower and release", to_tower),
-        Skill("go to the small cube", go_to(1)),
+        Skill("go to the tower and release", to_tower, put_onto(1, 0)),
+        Skill("go to the small cube", go_to(1), over(1)),
     ),
     "breakfast": (
         _GRASP,
         _RISE,
-        Skill("go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04)),
-        *(Skill(f"go to the {thing.name}", go_to(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
+        Skill("go to the bowl and release", to_bowl(LARGE_BOWL, aside=0.04), put_into(LARGE_BOWL, LARGE_BOWL.rim)),
+        *(Skill(f"go to the {thing.name}", go_to(i), over(i)) for i, thing in enumerate(TASKS["breakfast"].things)),
     ),
 }
 SCRIPTS: dict[str, tuple[int, ...]] = {

@@ -21,6 +21,8 @@ STROKE = 0.07  # metres that each finger travels: 14 cm between the pads, like a
 GRIP_FORCE = 40.0  # N, on both fingers together
 LARGEST_EDGE = 0.07  # metres; things are compiled at this size and shrunk in every episode
 DENSITY = 400.0  # kg/m^3 of things: wood
+CAN_RADIUS, CAN_HALF = 0.03, 0.055  # metres: of the can, which stands on the table when it has been added
+CAN_WAITS = (0.35, 0.0, -0.4)  # metres: below the table, where no camera sees it
 FAR = 5.0  # metres: the largest depth, which is that of pixels that show nothing
 
 LAG = 0.05  # seconds by which a joint follows its servo's reference
@@ -34,12 +36,13 @@ _REST = 'contype="1" conaffinity="3"'
 _SEEN, _UNSEEN = 1, 4  # groups of geoms: cameras show those up to 2
 
 
-def scene_xml(task: Task, skin: Skin | None = None) -> str:
+def scene_xml(task: Task, skin: Skin | None = None, *, can: bool = False) -> str:
     """The whole scene of a task.
 
     Args:
         task: what is on the table.
         skin: what the arm looks like; without one, cameras see the shapes that it collides with.
+        can: whether there is one that can be added to the table.
     """
     group = _SEEN if skin is None else _UNSEEN
     bowl = "" if task.bowl is None else _bowl(task.bowl)
@@ -87,6 +90,7 @@ def scene_xml(task: Task, skin: Skin | None = None) -> str:
     {_arm(skin)}
     {"".join(_thing(thing) for thing in task.things)}
     {bowl}
+    {_can() if can else ""}
   </worldbody>
   <contact><exclude body1="base" body2="link1"/></contact>
   <tendon>
@@ -215,6 +219,15 @@ def _thing(thing: Thing) -> str:
       <freejoint name="{thing.name}"/>
       <geom class="thing" name="{thing.name}" type="{thing.shape}" size="{_text(extents)}" {rolling}
         rgba="{_text(thing.color)} 1"/>
+    </body>"""
+
+
+def _can() -> str:
+    """It floats below the table, without weight, until it is put on it."""
+    return f"""
+    <body name="can" pos="{_text(CAN_WAITS)}" gravcomp="1">
+      <freejoint name="can"/>
+      <geom class="thing" name="can" type="cylinder" size="{CAN_RADIUS} {CAN_HALF}" rgba="0.45 0.28 0.62 1"/>
     </body>"""
 
 

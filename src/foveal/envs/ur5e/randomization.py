@@ -180,6 +180,16 @@ def draw(task: Task, ranges: Randomization, random: np.random.Generator) -> Draw
     )
 
 
+def other_camera(drawn: Draw, ranges: Randomization, random: np.random.Generator) -> Draw:
+    """The same scene before another camera."""
+    return replace(
+        drawn,
+        camera_shift=random.uniform(*ranges.camera_shift, 3),
+        camera_aim=random.uniform(*ranges.camera_aim, 3),
+        camera_fovy=float(random.uniform(*ranges.camera_fovy)),
+    )
+
+
 def _scattered(radii: Array, ranges: Randomization, random: np.random.Generator) -> Array:
     """(N, 2) places of discs such that the open gripper fits around each without touching another."""
     low, high = np.array([ranges.place_x, ranges.place_y]).T

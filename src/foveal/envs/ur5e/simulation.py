@@ -10,6 +10,8 @@ from foveal.envs.ur5e import kinematics
 from foveal.envs.ur5e.meshes import load_skin
 from foveal.envs.ur5e.model import (
     CAMERAS,
+    CAN_HALF,
+    CAN_WAITS,
     DENSITY,
     LAG,
     STROKE,
@@ -45,6 +47,7 @@ class Simulation:
     Args:
         task: what is on the table.
         meshes: show the real arm's meshes instead of simple shapes; only pictures change.
+        can: whether there is one that ``add_can`` puts on the table.
 
     Attributes:
         physics: dm_control's ``Physics`` of it, for rendering.
@@ -53,11 +56,11 @@ class Simulation:
         FovealError: MuJoCo or OpenGL is missing, or the meshes are.
     """
 
-    def __init__(self, task: Task, meshes: bool = False) -> None:
+    def __init__(self, task: Task, meshes: bool = False, can: bool = False) -> None:
         import mujoco
 
         self.task = task
-        self.physics = load_physics().from_xml_string(scene_xml(task, load_skin() if meshes else None))
+        self.physics = load_physics().from_xml_string(scene_xml(task, load_skin() if meshes else None, can=can))
         self._mujoco = mujoco
         self._model, self._data = self.physics.model.ptr, self.physics.data.ptr
         model = self._model
@@ -74,6 +77,7 @@ class Simulation:
         self._ghost = mujoco.MjData(model)  # scratch: the arm at its servos' reference
         self._jacobian = np.zeros((6, model.nv))
         self._half = np.zeros((len(task.things), 3))
+        self._can: int | None = model.body("can").id if can else None
 
     # ------------------------------------------------------------------------------------------------------- set up
 
@@ -95,7 +99,42 @@ class Simulation:
         if draw.bowl is not None:
             address = int(self._model.joint("bowl").qposadr[0])
             data.qpos[address : address + 7] = [*draw.bowl, _ABOVE, 1.0, 0.0, 0.0, 0.0]
+        self._weigh_can()
         self._refresh()
+
+    def put(self, name: str, place: Array, yaw: float = 0.0, velocity: Array | None = None) -> None:
+        """Put a thing or the bowl elsewhere in the middle of an episode, upright.
+
+        Args:
+            name: of the body.
+            place: (3,) metres.
+            yaw: radians about the vertical.
+            velocity: (3,) m/s; None leaves it at rest.
+        """
+        joint, data = self._model.joint(name), self._data
+        address, speed = int(joint.qposadr[0]), int(joint.dofadr[0])
+        data.qpos[address : address + 7] = [*place, np.cos(yaw / 2), 0.0, 0.0, np.sin(yaw / 2)]
+        data.qvel[speed : speed + 6] = 0.0
+        if velocity is not None:
+            data.qvel[speed : speed + 3] = velocity
+        self._refresh()
+
+    def add_can(self, place: Array) -> None:
+        """Let the can stand on the table at ``place``, (2,) metres.
+
+        Raises:
+            FovealError: there is none.
+        """
+        if self._can is None:
+            raise FovealError("this scene has no can: make its environment with can=True")
+        self.put("can", np.array([*place, CAN_HALF + _ABOVE]))
+        self._weigh_can()
+
+    def _weigh_can(self) -> None:
+        """Below the table it has no weight, so that it waits there."""
+        if self._can is not None:
+            waits = self._data.qpos[int(self._model.joint("can").qposadr[0]) + 2] < 0.5 * CAN_WAITS[2]
+            self._model.body_gravcomp[self._can] = float(waits)
 
     def dress(self, draw: Draw) -> None:
         """Write into the model what stays the same for an episode: sizes, masses, cameras, light."""
@@ -103,13 +142,19 @@ class Simulation:
             self._resize(index, thing.shape, np.array(thing.half) * edge)
         model = self._model
         self._mujoco.mj_setConst(model, self._data)
+        self.aim(draw)
+        model.light_pos[0, :2] = self._lamp[0][:2] + draw.light_shift
+        model.light_diffuse[0] = self._lamp[1] * draw.light
+
+    def aim(self, draw: Draw) -> None:
+        """Put the cameras beside the table where ``draw`` has them."""
+        model = self._model
         for name, stand in self._stands.items():
             number = CAMERAS.index(name)
             model.cam_pos[number] = stand + draw.camera_shift
             model.cam_quat[number] = self._looking_at(model.cam_pos[number], np.array(_AIM[name]) + draw.camera_aim)
             model.cam_fovy[number] = draw.camera_fovy
-        model.light_pos[0, :2] = self._lamp[0][:2] + draw.light_shift
-        model.light_diffuse[0] = self._lamp[1] * draw.light
+        self._mujoco.mj_camlight(model, self._data)
 
     def _resize(self, index: int, shape: str, half: Array) -> None:
         geom, body, model = self._geoms[index], self._bodies[index], self._model
@@ -231,13 +276,17 @@ class Simulation:
         return np.asarray(roots == self._model.body("base").id)
 
     def parts(self) -> dict[str, NDArray[np.bool_]]:
-        """(geoms,) bool each: the geoms of the gripper, of the rest of the arm, of each thing and of the bowl."""
+        """(geoms,) bool each: the geoms of the gripper, of the rest of the arm, of each thing, of bowl and can."""
         model = self._model
         bodies = model.geom_bodyid
         gripper = np.isin(bodies, [self._hand, *self._fingers])
         parts = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
         parts |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
-        return parts if self.task.bowl is None else {**parts, "bowl": bodies == model.body("bowl").id}
+        if self.task.bowl is not None:
+            parts["bowl"] = bodies == model.body("bowl").id
+        if self._can is not None:
+            parts["can"] = bodies == self._can
+        return parts
 
     def _touched_by(self, finger: int) -> NDArray[np.bool_]:
         """(N,) bool: the things in contact with a finger."""
@@ -270,4 +319,5 @@ class Simulation:
             raise FovealError("this saved simulator state is of another task or another MuJoCo version")
         self.dress(draw)
         self._mujoco.mj_setState(self._model, self._data, np.asarray(state, np.float64), self._state_kind)
+        self._weigh_can()
         self._refresh()

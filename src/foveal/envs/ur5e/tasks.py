@@ -95,12 +95,14 @@ class Task:
         bowl: or None.
         steps: control steps, at 10 Hz, after which an episode is truncated.
         success: says whether the task is done.
+        first: the thing that the script goes to first.
     """
 
     things: tuple[Thing, ...]
     bowl: Bowl | None
     steps: int
     success: Callable[[Truth], bool]
+    first: int = 0
 
 
 def lifted(truth: Truth) -> bool:
@@ -110,20 +112,20 @@ def lifted(truth: Truth) -> bool:
 
 def in_bowl(truth: Truth) -> bool:
     """The cube lies in the bowl, at most ``IN_BOWL`` from its centre, and no finger touches it."""
-    return _inside(truth, 0, IN_BOWL, SMALL_BOWL)
+    return lies_in(truth, 0, IN_BOWL, SMALL_BOWL)
 
 
 def tower(truth: Truth) -> bool:
     """The second cube stands on the first, and no finger touches either."""
-    return not truth.touched.any() and _stands_on(truth, 1, 0)
+    return not truth.touched.any() and stands_on(truth, 1, 0)
 
 
 def breakfast(truth: Truth) -> bool:
     """Everything lies in the bowl, and no finger touches it."""
-    return all(_inside(truth, thing, LARGE_BOWL.rim, LARGE_BOWL) for thing in range(len(truth.centres)))
+    return all(lies_in(truth, thing, LARGE_BOWL.rim, LARGE_BOWL) for thing in range(len(truth.centres)))
 
 
-def _inside(truth: Truth, thing: int, radius: float, bowl: Bowl) -> bool:
+def lies_in(truth: Truth, thing: int, radius: float, bowl: Bowl) -> bool:
     """Whether a thing is untouched and its centre within ``radius`` of the bowl's axis and below its rim plus its size.
 
     Things may lie on each other, so that the centres of upper ones come above the rim.
@@ -135,7 +137,8 @@ def _inside(truth: Truth, thing: int, radius: float, bowl: Bowl) -> bool:
     return bool(np.hypot(offset[0], offset[1]) < radius and offset[2] > 0.0 and deep)
 
 
-def _stands_on(truth: Truth, upper: int, lower: int) -> bool:
+def stands_on(truth: Truth, upper: int, lower: int) -> bool:
+    """Whether the upper thing rests on the lower one, at most ``STACKED`` beside its centre."""
     aside = truth.centres[upper, :2] - truth.centres[lower, :2]
     gap = truth.lower(upper) - truth.upper(lower)
     return bool(np.hypot(*aside) < STACKED and abs(gap) < CONTACT)
@@ -157,6 +160,7 @@ TASKS = {
         None,
         600,
         tower,
+        first=1,
     ),
     "breakfast": Task(
         (
