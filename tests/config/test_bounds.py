@@ -49,6 +49,7 @@ OTHERWISE = {
     "Randomization": "the same",
     "TaskFrame": "the same",
     "WorldOptions": "checked by the world that is asked for",
+    "AdapterOptions": "checks its only choice itself",
 }
 """Configurations without declared bounds, and why. Those in foveal.commands are checked by what they are handed to."""
 ALLOWED_ZEROS = {
@@ -61,7 +62,7 @@ ALLOWED_ZEROS = {
     *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
     *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
     *("invariance", "variance", "covariance"),
-    *("clean", "twice", "task_weight", "change_weight"),
+    *("SRMConfig.probability", "StructuredLight.baseline"),
     *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }

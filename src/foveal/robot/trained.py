@@ -51,5 +51,5 @@ class TrainedPolicy:
             FovealError: there is no depth, or it has another size.
         """
         frame = repaired(self._policy.frame(observation))
-        action, self._memory = self._policy.predict({"depth": frame}, self._memory)
+        action, self._memory = self._policy.predict({"depth": frame}, self._memory, deterministic=True)
         return action
