@@ -62,8 +62,8 @@ ALLOWED_ZEROS = {
     *("mask_share", "attribution_share", "reconstruction_weight", "background_weight", "mask_weight", "action_weight"),
     *("foreground_weight", "mask_from", "agreement_weight", "overlay_share", "imitation", "regularization"),
     *("invariance", "variance", "covariance"),
+    *("clean", "twice", "task_weight", "change_weight"),
     *("SRMConfig.probability", "StructuredLight.baseline"),
-    *("SRMConfig.probability",),
     *("disparity", "window", "jump", "holes", "hole", "target_entropy", "log_std_min", "log_std_max"),
 }
 """Settings that may be 0: none of it, at once, the first, or the end of a range."""
