@@ -24,7 +24,7 @@ from small_policies import LENGTH, SIDE, Sides, Told, guessing, listening, looki
 
 
 def audited(policy: Any, env: Any, **options: Any) -> Audit:
-    settings = {"changes": ["hue", "delayed"], "severities": [1], "progress": False, **options}
+    settings = {"changes": ["hue", "delayed"], "severities": [1], "maps": (), "progress": False, **options}
     return foveal.audit(policy, env, settings.pop("out", None), **settings)
 
 

@@ -131,7 +131,7 @@ def test_a_trusted_file_is_loaded_by_stable_baselines_itself(file: Path, capsys:
 def test_a_file_is_shown_frames_in_the_size_and_order_that_it_knows(file: Path, tmp_path: Path) -> None:
     frames = [np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8) for seed in range(40)]
     film = write_video(tmp_path / "film.mp4", frames, fps=10)
-    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], progress=False)
+    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], maps=(), progress=False)
     assert found.measure == "action drift" and found.policy["kind"].startswith("PPO")
     assert all(point.pictures[0].shape == (SIDE, SIDE, 3) for point in found.points)
 
@@ -148,7 +148,7 @@ def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
 
 
 def audited(policy: Any, env: Any) -> foveal.Audit:
-    return foveal.audit(policy, env, None, changes=["hue", "delayed"], severities=[1], progress=False)
+    return foveal.audit(policy, env, None, changes=["hue", "delayed"], severities=[1], maps=(), progress=False)
 
 
 def check_looks(found: foveal.Audit) -> None:

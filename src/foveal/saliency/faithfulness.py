@@ -5,8 +5,8 @@ important first, or given back to a blurred picture in that order. Curves are in
 the value is the whole picture's, 0 where it is as far from that as the blurred picture's. So deletion is small where
 the map is true, and insertion large. Both take scalars and vectors, such as actions, alike.
 
-A number means little alone: how much a picture with holes disturbs a network differs from network to network. What a map
-is worth shows beside a map that can't be true, its own shifted elsewhere (``shifted``).
+A number means little alone: how much a picture with holes disturbs a network differs from network to network. What a
+map is worth shows beside a map that can't be true, its own shifted elsewhere (``shifted``).
 """
 
 from __future__ import annotations

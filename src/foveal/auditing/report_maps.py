@@ -1,0 +1,216 @@
+"""The part of an audit's page that says whether a policy's maps are true."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from foveal.auditing.covering import ELSEWHERE, OTHERS, SALIENT, SHARE
+from foveal.auditing.results import DRIFT, SUCCESS, Audit, counted
+from foveal.auditing.trials import ACTION, FALSE, SENSITIVE, TRUE, Estimate, Path, Trial
+from foveal.explanation.charts import ShareCurve
+from foveal.explanation.page import Cell, Line, Table
+from foveal.explanation.pictures import png, webp
+
+LARGEST = 200
+"""Side in pixels up to which pictures go into the page without loss."""
+ANSWERS = {TRUE: "yes", FALSE: "no"}
+SERIES = ("along the map", "along the same map, shifted elsewhere")
+OVER_PARTS = ("precision", "recall", "IoU", "pointing", "TID")
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A picture of what came in, and behind a shield of what was given; or a frame, and the same with a map over it.
+
+    Attributes:
+        name: of the change, or of the map.
+        told: what came of it.
+        pictures: data URIs, with what each shows.
+        width, height: in pixels.
+    """
+
+    name: str
+    told: str
+    pictures: Sequence[tuple[str, str]]
+    width: int
+    height: int
+
+
+@dataclass(frozen=True)
+class Section:
+    """What the template needs; sentences, tables and charts.
+
+    Attributes:
+        told, lying, curves_told: sentences.
+        table, further: what tells whether a map is true, and what else there is.
+        shown: a frame under each map.
+        charts: deletion and insertion.
+        series: names of their lines.
+    """
+
+    told: str
+    lying: str
+    curves_told: str
+    table: Table
+    further: Table
+    shown: Sequence[Shown]
+    charts: Sequence[ShareCurve]
+    series: Sequence[str] = SERIES
+
+
+def section(audit: Audit) -> Section:
+    """Of an audit with maps."""
+    charts = [_chart(trial, kind, path) for trial in audit.maps for kind, path in _paths(trial) if _drawn(path)]
+    return Section(_told(audit), _lying(audit), _curves_told(), _table(audit), _further(audit), _shown(audit), charts)
+
+
+def _told(audit: Audit) -> str:
+    return (
+        "A map is a claim: these pixels matter. A true one names pixels that, blurred away first (deletion), change "
+        "what it is of sooner than as many pixels elsewhere do, and that, given back first to a blurred picture "
+        "(insertion), restore it sooner; and it depends on the weights. What was learned is taken out layer by layer "
+        f"from the top: a map whose likeness to itself stays above {SENSITIVE:g} when all layers are random does not "
+        f"show it."
+    )
+
+
+def _lying(audit: Audit) -> str:
+    names = [trial.name for trial in audit.maps if trial.insensitive]
+    if not names:
+        return ""
+    return (
+        f"{' and '.join(names)}: such a map can look convincing, and it finds edges and shapes in the picture; it "
+        "finds them for a network that has learned nothing, too. So it tells what there is to see, and not what this "
+        "policy makes of it. Guided backpropagation is known for it (Adebayo et al. 2018)."
+    )
+
+
+def _curves_told() -> str:
+    return (
+        "What is kept of the number that the map is of, over the share of pixels blurred away (deletion) or given back "
+        "(insertion): 1 where it is the whole picture's, 0 where it is as far from that as the blurred picture's. "
+        "Means over episodes."
+    )
+
+
+def _table(audit: Audit) -> Table:
+    head: Line = ["", "true?", "deletion", "insertion", "likeness, all layers random", *_behaviour_head(audit)]
+    rows: list[Line] = []
+    for trial in audit.maps:
+        watched = trial.watched
+        cells: list[str | Cell] = [
+            Cell(trial.name, code=True, small=(trial.of,)),
+            ANSWERS.get(trial.verdict, "unclear"),
+        ]
+        cells += [_against(trial.deletion[watched]), _against(trial.insertion[watched])]
+        cells.append(_estimated(trial.likeness[-1]) if trial.likeness else "-")
+        cells += (
+            [_behaved(audit, trial, which) for which in (SALIENT, ELSEWHERE, OTHERS)] if _behaviour_head(audit) else []
+        )
+        rows.append(cells)
+    unit = audit.unit
+    count = counted(len(audit.maps[0].deletion[audit.maps[0].watched].areas), unit)
+    behaviour = ""
+    if _behaviour_head(audit):
+        behaviour = (
+            f" {audit.measure.capitalize()} is of whole episodes in which {100 * SHARE:.0f} % of every picture is "
+            "blurred before the policy sees it, or all else: what is marked, as many pixels elsewhere (the same, "
+            "shifted), all but what is marked; random actions are 0 % left."
+        )
+    caption = (
+        f"Areas under the curves below, and of the map shifted elsewhere; 95 % intervals over {unit} ({count}). A true "
+        f"map's deletion is below, its insertion above the other.{behaviour}"
+    )
+    return Table(caption, head, rows)
+
+
+def _behaviour_head(audit: Audit) -> list[str]:
+    if audit.measure == DRIFT or not any(trial.behaviour for trial in audit.maps):
+        return []
+    return [f"{audit.measure}: salient blurred", "as many elsewhere", "all others blurred"]
+
+
+def _behaved(audit: Audit, trial: Trial, which: str) -> str | Cell:
+    found = trial.behaviour.get(which)
+    if found is None:
+        return "-"
+    interval = f"{_score(audit, found.low)} to {_score(audit, found.high)}"
+    left = () if found.kept is None else (f"{100 * max(0.0, found.kept):.0f} % left",)
+    return Cell(_score(audit, found.mean), small=(interval, *left))
+
+
+def _further(audit: Audit) -> Table:
+    """Actions, the simulator's masks, other looks of the same states."""
+    changes = list(dict.fromkeys(change for trial in audit.maps for change in trial.stable))
+    parts = [name for name in OVER_PARTS if any(name in trial.parts for trial in audit.maps)]
+    head: Line = ["", "actions: deletion", "insertion", *parts, *(f"likeness under {change}" for change in changes)]
+    rows: list[Line] = []
+    for trial in audit.maps:
+        acted = [_against(paths[ACTION]) if ACTION in paths else "-" for paths in (trial.deletion, trial.insertion)]
+        masks = [_estimated(trial.parts.get(name)) for name in parts]
+        alike = [_estimated(trial.stable.get(change)) for change in changes]
+        rows.append([Cell(trial.name, code=True), *acted, *masks, *alike])
+    share = audit.maps[0].parts.get("share")
+    told = ""
+    if parts and share is not None:
+        told = (
+            f" Precision, recall and IoU are of the map's mask against the pixels that the simulator knows to be the "
+            f"task's own, {100 * share.mean:.1f} % of the picture: the precision of a mask laid at random. Pointing: "
+            "how often the map's largest value lies on them."
+        )
+    caption = (
+        "The same for what the policy acts by (its action, or the numbers among which it chooses), and likeness of "
+        f"the map to that of the same states under a change of the picture (1: the same).{told} A map may rightly "
+        "leave the task's own pixels, where the policy looks elsewhere, and rightly change where its actions do."
+    )
+    return Table(caption, head, rows)
+
+
+def _shown(audit: Audit) -> list[Shown]:
+    found = []
+    for trial in audit.maps:
+        if trial.picture is None or trial.marked is None:
+            continue
+        height, width, _ = trial.picture.shape
+        encode: Callable[..., str] = png if max(height, width) <= LARGEST else webp
+        pictures = [(encode(trial.picture), "the frame"), (encode(trial.marked), f"map {trial.name} over the frame")]
+        found.append(Shown(trial.name, f"true? {ANSWERS.get(trial.verdict, 'unclear')}", pictures, width, height))
+    return found
+
+
+def _paths(trial: Trial) -> list[tuple[str, Path]]:
+    return [("deletion", trial.deletion[trial.watched]), ("insertion", trial.insertion[trial.watched])]
+
+
+def _drawn(path: Path) -> bool:
+    return bool(np.isfinite(path.kept).all(1).any() and np.isfinite(path.elsewhere).all(1).any())
+
+
+def _chart(trial: Trial, kind: str, path: Path) -> ShareCurve:
+    curves = [curve[np.isfinite(curve).all(1)].mean(0) for curve in (path.kept, path.elsewhere)]
+    series = [
+        (name, list(zip(path.shares.tolist(), curve.tolist(), strict=True)))
+        for name, curve in zip(SERIES, curves, strict=True)
+    ]
+    return ShareCurve(f"{trial.name}: {kind}", series)
+
+
+def _against(path: Path) -> str | Cell:
+    if path.area is None or path.area_elsewhere is None or path.difference is None:
+        return "-"
+    difference = path.difference
+    small = (f"elsewhere {path.area_elsewhere.mean:.2f}", f"difference {difference.low:+.2f} to {difference.high:+.2f}")
+    return Cell(f"{path.area.mean:.2f}", small=small)
+
+
+def _estimated(one: Estimate | None) -> str | Cell:
+    return "-" if one is None else Cell(f"{one.mean:.2f}", small=(f"{one.low:.2f} to {one.high:.2f}",))
+
+
+def _score(audit: Audit, value: float) -> str:
+    if audit.measure == SUCCESS:
+        return f"{100 * value:.0f} %"
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
