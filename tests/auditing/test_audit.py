@@ -263,6 +263,8 @@ def test_the_command_audits_a_policy_of_foveals_with_and_without_a_shield(
     assert [row["note"] for row in found["changes"] if row["change"] == "color_hard"] == ["generated"] * 2
     assert all(row["episodes"][0]["length"] == 3 for row in found["changes"])
     assert all((row["alarms"] is not None) == row["shielded"] for row in found["changes"])
+    assert [row["map"] for row in found["maps"]] == ["gradient", "guided_backprop"]
+    assert all(set(row["parts"]) > {"precision", "TID"} and row["likeness"] for row in found["maps"])
     text = page.read_text()
     assert "color_hard" in text and "1 episode can make nothing sure" in text
 

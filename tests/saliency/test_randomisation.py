@@ -68,6 +68,14 @@ def test_borders_make_maps_of_any_networks_alike_and_are_taken_out() -> None:
         likeness(one[:1], other[:1])
 
 
+def test_a_map_that_is_gone_is_not_alike_and_one_that_never_was_is_undefined() -> None:
+    weights = [torch.ones(2, 2)]
+    own = torch.rand(3, 4, 4, generator=torch.Generator().manual_seed(0))
+    _, alike = cascade(lambda: own if weights[0].eq(1).all() else torch.zeros(3, 4, 4), weights)
+    assert alike.tolist() == [[0.0, 0.0, 0.0]]
+    assert np.isnan(cascade(lambda: torch.ones(3, 4, 4), weights)[1]).all()
+
+
 def test_a_map_of_the_picture_alone_is_not_destroyed() -> None:
     network, obs = Small(), observations()
     edges = obs.diff(dim=2, append=obs[:, :, -1:]).abs().amax(1)

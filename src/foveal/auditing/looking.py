@@ -28,7 +28,7 @@ from foveal.saliency.tid import tid
 
 GRADIENTS, BLACK_BOX = ("gradient", "guided_backprop"), ("occlusion", "rise")
 """Maps that are tried unless others are named."""
-FRAMES, FEW = 6, 1
+FRAMES, FEW = 6, 2
 """Of an episode; few of black boxes, whose maps ask the policy hundreds of times."""
 MOST = 10
 """Episodes that maps are made of."""

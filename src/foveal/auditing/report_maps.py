@@ -45,9 +45,11 @@ class Section:
 
     Attributes:
         told, lying, curves_told: sentences.
-        table, further: what tells whether a map is true, and what else there is.
+        table, behaviour, masks, further: what tells whether a map is true, what becomes of episodes, where the maps
+            lie, and what else there is.
         shown: a frame under each map.
         charts: deletion and insertion.
+        likenesses: over the layers that are random.
         series: names of their lines.
     """
 
@@ -55,16 +57,21 @@ class Section:
     lying: str
     curves_told: str
     table: Table
+    behaviour: Table | None
+    masks: Table | None
     further: Table
     shown: Sequence[Shown]
     charts: Sequence[ShareCurve]
+    likenesses: Sequence[ShareCurve]
     series: Sequence[str] = SERIES
 
 
 def section(audit: Audit) -> Section:
     """Of an audit with maps."""
     charts = [_chart(trial, kind, path) for trial in audit.maps for kind, path in _paths(trial) if _drawn(path)]
-    return Section(_told(audit), _lying(audit), _curves_told(), _table(audit), _further(audit), _shown(audit), charts)
+    alike = [_likeness(trial) for trial in audit.maps if trial.likeness]
+    tables = _table(audit), _behaviour(audit), _masks(audit), _further(audit)
+    return Section(_told(audit), _lying(audit), _curves_told(), *tables, _shown(audit), charts, alike)
 
 
 def _told(audit: Audit) -> str:
@@ -97,40 +104,37 @@ def _curves_told() -> str:
 
 
 def _table(audit: Audit) -> Table:
-    head: Line = ["", "true?", "deletion", "insertion", "likeness, all layers random", *_behaviour_head(audit)]
+    head: Line = ["", "true?", "deletion", "insertion", "likeness, all layers random"]
     rows: list[Line] = []
     for trial in audit.maps:
-        watched = trial.watched
-        cells: list[str | Cell] = [
-            Cell(trial.name, code=True, small=(trial.of,)),
-            ANSWERS.get(trial.verdict, "unclear"),
-        ]
-        cells += [_against(trial.deletion[watched]), _against(trial.insertion[watched])]
-        cells.append(_estimated(trial.likeness[-1]) if trial.likeness else "-")
-        cells += (
-            [_behaved(audit, trial, which) for which in (SALIENT, ELSEWHERE, OTHERS)] if _behaviour_head(audit) else []
-        )
-        rows.append(cells)
-    unit = audit.unit
-    count = counted(len(audit.maps[0].deletion[audit.maps[0].watched].areas), unit)
-    behaviour = ""
-    if _behaviour_head(audit):
-        behaviour = (
-            f" {audit.measure.capitalize()} is of whole episodes in which {100 * SHARE:.0f} % of every picture is "
-            "blurred before the policy sees it, or all else: what is marked, as many pixels elsewhere (the same, "
-            "shifted), all but what is marked; random actions are 0 % left."
-        )
+        cells: list[str | Cell] = [Cell(trial.name, code=True), ANSWERS.get(trial.verdict, "unclear")]
+        cells += [_against(path) for _, path in _paths(trial)]
+        rows.append([*cells, _estimated(trial.likeness[-1]) if trial.likeness else "-"])
+    count = counted(len(audit.maps[0].deletion[audit.maps[0].watched].areas), audit.unit)
     caption = (
-        f"Areas under the curves below, and of the map shifted elsewhere; 95 % intervals over {unit} ({count}). A true "
-        f"map's deletion is below, its insertion above the other.{behaviour}"
+        f"Maps of {audit.maps[0].of}. Areas under the curves below, and of the same map shifted elsewhere, with 95 % "
+        f"intervals over {audit.unit} ({count}). A true map's deletion is below the other, its insertion above."
     )
     return Table(caption, head, rows)
 
 
-def _behaviour_head(audit: Audit) -> list[str]:
-    if audit.measure == DRIFT or not any(trial.behaviour for trial in audit.maps):
-        return []
-    return [f"{audit.measure}: salient blurred", "as many elsewhere", "all others blurred"]
+def _behaviour(audit: Audit) -> Table | None:
+    """What becomes of whole episodes; None where none were played so."""
+    trials = [trial for trial in audit.maps if trial.behaviour]
+    if audit.measure == DRIFT or not trials:
+        return None
+    head: Line = ["", "what is marked blurred", "as many elsewhere", "all but what is marked"]
+    rows: list[Line] = [
+        [Cell(trial.name, code=True), *(_behaved(audit, trial, which) for which in (SALIENT, ELSEWHERE, OTHERS))]
+        for trial in trials
+    ]
+    caption = (
+        f"{audit.measure.capitalize()} of whole episodes in which {100 * SHARE:.0f} % of every picture is blurred "
+        f"before the policy sees it, with 95 % intervals over {audit.unit}: the pixels that matter most by the map, "
+        "as many elsewhere (the same, shifted), or all but these. Blurring leaves what is coarse; a policy that "
+        "needs no more loses nothing."
+    )
+    return Table(caption, head, rows)
 
 
 def _behaved(audit: Audit, trial: Trial, which: str) -> str | Cell:
@@ -143,30 +147,37 @@ def _behaved(audit: Audit, trial: Trial, which: str) -> str | Cell:
 
 
 def _further(audit: Audit) -> Table:
-    """Actions, the simulator's masks, other looks of the same states."""
+    """Actions, and other looks of the same states."""
     changes = list(dict.fromkeys(change for trial in audit.maps for change in trial.stable))
-    parts = [name for name in OVER_PARTS if any(name in trial.parts for trial in audit.maps)]
-    head: Line = ["", "actions: deletion", "insertion", *parts, *(f"likeness under {change}" for change in changes)]
+    head: Line = ["", "actions: deletion", "actions: insertion", *(f"likeness under {change}" for change in changes)]
     rows: list[Line] = []
     for trial in audit.maps:
         acted = [_against(paths[ACTION]) if ACTION in paths else "-" for paths in (trial.deletion, trial.insertion)]
-        masks = [_estimated(trial.parts.get(name)) for name in parts]
-        alike = [_estimated(trial.stable.get(change)) for change in changes]
-        rows.append([Cell(trial.name, code=True), *acted, *masks, *alike])
-    share = audit.maps[0].parts.get("share")
-    told = ""
-    if parts and share is not None:
-        told = (
-            f" Precision, recall and IoU are of the map's mask against the pixels that the simulator knows to be the "
-            f"task's own, {100 * share.mean:.1f} % of the picture: the precision of a mask laid at random. Pointing: "
-            "how often the map's largest value lies on them."
-        )
+        rows.append([Cell(trial.name, code=True), *acted, *(_estimated(trial.stable.get(one)) for one in changes)])
     caption = (
-        "The same for what the policy acts by (its action, or the numbers among which it chooses), and likeness of "
-        f"the map to that of the same states under a change of the picture (1: the same).{told} A map may rightly "
-        "leave the task's own pixels, where the policy looks elsewhere, and rightly change where its actions do."
+        "Deletion and insertion of what the policy acts by (its action, or the numbers among which it chooses), and "
+        "how alike a map is to that of the same states under a change of the picture (1: the same). A map rightly "
+        "changes where what the policy does changes."
     )
     return Table(caption, head, rows)
+
+
+def _masks(audit: Audit) -> Table | None:
+    """Beside the simulator's own mask; None where nobody tells it."""
+    share = audit.maps[0].parts.get("share")
+    if share is None:
+        return None
+    rows: list[Line] = [
+        [Cell(trial.name, code=True), *(_estimated(trial.parts.get(name)) for name in OVER_PARTS)]
+        for trial in audit.maps
+    ]
+    caption = (
+        "The map's mask against the pixels that the simulator knows to be the task's own, which are "
+        f"{100 * share.mean:.1f} % of the picture: the precision of a mask laid at random. Pointing: how often the "
+        "map's largest value lies on them. A map may rightly leave them, where the policy looks elsewhere: this says "
+        "where it looks, not whether the map is true."
+    )
+    return Table(caption, ["", *OVER_PARTS], rows)
 
 
 def _shown(audit: Audit) -> list[Shown]:
@@ -196,6 +207,12 @@ def _chart(trial: Trial, kind: str, path: Path) -> ShareCurve:
         for name, curve in zip(SERIES, curves, strict=True)
     ]
     return ShareCurve(f"{trial.name}: {kind}", series)
+
+
+def _likeness(trial: Trial) -> ShareCurve:
+    shares = [layers / trial.layers[-1] for layers in trial.layers]
+    points = [(0.0, 1.0), *zip(shares, (one.mean for one in trial.likeness), strict=True)]
+    return ShareCurve(f"{trial.name}: likeness", [("likeness", points)])
 
 
 def _against(path: Path) -> str | Cell:

@@ -194,7 +194,8 @@ def trusting(trials: Sequence[Trial]) -> str:
     parts = []
     if by_verdict[TRUE]:
         names = _listed([trial.name for trial in by_verdict[TRUE]])
-        parts.append(f"{names} can be trusted: what it marks moves the policy more than as much elsewhere")
+        marks = "what it marks moves" if len(by_verdict[TRUE]) == 1 else "what they mark moves"
+        parts.append(f"{names} can be trusted: {marks} the policy more than as much elsewhere")
     if by_verdict[FALSE]:
         told = [f"{trial.name} ({_why(trial)})" for trial in by_verdict[FALSE]]
         parts.append(f"{_listed(told)} can't be trusted")

@@ -76,7 +76,8 @@ def cascade(
         generator: of the weights, on the CPU; by default one that is seeded alike each time.
 
     Returns:
-        (K,) how many layers were random, and (K, B) the ``likeness`` to the maps before.
+        (K,) how many layers were random, and (K, B) the ``likeness`` to the maps before: 0 where the map has become the
+        same everywhere, or the same for all pictures, NaN where it was so before.
 
     Raises:
         FovealError: there are no weights, no stages, or fewer than two maps.
@@ -92,7 +93,9 @@ def cascade(
             for layer in weights[start:end]:
                 _randomise(layer, draws)
             found.append(likeness(before, saliency()))
-    return counts, np.stack(found)
+    alike = np.stack(found)
+    had_some = np.isfinite(likeness(before, before))  # (B,)
+    return counts, np.where(np.isnan(alike) & had_some, 0.0, alike)
 
 
 def rank_correlation(one: Tensor, other: Tensor) -> Numbers:
