@@ -18,8 +18,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 import foveal
 from foveal.auditing.adapters import AdapterOptions, adapted
+from foveal.auditing.cameras import cameras_of
 from foveal.errors import FovealError
 from foveal.pictures.video import write_video
+from foveal.saliency.randomisation import weights_of
 from small_policies import SIDE, Sides
 
 PLAIN = AdapterOptions()
@@ -90,6 +92,32 @@ def test_a_file_acts_exactly_as_the_agent_and_needs_no_stable_baselines(
     assert len({str(action) for action in found}) > 1 or name.startswith(("ppo-d", "dqn"))
     assert adapter.observation_space == agent.observation_space and adapter.action_space == agent.action_space
     assert "nothing was unpickled" in adapter.remarks[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("live", [True, False])
+def test_agents_and_files_can_be_differentiated_and_decide_by_what_is_explained(
+    name: str, live: bool, tmp_path: Path
+) -> None:
+    agent = jittered(AGENTS[name]())
+    policy = agent if live else tmp_path / "agent.zip"
+    agent.save(tmp_path / "agent.zip")
+    adapter = adapted(policy, PLAIN)
+    seen, discrete = list(observations()), isinstance(agent.action_space, spaces.Discrete)
+    (camera,) = cameras_of(agent.observation_space)
+    insides = adapter.insides(camera, discrete=discrete)
+    assert insides is not None and insides.decision is not None
+    numbers = insides.decision.bind(seen, ())(insides.pixels(seen)).detach().numpy()
+    acted = np.stack([np.asarray(adapter.act(one)) for one in seen])
+    if discrete:
+        assert numbers.argmax(1).tolist() == acted.tolist()
+    else:
+        assert numbers.shape == acted.shape
+        if name != "sac" or not live:  # the live actor's numbers are in [-1, 1], before they are scaled
+            np.testing.assert_allclose(np.clip(numbers, BOUNDS.low, BOUNDS.high), acted, rtol=1e-4, atol=1e-5)
+    assert insides.look("gradient", seen).any()
+    assert weights_of(insides.scalar().bind(seen, ()), insides.pixels(seen))
 
 
 @pytest.fixture(scope="module")

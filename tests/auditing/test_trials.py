@@ -45,6 +45,15 @@ def test_the_verdict(made: Trial, verdict: str) -> None:
     assert made.verdict == verdict
 
 
+def test_a_map_must_not_outlive_the_upper_half_of_the_layers() -> None:
+    alike = tuple(Estimate.of([one] * 3) for one in (0.99, 0.61, 0.36, 0.18, 0.0))
+    made = replace(trial(*GOOD), layers=(1, 3, 5, 7, 9), likeness=alike)
+    assert made.upper == alike[1] and made.insensitive and made.verdict == "not true"
+    assert replace(made, layers=(2, 5, 6, 7, 9)).upper == alike[0]
+    assert replace(made, layers=(1,), likeness=alike[4:]).verdict == "true"
+    assert replace(made, layers=(), likeness=()).upper is None
+
+
 def test_the_sentence_says_which_to_trust_and_why_not() -> None:
     trials = [
         trial(*GOOD),
@@ -53,11 +62,11 @@ def test_the_sentence_says_which_to_trust_and_why_not() -> None:
         trial(*SAME, name="sarfa"),
     ]
     assert trusting(trials) == (
-        "Of its maps, gradient can be trusted: what it marks moves the policy more than as much elsewhere; "
-        "guided_backprop (much the same with random weights) and rise (what it marks matters less than other pixels) "
-        "can't be trusted; of sarfa it can't be told."
+        "Of its maps, gradient can be trusted: what it marks counts for more than as much elsewhere; "
+        "guided_backprop (much the same when upper layers are random) and rise (what it marks matters less than other "
+        "pixels) can't be trusted; of sarfa it can't be told."
     )
-    assert "occlusion and rise can be trusted: what they mark moves" in trusting(
+    assert "occlusion and rise can be trusted: what they mark counts" in trusting(
         [trial(*GOOD, name="occlusion"), trial(*GOOD, name="rise")]
     )
 

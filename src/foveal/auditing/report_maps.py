@@ -78,9 +78,9 @@ def _told(audit: Audit) -> str:
     return (
         "A map is a claim: these pixels matter. A true one names pixels that, blurred away first (deletion), change "
         "what it is of sooner than as many pixels elsewhere do, and that, given back first to a blurred picture "
-        "(insertion), restore it sooner; and it depends on the weights. What was learned is taken out layer by layer "
-        f"from the top: a map whose likeness to itself stays above {SENSITIVE:g} when all layers are random does not "
-        f"show it."
+        "(insertion), restore it sooner; and it depends on what was learned. That is taken out layer by layer, from "
+        f"the top: a map whose likeness to itself stays above {SENSITIVE:g} when the upper half of the layers, or "
+        "all, have random weights is not of this policy."
     )
 
 
@@ -89,9 +89,10 @@ def _lying(audit: Audit) -> str:
     if not names:
         return ""
     return (
-        f"{' and '.join(names)}: such a map can look convincing, and it finds edges and shapes in the picture; it "
-        "finds them for a network that has learned nothing, too. So it tells what there is to see, and not what this "
-        "policy makes of it. Guided backpropagation is known for it (Adebayo et al. 2018)."
+        f"{' and '.join(names)}: such a map can look convincing, and the pixels may even matter; but it looks much "
+        "the same when the layers that decide know nothing. So it tells what the lower layers pick out, edges and "
+        "shapes mostly, and not what this policy makes of it. Guided backpropagation is known for it (Adebayo et al. "
+        "2018)."
     )
 
 
@@ -104,12 +105,12 @@ def _curves_told() -> str:
 
 
 def _table(audit: Audit) -> Table:
-    head: Line = ["", "true?", "deletion", "insertion", "likeness, all layers random"]
+    head: Line = ["", "true?", "deletion", "insertion", "likeness, upper half random", "all random"]
     rows: list[Line] = []
     for trial in audit.maps:
         cells: list[str | Cell] = [Cell(trial.name, code=True), ANSWERS.get(trial.verdict, "unclear")]
         cells += [_against(path) for _, path in _paths(trial)]
-        rows.append([*cells, _estimated(trial.likeness[-1]) if trial.likeness else "-"])
+        rows.append([*cells, _estimated(trial.upper), _estimated(trial.likeness[-1] if trial.likeness else None)])
     count = counted(len(audit.maps[0].deletion[audit.maps[0].watched].areas), audit.unit)
     caption = (
         f"Maps of {audit.maps[0].of}. Areas under the curves below, and of the same map shifted elsewhere, with 95 % "

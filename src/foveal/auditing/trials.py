@@ -15,7 +15,8 @@ TRUE, FALSE, UNCLEAR = "true", "not true", "unclear"
 ENOUGH = 5
 """Episodes or pieces below which no difference is called sure."""
 SENSITIVE = 0.5
-"""Likeness to itself under random weights, above which a map is said not to depend on what was learned."""
+"""Likeness to itself with random weights in the upper half of the layers, or in all, above which a map is said not to
+depend on what was learned."""
 VALUE, ACTION = "value", "action"
 
 
@@ -151,17 +152,26 @@ class Trial:
         return VALUE if VALUE in self.deletion else ACTION
 
     @property
+    def upper(self) -> Estimate | None:
+        """Likeness where the upper half of the layers has random weights, or fewer; None where that was not tried."""
+        if not self.likeness:
+            return None
+        tried = [place for place, count in enumerate(self.layers) if 2 * count <= self.layers[-1]]
+        return self.likeness[tried[-1] if tried else 0]
+
+    @property
     def insensitive(self) -> bool:
-        """Whether the map stays much as it is though all weights are random."""
-        return bool(self.likeness) and self.likeness[-1].mean > SENSITIVE
+        """Whether the map stays much as it is though the upper half of the layers, or all, have random weights."""
+        upper = self.upper
+        return upper is not None and max(upper.mean, self.likeness[-1].mean) > SENSITIVE
 
     @property
     def verdict(self) -> str:
         """``"true"``, ``"not true"`` or ``"unclear"``.
 
         True is one whose pixels, taken away and alone given back, surely move what it is of more than as many elsewhere
-        do, and that depends on the weights. Not true is one that surely does worse than elsewhere, or does not depend
-        on the weights.
+        do, and that depends on the weights of the upper layers. Not true is one that surely does worse than elsewhere,
+        or does not depend on these weights.
         """
         deleted, inserted = self.deletion[self.watched].difference, self.insertion[self.watched].difference
         if self.insensitive:
@@ -194,8 +204,8 @@ def trusting(trials: Sequence[Trial]) -> str:
     parts = []
     if by_verdict[TRUE]:
         names = _listed([trial.name for trial in by_verdict[TRUE]])
-        marks = "what it marks moves" if len(by_verdict[TRUE]) == 1 else "what they mark moves"
-        parts.append(f"{names} can be trusted: {marks} the policy more than as much elsewhere")
+        marks = "what it marks counts" if len(by_verdict[TRUE]) == 1 else "what they mark counts"
+        parts.append(f"{names} can be trusted: {marks} for more than as much elsewhere")
     if by_verdict[FALSE]:
         told = [f"{trial.name} ({_why(trial)})" for trial in by_verdict[FALSE]]
         parts.append(f"{_listed(told)} can't be trusted")
@@ -205,7 +215,11 @@ def trusting(trials: Sequence[Trial]) -> str:
 
 
 def _why(trial: Trial) -> str:
-    return "much the same with random weights" if trial.insensitive else "what it marks matters less than other pixels"
+    return (
+        "much the same when upper layers are random"
+        if trial.insensitive
+        else "what it marks matters less than other pixels"
+    )
 
 
 def _listed(names: Sequence[str]) -> str:
