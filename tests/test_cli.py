@@ -380,7 +380,10 @@ MISTAKES = [
     ("explain nowhere", "nowhere is not a foveal checkpoint"),
     ("explain AGENT --frames 0", "frames must be 1 to"),
     ("explain AGENT --out used", "used is a folder; name the file to write"),
-    ("explain AGENT --saliency gradients", "unknown saliency map 'gradients': did you mean 'gradient'"),
+    (
+        "explain AGENT --saliency gradients",
+        "unknown saliency map 'gradients': did you mean 'integrated_gradients' or 'gradient'",
+    ),
     ("explain AGENT --quantile 1", "quantile must be in [0, 1), not 1"),
     ("demo --preset paper", "the demo has the presets compact and debug, not 'paper'"),
     ("demo --out used", "used exists already: choose another folder"),

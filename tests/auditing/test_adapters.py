@@ -42,7 +42,7 @@ class Halves(nn.Module):
 
 def kept(policy: Any, env: Any, **options: Any) -> foveal.Audit:
     """A small audit."""
-    return foveal.audit(policy, env, None, changes=["hue"], severities=[1], progress=False, **options)
+    return foveal.audit(policy, env, None, changes=["hue"], severities=[1], maps=(), progress=False, **options)
 
 
 # --- which kind it is -------------------------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from small_policies import LENGTH, SIDE, Sides, Told, guessing, listening, looki
 
 
 def audited(policy: Any, env: Any, **options: Any) -> Audit:
-    settings = {"changes": ["hue", "delayed"], "severities": [1], "progress": False, **options}
+    settings = {"changes": ["hue", "delayed"], "severities": [1], "maps": (), "progress": False, **options}
     return foveal.audit(policy, env, settings.pop("out", None), **settings)
 
 
@@ -263,6 +263,8 @@ def test_the_command_audits_a_policy_of_foveals_with_and_without_a_shield(
     assert [row["note"] for row in found["changes"] if row["change"] == "color_hard"] == ["generated"] * 2
     assert all(row["episodes"][0]["length"] == 3 for row in found["changes"])
     assert all((row["alarms"] is not None) == row["shielded"] for row in found["changes"])
+    assert [row["map"] for row in found["maps"]] == ["gradient", "guided_backprop"]
+    assert all(set(row["parts"]) > {"precision", "TID"} and row["likeness"] for row in found["maps"])
     text = page.read_text()
     assert "color_hard" in text and "1 episode can make nothing sure" in text
 

@@ -74,7 +74,9 @@ def test_what_the_protocol_does_not_carry_is_refused() -> None:
 
 def test_a_served_policy_is_audited() -> None:
     with server(signs) as address:
-        found = foveal.audit(address, Sides(continuous=True), None, changes=["hue"], severities=[1], progress=False)
+        found = foveal.audit(
+            address, Sides(continuous=True), None, changes=["hue"], severities=[1], maps=(), progress=False
+        )
     assert found.clean[0].mean == 10.0 and found.verdict == "looks"
 
 

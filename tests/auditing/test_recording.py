@@ -47,7 +47,9 @@ def folder(tmp_path: Path) -> Path:
 
 def kept(policy: Any, frames: Any, **options: Any) -> foveal.Audit:
     changes = options.pop("changes", ["hue", "delayed"])
-    return foveal.audit(policy, out=None, frames=frames, changes=changes, severities=[1], progress=False, **options)
+    return foveal.audit(
+        policy, out=None, frames=frames, changes=changes, severities=[1], maps=(), progress=False, **options
+    )
 
 
 # --- reading ----------------------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ HOSTILE = "</script><script>document.title='hacked'</script><img src=x onerror=a
 
 @pytest.fixture(scope="module")
 def found() -> foveal.Audit:
-    return foveal.audit(looking, Sides(), None, changes=["hue", "delayed"], severities=[1, 5], progress=False)
+    return foveal.audit(looking, Sides(), None, changes=["hue", "delayed"], severities=[1, 5], maps=(), progress=False)
 
 
 @pytest.fixture
@@ -47,7 +47,12 @@ def test_the_answer_comes_first_and_every_number_follows(found: foveal.Audit, pa
 
 def test_what_is_not_known_is_said(page: str) -> None:
     told = words(page).partition("What is not known")[2]
-    for said in ("over 5 episodes they are rough", "of 4 points some 1 may", "asks no network", "other backgrounds"):
+    for said in (
+        "over 5 episodes they are rough",
+        "of 4 points some 1 may",
+        "no map of it was made",
+        "other backgrounds",
+    ):
         assert said in told
 
 

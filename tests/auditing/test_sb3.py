@@ -18,8 +18,10 @@ from stable_baselines3.common.vec_env import DummyVecEnv, VecFrameStack
 
 import foveal
 from foveal.auditing.adapters import AdapterOptions, adapted
+from foveal.auditing.cameras import cameras_of
 from foveal.errors import FovealError
 from foveal.pictures.video import write_video
+from foveal.saliency.randomisation import weights_of
 from small_policies import SIDE, Sides
 
 PLAIN = AdapterOptions()
@@ -92,6 +94,32 @@ def test_a_file_acts_exactly_as_the_agent_and_needs_no_stable_baselines(
     assert "nothing was unpickled" in adapter.remarks[0]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", AGENTS)
+@pytest.mark.parametrize("live", [True, False])
+def test_agents_and_files_can_be_differentiated_and_decide_by_what_is_explained(
+    name: str, live: bool, tmp_path: Path
+) -> None:
+    agent = jittered(AGENTS[name]())
+    policy = agent if live else tmp_path / "agent.zip"
+    agent.save(tmp_path / "agent.zip")
+    adapter = adapted(policy, PLAIN)
+    seen, discrete = list(observations()), isinstance(agent.action_space, spaces.Discrete)
+    (camera,) = cameras_of(agent.observation_space)
+    insides = adapter.insides(camera, discrete=discrete)
+    assert insides is not None and insides.decision is not None
+    numbers = insides.decision.bind(seen, ())(insides.pixels(seen)).detach().numpy()
+    acted = np.stack([np.asarray(adapter.act(one)) for one in seen])
+    if discrete:
+        assert numbers.argmax(1).tolist() == acted.tolist()
+    else:
+        assert numbers.shape == acted.shape
+        if name != "sac" or not live:  # the live actor's numbers are in [-1, 1], before they are scaled
+            np.testing.assert_allclose(np.clip(numbers, BOUNDS.low, BOUNDS.high), acted, rtol=1e-4, atol=1e-5)
+    assert insides.look("gradient", seen).any()
+    assert weights_of(insides.scalar().bind(seen, ()), insides.pixels(seen))
+
+
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("sb3") / "agent.zip"
@@ -131,7 +159,7 @@ def test_a_trusted_file_is_loaded_by_stable_baselines_itself(file: Path, capsys:
 def test_a_file_is_shown_frames_in_the_size_and_order_that_it_knows(file: Path, tmp_path: Path) -> None:
     frames = [np.random.default_rng(seed).integers(0, 256, (60, 50, 3), np.uint8) for seed in range(40)]
     film = write_video(tmp_path / "film.mp4", frames, fps=10)
-    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], progress=False)
+    found = foveal.audit(file, out=None, frames=film, changes=["noise"], severities=[5], maps=(), progress=False)
     assert found.measure == "action drift" and found.policy["kind"].startswith("PPO")
     assert all(point.pictures[0].shape == (SIDE, SIDE, 3) for point in found.points)
 
@@ -148,7 +176,7 @@ def test_a_damaged_file_is_said_to_be(tmp_path: Path) -> None:
 
 
 def audited(policy: Any, env: Any) -> foveal.Audit:
-    return foveal.audit(policy, env, None, changes=["hue", "delayed"], severities=[1], progress=False)
+    return foveal.audit(policy, env, None, changes=["hue", "delayed"], severities=[1], maps=(), progress=False)
 
 
 def check_looks(found: foveal.Audit) -> None:

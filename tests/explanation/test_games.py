@@ -173,7 +173,7 @@ def test_networks_without_attention_are_explained_by_gradients_alone() -> None:
     assert Lens.on(agent, None).names == ("gradient",)
     assert Lens.on(small(), None).names == ("attention", "gradient")
     assert Lens.on(agent, ["guided_backprop", "gradient"]).names == ("guided_backprop", "gradient")
-    with pytest.raises(FovealError, match=r"no attention module .* choose a map that needs none: gradient"):
+    with pytest.raises(FovealError, match=r"no attention module .* choose a map that needs none: grad_cam, gradient"):
         Lens.on(agent, "attention")
     with pytest.raises(FovealError, match="no saliency map is named"):
         Lens.on(agent, [])

@@ -269,11 +269,13 @@ def test_a_policy_of_every_step_is_explained_by_the_same_page(tmp_path: Path) ->
     assert "of a policy of every step" in text and "the state&#39;s value" in text and "untrained" not in text
     assert re.search(r"gripper arm cube elsewhere all train [\d.]+× [\d.]+ % of", text)  # noqa: RUF001
     insides, sights = policy.insides(), [*record(policy, every=50).sights]
-    assert list(insides.scalars) == ["velocity", "gripper", "value"]
+    assert list(insides.scalars) == ["velocity", "gripper", "value", "velocity_x", "velocity_y", "velocity_z"]
     observations = [sight.observation for sight in sights]
     pixels = insides.pixels(observations)
     with torch.no_grad():
-        speed, grip, value = (insides.scalar(of).bind(observations, [])(pixels).numpy() for of in insides.scalars)
+        speed, grip, value = (
+            insides.scalar(of).bind(observations, [])(pixels).numpy() for of in ("velocity", "gripper", "value")
+        )
         expected = policy.network.values(pixels)
     actions = np.stack([sight.action for sight in sights])
     np.testing.assert_allclose(np.abs(actions[:, :3]).sum(1), speed, rtol=1e-3, atol=1e-5)

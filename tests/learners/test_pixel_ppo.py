@@ -134,7 +134,8 @@ def test_it_is_evaluated_explained_saved_and_exported(encoder: str, tmp_path: Pa
     assert foveal.evaluate(agent, episodes=1, progress=False).policy["method"] == encoder
     saliency = ["gradient"] if encoder == "conv" else ["gradient", "attention"]
     page = foveal.explain(agent, out=tmp_path / "page.html", saliency=saliency, frames=2, moments=3, progress=False)
-    assert "<html" in page.read_text() and list(agent.insides().scalars) == ["value", "log_prob"]
+    numbers = [] if encoder == "conv" else ["action1", "action2"]
+    assert "<html" in page.read_text() and list(agent.insides().scalars) == ["value", "log_prob", *numbers]
     frames = np.random.default_rng(0).integers(0, 256, (3, 9, SIZE, SIZE), np.uint8)
     wanted = agent.predict(frames, deterministic=True)[0]
     loaded = foveal.load(agent.save(tmp_path / "agent"), env=env)

@@ -5,14 +5,33 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from foveal.envs.games import is_atari
-from foveal.evaluation.insides import BUILT_IN, Insides, critic_scalars, pixel_insides, policy_scalars, summed
+from foveal.evaluation.insides import (
+    BUILT_IN,
+    Insides,
+    action_scalars,
+    critic_scalars,
+    decision_of,
+    pixel_insides,
+    policy_scalars,
+    summed,
+)
 
 
 def agent_insides(agent: Any) -> Insides:
-    """Of ``foveal.Agent``: scalars are its critic's, or of PPO the state's value and the action's log-probability."""
+    """Of ``foveal.Agent``: scalars are its critic's, or of PPO the state's value and the action's log-probability.
+
+    Of continuous actions each number is one too.
+    """
     scalars = policy_scalars(agent) if agent.learner.on_policy else critic_scalars(agent)
-    insides = pixel_insides(agent, scalars)
+    actions = agent.shapes.action
+    decision = decision_of(agent, actions)
+    if not decision.discrete:
+        names = [f"action{number + 1}" for number in range(int(np.prod(actions.shape)))]
+        scalars = {**scalars, **action_scalars(decision, names)}
+    insides = pixel_insides(agent, scalars, decision)
     return of_games(insides, agent) if is_atari(agent.env_id) else insides
 
 

@@ -7,7 +7,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from foveal.auditing.results import DRIFT, ENOUGH, Audit, Point
+from foveal.auditing.results import DRIFT, Audit, Point
+from foveal.auditing.trials import ENOUGH, trusting
 from foveal.evaluation.statistics import bootstrap_interval
 
 LOOKS, BLIND, UNCLEAR = "looks", "blind", "unclear"
@@ -57,8 +58,9 @@ def verdict(blind: Sequence[Point], measure: str) -> str:
 
 
 def summarized(audit: Audit) -> tuple[str, ...]:
-    """Three sentences from the numbers: does it look, what breaks it, how sure is that."""
-    return (_looking(audit), _breaking(audit), _certainty(audit))
+    """Sentences from the numbers: does it look, what breaks it, which maps to trust (if some were tried), how sure."""
+    maps = [trusting(audit.maps)] if audit.maps else []
+    return (_looking(audit), _breaking(audit), *maps, _certainty(audit))
 
 
 def _looking(audit: Audit) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
@@ -155,6 +155,11 @@ class Player:
         alarms = None if shielding is None else shielding.alarms.share
         return Played(condition, tuple(done), alarms, note, _pictures(shown, cameras[0], shielding))
 
+    def behave(self, env: gymnasium.Env[Any, Any], through: Through) -> tuple[Episode, ...]:
+        """The same episodes with the picture as it is, the policy being given what ``through`` makes of it."""
+        act = replace(self._acting(env), through=through)
+        return tuple(self._episode(env, act, number, _Seen(None, None, None, 0)) for number in range(self.episodes))
+
     def _changed(self, condition: Condition, cameras: Sequence[Camera]) -> Changed | None:
         if condition.change in REPLACEMENTS:
             return replacement(condition.change, cameras, self.films)
@@ -201,6 +206,16 @@ class _Filming:
         self.kept.append(tuple(camera.read(observation)[-1] for camera in self.cameras))
 
 
+class Through(Protocol):
+    """What observations go through on their way to the policy, in the policy's own layout."""
+
+    def begin(self) -> None:
+        """A new episode."""
+
+    def __call__(self, given: Any) -> Any:
+        """What the policy is given."""
+
+
 @dataclass(frozen=True)
 class Act:
     """Observation -> action of the environment; at random where there is no policy."""
@@ -208,10 +223,13 @@ class Act:
     adapter: Adapter | None
     fit: Fit
     env: gymnasium.Env[Any, Any]
+    through: Through | None = None
 
     def reset(self) -> None:
         """A new episode."""
         self.fit.reset()
+        if self.through is not None:
+            self.through.begin()
         if self.adapter is not None:
             self.adapter.reset()
 
@@ -219,7 +237,10 @@ class Act:
         """The action."""
         if self.adapter is None:
             return self.env.action_space.sample()
-        return as_action(self.adapter.act(self.fit(observation)), self.env.action_space)
+        given = self.fit(observation)
+        if self.through is not None:
+            given = self.through(given)
+        return as_action(self.adapter.act(given), self.env.action_space)
 
 
 class _Seen:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR, percent_left
+from foveal.auditing.report_maps import Shown, section
 from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
@@ -20,24 +20,6 @@ ROUGH = 10
 SURE_BY_CHANCE = 0.025
 """How likely a 95 % interval lies above what is true."""
 ANSWERS = {LOOKS: "yes", BLIND: "no", UNCLEAR: "unclear"}
-
-
-@dataclass(frozen=True)
-class Shown:
-    """A picture of what came in, and behind a shield of what was given.
-
-    Attributes:
-        name: of the change.
-        told: what came of it.
-        pictures: data URIs, with what each shows.
-        width, height: in pixels.
-    """
-
-    name: str
-    told: str
-    pictures: Sequence[tuple[str, str]]
-    width: int
-    height: int
 
 
 def report(audit: Audit, out: str | Path) -> Path:
@@ -73,6 +55,7 @@ def report(audit: Audit, out: str | Path) -> Path:
         curves_told=_curves_told(audit),
         shown_told=_shown_told(audit),
         shown=_gallery(audit, curves),
+        maps=section(audit) if audit.maps else None,
         table=_table(audit, curves),
         unknowns=_unknowns(audit, curves),
         config={"policy": audit.policy, "seed": audit.seed, "shield": audit.shield, **audit.settings},
@@ -269,8 +252,14 @@ def _unknowns(audit: Audit, curves: Sequence[Curve]) -> list[str]:
         f"What other changes would do: these alone were tried ({tried}), {drawn}.",
         "How severities compare between changes: severity 3 of one is not as bad as severity 3 of another.",
         f"How much other trainings of the same policy differ: intervals are over {audit.unit} of this one alone.",
-        "Which part of the picture it looks at: this audit changes pictures and asks no network what it sees.",
     ]
+    if not audit.maps:
+        found.append("Which part of the picture it looks at: no map of it was made.")
+    else:
+        found.append(
+            "What a map leaves out: that taking away what it marks matters does not say that nothing else does, and a "
+            "map of one number says nothing of another."
+        )
     judged = sum(point.kept is not None for point in audit.points)
     if judged:
         chance = f"of {judged} points some {max(1, round(SURE_BY_CHANCE * judged))} may be called so by chance alone"

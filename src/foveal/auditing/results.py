@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.auditing.conditions import Condition
+from foveal.auditing.trials import Trial
 from foveal.evaluation.results import Episode, write_json
 from foveal.evaluation.statistics import SuccessRate, bootstrap_interval
 
@@ -21,8 +22,6 @@ FORMAT = "foveal.audit/1"
 RETURN, SUCCESS, DRIFT = "return", "success rate", "action drift"
 BROKEN = 0.5
 """Share of what the policy is worth, below which a change counts as having broken it."""
-ENOUGH = 5
-"""Episodes or pieces below which no difference is called sure."""
 
 Picture = NDArray[np.uint8]
 """(H, W, 3)."""
@@ -126,7 +125,8 @@ class Audit:
         blind: with the camera replaced.
         shield: its name, or None.
         verdict: of the test of blindness: "looks", "blind" or "unclear".
-        summary: three sentences.
+        maps: what was found of its maps.
+        summary: three sentences, or four where there are maps.
         remarks: what a reader must know.
         page: where the report is, or None.
         settings, origin: JSON values: what was asked for; machine, versions, time.
@@ -146,6 +146,7 @@ class Audit:
     summary: tuple[str, ...] = ()
     remarks: tuple[str, ...] = ()
     page: Path | None = None
+    maps: tuple[Trial, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -167,8 +168,9 @@ class Audit:
         widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
         lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
         lines.insert(1, "-" * len(lines[0]))
+        told = [f"map {trial.name}: {trial.verdict}" for trial in self.maps]
         head = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
-        return "\n".join([head, "", *self.summary, "", *lines])
+        return "\n".join([head, "", *self.summary, "", *lines, *([""] if told else []), *told])
 
     @property
     def sample(self) -> str:
@@ -196,6 +198,7 @@ class Audit:
             "chance": None if self.chance is None else self.chance.as_dict(),
             "blind": [point.as_dict() for point in self.blind],
             "changes": [point.as_dict() for curve in self.curves() for point in self._points(curve.change)],
+            "maps": [trial.as_dict() for trial in self.maps],
             "remarks": list(self.remarks),
             "settings": self.settings,
             **self.origin,
@@ -241,6 +244,11 @@ def point(condition: Condition, values: Sequence[float], measure: str, **others:
     else:
         low, high = bootstrap_interval(np.asarray(values, float))
     return Point(condition, tuple(map(float, values)), float(np.mean(values)), low, high, **others)
+
+
+def scores(episodes: Sequence[Episode], measure: str) -> list[float]:
+    """What is measured of each episode."""
+    return [float(bool(one.success)) if measure == SUCCESS else one.total for one in episodes]
 
 
 def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:

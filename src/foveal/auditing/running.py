@@ -14,12 +14,15 @@ from foveal.auditing.adapters import Adapter, AdapterOptions, adapted
 from foveal.auditing.conditions import CHANCE, CLEAN, Condition, blindness, conditions
 from foveal.auditing.drift import Viewer, drifted
 from foveal.auditing.judging import judged, summarized, verdict
+from foveal.auditing.looking import Looker
+from foveal.auditing.mapping import looker_in, looker_on, played_trials, shown_trials
 from foveal.auditing.places import Place, place_for
 from foveal.auditing.playing import Played, Player
 from foveal.auditing.recording import Recording, read_recording
 from foveal.auditing.report import report
-from foveal.auditing.results import DRIFT, RETURN, SUCCESS, Audit, Point, point
+from foveal.auditing.results import DRIFT, RETURN, SUCCESS, Audit, Point, point, scores
 from foveal.auditing.shielding import Shielding
+from foveal.auditing.trials import Trial
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, now, versions
@@ -43,6 +46,7 @@ class Asked:
     shield_name: str | None
     shield: Any
     progress: bool
+    maps: tuple[str, ...] | None = None
 
     @property
     def shields(self) -> list[bool]:
@@ -68,6 +72,7 @@ def audit(
     data: str | Path | None = None,
     shield: str | Path | Any | None = None,
     json: str | Path | None = None,
+    maps: Sequence[str] | None = None,
     trust: bool = False,
     pixels: str | None = None,
     prompt: str = "",
@@ -96,6 +101,8 @@ def audit(
         data: folder of DMC-GB's colours and videos, for ``color_hard`` and the like in ``dmc/``.
         shield: a ``foveal.Shield``, its folder, or ``"pretrained:NAME"``: every row again behind it.
         json: also write everything to this file.
+        maps: names of ``foveal.saliency``'s, or of the agent's own, that are tried: is the map true? By default those
+            that are usual for the policy; () for none.
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: ``"bytes"``, 0 to 255, or ``"unit"``, 0 to 1.
         prompt: the task in words, for policies that take some.
@@ -119,6 +126,7 @@ def audit(
         None if shield is None else str(shield) if isinstance(shield, (str, Path)) else type(shield).__name__,
         Shield.load(shield) if isinstance(shield, (str, Path)) else shield,
         progress,
+        None if maps is None else tuple(maps),
     )
     start = time.monotonic()
     with closing(adapted(policy, AdapterOptions(trust, pixels, prompt))) as adapter:
@@ -164,9 +172,10 @@ def _played(adapter: Adapter, place: Place, asked: Asked) -> Audit:
     for perturbation in dict.fromkeys(one.perturbation for one in tried if one.perturbation is not None):
         with place.open(perturbation):
             pass
+    looker = None if asked.maps == () else looker_in(player, asked.maps)
     everything = asked.both([Condition(CLEAN), *blindness(), *tried])
     chance, *done = _carried_out(player, [Condition(CHANCE), *everything], asked)
-    return _audited(adapter, place.name, chance, done, asked, masks=masks)
+    return _audited(player, looker, chance, done, asked, masks=masks)
 
 
 def _carried_out(player: Player, wanted: Sequence[Condition], asked: Asked) -> list[Played]:
@@ -183,18 +192,22 @@ def _carried_out(player: Player, wanted: Sequence[Condition], asked: Asked) -> l
 
 
 def _audited(
-    adapter: Adapter, name: str, chance: Played, done: Sequence[Played], asked: Asked, *, masks: bool
+    player: Player, looker: Looker | None, chance: Played, done: Sequence[Played], asked: Asked, *, masks: bool
 ) -> Audit:
     told = all(episode.success is not None for played in (chance, *done) for episode in played.episodes)
     measure = SUCCESS if told else RETURN
 
     def pointed(played: Played) -> Point:
-        values = [float(bool(e.success)) if told else e.total for e in played.episodes]
+        values = scores(played.episodes, measure)
         others = {"alarms": played.alarms, "note": played.note, "pictures": played.pictures}
         return point(played.condition, values, measure, episodes=played.episodes, **others)
 
-    floor = pointed(chance)
-    return _judged(adapter, name, measure, "episodes", floor, [pointed(played) for played in done], asked, masks=masks)
+    floor, points = pointed(chance), [pointed(played) for played in done]
+    trials: tuple[Trial, ...] = ()
+    if looker is not None:
+        trials = played_trials(looker, player, points[0], floor, measure, progress=asked.progress)
+    name = player.place.name
+    return _judged(player.adapter, name, measure, "episodes", floor, points, asked, masks=masks, maps=trials)
 
 
 # --- on recorded frames -----------------------------------------------------------------------------------------------
@@ -209,6 +222,7 @@ def _shown(adapter: Adapter, recording: Recording, asked: Asked, *, discrete: bo
     start = time.monotonic()
     before, _, pictures = viewer.show(everything[0])
     choices = discrete or viewer.chooses()
+    looker = None if asked.maps == () else looker_on(viewer, choices, asked.maps)
     clean = drifted(everything[0], before, before, discrete=choices, pictures=pictures)
     if asked.progress:
         _tell(len(everything), f"{recording.frames} frames", (time.monotonic() - start) * len(everything[1:]))
@@ -216,7 +230,8 @@ def _shown(adapter: Adapter, recording: Recording, asked: Asked, *, discrete: bo
     for one in watched(everything[1:], len(everything) - 1, "audit", visible=asked.progress, unit="condition"):
         actions, alarms, pictures = viewer.show(one)
         points.append(drifted(one, actions, before, discrete=choices, alarms=alarms, pictures=pictures))
-    return _judged(adapter, recording.name, DRIFT, "pieces", None, points, asked, masks=False)
+    trials = () if looker is None else shown_trials(looker, viewer, progress=asked.progress)
+    return _judged(adapter, recording.name, DRIFT, "pieces", None, points, asked, masks=False, maps=trials)
 
 
 # --- what both come to ------------------------------------------------------------------------------------------------
@@ -232,6 +247,7 @@ def _judged(
     asked: Asked,
     *,
     masks: bool,
+    maps: tuple[Trial, ...],
 ) -> Audit:
     clean = points[0]
     made = [judged(one, clean, chance, measure) for one in points]
@@ -247,6 +263,7 @@ def _judged(
         chance=chance,
         points=tuple(one for one in made if one.condition.change not in (*blind_names, CLEAN)),
         blind=blind,
+        maps=maps,
         shield=asked.shield_name,
         verdict=verdict([one for one in blind if not one.condition.shielded], measure),
         remarks=(*adapter.remarks, *_of_shield(asked.shield, name)),

@@ -27,13 +27,13 @@ class ExplainOptions:
         seed: of the environments; by default that of foveal evaluate.
         data: folder of DMC-GB's colours and videos; without it they are generated, and the page says so.
         quality: of rendering: exact, fast or draft; by default as in training.
-        saliency: names of maps: guided_backprop (the default), gradient, or attention for that of the agent's own
+        saliency: names of maps (foveal list maps), guided_backprop by default, or attention for that of the agent's own
             attention module; several are compared. An Atari agent's default is attention, if it has that, and gradient.
         quantile: of the mask; by default the agent's own.
         video: also write this mp4 of every step, frame and maps side by side; of one condition alone.
         device: cpu or cuda; by default as in training.
-        of: what the maps are of: q1 (the default) or q2 of a critic, value (the default) or log_prob of an Atari agent,
-            velocity (the default) or gripper of the arm's policies.
+        of: what the maps are of: q1 (the default), q2 or min_q of a critic, value (the default) or log_prob of PPO,
+            action1 and so on of continuous actions, velocity (the default), gripper, velocity_x, ... of the arm's.
         skill: of skills, number of the one to be seen, scripted experts doing the others; by default all.
         shield: a shield to stand before the policy, which the page then shows too: a folder, or pretrained:NAME.
         plugins: module that registers your own environments, methods, maps or perturbations.

@@ -12,12 +12,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import torch
+from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.saliency import CHANNELS, SALIENCY, ScalarFunction
+from foveal.saliency import CHANNELS, SALIENCY, ScalarFunction, black_boxes, needs_choices, needs_gradient
 from foveal.types import Observation
 
 BUILT_IN = "attention"
@@ -47,6 +48,20 @@ class Scalar:
     symbol: str
     label: str
     meaning: str
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What an agent acts by.
+
+    Attributes:
+        bind: observations, and the actions taken on them -> a function from their pixels to (B, A): the numbers of the
+            action, or one number for each discrete action, values or logits, of which the largest is chosen.
+        discrete: which of the two.
+    """
+
+    bind: Bind
+    discrete: bool
 
 
 @dataclass(frozen=True)
@@ -84,7 +99,8 @@ class Insides:
     """What an agent lets others look at.
 
     Attributes:
-        scalars: by name; the first is what is explained unless another is asked for. None in a black box.
+        scalars: by name; the first is what is explained unless another is asked for. None in a black box, of which
+            black-box maps alone can be made, and those of its decision.
         pixels: observations -> (B, C, H, W) floating point, what maps are of.
         strength: maps, (B, C, H, W) -> (B, H, W), not negative: how much each pixel matters.
         maps: that it makes by itself, by name: observations -> (B, H, W), not negative.
@@ -99,6 +115,7 @@ class Insides:
         config: everything the agent was made with, JSON-able.
         views: by name, what is shown beside the frame.
         readings: by name, what is drawn over the steps of an episode.
+        decision: what it acts by, or None where it does not say.
     """
 
     scalars: Mapping[str, Scalar]
@@ -116,6 +133,7 @@ class Insides:
     config: Mapping[str, Any] = field(default_factory=dict)
     views: Mapping[str, View] = field(default_factory=dict)
     readings: Mapping[str, Reading] = field(default_factory=dict)
+    decision: Decision | None = None
 
     def scalar(self, name: str | None = None) -> Scalar:
         """One by its name, or the first.
@@ -142,7 +160,8 @@ class Insides:
             name: of the map, of ``maps`` or ``foveal.saliency``.
             observations: as the agent acted on them.
             actions: that it took.
-            of: name of the scalar.
+            of: name of the scalar; of a black box without scalars the decision is explained, as it is by maps of
+                choices.
 
         Returns:
             (B, H, W) ``float32`` on the CPU, not negative.
@@ -150,23 +169,44 @@ class Insides:
         if name in self.maps:
             strength = self.maps[name](observations)
         else:
-            fn = self.scalar(of).bind(observations, actions)
+            fn = self.explained(name, of)(observations, actions)
             strength = self.strength(SALIENCY.get(name)(fn, self.pixels(observations)))
         return strength.detach().float().cpu()
+
+    def explained(self, name: str, of: str | None = None) -> Bind:
+        """What a map of ``foveal.saliency`` is of; arguments as for ``look``.
+
+        Raises:
+            FovealError: there is no such scalar.
+        """
+        if self.decision is not None and (needs_choices(name) or not self.scalars):
+            return self.decision.bind
+        return self.scalar(of).bind
 
     def check_map(self, name: str) -> None:
         """Refuse a map that the agent lacks.
 
         Raises:
-            FovealError: it is unknown, or a module inside would make it, and there is none.
+            FovealError: it is unknown, or a module inside would make it, and there is none; or it needs a gradient, and
+                this is a black box, or discrete actions, and this has none.
         """
         if name == BUILT_IN and name not in self.maps:
             raise FovealError(
                 "this agent has no attention module whose map could be shown: train one that has it inside, such "
                 f"as --encoder fls, or choose a map that needs none: {', '.join(SALIENCY.names())}"
             )
-        if name not in self.maps:
-            SALIENCY.get(name)
+        if name in self.maps:
+            return
+        if needs_gradient(name) and not self.scalars:
+            raise FovealError(
+                f"{name} needs a gradient, and this policy is a black box: choose a map that needs none, "
+                f"{', '.join(black_boxes())}"
+            )
+        if needs_choices(name) and (self.decision is None or not self.decision.discrete):
+            raise FovealError(
+                f"{name} explains the choice among discrete actions, and this agent's are not: choose another of "
+                f"{', '.join(SALIENCY.names())}"
+            )
 
 
 def insides_of(agent: Any) -> Insides:
@@ -206,31 +246,32 @@ def configuration(agent: Any) -> dict[str, Any]:
 
 
 def critic_scalars(agent: Any) -> dict[str, Scalar]:
-    """``q1`` and so on, of a policy whose ``values(obs, action, vector)`` are (heads, B).
+    """``q1`` and so on, and of several ``min_q``, of a policy whose ``values(obs, action, vector)`` are (heads, B).
 
     Where no actions were taken, as on pictures of other players, the values are of the agent's own best ones.
 
     How many heads there are, its learner says; one where it has none.
     """
 
-    def head(number: int) -> Scalar:
+    def head(number: int | None) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
             best = () if len(actions) else [agent.predict(seen, deterministic=True)[0] for seen in observations]
             acted = _tensor(best or actions, agent.device)  # (B, A) or (B,)
-            vectors = [seen["vector"] for seen in observations if isinstance(seen, Mapping)]
-            vector = _tensor(vectors, agent.device) if vectors else None  # (B, V)
+            vector = _vector(observations, agent.device)
 
             def value(pixels: Tensor) -> Tensor:
                 values: Tensor = agent.values(pixels, acted, vector)
-                return values[number]
+                return values.amin(0) if number is None else values[number]
 
             return value
 
-        meaning = "the critic's first head" if number == 0 else f"the critic's head number {number + 1}"
+        meaning = "the critic's first head" if number == 0 else f"the critic's head number {(number or 0) + 1}"
+        meaning = "the smallest of the critic's heads" if number is None else meaning
         return Scalar(bind, "Q", "critic's value", meaning)
 
     heads = getattr(getattr(agent, "learner", None), "heads", 1)
-    return {f"q{number + 1}": head(number) for number in range(heads)}
+    smallest = {"min_q": head(None)} if heads > 1 else {}
+    return {**{f"q{number + 1}": head(number) for number in range(heads)}, **smallest}
 
 
 def policy_scalars(agent: Any) -> dict[str, Scalar]:
@@ -258,7 +299,45 @@ def policy_scalars(agent: Any) -> dict[str, Scalar]:
     }
 
 
-def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
+def decision_of(agent: Any, actions: spaces.Space[Any]) -> Decision:
+    """What an agent acts by whose learner has ``decision``.
+
+    Args:
+        agent: ``foveal.Agent``.
+        actions: its.
+    """
+
+    def bind(observations: Sequence[Any], taken: Sequence[Any]) -> ScalarFunction:
+        vector = _vector(observations, agent.device)
+
+        def decide(pixels: Tensor) -> Tensor:
+            decided: Tensor = agent.learner.decision(agent.method.see(Observation(pixels, vector)))
+            return decided
+
+        return decide
+
+    return Decision(bind, isinstance(actions, spaces.Discrete))
+
+
+def action_scalars(decision: Decision, names: Sequence[str]) -> dict[str, Scalar]:
+    """Each number of a continuous action.
+
+    Args:
+        decision: of A numbers.
+        names: of them all.
+    """
+
+    def number(place: int) -> Scalar:
+        def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+            decide = decision.bind(observations, actions)
+            return lambda pixels: decide(pixels)[:, place]
+
+        return Scalar(bind, "a", f"action, number {place + 1}", f"the action's number {place + 1}")
+
+    return {name: number(place) for place, name in enumerate(names)}
+
+
+def pixel_insides(agent: Any, scalars: Mapping[str, Scalar], decision: Decision | None = None) -> Insides:
     """Of a policy that sees stacked RGB frames, alone or beside a vector; with maps of its own, if it has some."""
 
     def pixels(observations: Sequence[Any]) -> Tensor:
@@ -287,7 +366,14 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar]) -> Insides:
         quantile=_quantile(agent),
         grids=grids if built_in and grid_of is not None else None,
         config=configuration(agent),
+        decision=decision,
     )
+
+
+def _vector(observations: Sequence[Any], device: torch.device) -> Tensor | None:
+    """(B, V), what stands beside the pictures; None where nothing does."""
+    vectors = [seen["vector"] for seen in observations if isinstance(seen, Mapping)]
+    return _tensor(vectors, device) if vectors else None
 
 
 def _quantile(agent: Any) -> float:

@@ -189,6 +189,39 @@ class Sparkline:
 
 
 @dataclass(frozen=True)
+class ShareCurve:
+    """What is kept over the share of the picture that is taken away, or given back.
+
+    Attributes:
+        name: of the chart.
+        series: name and points, (share, what is kept), of at most four.
+    """
+
+    name: str
+    series: Sequence[tuple[str, Sequence[tuple[float, float]]]]
+    width = SPARKLINE
+    height = 168
+    across = (0.0, 0.25, 0.5, 0.75, 1.0)
+
+    @cached_property
+    def up(self) -> list[float]:
+        """Ticks of what is kept; 0 and 1 among them."""
+        values = [kept for _, points in self.series for _, kept in points]
+        return ticks(min(0.0, *values, 0.0), max(1.0, *values, 1.0), 3)
+
+    @cached_property
+    def x(self) -> Scale:
+        """Of shares."""
+        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
+        return Scale(0.0, 1.0, left, self.width - 12)
+
+    @cached_property
+    def y(self) -> Scale:
+        """Of what is kept."""
+        return Scale(self.up[0], self.up[-1], self.height - 24, 26)
+
+
+@dataclass(frozen=True)
 class SeverityCurve:
     """A number over the severities of one change, with intervals; several series and lines to compare with.
 

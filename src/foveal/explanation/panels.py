@@ -150,6 +150,12 @@ def map_meaning(attention: Attention) -> str:
     how = {
         "guided_backprop": f"guided backpropagation of {value}: ReLUs let only positive gradients pass",
         "gradient": f"the plain gradient of {value}",
+        "smoothgrad": f"the gradient of {value}, averaged over noisy copies of the picture",
+        "integrated_gradients": f"the gradient of {value} along the way from black to the picture, times the picture",
+        "grad_cam": f"the last feature maps, weighted by how much they raise {value}",
+        "occlusion": f"how far {value} falls where a patch is covered",
+        "rise": f"{value} where random parts of the picture are kept",
+        "sarfa": "what makes this action the one to choose: how far its probability falls where it is blurred",
         BUILT_IN: "the map by which the agent's own attention module weighs its features, drawn on what they see",
     }.get(name, f"the agent's own map {name!r}" if own else f"the map {name!r} of {value}")
     return f"{how}. Brighter pixels {'count for more' if own else 'change it more'}"

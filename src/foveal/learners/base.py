@@ -155,6 +155,14 @@ class Learner(nn.Module, ABC):
     def best_action(self, obs: Observation) -> Tensor:
         """Deterministic actions for a batch, (B, A) or (B,): what an exported policy computes."""
 
+    def decision(self, obs: Observation) -> Tensor:
+        """What the deterministic action is chosen by, with a graph back to the observation.
+
+        Returns:
+            (B, A): the action itself, or a number for each discrete one, of which the largest is chosen.
+        """
+        return self.best_action(obs)
+
     @abstractmethod
     def values(self, obs: Observation, action: Tensor | None) -> Tensor:
         """What it expects, with a graph back to the observation: (heads, B) in units of return.

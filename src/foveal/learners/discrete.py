@@ -206,6 +206,10 @@ class DiscreteLearner(ValueLearner):
         """The action of the highest value, (B,)."""
         return best(self.table(obs))
 
+    def decision(self, obs: Observation) -> Tensor:
+        """The actions' values, (B, actions)."""
+        return self.table(obs).mean(2)
+
     @torch.no_grad()
     def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
         """(B,) ``int64``: the best action, or with probability epsilon any."""

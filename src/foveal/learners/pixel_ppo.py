@@ -13,6 +13,7 @@ from foveal.errors import FovealError
 from foveal.learners.base import LEARNERS, Learner, Shapes
 from foveal.learners.ppo import PPOConfig, actor_critic
 from foveal.networks.encoders import EncoderChoice, Projection, build_encoder
+from foveal.networks.policies import CategoricalHead
 from foveal.types import Observation
 
 
@@ -97,6 +98,13 @@ class PixelPPO(Learner):
     def best_action(self, obs: Observation) -> Tensor:
         """The likeliest action, (B,) or (B, A)."""
         return self._bounded(self.policy.actor.mode(self.policy.features(obs.image)))
+
+    def decision(self, obs: Observation) -> Tensor:
+        """Log-probabilities of discrete actions, (B, actions), or the likeliest vector, (B, A)."""
+        actor = self.policy.actor
+        if isinstance(actor, CategoricalHead):
+            return actor.log_probabilities(self.policy.features(obs.image))
+        return self.best_action(obs)
 
     def values(self, obs: Observation, action: Tensor | None = None) -> Tensor:
         """Of states, whatever the action: (1, B)."""

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.errors import FovealError
-from foveal.evaluation.insides import Insides, Reading, Scalar, View, insides_of
+from foveal.evaluation.insides import Decision, Insides, Reading, Scalar, View, insides_of
 from foveal.evaluation.pixel_world import Adapt, Adapting, PixelWorld, pixel_world
 from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition
@@ -161,6 +161,9 @@ class Shielded:
         def scalar(of: Scalar) -> Scalar:
             return replace(of, bind=lambda seen, actions: of.bind(given(seen), actions))
 
+        def deciding(of: Decision) -> Decision:
+            return replace(of, bind=lambda seen, actions: of.bind(given(seen), actions))
+
         def own(made: Callable[[Sequence[Any]], Tensor]) -> Callable[[Sequence[Any]], Tensor]:
             return lambda seen: made(given(seen))
 
@@ -185,6 +188,7 @@ class Shielded:
                     "the same, dark where the shield takes pixels for none of the task's own",
                 ),
             },
+            decision=None if inner.decision is None else deciding(inner.decision),
             readings={
                 **inner.readings,
                 "shield's doubt": Reading(lambda one: float(see.newest(one).doubt), "percent", limit),

@@ -6,18 +6,23 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor
 
-from foveal.evaluation.insides import Insides, Scalar, summed
+from foveal.evaluation.insides import Decision, Insides, Scalar, action_scalars, summed
 from foveal.saliency import ScalarFunction
 from foveal.skills.config import as_dict, clone_config
 
 VELOCITY, GRIPPER = "velocity", "gripper"
+ALONG = ("velocity_x", "velocity_y", "velocity_z")
+"""Names of the velocity along each axis, with its sign."""
 AXES = "(absolute values along its three axes, summed)"
 
 
 def skill_insides(policy: Any) -> Insides:
-    """Scalars ``velocity`` and ``gripper`` of cloned skills, of the first horizon: that is carried out.
+    """Scalars ``velocity``, ``gripper`` and the velocity along each axis of cloned skills.
+
+    They are of the first horizon, which is carried out.
 
     ``"velocity"`` is the sum of the absolute values of the three velocities, as shares of the fastest. Every axis then
     counts alike, whichever way it moves, and the map does not vanish where the tool nearly stands, as that of the
@@ -53,20 +58,24 @@ def _insides(policy: Any, config: dict[str, Any], control: Insides | None = None
         condition = policy.one_hot([seen.skill for seen in observations])
         return lambda image: policy.network(image, condition)[:, :5]  # (B, 5): two logits, three velocities
 
-    def velocity(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+    def acted(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
         of = outputs(observations)
-        return lambda image: (of(image)[:, 2:] * policy.spread + policy.mean).abs().sum(1)
+
+        def act(image: Tensor) -> Tensor:  # (B, 4): three velocities, the gripper's margin
+            out = of(image)
+            return torch.cat([out[:, 2:] * policy.spread + policy.mean, out[:, 1:2] - out[:, :1]], dim=1)
+
+        return act
+
+    def velocity(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
+        act = acted(observations, actions)
+        return lambda image: act(image)[:, :3].abs().sum(1)
 
     def gripper(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-        of = outputs(observations)
+        act = acted(observations, actions)
+        return lambda image: act(image)[:, 3].abs()
 
-        def margin(image: Tensor) -> Tensor:
-            out = of(image)
-            return (out[:, 1] - out[:, 0]).abs()
-
-        return margin
-
-    stack = policy.config.stack
+    stack, decision = policy.config.stack, Decision(acted, discrete=False)
     return Insides(
         scalars={
             VELOCITY: Scalar(velocity, "|v|", "predicted velocity", f"the tool's predicted velocity {AXES}"),
@@ -76,17 +85,19 @@ def _insides(policy: Any, config: dict[str, Any], control: Insides | None = None
                 "margin of the gripper's logits",
                 "the margin between the gripper's two logits (to close and to open)",
             ),
+            **action_scalars(decision, ALONG),
         },
         pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
         strength=summed,
         summed=f"the {stack} frames" if stack > 1 else "",
         control=control,
         config=config,
+        decision=decision,
     )
 
 
 def step_insides(policy: Any) -> Insides:
-    """Scalars ``velocity``, ``gripper`` and ``value`` of a policy of every step.
+    """Scalars ``velocity``, ``gripper``, ``value`` and the velocity along each axis of a policy of every step.
 
     Args:
         policy: ``foveal.skills.flat.FlatPolicy``.
@@ -96,6 +107,8 @@ def step_insides(policy: Any) -> Insides:
     def mean(image: Tensor) -> Tensor:
         action: Tensor = network.actor.mean(network.features(image))  # (B, 4)
         return action
+
+    decision = Decision(lambda observations, actions: mean, discrete=False)
 
     def scalar(fn: ScalarFunction, symbol: str, label: str, meaning: str) -> Scalar:
         return Scalar(lambda observations, actions: fn, symbol, label, meaning)
@@ -111,9 +124,11 @@ def step_insides(policy: Any) -> Insides:
             VELOCITY: scalar(velocity, "|v|", "mean velocity", f"the tool's mean velocity {AXES}"),
             GRIPPER: scalar(gripper, "|g|", "gripper's mean", "how sure the gripper is to close or to open"),
             "value": scalar(network.values, "V", "value of the state", "the state's value"),
+            **action_scalars(decision, ALONG),
         },
         pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
         strength=summed,
         summed=f"the {policy.stack} frames",
         config={"ppo": as_dict(policy.config), "view": as_dict(policy.view)},
+        decision=decision,
     )

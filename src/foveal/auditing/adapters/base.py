@@ -10,8 +10,10 @@ from typing import Any, ClassVar
 from gymnasium import spaces
 
 from foveal.auditing.adapters.files import looks_like
+from foveal.auditing.cameras import Camera
 from foveal.auditing.fitting import FIRST
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 from foveal.registry import Registry
 
 BYTES, UNIT = "bytes", "unit"
@@ -77,6 +79,15 @@ class Adapter(ABC):
     @abstractmethod
     def act(self, observation: Any) -> Any:
         """What it does, deterministic where it can: an action, or a number for each discrete one."""
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        """What of it can be differentiated; None of a black box, whose maps need no gradient.
+
+        Args:
+            camera: the first picture, as the policy takes it.
+            discrete: whether its actions are choices.
+        """
+        return None
 
     def close(self) -> None:  # noqa: B027 - most hold nothing
         """Let go of what it needs."""

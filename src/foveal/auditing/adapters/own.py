@@ -10,10 +10,12 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter
+from foveal.auditing.cameras import Camera
 from foveal.checkpoint import kind_of
 from foveal.checkpoint.pretrained import PRETRAINED
 from foveal.envs import games
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides, insides_of
 from foveal.evaluation.pixel_world import describe_agent
 from foveal.evaluation.results import describe_policy
 from foveal.loading import load
@@ -54,6 +56,10 @@ class OwnPolicy(Adapter):
 
     def act(self, observation: Any) -> Any:
         return self.policy.predict(observation, deterministic=True)[0]
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        able = hasattr(self.policy, "insides") or hasattr(self.policy, "values")
+        return insides_of(self.policy) if able else None
 
     @property
     def about(self) -> dict[str, Any]:

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from gymnasium import spaces
+from torch import Tensor, nn
+from torch.distributions import Normal
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter
+from foveal.auditing.adapters.differentiable import Network, network_insides
+from foveal.auditing.adapters.sb3_networks import Rebuilt
+from foveal.auditing.cameras import Camera
 from foveal.auditing.fitting import ZEROS
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 
 
 @ADAPTERS.register("predict")
@@ -53,6 +59,39 @@ class PredictingPolicy(Adapter):
             return answer
         action, self._state = answer
         return action
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        network = _network(self.policy)
+        return None if network is None else network_insides(network, camera, discrete=discrete)
+
+
+def _network(policy: Any) -> Network | None:
+    """Pixels -> what it decides by, of foveal's own networks and of Stable-Baselines3's; None of others."""
+    if isinstance(policy, Rebuilt):
+        return policy.numbers
+    parts = getattr(policy, "policy", None)
+    if not isinstance(parts, nn.Module) or hasattr(parts, "lstm_actor"):
+        return None
+    if isinstance(getattr(parts, "q_net", None), nn.Module):  # DQN's
+        return cast(Network, parts.q_net)
+    if isinstance(getattr(parts, "actor", None), nn.Module):  # SAC's and TD3's
+        return lambda pixels: _mean(parts.actor, pixels)
+    return (lambda pixels: _preferred(parts, pixels)) if hasattr(parts, "get_distribution") else None
+
+
+def _mean(actor: Any, pixels: Tensor) -> Tensor:
+    """Of the squashed Gaussian, or the action itself where the actor draws none."""
+    found: Tensor = (
+        actor.get_action_dist_params(pixels)[0].tanh() if hasattr(actor, "get_action_dist_params") else actor(pixels)
+    )
+    return found
+
+
+def _preferred(parts: Any, pixels: Tensor) -> Tensor:
+    """Logits of discrete actions, or a Gaussian's mean."""
+    distribution = parts.get_distribution(pixels).distribution
+    found: Tensor = distribution.mean if isinstance(distribution, Normal) else distribution.logits
+    return found
 
 
 def _space(policy: Any, name: str) -> spaces.Space[Any] | None:

@@ -38,11 +38,14 @@ class Rebuilt:
         self.observation_space, self.action_space = observed, actions
         self._decide, self._scale = decide, scale
 
+    def numbers(self, pixels: Tensor) -> Tensor:
+        """Pixels (B, C, H, W) in [0, 255] -> (B, A), with a graph: values, logits, or the action's mean."""
+        return self._decide(pixels / self._scale)
+
     @torch.no_grad()
     def predict(self, observation: NDArray[np.uint8], deterministic: bool = True) -> tuple[Any, None]:
         """The action for one observation (C, H, W)."""
-        pixels = torch.from_numpy(np.array(observation))[None].float() / self._scale
-        decided = self._decide(pixels)[0]
+        decided = self.numbers(torch.from_numpy(np.array(observation))[None].float())[0]
         if isinstance(self.action_space, spaces.Discrete):
             return np.int64(decided.argmax()), None
         assert isinstance(self.action_space, spaces.Box)
@@ -62,6 +65,7 @@ def rebuilt(
         actions: Discrete or Box.
         normalized: whether pixels are divided by 255.
     """
+    weights = {name: tensor.detach().requires_grad_(tensor.is_floating_point()) for name, tensor in weights.items()}
     makers = {"DQN": _of_values, "SAC": _of_gaussian}
     decide = makers.get(algorithm, _of_actor_critic)(weights, actions)
     if decide is None:
@@ -69,7 +73,8 @@ def rebuilt(
     policy = Rebuilt(decide, observed, actions, 255.0 if normalized else 1.0)
     wanted = int(actions.n) if isinstance(actions, spaces.Discrete) else int(np.prod(actions.shape or ()))
     try:
-        given = decide(torch.zeros(1, *observed.shape))
+        with torch.no_grad():
+            given = decide(torch.zeros(1, *observed.shape))
     except RuntimeError:  # shapes of another network
         return None
     return policy if given.shape == (1, wanted) else None

@@ -26,7 +26,9 @@ from foveal.auditing.adapters.base import ADAPTERS, Adapter, is_file
 from foveal.auditing.adapters.files import is_stable_baselines
 from foveal.auditing.adapters.predicting import PredictingPolicy
 from foveal.auditing.adapters.sb3_networks import Rebuilt, rebuilt
+from foveal.auditing.cameras import Camera
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 
 ALGORITHMS = {
     "PPO": ("clip_range", "n_epochs"),
@@ -68,6 +70,9 @@ class StableBaselinesFile(Adapter):
 
     def act(self, observation: Any) -> Any:
         return self._acts.act(observation)
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        return self._acts.insides(camera, discrete=discrete)
 
     @property
     def about(self) -> dict[str, Any]:

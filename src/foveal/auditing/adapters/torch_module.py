@@ -11,9 +11,11 @@ import torch
 from torch import Tensor, nn
 
 from foveal.auditing.adapters.base import ADAPTERS, BYTES, UNIT, Adapter, is_file
+from foveal.auditing.adapters.differentiable import network_insides
 from foveal.auditing.adapters.files import is_torchscript
-from foveal.auditing.cameras import SMALLEST
+from foveal.auditing.cameras import SMALLEST, Camera
 from foveal.errors import FovealError
+from foveal.evaluation.insides import Insides
 
 THREE_LINES = "a function of your own says everything: lambda obs: module(torch.from_numpy(obs)[None].float() / 255)"
 
@@ -43,6 +45,16 @@ class Network(Adapter):
         given = self._tensors(observation)
         output = self.network(given)
         return (output[0] if isinstance(output, tuple) else output).detach().numpy()
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        scale = 255.0 if self.options.pixels == UNIT else 1.0
+
+        def network(pixels: Tensor) -> Tensor:
+            output = self.network(pixels / scale)
+            numbers: Tensor = output[0] if isinstance(output, tuple) else output
+            return numbers.reshape(len(pixels), -1)
+
+        return network_insides(network, camera, discrete=discrete)
 
     @property
     def about(self) -> dict[str, Any]:
