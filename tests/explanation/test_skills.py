@@ -148,7 +148,7 @@ def test_every_pixel_is_somebodys_or_nobodys() -> None:
     parts = env.part_masks()
     assert list(parts) == ["gripper", "arm", "cube", "bowl"]
     assert np.sum(list(parts.values()), axis=0).max() == 1
-    np.testing.assert_array_equal(parts["gripper"] | parts["arm"], env.agent_mask())
+    np.testing.assert_array_equal(np.any(list(parts.values()), axis=0), env.agent_mask())  # what the task is about
     red = observation["rgb"][..., 0].astype(float) > 2.0 * observation["rgb"][..., 1]
     assert (red & parts["cube"]).sum() / (red | parts["cube"]).sum() > 0.8
     rows = [np.flatnonzero(parts[name].any(1)) for name in ("arm", "gripper")]
@@ -286,7 +286,7 @@ def test_a_policy_of_every_step_is_explained_by_the_same_page(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"on": "color_hard"}, "unknown condition 'color_hard': choose one of: far_starts"),
+        ({"on": "color_hard"}, "unknown condition 'color_hard': choose one of: .*far_starts"),
         ({"on": ["train", "training"]}, "'train' is named twice; name every condition once"),
         ({"on": []}, "nothing to evaluate on: name 'train' or a condition"),
         ({"on": ["train", "far_starts"], "video": "x.mp4"}, "shows one condition"),
