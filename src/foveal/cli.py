@@ -15,6 +15,7 @@ from foveal.registry import nearest
 USAGE = """foveal: pixel policies that look at what matters
 
   foveal train ENV        train an agent on a task, e.g. foveal train dmc/walker-walk --method sgqn
+  foveal watch RUN        its curves and its newest checkpoint in a browser, while it trains
   foveal evaluate AGENT   returns where it was trained and under visual change
   foveal explain AGENT    a page that shows what it looks at
   foveal shield train ... a network before a finished agent, which gives it the picture that it knows
@@ -39,6 +40,7 @@ AGENT is a run's folder, a folder that save wrote, or pretrained:NAME; of the ar
 """
 COMMANDS = [
     "train",
+    "watch",
     "evaluate",
     "explain",
     "shield",
