@@ -186,8 +186,8 @@ def test_data_sets_that_cant_be_read_say_why(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(FovealError, match=r"can't read .*file-000\.parquet"):
         read_recording(torn, None)
     whole = write_dataset(tmp_path / "whole")
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(FovealError, match=r"pip install 'foveal\[lerobot\]'"):
+    monkeypatch.setitem(sys.modules, "pyarrow.parquet", None)
+    with pytest.raises(FovealError, match=r'pip install "foveal\[lerobot\]"'):
         read_recording(whole, None)
 
 

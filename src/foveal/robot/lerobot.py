@@ -2,65 +2,50 @@
 
 from __future__ import annotations
 
-import io
-import itertools
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from foveal.errors import FovealError
-from foveal.pictures.video import read_video
+from foveal.pictures.lerobot import LeRobotDataset, decoded
 from foveal.robot import lerobot_layout as layout
 from foveal.robot.lerobot_layout import DEPTH, PICTURE, RecordedEpisode
-from foveal.robot.optional import optional
 from foveal.skills.minari import DemoFolder, DemoWriter, Episode, open_demos
 from foveal.skills.view import View
 
-WHAT = "reading a recording"
-EXTRA = "lerobot"
 _NEEDED = (layout.STATE, layout.ACTION)
 
 
 @dataclass(frozen=True)
 class RecordedFolder:
-    """A data set on disk.
+    """Episodes of an arm on disk.
 
     Attributes:
-        folder: as given.
-        info: of ``info.json``.
+        source: the data set.
         about: task and skills by their names in foveal; empty where somebody else recorded it.
     """
 
-    folder: Path
-    info: dict[str, Any]
+    source: LeRobotDataset
     about: dict[str, Any]
+
+    @property
+    def info(self) -> Mapping[str, Any]:
+        """Of the data set."""
+        return self.source.info
 
     def __len__(self) -> int:
         return int(self.info["total_episodes"])
 
     def __iter__(self) -> Iterator[RecordedEpisode]:
-        parquet = optional("pyarrow.parquet", EXTRA, WHAT)
-        rows = [
-            row
-            for path in sorted((self.folder / "meta" / "episodes").glob("*/*.parquet"))
-            for row in parquet.read_table(path).to_pylist()
-        ]
-        for row in sorted(rows, key=lambda row: int(row["episode_index"])):
-            yield self._episode(parquet, row)
+        return map(self._episode, self.source.episodes())
 
-    def _episode(self, parquet: Any, row: dict[str, Any]) -> RecordedEpisode:
-        place = {"chunk_index": row["data/chunk_index"], "file_index": row["data/file_index"]}
-        path = self.folder / self.info["data_path"].format(**place)
-        try:
-            table = parquet.read_table(path, filters=[("episode_index", "=", row["episode_index"])])
-        except OSError as error:
-            raise FovealError(f"can't read {path}: {error}") from error
+    def _episode(self, row: Mapping[str, Any]) -> RecordedEpisode:
+        table = self.source.table(row)
         columns = {name: table[name] for name in table.column_names}
         steps, success = table.num_rows, columns.get(layout.SUCCESS)
         skill = columns.get(layout.SKILL)
@@ -74,16 +59,12 @@ class RecordedFolder:
             task=str(row["tasks"][0]),
         )
 
-    def _pictures(self, columns: dict[str, Any], row: dict[str, Any]) -> NDArray[np.uint8] | None:
+    def _pictures(self, columns: Mapping[str, Any], row: Mapping[str, Any]) -> NDArray[np.uint8] | None:
         if PICTURE in columns:
-            stored = [Image.open(io.BytesIO(entry["bytes"])).convert("RGB") for entry in columns[PICTURE].to_pylist()]
-            return np.stack([np.asarray(picture) for picture in stored])
-        if PICTURE not in self.info["features"]:
+            return np.stack([decoded(entry) for entry in columns[PICTURE].to_pylist()])
+        if PICTURE not in self.source.features:
             return None
-        place = {name: row[f"videos/{PICTURE}/{name}"] for name in ("chunk_index", "file_index")}
-        path = self.folder / self.info["video_path"].format(video_key=PICTURE, **place)
-        first = round(row[f"videos/{PICTURE}/from_timestamp"] * self.info["fps"])
-        return np.stack(list(itertools.islice(read_video(path), first, first + int(row["length"]))))
+        return np.stack(self.source.film(PICTURE, row, 0, int(row["length"])))
 
 
 def open_recording(folder: str | Path) -> RecordedFolder:
@@ -92,20 +73,15 @@ def open_recording(folder: str | Path) -> RecordedFolder:
     Raises:
         FovealError: the extra is missing, or the folder holds no such thing.
     """
-    optional("pyarrow.parquet", EXTRA, WHAT)
-    folder = Path(folder)
+    source = LeRobotDataset.open(Path(folder))
+    ours = source.folder / layout.OURS
     try:
-        info = json.loads((folder / layout.INFO).read_text(encoding="utf-8"))
-        ours = folder / layout.OURS
         about = json.loads(ours.read_text(encoding="utf-8")) if ours.is_file() else {}
     except (OSError, ValueError) as error:
-        raise FovealError(f"{folder} holds no recording: can't read {layout.INFO} ({error})") from error
-    version = str(info.get("codebase_version", "none"))
-    if not version.startswith("v3."):
-        raise FovealError(f"{folder} is of LeRobot's layout {version}; convert it to {layout.VERSION} with LeRobot")
-    if missing := [name for name in _NEEDED if name not in info["features"]]:
+        raise FovealError(f"can't read {ours}: {error}") from error
+    if missing := [name for name in _NEEDED if name not in source.features]:
         raise FovealError(f"{folder} has no column {missing[0]}")
-    return RecordedFolder(folder, info, about)
+    return RecordedFolder(source, about)
 
 
 def to_demonstrations(folder: str | Path, out: str | Path, view: View | None = None) -> DemoFolder:
