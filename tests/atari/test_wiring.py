@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -21,7 +22,7 @@ from foveal.learners import ppo as ppo_module
 from foveal.learners import rollouts as rollouts_module
 from foveal.learners.pixel_ppo import PixelPPOConfig
 from foveal.learners.rollouts import Rollout
-from foveal.training import Callback, RunOptions, Trainer, agent_work
+from foveal.training import Callback, RunOptions, Trainer, agent_work, run_folder
 from foveal.training import trainer as loop_module
 from foveal.training.run_folder import RunFolder
 from wires import Room, Wire, assert_complete, cases
@@ -385,6 +386,14 @@ def adapt_threads(room: Room, value: bool) -> list[bool]:
     return [named["adapt"] for _, named in calls]
 
 
+def wandb(room: Room, value: str | None) -> list[str]:
+    """Projects of runs that were opened at Weights & Biases."""
+    opened: list[str] = []
+    room.patch.setattr(run_folder, "WandbLog", lambda project, *_: (opened.append(project), MagicMock())[1])
+    run(room, wandb=value)
+    return opened
+
+
 RUN = {
     "evaluate_every": Wire(
         0,
@@ -401,6 +410,7 @@ RUN = {
     ),
     "log_every": Wire(1, 2, observe=log_every, expected=lambda n: sorted({*range(32 * n, 97, 32 * n), 96})),
     "adapt_threads": Wire(True, False, observe=adapt_threads, expected=lambda v: [v]),
+    "wandb": Wire(None, "looks", observe=wandb, expected=lambda v: [v] if v else []),
 }
 
 

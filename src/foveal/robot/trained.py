@@ -19,17 +19,15 @@ class TrainedPolicy:
     Depth is repaired first (``foveal.skills.noise.repaired``), as that of any real camera must be.
 
     Args:
-        folder: of skills, a master or a flat policy.
-        seed: of a master's draws.
+        folder: of skills, a master or a flat policy. A master chooses the likeliest skill, as in evaluations.
 
     Raises:
         FovealError: the folder holds something else, skills that do not say of which task they are, or a master over
             experts.
     """
 
-    def __init__(self, folder: str | Path, seed: int = 0) -> None:
+    def __init__(self, folder: str | Path) -> None:
         self._policy = load_policy(folder)
-        self._policy.seed = seed
         self._memory: Memory | None = None
         view = self._policy.view
         self._policy.predict({"depth": np.zeros((view.size, view.size), np.uint16)})  # what can't act says so now
