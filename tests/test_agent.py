@@ -35,6 +35,7 @@ def pictures(*batch: int, seed: int = 0) -> np.ndarray[Any, Any]:
 # --- environments -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["object", "class", "lambda", "registered id"])
 def test_learns_from_a_users_own_environment(kind: str) -> None:
     made: list[Counter] = []

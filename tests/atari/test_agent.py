@@ -287,6 +287,7 @@ def test_predict_refuses_other_frames(wrong: Any) -> None:
         small().predict(wrong)
 
 
+@pytest.mark.slow
 def test_values_have_a_graph_to_the_pixels(frames: Any) -> None:
     agent = small()
     pixels = torch.from_numpy(frames).float().requires_grad_()
@@ -675,7 +676,10 @@ def test_train_resume_evaluate(
         ("explain AGENT --of q1", "this agent has no scalar 'q1': choose one of: log_prob, value"),
         ("explain AGENT --skill 1", "skill means nothing for atari/breakout"),
         ("explain AGENT --saliency attention", "this agent has no attention module whose map could be shown"),
-        ("explain AGENT --saliency gradients", "unknown saliency map 'gradients': did you mean 'gradient'?"),
+        (
+            "explain AGENT --saliency gradients",
+            "unknown saliency map 'gradients': did you mean 'integrated_gradients' or 'gradient'?",
+        ),
         ("explain AGENT --saliency gradient gradient", "the saliency map 'gradient' is named twice"),
         ("explain AGENT --video game.avi", "a film is an mp4 file: call it game.mp4, not game.avi"),
         ("explain AGENT --seed -1", "seed must not be negative, and it is -1"),

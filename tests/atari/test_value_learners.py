@@ -96,6 +96,7 @@ def test_transitions_are_what_happened_in_the_games(games: int, monkeypatch: pyt
     assert 0 < int((batch.discount == 0).sum()) < 100  # lives are lost on the way
 
 
+@pytest.mark.slow
 def test_an_episode_begins_with_its_first_frame_four_times_or_with_black_ones() -> None:
     for repeat_first, wanted in ((True, 4), (False, 1)):
         games = AtariVector(BREAKOUT, 1, seed=0, repeat_first=repeat_first)
@@ -210,6 +211,7 @@ def test_every_method_trains_on_grey_frames_or_says_why_not(method: str) -> None
     assert agent.predict(image)[0].shape == (2,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in AUGMENTATIONS.names() if name != "color_jitter"])
 def test_strong_augmentations_change_all_four_grey_frames_alike(name: str) -> None:
     agent = small("svea", svea={"augmentation": name})

@@ -57,6 +57,7 @@ def test_it_is_given_back_when_the_work_fails(tmp_path: Path) -> None:
     assert taken(tmp_path)
 
 
+@pytest.mark.slow
 def test_a_killed_holder_is_followed_at_once(tmp_path: Path) -> None:
     program = "import sys, time, pathlib\nfrom foveal.bench import locks\n"
     program += "with locks.held(pathlib.Path(sys.argv[1])):\n    print('held', flush=True)\n    time.sleep(60)\n"

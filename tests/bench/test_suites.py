@@ -37,6 +37,7 @@ def test_dmc_gb_is_the_published_protocol(tmp_path: Path) -> None:
         assert config.environment.quality == "exact"
 
 
+@pytest.mark.slow
 def test_dmc_gb2_acts_every_second_step(tmp_path: Path) -> None:
     for job in jobs_of(load_suite("dmc-gb2-geometric"), Asked(tmp_path)):
         assert job.config().environment.action_repeat == 2

@@ -36,6 +36,7 @@ def test_the_published_order_trains_what_it_should(method: str) -> None:
     plain.update(lambda: sample)
 
 
+@pytest.mark.slow
 def test_the_published_networks_are_the_paper_presets() -> None:
     agent = foveal.Agent("dmc/walker-walk", method="sgqn", training={"overlay_count": 2})
     plain = Published("sgqn", (9, 84, 84), 6, torch.zeros(1, 3, 84, 84))

@@ -532,6 +532,7 @@ def test_cameras_and_light_change_with_the_episode_and_pictures_with_them() -> N
     assert np.abs(pictures[0] - pictures[2]).mean() > 0.005
 
 
+@pytest.mark.slow
 def test_quality_is_what_rgb_costs() -> None:
     pictures = {}
     for quality in ("exact", "fast", "draft"):

@@ -110,6 +110,7 @@ def test_meshes_are_where_their_own_kinematics_have_them(stand_in: None) -> None
                 assert np.linalg.norm(found - corner, axis=1).min() < 0.0025
 
 
+@pytest.mark.slow
 def test_only_pictures_change(stand_in: None) -> None:
     runs = []
     for shown in (False, True):

@@ -133,6 +133,7 @@ def test_processes_tell_too() -> None:
     assert_right(sampled(agent))
 
 
+@pytest.mark.slow
 def test_a_resumed_run_goes_on_with_its_fields(tmp_path: Path) -> None:
     def agent() -> Any:
         return small_agent(Told, method="curious", training={"precision": "float32"})

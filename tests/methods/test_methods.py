@@ -50,8 +50,8 @@ PAIRS = [
     if issubclass(kind, ValueLearner) and (kind.has_policy or not needs_policy(method_class(method)))
 ]
 """Every pair of a method and a value learner, but where the method needs a policy and there is none."""
-USUAL = {"sac": METHODS.names(), "drqv2": ["drq"], "qrdqn": ["sgqn"]}
-"""What quick tests look at: every method once, and every learner, of which others have ``none``."""
+USUAL = {"sac": ["drq", "svea", "sgqn", "soda", "foveal"], "drqv2": ["madi"], "qrdqn": ["sgqn"]}
+"""What quick tests look at: some methods, of every kind, and every learner, of which others have ``none``."""
 CASES = [
     pytest.param(method, learner, marks=[] if method in USUAL.get(learner, ["none"]) else [pytest.mark.slow])
     for method, learner in PAIRS

@@ -231,6 +231,7 @@ def test_a_shield_sees_that_its_weights_have_changed() -> None:
 # --- training ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_run_that_was_stopped_goes_on_to_the_same_shield(tmp_path: Path) -> None:
     whole = train_shield(Ball, OPTIONS, SMALL, seed=3, run=tmp_path / "whole")
     work = shield_work(Ball, collect(Ball, OPTIONS, SMALL.frames, 3), SMALL, 3)

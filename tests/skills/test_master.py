@@ -311,6 +311,7 @@ def test_masters_survive_the_disk(tmp_path):
         Master.load(policy.save(tmp_path / "skills"))
 
 
+@pytest.mark.slow
 def test_learning_from_scratch_sees_depth_and_every_step(tmp_path):
     policy = FlatPolicy("pick", View(36, 36), master_config("debug"), seed=0)
     policy.learn()

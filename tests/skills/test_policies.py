@@ -116,6 +116,7 @@ def test_what_looks_at_nothing_can_not_act(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_folders(kind: str, tmp_path: Path) -> None:
     policy = trained(kind)

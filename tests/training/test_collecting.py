@@ -101,6 +101,7 @@ def test_actions_are_kept_beside_the_reward_that_they_earned(processes: bool) ->
     assert len(batch.reward.unique()) > 30
 
 
+@pytest.mark.slow
 def test_the_policys_part_of_replay_was_sampled_from_the_policy(room: Room) -> None:
     still = {"updates_per_step": 0.0}
     agent = small_agent(Log, method="none", training=still, seed=3)

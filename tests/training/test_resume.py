@@ -300,11 +300,13 @@ def agent_weights(run: Path, step: int) -> dict[str, Tensor]:
     return {name: tensor for name, tensor in everything(run, step)[0].items() if not name.startswith(("run/", "s0"))}
 
 
+@pytest.mark.slow
 def test_evaluating_a_run_does_not_read_its_memory(run: Path) -> None:
     flip_replay(run)
     assert foveal.load(run).steps == 20
 
 
+@pytest.mark.slow
 def test_no_good_checkpoint_is_left(run: Path) -> None:
     truncate(run)
     shutil.rmtree(run / "checkpoints" / "000000015")
@@ -312,6 +314,7 @@ def test_no_good_checkpoint_is_left(run: Path) -> None:
         foveal.resume(run, env=SavedCounter)
 
 
+@pytest.mark.slow
 def test_a_foreign_checkpoint_is_refused_and_the_one_before_it_stays_usable(run: Path) -> None:
     shutil.rmtree(newest(run))
     checkpoint.save(newest(run), {}, {}, kind="another.program")
@@ -322,6 +325,7 @@ def test_a_foreign_checkpoint_is_refused_and_the_one_before_it_stays_usable(run:
     assert foveal.resume(run, env=SavedCounter, progress=False).agent.steps == 15
 
 
+@pytest.mark.slow
 def test_an_agent_alone_is_no_run_to_resume(tmp_path: Path, run: Path) -> None:
     small_agent().save(tmp_path / "agent")
     with pytest.raises(FovealError, match=r"agent is no run folder: it has no config.yaml"):
@@ -331,6 +335,7 @@ def test_an_agent_alone_is_no_run_to_resume(tmp_path: Path, run: Path) -> None:
         foveal.resume(run)
 
 
+@pytest.mark.slow
 def test_a_run_of_another_environment_is_refused(run: Path) -> None:
     with pytest.raises(FovealError, match=r"this state is of SavedCounter, and this environment is dmc/"):
         foveal.resume(run, env="dmc/cartpole-swingup")

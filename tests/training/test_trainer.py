@@ -93,6 +93,7 @@ class Watch(foveal.Callback):
         self.seen.append(("end", trainer.agent.steps))
 
 
+@pytest.mark.slow
 def test_callbacks_hear_of_everything_and_may_stop(tmp_path: Path) -> None:
     first, second = Watch(stop_at=22), Watch()
     agent = small_agent()
@@ -218,6 +219,7 @@ class Break(foveal.Callback):
                 next(getattr(trainer.agent.learner, self.part).parameters()).fill_(torch.nan)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("part", "step", "options", "message"),
     [
