@@ -29,8 +29,8 @@ demo: egl install ## train SGQN on pixels, stress it, and write a page about it;
 test: egl lint types ## run every check of the code: ruff, mypy, import rules, all tests
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(PYTEST_ARGS)
 
-test-quick: egl install ## every part of the library in a minute or so: the tests that are not marked slow
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadscope -m "not slow" $(PYTEST_ARGS)
+test-quick: egl install ## every part of the library in a minute and a half: the tests that are not marked slow
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow" $(PYTEST_ARGS)
 
 test-avx2: egl install ## the numerical tests as on a processor without AVX-512, whatever this one is
 	@$(AVX2) $(BIN)/python -m pytest -n $(WORKERS) --dist loadscope $(NUMERICAL:%=tests/%) $(PYTEST_ARGS)

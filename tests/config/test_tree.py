@@ -241,6 +241,7 @@ def test_the_defaults_are_the_benchmarks() -> None:
 
 @pytest.mark.parametrize("learner", VALUE_LEARNERS)
 @pytest.mark.parametrize("method", METHODS.names())
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 def test_every_preset_builds_with_every_method(
     preset: str, method: str, learner: str, monkeypatch: pytest.MonkeyPatch
