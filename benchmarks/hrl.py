@@ -23,10 +23,11 @@ let_idle_threads_sleep()  # before PyTorch is imported, as the command line does
 import tyro
 from filming import film
 from hrl_contenders import Contender, Maker
-from hrl_rows import ROWS, RowOptions
+from hrl_rows import ROWS, RowOptions, earlier
 
 from foveal.allocator import keep_freed_memory
 from foveal.errors import FovealError
+from foveal.evaluation.results import write_text
 from foveal.evaluation.statistics import SuccessRate
 from foveal.skills import seeds
 from foveal.skills.arms import ArmSettings
@@ -61,7 +62,7 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
         CONDITIONS[condition].of(ArmSettings(row.task))  # refused before hours of training
     contender = row.contender()
     trained = row.seconds
-    found = _earlier(path)
+    found = earlier(path)
     with Workers(row.workers) as crew:
         for condition in options.on:
             outcomes = _evaluated(contender, condition, options.episodes_of(condition), crew)
@@ -79,20 +80,10 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
         "about": {**_augmentation(contender.actor), **contender.about},
         "seconds": {"before_evaluation": round(trained, 1), "in_all": round(row.seconds, 1)},
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    write_text(path, json.dumps(report, indent=1) + "\n")
     if options.films:
         _filmed(path, contender, found, told)
     return path
-
-
-def _earlier(path: Path) -> dict[str, Any]:
-    """What an earlier call of the same row found under other conditions.
-
-    Reports without a count of demonstrations are of versions whose demonstrations ended with success.
-    """
-    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return dict(report["success"]) if "demonstrations" in report else {}
 
 
 def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:

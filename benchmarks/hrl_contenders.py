@@ -75,8 +75,7 @@ class Maker:
         self.options, self.told = options, told
         self.task = task_of(options.task)
         self.workers = options.workers or available()
-        number = "" if options.demonstrations is None else f"-{options.demonstrations}"
-        self.folder = options.work / f"{self.task}-{options.preset}{number}-{options.seed}"
+        self.folder = options.work / f"{self.task}-{options.preset}{options.counted}-{options.seed}"
         self._begun = time.monotonic()
 
     @property

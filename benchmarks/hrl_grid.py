@@ -11,7 +11,6 @@ or different ``--seeds``.
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -20,7 +19,7 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
-from hrl_rows import ROWS, RowOptions, steps_from_scratch, steps_of_master
+from hrl_rows import ROWS, RowOptions, earlier, steps_from_scratch, steps_of_master
 
 from foveal.config.bounds import Anything, Bounded, at_least, one_of
 from foveal.errors import FovealError
@@ -135,9 +134,7 @@ def _left(
     made = RowOptions(
         task, row, seed, options.preset, on=wanted, demonstrations=count, work=options.work, out=options.out, workers=1
     )
-    path = made.out / f"{made.name}.json"
-    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    done = report["success"] if "demonstrations" in report else {}  # without, it is of an earlier version
+    done = earlier(made.out / f"{made.name}.json")
     left = tuple(name for name in wanted if name not in done)
     return Job(made, left) if left else None
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
@@ -91,14 +92,27 @@ class RowOptions(Bounded, section="hrl"):
         return None if self.augment is None else read_augmentation(self.augment)
 
     @property
+    def counted(self) -> str:
+        """What names end with, where the number of demonstrations is not the preset's."""
+        return "" if self.demonstrations is None else f"-{self.demonstrations}"
+
+    @property
     def name(self) -> str:
         """Of the row's file."""
-        number = "" if self.demonstrations is None else f"-{self.demonstrations}"
-        return f"{task_of(self.task)}-{self.row}{number}-{self.seed}"
+        return f"{task_of(self.task)}-{self.row}{self.counted}-{self.seed}"
 
     def episodes_of(self, condition: str) -> int:
         """How many are played under it."""
         return self.paired if condition in EVENTS else self.episodes
+
+
+def earlier(path: Path) -> dict[str, Any]:
+    """What an earlier call of the same row found, by condition.
+
+    Reports without a count of demonstrations are of versions whose demonstrations ended with success.
+    """
+    report = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return dict(report["success"]) if "demonstrations" in report else {}
 
 
 def steps_from_scratch(task: str, preset: str) -> int:

@@ -182,8 +182,8 @@ def filmed(policy: Named, count: int, seed: int, folder: Path) -> list[str]:
 
     The simulator stands in for the person who draws.
     """
-    frames = collect(policy.agent.env_id, policy.agent.env_options, ShieldConfig.frames, seed, policy.agent)
     if not folder.exists():
+        frames = collect(policy.agent.env_id, policy.agent.env_options, ShieldConfig.frames, seed, policy.agent)
         for kind in ("frames", "masks"):
             (folder / kind).mkdir(parents=True)
         for number, pixels in enumerate(frames.pixels):

@@ -27,7 +27,7 @@ import tyro
 from published import Published
 
 from foveal.allocator import keep_freed_memory
-from foveal.bench import SpeedReport, measure_speed
+from foveal.bench.speed import SpeedReport, measure_speed
 from foveal.bench.stopwatch import seconds
 from foveal.bench.tables import columns
 from foveal.bench.updates import PERIOD, Subject

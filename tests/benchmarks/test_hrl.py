@@ -9,9 +9,9 @@ import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from hrl import _earlier, main, run_row
+from hrl import main, run_row
 from hrl_contenders import AtRandom, Maker
-from hrl_rows import RowOptions, steps_from_scratch
+from hrl_rows import RowOptions, earlier, steps_from_scratch
 
 from foveal.errors import FovealError
 from foveal.skills.seeds import EVALUATION
@@ -60,9 +60,9 @@ def test_rivals_from_one_command_and_conditions_one_after_the_other(tmp_path):
 def test_results_of_versions_whose_demonstrations_ended_early_are_not_kept(tmp_path):
     path = tmp_path / "pick-script-0.json"
     path.write_text(json.dumps({"success": {"training": {}}}))
-    assert _earlier(path) == {} and _earlier(tmp_path / "nothing.json") == {}
+    assert earlier(path) == {} and earlier(tmp_path / "nothing.json") == {}
     path.write_text(json.dumps({"success": {"training": {}}, "demonstrations": None}))
-    assert _earlier(path) == {"training": {}}
+    assert earlier(path) == {"training": {}}
 
 
 def test_fewer_demonstrations_get_as_many_batches():

@@ -16,6 +16,7 @@ import board_views
 from board_views import BOARD, LENS, looking, matrix, views_beside, views_on_hand
 from foveal.cli import main
 from foveal.envs.ur5e import make_arm
+from foveal.envs.ur5e.model import STANDS
 from foveal.errors import FovealError
 from foveal.robot import TaskFrame
 from foveal.robot.calibration import (
@@ -29,7 +30,6 @@ from foveal.robot.calibration import (
     write_board,
 )
 from foveal.robot.calibration.board import CELLS, COLUMNS, PAPER, ROWS, SQUARE
-from foveal.robot.calibration.solving import TRAINING
 
 BOX = r'<rect x="([\d.]+)" y="([\d.]+)" width="([\d.]+)" height="([\d.]+)"/>'
 FRONT = looking([-1.15, 0.05, 0.85], [-0.46, 0.0, 0.08])  # in the base's frame, near where training has it
@@ -174,7 +174,7 @@ def test_the_simulator_s_own_camera_is_where_training_has_it() -> None:
     env = make_arm("pick", depth=False)
     env.reset(seed=0)
     stands = env.simulation._stands
-    for name, (eye, _) in TRAINING.items():
+    for name, (eye, _) in STANDS.items():
         assert stands[name] == pytest.approx(eye)
     env.close()
 
@@ -182,7 +182,7 @@ def test_the_simulator_s_own_camera_is_where_training_has_it() -> None:
 @pytest.mark.slow
 def test_how_far_a_camera_is_from_training() -> None:
     base = np.diag([-1.0, -1.0, 1.0, 1.0])  # the task's frame in the base's
-    exactly = base @ looking(*TRAINING["front"])
+    exactly = base @ looking(*STANDS["front"])
     found = calibrated(views_beside(exactly, 8), BOARD)
     metres, degrees = found.from_training(TaskFrame(), "front")
     assert metres < 0.01 and degrees < 0.5

@@ -18,11 +18,10 @@ from scipy.spatial.transform import Rotation
 from board_views import looking, matrix, picture
 from foveal.cli import main
 from foveal.envs.ur5e.kinematics import LINKS, damped_least_squares, jacobian
-from foveal.envs.ur5e.model import TOOL_REACH
+from foveal.envs.ur5e.model import STANDS, TOOL_REACH
 from foveal.errors import FovealError
 from foveal.robot import ArmStopped, Limits, RunSettings, TaskFrame, run
 from foveal.robot.calibration import Calibration, load_views
-from foveal.robot.calibration.solving import TRAINING
 from foveal.robot.cameras import Intrinsics
 from foveal.robot.doubt import ShieldedPolicy
 from foveal.robot.posture import check_joints, check_tool_down
@@ -410,7 +409,7 @@ def test_foveal_arm_run_tells_where_its_camera_stands_and_avoids_collisions(
     )
     monkeypatch.chdir(tmp_path)
     monkeypatch.syspath_prepend(str(tmp_path))
-    looks = Rotation.from_matrix(looking(*TRAINING["side"])[:3, :3])
+    looks = Rotation.from_matrix(looking(*STANDS["side"])[:3, :3])
     in_base = (Rotation.from_euler("z", 180.0, degrees=True) * looks).as_quat()
     quaternion = tuple(np.roll(in_base, 1).tolist())
     lens = Intrinsics(640, 480, 600.0, 600.0, 320.0, 240.0)

@@ -107,7 +107,7 @@ def _taken(options: ArmCalibrateOptions, board: Board) -> Views:
                     continue
                 views.pictures.append(picture)
                 views.poses.append(pose)
-                views.save(options.views)
+                views.save(options.views, since=len(views) - 1)
                 print(f"{len(corners.board)} corners")
         finally:
             close()

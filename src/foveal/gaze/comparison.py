@@ -201,7 +201,7 @@ def _missing_message(trial: Trial, missing: Sequence[int], wanted: int) -> str:
 def _score(scores: _Scores, gaze: Gaze, picture: Picture, maps: Mapping[str, Map]) -> Truth:
     """Measure every map on a picture; returns the truth that they are measured against."""
     truth = gaze.truth(picture)
-    half, other_half = gaze.halves(picture)
+    half, other_half = gaze.halves(picture, truth)
     pairs = {name: (values, truth) for name, values in maps.items()}
     pairs |= {"average gaze": (gaze.elsewhere(picture), truth), "split gaze": (half, other_half)}
     for name, (values, measured_on) in pairs.items():

@@ -96,11 +96,12 @@ class Gaze:
         self._within: dict[int, list[Picture]] = {}
         for picture in pictures if possible is None else possible:
             self._within.setdefault(picture.trial, []).append(picture)
+        self._places = {picture: place for group in self._within.values() for place, picture in enumerate(group)}
         self._total = sum((counts(np.concatenate(list(t.gaze.values()))) for t in trials), np.zeros((HEIGHT, WIDTH)))
 
-    def truth(self, picture: Picture, offsets: Iterable[int] = OFFSETS) -> Truth:
-        """Where people looked on the frames of an observation, or on some of them."""
-        fixations = counts(fixated_pixels(self._trials[picture.trial], picture.frame, offsets))
+    def truth(self, picture: Picture) -> Truth:
+        """Where people looked on the frames of an observation."""
+        fixations = counts(fixated_pixels(self._trials[picture.trial], picture.frame))
         return Truth(fixations, self._density(fixations), self._others(picture))
 
     def generator(self, picture: Picture) -> np.random.Generator:
@@ -113,11 +114,18 @@ class Gaze:
         near = range(picture.frame - APART, picture.frame + APART + 1)
         return self._density(self._total - counts(np.concatenate([gaze[f] for f in near if f in gaze])))
 
-    def halves(self, picture: Picture) -> tuple[Map, Truth]:
-        """The gaze on every other frame of an observation, blurred, and that on the rest as the truth."""
-        first, second = OFFSETS[::POOLED], OFFSETS[1::POOLED]
-        pixels = fixated_pixels(self._trials[picture.trial], picture.frame, first)
-        return self._density(counts(pixels)), self.truth(picture, second)
+    def halves(self, picture: Picture, truth: Truth) -> tuple[Map, Truth]:
+        """The gaze on every other frame of an observation, blurred, and that on the rest as the truth.
+
+        Args:
+            picture: the observation.
+            truth: of all of it, which has the same gaze on other pictures.
+        """
+        first, second = (
+            counts(fixated_pixels(self._trials[picture.trial], picture.frame, offsets))
+            for offsets in (OFFSETS[::POOLED], OFFSETS[1::POOLED])
+        )
+        return self._density(first), Truth(second, self._density(second), truth.others)
 
     def _density(self, fixations: Map) -> Map:
         return fixation_density(fixations, border=self.protocol.border)
@@ -138,5 +146,9 @@ class Gaze:
 
     def _drawn_within(self, picture: Picture, generator: np.random.Generator) -> list[Picture]:
         """With replacement, from every fourth frame of the same recording, with gaze or without."""
-        others = [other for other in self._within[picture.trial] if other != picture]
-        return [others[index] for index in generator.integers(len(others), size=OTHERS)] if others else []
+        group = self._within[picture.trial]
+        place = self._places.get(picture, len(group))
+        others = len(group) - (place < len(group))
+        if not others:
+            return []
+        return [group[index + (index >= place)] for index in generator.integers(others, size=OTHERS)]

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveal.errors import FovealError
+from foveal.evaluation.results import write_text
 from foveal.pictures.video import has_encoder, write_video
 from foveal.robot import lerobot_layout as layout
 from foveal.robot.lerobot_layout import PICTURE, RecordedEpisode
@@ -199,11 +200,7 @@ class DatasetWriter:
         partial.replace(path)
 
     def _write_json(self, name: str, value: Mapping[str, Any]) -> None:
-        path = self.folder / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        partial = path.with_name(f".{path.name}.partial")
-        partial.write_text(json.dumps(value, indent=4) + "\n", encoding="utf-8")
-        partial.replace(path)
+        write_text(self.folder / name, json.dumps(value, indent=4) + "\n")
 
 
 def _png(picture: NDArray[np.uint8]) -> bytes:

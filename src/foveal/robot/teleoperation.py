@@ -32,10 +32,8 @@ HELP = (
     "w s away and back, a d left and right, r f up and down, space stops, g closes and opens the gripper, 1 to 9 name "
     "the skill that follows, Enter ends an episode that succeeded, n one that did not, x throws it away, q quits"
 )
-_FIRST, _REPEAT = (
-    0.6,
-    0.2,
-)  # seconds a motion lasts after a key's first press, which terminals repeat late, and later ones
+# Seconds that a motion lasts after a key's first press, which terminals repeat late, and after later ones.
+_FIRST, _REPEAT = 0.6, 0.2
 _DEAD = 0.1  # of a stick's way, in which it means nothing
 
 

@@ -16,6 +16,9 @@ from foveal.envs.ur5e.tasks import Bowl, Task, Thing
 
 TIMESTEP = 0.004  # seconds
 CAMERAS = ("front", "side", "wrist")
+STANDS = {"front": ((1.15, 0.0, 0.85), (0.46, 0.0, 0.08)), "side": ((0.5, 0.95, 0.7), (0.45, 0.0, 0.10))}
+"""Where the cameras beside the table stand, and what they look at, metres."""
+FOVY = 45.0  # degrees from the upper to the lower edge of their pictures
 TOOL_REACH = 0.145  # metres from the flange to the point between the finger tips
 STROKE = 0.07  # metres that each finger travels: 14 cm between the pads, like a Robotiq 2F-140's
 GRIP_FORCE = 40.0  # N, on both fingers together
@@ -82,8 +85,8 @@ def scene_xml(task: Task, skin: Skin | None = None, *, can: bool = False) -> str
   <worldbody>
     <light name="lamp" pos="0.6 0.4 1.8" dir="0 -0.2 -1" diffuse="0.55 0.55 0.55" specular="0.1 0.1 0.1"
       castshadow="true"/>
-    <camera name="front" pos="1.15 0 0.85" fovy="45"/>
-    <camera name="side" pos="0.5 0.95 0.7" fovy="45"/>
+    <camera name="front" pos="{_text(STANDS["front"][0])}" fovy="{FOVY:g}"/>
+    <camera name="side" pos="{_text(STANDS["side"][0])}" fovy="{FOVY:g}"/>
     <geom name="floor" type="plane" size="3 3 0.1" pos="0 0 -0.75" material="floor" contype="0" conaffinity="0"/>
     <geom name="table" type="box" size="0.55 0.6 0.03" pos="0.35 0 -0.03" material="table" {_REST} condim="4"
       friction="0.8 0.01 0.0005"/>

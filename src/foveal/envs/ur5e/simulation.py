@@ -14,6 +14,7 @@ from foveal.envs.ur5e.model import (
     CAN_WAITS,
     DENSITY,
     LAG,
+    STANDS,
     STROKE,
     TIMESTEP,
     TOOL_REACH,
@@ -36,7 +37,6 @@ _UPRIGHT_GAIN = 4.0  # 1/s, of the control of the tool's orientation
 # How far, in rad, a servo's reference may run ahead of where its joint would be without obstacles: so little that a
 # blocked tool presses with at most some 300 N, where a real arm would stop by itself.
 _LEAD = 0.01
-_AIM = {"front": (0.46, 0.0, 0.08), "side": (0.45, 0.0, 0.10)}  # metres: where the cameras beside the table look
 _LIMITS = np.array(WORKSPACE).T  # (2, 3)
 _ABOVE = 0.001  # metres that things start above the table
 
@@ -73,7 +73,7 @@ class Simulation:
         self._fingers = [model.body(name).id for name in ("finger_left", "finger_right")]
         self._slides = [int(model.joint(name).qposadr[0]) for name in ("finger_left", "finger_right")]
         self._lamp = model.light_pos[0].copy(), model.light_diffuse[0].copy()
-        self._stands = {name: model.cam_pos[CAMERAS.index(name)].copy() for name in _AIM}
+        self._stands = {name: model.cam_pos[CAMERAS.index(name)].copy() for name in STANDS}
         self._ghost = mujoco.MjData(model)  # scratch: the arm at its servos' reference
         self._jacobian = np.zeros((6, model.nv))
         self._half = np.zeros((len(task.things), 3))
@@ -152,7 +152,8 @@ class Simulation:
         for name, stand in self._stands.items():
             number = CAMERAS.index(name)
             model.cam_pos[number] = stand + draw.camera_shift
-            model.cam_quat[number] = self._looking_at(model.cam_pos[number], np.array(_AIM[name]) + draw.camera_aim)
+            target = np.array(STANDS[name][1]) + draw.camera_aim
+            model.cam_quat[number] = self._looking_at(model.cam_pos[number], target)
             model.cam_fovy[number] = draw.camera_fovy
         self._mujoco.mj_camlight(model, self._data)
 

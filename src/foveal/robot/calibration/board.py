@@ -145,6 +145,6 @@ def _pdf(rectangles: list[tuple[float, float, float, float]]) -> bytes:
         text += f"{number} 0 obj\n{inside}\nendobj\n"
     table = "".join(f"{place:010d} 00000 n \n" for place in places)
     count = len(objects) + 1
+    start = len(text)
     text += f"xref\n0 {count}\n0000000000 65535 f \n{table}"
-    start = len(text) - len(table) - len(f"xref\n0 {count}\n0000000000 65535 f \n")
     return (text + f"trailer\n<< /Size {count} /Root 1 0 R >>\nstartxref\n{start}\n%%EOF\n").encode("ascii")

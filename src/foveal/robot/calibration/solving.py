@@ -17,7 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
+from foveal.envs.ur5e.model import STANDS
 from foveal.errors import FovealError
+from foveal.evaluation.results import write_text
 from foveal.robot.calibration.board import Board, Corners
 from foveal.robot.calibration.views import Views
 from foveal.robot.cameras import Intrinsics
@@ -30,8 +32,6 @@ BESIDE, ON_HAND = "beside", "hand"
 MOUNTS = (BESIDE, ON_HAND)
 FEWEST = 6  # views
 _TURN = 15.0  # degrees by which the tool must have been turned between some two views
-# Where the simulator's cameras beside the table stand and look in the task's frame, metres: ``foveal.envs.ur5e``.
-TRAINING = {"front": ((1.15, 0.0, 0.85), (0.46, 0.0, 0.08)), "side": ((0.5, 0.95, 0.7), (0.45, 0.0, 0.10))}
 
 
 @dataclass(frozen=True)
@@ -72,17 +72,11 @@ class Calibration:
         Raises:
             FovealError: the file can't be written.
         """
-        path = Path(path)
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
-        except OSError as error:
-            raise FovealError(f"can't write the calibration {path}: {error.strerror or error}") from error
-        return path
+        return write_text(path, json.dumps(dataclasses.asdict(self), indent=1) + "\n")
 
     def from_training(self, frame: TaskFrame, camera: str = "front") -> tuple[float, float]:
         """Metres and degrees between where this camera stands and looks, and where the simulator's does."""
-        eye, target = (np.array(place) for place in TRAINING[camera])
+        eye, target = (np.array(place) for place in STANDS[camera])
         moved = frame.position(np.array([*self.position, 0.0, 0.0, 0.0])) - eye
         looks = frame.from_base(self.pose[:3, 2])
         wanted = (target - eye) / np.linalg.norm(target - eye)
@@ -97,8 +91,7 @@ def load_calibration(path: str | Path) -> Calibration:
     """
     try:
         held = json.loads(Path(path).read_text(encoding="utf-8"))
-        lens = held["intrinsics"]
-        held["intrinsics"] = Intrinsics(**{**lens, "distortion": tuple(lens["distortion"])})
+        held["intrinsics"] = Intrinsics.from_dict(held["intrinsics"])
         held["position"], held["rotation"] = tuple(held["position"]), tuple(held["rotation"])
         return Calibration(**held)
     except (OSError, ValueError, KeyError, TypeError) as error:

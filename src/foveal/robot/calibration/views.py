@@ -34,8 +34,12 @@ class Views:
     def __len__(self) -> int:
         return len(self.poses)
 
-    def save(self, folder: str | Path) -> Path:
+    def save(self, folder: str | Path, since: int = 0) -> Path:
         """Write all of it.
+
+        Args:
+            folder: made where there is none.
+            since: pictures before this one are there already.
 
         Raises:
             FovealError: the folder can't be written.
@@ -45,8 +49,8 @@ class Views:
         text = json.dumps({"poses": [pose.tolist() for pose in self.poses], "intrinsics": told}, indent=1)
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for number, picture in enumerate(self.pictures):
-                Image.fromarray(picture).save(folder / _name(number))
+            for number in range(since, len(self.pictures)):
+                Image.fromarray(self.pictures[number]).save(folder / _name(number))
             (folder / POSES).write_text(text + "\n", encoding="utf-8")
         except OSError as error:
             raise FovealError(f"can't write the views {folder}: {error.strerror or error}") from error
@@ -63,17 +67,13 @@ def load_views(folder: str | Path) -> Views:
     try:
         held = json.loads((folder / POSES).read_text(encoding="utf-8"))
         poses = [np.array(pose, np.float64) for pose in held["poses"]]
-        told = None if held["intrinsics"] is None else _intrinsics(held["intrinsics"])
+        told = None if held["intrinsics"] is None else Intrinsics.from_dict(held["intrinsics"])
         pictures = [np.asarray(Image.open(folder / _name(number)).convert("RGB")) for number in range(len(poses))]
     except (OSError, ValueError, KeyError, TypeError, UnidentifiedImageError) as error:
         raise FovealError(f"{folder} holds no views of a board: {error}") from error
     if any(pose.shape != (6,) for pose in poses):
         raise FovealError(f"{folder / POSES} holds poses that are not six numbers each")
     return Views(pictures, poses, told)
-
-
-def _intrinsics(held: dict[str, float]) -> Intrinsics:
-    return Intrinsics(**{**held, "distortion": tuple(held["distortion"])})  # type: ignore[arg-type]
 
 
 def _name(number: int) -> str:

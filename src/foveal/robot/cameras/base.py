@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.envs.ur5e.model import FAR
+from foveal.envs.ur5e.model import FAR, FOVY
 from foveal.envs.wrappers import averaged
 from foveal.errors import FovealError
 
-FOVY = 45.0
-"""Degrees from the upper to the lower edge of a picture of the simulator's cameras beside the table."""
 SIZE = 84
 """Pixels, the side of pictures in training."""
 START, NEXT = 5.0, 0.2
@@ -39,6 +38,11 @@ class Intrinsics:
     cx: float
     cy: float
     distortion: tuple[float, ...] = ()
+
+    @classmethod
+    def from_dict(cls, held: Mapping[str, Any]) -> Intrinsics:
+        """The inverse of ``dataclasses.asdict``, of what JSON made of that."""
+        return cls(**{**held, "distortion": tuple(held["distortion"])})
 
     @property
     def matrix(self) -> NDArray[np.float64]:
