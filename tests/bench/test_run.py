@@ -14,7 +14,7 @@ import pytest
 
 from bench_suites import TASK, bench, bench_apart, cell_of, checksum, folder_of, write_killer, write_suite
 from foveal.bench import locks
-from foveal.bench.cells import DONE, FAILED, Cell, folders, read_cell, write_cell
+from foveal.bench.cells import DONE, FAILED, Cell, read_cell, write_cell
 from foveal.bench.engines import ENGINES, EngineOptions
 from foveal.bench.grids import Asked, jobs_of
 from foveal.bench.jobs import Job, read_job
@@ -78,7 +78,7 @@ def test_a_cell_has_what_the_contract_says(whole: Path) -> None:
     assert results.policy["steps"] == 76
     chance = Results.load(folder.parents[1] / "random.json")
     assert chance.perturbations == ["train", "color_hard"]
-    assert list(folders(whole)) == [folder]
+    assert sorted(path.parent for path in whole.glob("*/*/*/seed-*/cell.json")) == [folder]
     assert not (folder / "parts").exists()
 
 
@@ -266,7 +266,7 @@ def test_options_of_engines_are_checked(capsys: pytest.CaptureFixture[str], tmp_
 
 
 def test_cores_are_shared_in_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("foveal.bench.engines.base.cores", lambda: 8)
+    monkeypatch.setattr("foveal.bench.engines.base.available", lambda: 8)
     options = EngineOptions()
     assert [options.threads(workers) for workers in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
     assert EngineOptions(cpus=0.5).threads(1) == 1

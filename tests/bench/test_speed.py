@@ -17,26 +17,18 @@ from torch import nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import foveal
-from foveal.bench import (
-    RenderingSpeed,
-    SpeedOptions,
-    SpeedReport,
-    growth,
-    measure_rendering,
-    measure_speed,
-    updates,
-)
+from foveal.bench import growth, updates
 from foveal.bench.growth import GrowthPoint
 from foveal.bench.peaks import LIMITS, instruction_set
 from foveal.bench.plots import growth_plot
 from foveal.bench.rates import environment_rates, environment_scaling, training_rate
-from foveal.bench.rendering import rendering_table
-from foveal.bench.speed import UNTIMED
+from foveal.bench.rendering import RenderingSpeed, measure_rendering, rendering_table
+from foveal.bench.speed import UNTIMED, SpeedOptions, SpeedReport, measure_speed
 from foveal.bench.stopwatch import PhaseClock, fastest
-from foveal.bench.tables import columns
 from foveal.bench.updates import Subject, noise_replay, summarize
 from foveal.cli import main
 from foveal.errors import FovealError
+from foveal.evaluation.layout import columns
 from foveal.timing import phase, timed_by
 from small_env import SavedCounter, small_agent
 from speed_reports import speed_report

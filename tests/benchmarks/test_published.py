@@ -12,8 +12,8 @@ from published import Published
 from torch import nn
 
 import foveal
-from foveal.bench import SpeedReport
 from foveal.bench.growth import GrowthPoint
+from foveal.bench.speed import SpeedReport
 from speed_reports import speed_report
 
 # --- the published order ----------------------------------------------------------------------------------------------

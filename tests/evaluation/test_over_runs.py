@@ -208,7 +208,7 @@ def test_draws_in_pieces_are_as_many(monkeypatch: pytest.MonkeyPatch) -> None:
         counts.append(len(drawn[0]))
         return drawn[0].mean(axis=1)
 
-    monkeypatch.setattr(over_runs, "_VALUES_AT_ONCE", 30)
+    monkeypatch.setattr("foveal.evaluation.statistics._VALUES_AT_ONCE", 30)
     over_runs._bootstrap([np.array([1.0, 2.0, 3.0])], counted, 25, seed=0)
     assert counts == [1, 10, 10, 5]
 

@@ -26,13 +26,13 @@ from torch import Tensor
 from chromium import visit
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides, Scalar, newest
+from foveal.evaluation.layout import duration
 from foveal.evaluation.pixel_world import Thinned
 from foveal.evaluation.recording import Recording
 from foveal.evaluation.results import Condition, Episode, Results, machine, provenance, versions
 from foveal.evaluation.statistics import summary
 from foveal.explanation import Attention, Curve, Moment, Training, demo_page, explain, look, page, pictures
 from foveal.explanation.charts import NARROW, WIDE, Intervals, LearningCurve, Sparkline, ticks
-from foveal.explanation.demo import duration
 from foveal.explanation.explain import explain_page
 from foveal.explanation.panels import episodes
 from foveal.explanation.tables import agreement

@@ -13,7 +13,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -31,7 +31,7 @@ class Cell:
     """One training with its evaluations, as ``cell.json`` tells it.
 
     Attributes:
-        suite: its name.
+        suite: its name, or None of a training that belongs to none.
         task: id of the environment.
         learner, method: their names; a method may be a variant that the suite defines.
         seed: of the training.
@@ -45,14 +45,14 @@ class Cell:
         machine: processor, cores, threads and the like.
     """
 
-    suite: str
+    suite: str | None
     task: str
     learner: str
     method: str
     seed: int
-    shield: str | None
-    steps: int
-    command: str
+    shield: str | None = None
+    steps: int = 0
+    command: str = ""
     commit: str | None = None
     state: str = RUNNING
     error: str | None = None
@@ -65,17 +65,20 @@ class Cell:
 
     @classmethod
     def from_dict(cls, state: Any) -> Cell:
-        """The inverse of ``as_dict``.
+        """The inverse of ``as_dict``; what has a default may be missing.
 
         Raises:
             FovealError: it is of another layout.
         """
-        names = {entry.name for entry in fields(cls)}
-        if not isinstance(state, Mapping) or state.get("format") != FORMAT or names - set(state):
-            raise FovealError(f"this is no cell of a benchmark: it must have the format {FORMAT!r} and all its fields")
+        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
+            raise FovealError(f"this is no run of a benchmark: its field 'format' must be {FORMAT!r}")
+        for name in ("task", "learner", "method", "seed", "state"):
+            if name not in state:
+                raise FovealError(f"it lacks {name!r}: write it anew with `foveal bench run`")
         if state["state"] not in STATES:
             raise FovealError(f"the state of a cell is one of {', '.join(STATES)}, not {state['state']!r}")
-        return cls(**{name: state[name] for name in names})
+        told = {entry.name: state[entry.name] for entry in fields(Cell) if state.get(entry.name) is not None}
+        return cls(**{**told, "suite": told.get("suite") or None})
 
 
 def cell_folder(out: Path, suite: str, task: str, learner: str, method: str, seed: int) -> Path:
@@ -106,10 +109,7 @@ def read_cell(folder: Path) -> Cell | None:
         return None
     except OSError as error:
         raise FovealError(f"can't read {path}: {error.strerror}") from error
-    except (ValueError, FovealError) as error:
+    except ValueError as error:
+        raise FovealError(f"{path} is no JSON file: {error}") from error
+    except FovealError as error:
         raise FovealError(f"{path}: {error}") from error
-
-
-def folders(out: Path) -> Iterator[Path]:
-    """Every cell's folder in a ledger that has begun, sorted."""
-    yield from sorted(path.parent for path in out.glob(f"*/*/*/seed-*/{CELL}"))

@@ -120,7 +120,10 @@ class Job:
         """
         path = self.folder / JOB
         if path.exists():
-            self._refuse_another(read_job(self.folder))
+            before = read_job(self.folder)
+            if before == self:
+                return
+            self._refuse_another(before)
         write_json(path, {"format": FORMAT, **asdict(self)})
 
     def _refuse_another(self, before: Job) -> None:

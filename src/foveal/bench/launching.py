@@ -9,13 +9,12 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from foveal.bench import locks
-from foveal.bench.cells import CELL, DONE, FAILED, RUNNING, read_cell
+from foveal.bench.cells import CELL, DONE, FAILED
 from foveal.bench.engines import Engine
 from foveal.bench.jobs import Job
 from foveal.bench.progress_page import write_progress
 from foveal.bench.running import missing_data
-from foveal.bench.standing import Standing, share_done, standing, summary_line
+from foveal.bench.standing import STOPPED, WAITING, Standing, share_done, standing, summary_line
 from foveal.progress import seconds_between_draws
 
 BETWEEN = 2.0
@@ -90,18 +89,13 @@ def prepare(jobs: Sequence[Job], *, retry_failed: bool) -> list[Job]:
     chosen = []
     for job in jobs:
         job.save()
-        cell = read_cell(job.folder)
-        if cell is not None and cell.state == FAILED and retry_failed:
+        state = standing(job).state
+        if state == FAILED and retry_failed:
             (job.folder / CELL).unlink()
-            cell = None
-        if cell is None or (cell.state == RUNNING and not _worked_on(job)):
+            state = WAITING
+        if state in (WAITING, STOPPED):
             chosen.append(job)
     return chosen
-
-
-def _worked_on(job: Job) -> bool:
-    holder = locks.holder(job.folder)
-    return holder is not None and holder.alive
 
 
 def launch(engine: Engine, grid: Grid, chosen: Sequence[Job], say: Callable[[str], None] = print) -> None:

@@ -78,12 +78,19 @@ def holder(folder: Path) -> Holder | None:
     if number == 0:
         return None
     path = _path(folder, number)
-    age = _now(folder) - path.stat().st_mtime
     try:
         state = json.loads(path.read_text())
     except ValueError:  # made this moment and not yet written
-        return Holder(-1, "", age)
-    return None if state.get("released") else Holder(int(state["pid"]), str(state["host"]), age)
+        state = {"pid": -1, "host": ""}
+    if state.get("released"):
+        return None
+    return Holder(int(state["pid"]), str(state["host"]), _now(folder) - path.stat().st_mtime)
+
+
+def busy(folder: Path) -> bool:
+    """Whether somebody who is alive holds the lock of a folder."""
+    other = holder(folder)
+    return other is not None and other.alive
 
 
 @contextmanager
@@ -121,8 +128,7 @@ def held(folder: Path, beat: Callable[[bool], None] | None = None) -> Iterator[b
 def _acquire(folder: Path) -> int | None:
     (folder / FOLDER).mkdir(parents=True, exist_ok=True)
     latest = _latest(folder)
-    before = holder(folder)
-    if before is not None and before.alive:
+    if busy(folder):
         return None
     try:
         with _path(folder, latest + 1).open("x") as file:

@@ -10,8 +10,7 @@ from typing import Any
 from foveal.bench.cells import DONE, FAILED, RUNNING
 from foveal.bench.jobs import SHIELD, Job
 from foveal.bench.standing import STOPPED, Standing, counts, seconds_left, share_done
-from foveal.bench.tables import columns
-from foveal.explanation.demo import duration
+from foveal.evaluation.layout import columns, duration
 from foveal.explanation.page import write_page
 
 PAGE = "index.html"

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from foveal.bench.comparison import LookReport, SuiteReport
+from foveal.evaluation.layout import listed
 from foveal.evaluation.over_runs import SeedEstimate
 
 MINUS = "\N{MINUS SIGN}"
@@ -128,11 +129,6 @@ def _differences(verdicts: Sequence[Verdict]) -> list[str]:
         parts = [f"{word} on {listed([v.numbers for v in mine if v.word == word])}" for word in words]
         said.append(f"Paired by task and seed, {policy} {MINUS} {other} {'; it '.join(parts)}.")
     return said
-
-
-def listed(names: Sequence[str]) -> str:
-    """``"a, b and c"``."""
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def signed(value: float) -> str:

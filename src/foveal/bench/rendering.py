@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from foveal.bench.stopwatch import elapsed
-from foveal.bench.tables import columns
 from foveal.envs.dmc import ControlSuite, ControlSuiteEnv
 from foveal.envs.family import QUALITIES, EnvOptions
 from foveal.errors import FovealError
+from foveal.evaluation.layout import columns
 from foveal.evaluation.results import machine, now, versions
 from foveal.registry import nearest
 

@@ -7,17 +7,16 @@ the random policy's on that task. Folders may lie at any depth.
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from foveal.bench.cells import CELL, DONE, FORMAT, RANDOM, RESULTS, SHIELDED
+from foveal.bench.cells import CELL, DONE, RANDOM, RESULTS, SHIELDED, Cell, read_cell
 from foveal.errors import FovealError
-from foveal.evaluation.results import Condition, Results, provenance
+from foveal.evaluation.results import Condition, Results
 from foveal.methods import method_class
 
 BEHIND = " + shield"
@@ -27,63 +26,26 @@ PRIVILEGED = "(privileged)"
 
 
 @dataclass(frozen=True)
-class Run:
-    """One training, as ``cell.json`` tells it: a ``Cell`` that was found, or one of no suite, with its place.
+class Run(Cell):
+    """A cell that was found, of a suite or of none.
 
     Attributes:
-        folder: where that lies.
-        suite: of the benchmark, None for a run of no suite.
-        task: id of the environment.
-        learner, method: their names; a method may be a variant of the suite's own.
-        seed: of the training.
-        shield: its name, None where there is none.
-        steps: agent steps.
-        command: that repeats it.
-        commit: of the code, where it is known.
-        state: ``"done"``, ``"failed"`` or ``"running"``.
-        error: why it failed.
-        seconds: that it took.
-        machine: that it ran on.
+        folder: where it lies.
     """
 
-    folder: Path
-    suite: str | None
-    task: str
-    learner: str
-    method: str
-    seed: int
-    shield: str | None = None
-    steps: int = 0
-    command: str = ""
-    commit: str | None = None
-    state: str = DONE
-    error: str | None = None
-    seconds: float | None = None
-    machine: Mapping[str, Any] = field(default_factory=dict)
+    folder: Path = Path()
 
     @classmethod
     def load(cls, folder: Path) -> Run:
         """Of a folder with ``cell.json``.
 
         Raises:
-            FovealError: that can't be read, or is of another layout.
+            FovealError: that is missing, can't be read, or is of another layout.
         """
-        path = folder / CELL
-        try:
-            state = json.loads(path.read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FovealError(f"can't read {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise FovealError(f"{path} is no JSON file: {error}") from error
-        if not isinstance(state, Mapping) or state.get("format") != FORMAT:
-            raise FovealError(f"{path} is no run of a benchmark: its field 'format' must be {FORMAT!r}")
-        try:
-            needed = {name: state[name] for name in ("task", "learner", "method", "seed", "state")}
-        except KeyError as error:
-            raise FovealError(f"{path} lacks {error}: write it anew with `foveal bench run`") from error
-        others = ("shield", "steps", "command", "commit", "error", "seconds", "machine")
-        told = {name: state[name] for name in others if state.get(name) is not None}
-        return cls(folder=folder, suite=state.get("suite") or None, **needed, **told)
+        cell = read_cell(folder)
+        if cell is None:
+            raise FovealError(f"can't read {folder / CELL}: there is none")
+        return cls(**vars(cell), folder=folder)
 
     @property
     def identity(self) -> tuple[str, str, str, str, int]:
@@ -97,9 +59,7 @@ class Run:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able: what a number of this run has to say for itself."""
-        names = ("suite", "task", "learner", "method", "seed", "shield", "steps", "command", "commit", "state", "error")
-        told = {name: getattr(self, name) for name in names}
-        return {**told, "seconds": self.seconds, "machine": dict(self.machine), "folder": str(self.folder)}
+        return {**asdict(self), "folder": str(self.folder)}
 
 
 @dataclass(frozen=True, order=True)
@@ -119,8 +79,7 @@ class Look:
     @classmethod
     def of(cls, condition: Condition) -> Look:
         """The look of a condition of some results."""
-        note = provenance(condition.source, condition.items, condition.benchmark_items, condition.complete)
-        return cls(condition.perturbation, note, condition.quality or "")
+        return cls(condition.perturbation, condition.note, condition.quality or "")
 
     def __str__(self) -> str:
         said = [part for part in (self.shown_note, self.shown_quality) if part]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,8 +10,8 @@ from pathlib import Path
 from foveal.bench import locks
 from foveal.bench.cells import DONE, FAILED, RUNNING, read_cell
 from foveal.bench.jobs import JOB, Job, read_job
-from foveal.bench.worker import PROGRESS
-from foveal.explanation.demo import duration
+from foveal.bench.worker import told
+from foveal.evaluation.layout import duration
 
 WAITING, STOPPED = "waiting", "stopped"
 """Further states for people: not begun, and begun by a process that is no more."""
@@ -47,19 +46,9 @@ def standing(job: Job) -> Standing:
         return Standing(job, WAITING)
     if cell.state != RUNNING:
         return Standing(job, cell.state, float(cell.state == DONE), seconds=cell.seconds or 0.0, error=cell.error)
-    doing, share, seconds = _progress(job.folder)
-    holder = locks.holder(job.folder)
-    state = RUNNING if holder is not None and holder.alive else STOPPED
+    doing, share, seconds = told(job.folder)
+    state = RUNNING if locks.busy(job.folder) else STOPPED
     return Standing(job, state, share, doing, (cell.seconds or 0.0) + seconds)
-
-
-def _progress(folder: Path) -> tuple[str, float, float]:
-    """What a cell's process does, how much of the work is done, and for how many seconds it has been at it."""
-    try:
-        told = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
-        return str(told["doing"]), float(told["share"]), float(told["seconds"])
-    except (OSError, ValueError, KeyError, TypeError):
-        return "starting", 0.0, 0.0
 
 
 def jobs_in(out: Path) -> list[Job]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from foveal.evaluation.layout import columns
+
 if TYPE_CHECKING:
     from foveal.bench.speed import SpeedReport
 
@@ -71,16 +73,3 @@ def _growth(report: SpeedReport) -> str:
     ]
     counts = [f"{count}: {rate:.0f}" for count, rate in report.environment_scaling.items()]
     return f"{columns([header, *rows])}\n\nenvironment steps/s by processes (fast): {', '.join(counts)}"
-
-
-def columns(rows: list[list[str]]) -> str:
-    """Rows in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
-        "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
-            for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-        ).rstrip()
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])

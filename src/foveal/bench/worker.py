@@ -109,7 +109,7 @@ def _attempt(folder: Path, diary: Diary) -> int:
     before = read_cell(folder)
     if before is not None and before.state == DONE:
         return 0
-    spent = 0.0 if before is None else (before.seconds or 0.0) + seconds_told(folder)
+    spent = 0.0 if before is None else (before.seconds or 0.0) + told(folder)[2]
     job = read_job(folder)
     cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
     write_cell(folder, cell)
@@ -131,12 +131,13 @@ def _attempt(folder: Path, diary: Diary) -> int:
     return status
 
 
-def seconds_told(folder: Path) -> float:
-    """Seconds of an attempt that ended without a word, by its ``progress.json``."""
+def told(folder: Path) -> tuple[str, float, float]:
+    """What a cell's process does or did last, how much of the work is done, and for how many seconds it was at it."""
     try:
-        return float(json.loads((folder / PROGRESS).read_text(encoding="utf-8"))["seconds"])
+        noted = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
+        return str(noted["doing"]), float(noted["share"]), float(noted["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
-        return 0.0
+        return "starting", 0.0, 0.0
 
 
 def import_modules(names: Sequence[str]) -> None:

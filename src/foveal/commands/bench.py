@@ -9,9 +9,9 @@ from typing import Annotated, Any
 
 import tyro
 
-from foveal.bench import SpeedOptions, measure_rendering, measure_speed
 from foveal.bench.plots import growth_plot
-from foveal.bench.rendering import BENCHMARK_TASKS, rendering_record, rendering_table
+from foveal.bench.rendering import BENCHMARK_TASKS, measure_rendering, rendering_record, rendering_table
+from foveal.bench.speed import SpeedOptions, measure_speed
 from foveal.commands import bench_report, benchmark
 from foveal.commands.benchmark import BenchRunOptions, BenchStatusOptions
 from foveal.commands.plugins import import_plugins

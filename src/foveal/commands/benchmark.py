@@ -19,8 +19,8 @@ from foveal.bench.launching import Grid, launch, prepare
 from foveal.bench.progress_page import PAGE, terminal_grid
 from foveal.bench.standing import jobs_in, standing, summary_line
 from foveal.bench.suites import Suite, load_suite
-from foveal.bench.tables import columns
 from foveal.errors import FovealError
+from foveal.evaluation.layout import columns
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
-from foveal.bench.tables import columns
 from foveal.commands.verbs import parse
 from foveal.envs.perturbations.inventory import Finding, inventory
+from foveal.evaluation.layout import columns
 from foveal.progress import watched
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from foveal.errors import FovealError
-from foveal.evaluation.statistics import CONFIDENCE, REPLICATES, Array, finite, iqm
+from foveal.evaluation.statistics import REPLICATES, Array, finite, iqm, resampled
 
 Scores: TypeAlias = Mapping[str, Mapping[int, float]]
 """Task -> seed of a run -> its score."""
@@ -27,7 +27,6 @@ FEWEST_SEEDS = 2
 """Of every task, for an interval: one value has no spread that could be resampled."""
 TRUSTED_SEEDS = 5
 """With fewer, percentile intervals hold the truth less often than they say (Agarwal et al. 2021, appendix A.4)."""
-_VALUES_AT_ONCE = 2_000_000  # bounds the memory of a bootstrap to some 16 MB
 
 
 @dataclass(frozen=True)
@@ -246,15 +245,4 @@ def _bootstrap(
     value = statistic([stratum[None] for stratum in strata])[0]
     if min(len(stratum) for stratum in strata) < FEWEST_SEEDS:
         return value, None
-    random = np.random.default_rng(seed)
-    at_once = max(1, _VALUES_AT_ONCE // sum(stratum.size for stratum in strata))
-    counts = [min(at_once, replicates - start) for start in range(0, replicates, at_once)]
-    estimates = np.concatenate([statistic([_drawn(stratum, count, random) for stratum in strata]) for count in counts])
-    tail = (1 - CONFIDENCE) / 2
-    low, high = np.quantile(estimates, (tail, 1 - tail), axis=0)
-    return value, (low, high)
-
-
-def _drawn(stratum: Array, replicates: int, random: np.random.Generator) -> Array:
-    """(replicates, runs, ...): the runs of a task, drawn with replacement."""
-    return stratum[random.integers(len(stratum), size=(replicates, len(stratum)))]
+    return value, resampled(strata, statistic, replicates=replicates, seed=seed)

@@ -178,21 +178,44 @@ def bootstrap_interval(
             f"a bootstrap wants a confidence in (0, 1) and at least one replicate, not {confidence} and {replicates}"
         )
     strata = _strata(values)
-    random = np.random.default_rng(seed)
-    at_once = max(1, _VALUES_AT_ONCE // sum(len(stratum) for stratum in strata))
-    estimates = [
-        np.asarray(statistic(_resample(strata, min(at_once, replicates - start), random), axis=-1))
-        for start in range(0, replicates, at_once)
-    ]
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(np.concatenate(estimates), (tail, 1 - tail))
+    low, high = resampled(
+        strata,
+        lambda drawn: np.asarray(statistic(np.concatenate(drawn, axis=1), axis=-1)),
+        confidence=confidence,
+        replicates=replicates,
+        seed=seed,
+    )
     return float(low), float(high)
 
 
-def _resample(strata: list[Array], replicates: int, random: np.random.Generator) -> Array:
-    """(replicates, total): every stratum drawn from itself with replacement."""
-    draws = [stratum[random.integers(len(stratum), size=(replicates, len(stratum)))] for stratum in strata]
-    return np.concatenate(draws, axis=1)
+def resampled(
+    strata: Sequence[Array],
+    statistic: Callable[[Sequence[Array]], Array],
+    *,
+    confidence: float = CONFIDENCE,
+    replicates: int = REPLICATES,
+    seed: int = 0,
+) -> tuple[Array, Array]:
+    """Ends of the percentile interval of a statistic of strata, each resampled from itself with replacement.
+
+    Args:
+        strata: (runs, ...) for each.
+        statistic: of drawn strata, (replicates, runs, ...) each, to (replicates, ...).
+        confidence, replicates, seed: see ``bootstrap_interval``.
+
+    Returns:
+        Low and high, (...) each.
+    """
+    random = np.random.default_rng(seed)
+    at_once = max(1, _VALUES_AT_ONCE // sum(stratum.size for stratum in strata))
+    counts = [min(at_once, replicates - start) for start in range(0, replicates, at_once)]
+    estimates = [
+        statistic([stratum[random.integers(len(stratum), size=(count, len(stratum)))] for stratum in strata])
+        for count in counts
+    ]
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(estimates), (tail, 1 - tail), axis=0)
+    return low, high
 
 
 def _strata(values: ArrayLike | Sequence[ArrayLike]) -> list[Array]:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from foveal.errors import FovealError
+from foveal.evaluation.layout import duration
 from foveal.evaluation.results import Condition, Results, write_json
 from foveal.evaluation.statistics import Summary
 from foveal.evaluation.world import TRAIN
@@ -145,14 +146,6 @@ def demo_page(
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],
         config=config,
     )
-
-
-def duration(seconds: float) -> str:
-    """Rounded as one would say it: ``"42 seconds"``, ``"14 minutes"``, ``"3 h 20 min"``."""
-    if seconds < 90:
-        return f"{seconds:.0f} seconds"
-    minutes = round(seconds / 60)
-    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,12 @@ class Evenness:
         """JSON-able."""
         return asdict(self)
 
+    @property
+    def numbers(self) -> dict[str, float]:
+        """What is known of the maps, by name, without how many there are."""
+        told = {"variation": self.variation, "entropy": self.entropy, "change": self.change}
+        return {name: float(value) for name, value in told.items() if value is not None}
+
     @classmethod
     def from_dict(cls, state: Mapping[str, float | int | None]) -> Evenness:
         """The inverse of ``as_dict``."""

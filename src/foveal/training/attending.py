@@ -51,5 +51,4 @@ def _grid(encoder: Any) -> NDArray[np.float32] | None:
 
 
 def _told(found: Evenness | None) -> dict[str, float]:
-    values = {} if found is None else found.as_dict()
-    return {f"attention/{name}": float(v) for name, v in values.items() if name != "maps" and v is not None}
+    return {} if found is None else {f"attention/{name}": value for name, value in found.numbers.items()}

@@ -103,10 +103,8 @@ class RunFolder:
         self._append(EVALUATIONS, {"step": step, **results.as_dict()})
         for condition in results.conditions:
             self._scalar(f"return/evaluation/{condition.perturbation}", condition.summary["mean"], step)
-            told = {} if condition.attention is None else condition.attention.as_dict()
-            for name in ("variation", "entropy", "change"):
-                if (value := told.get(name)) is not None:
-                    self._scalar(f"attention/evaluation/{condition.perturbation}/{name}", value, step)
+            for name, value in ({} if condition.attention is None else condition.attention.numbers).items():
+                self._scalar(f"attention/evaluation/{condition.perturbation}/{name}", value, step)
         if self._wandb is not None:
             self._wandb.results(step, results)
 

@@ -7,30 +7,27 @@ agent steps and not over W&B's own count of calls: what a resumed training does 
 
 from __future__ import annotations
 
+import importlib
 import json
 import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 from foveal.evaluation.results import Results, write_json
 
 IDENTITY = "wandb.json"
 STEP = "agent_step"
 
 
-def check_wandb() -> Any:
-    """The package ``wandb``.
+def check_wandb() -> None:
+    """Import the package ``wandb``.
 
     Raises:
         FovealError: it is not installed.
     """
-    try:
-        import wandb
-    except ImportError as error:
-        raise FovealError('--wandb needs the extra that brings it: pip install "foveal[wandb]"') from error
-    return wandb
+    require("wandb", '--wandb needs the extra that brings it: pip install "foveal[wandb]"')
 
 
 class WandbLog:
@@ -46,7 +43,8 @@ class WandbLog:
     """
 
     def __init__(self, project: str, run: Path, config: Mapping[str, Any]) -> None:
-        self._wandb = check_wandb()
+        check_wandb()
+        self._wandb: Any = importlib.import_module("wandb")
         identity = self._identity(project, run)
         try:
             self._run = self._wandb.init(

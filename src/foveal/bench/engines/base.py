@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from foveal.bench.jobs import read_job
 from foveal.bench.worker import BUSY, INTERRUPTED, LOG
 from foveal.errors import FovealError
 from foveal.registry import Registry
+from foveal.skills.workers import available
 
 ATTEMPTS = 3
 """Processes in a row that may die on one cell without a word, before it counts as failed."""
@@ -53,7 +53,7 @@ class EngineOptions:
 
     def share(self, workers: int) -> float:
         """Cores for each of so many cells on this machine: whole ones, at least one, so that they don't fight."""
-        return self.cpus or max(1, cores() // max(workers, 1))
+        return self.cpus or max(1, available() // max(workers, 1))
 
     def threads(self, workers: int) -> int:
         """Of each cell's arithmetic."""
@@ -74,9 +74,9 @@ class Engine(ABC):
         self.options = options
 
     @property
-    @abstractmethod
     def at_once(self) -> int:
-        """How many cells are worked on at once, as far as is known beforehand."""
+        """How many cells are worked on at once, as far as is known beforehand: by default one for every two cores."""
+        return self.options.workers or max(1, available() // 2)
 
     @abstractmethod
     def run(self, folders: Sequence[Path], watch: Callable[[], None]) -> None:
@@ -94,11 +94,6 @@ class Engine(ABC):
 ENGINES: Registry[type[Engine]] = Registry("engine", "foveal.bench.engines")
 
 
-def cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
 def died(folder: Path, status: int | None) -> bool:
     """Whether a process left its cell without a word.
 
@@ -111,8 +106,7 @@ def died(folder: Path, status: int | None) -> bool:
     cell = read_cell(folder)
     if cell is not None and cell.state != RUNNING:
         return False
-    other = locks.holder(folder) if status is None else None
-    return other is None or not other.alive
+    return status is not None or not locks.busy(folder)
 
 
 def give_up(folder: Path, status: int | str, attempts: int = ATTEMPTS) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from foveal.bench.engines.base import ATTEMPTS, ENGINES, LOOK, Engine, cores, died, give_up
+from foveal.bench.engines.base import ATTEMPTS, ENGINES, LOOK, Engine, died, give_up
 from foveal.bench.worker import start
 
 GRACE = 120.0
@@ -21,10 +21,6 @@ GRACE = 120.0
 @ENGINES.register("local")
 class LocalEngine(Engine):
     """Processes on this machine."""
-
-    @property
-    def at_once(self) -> int:
-        return self.options.workers or max(1, cores() // 2)
 
     def run(self, folders: Sequence[Path], watch: Callable[[], None]) -> None:
         waiting, deaths = list(folders), Counter[Path]()

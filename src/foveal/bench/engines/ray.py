@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from foveal.bench.engines.base import ATTEMPTS, ENGINES, LOOK, Engine, EngineOptions, cores, died, give_up
+from foveal.bench.engines.base import ATTEMPTS, ENGINES, LOOK, Engine, EngineOptions, died, give_up
 from foveal.bench.worker import start
 from foveal.errors import require
 
@@ -33,10 +33,6 @@ class RayEngine(Engine):
     def __init__(self, options: EngineOptions) -> None:
         super().__init__(options)
         require("ray", EXTRA)
-
-    @property
-    def at_once(self) -> int:
-        return self.options.workers or max(1, cores() // 2)
 
     def run(self, folders: Sequence[Path], watch: Callable[[], None]) -> None:
         os.environ.update({name: value for name, value in QUIET.items() if name not in os.environ})
