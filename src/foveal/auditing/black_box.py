@@ -12,7 +12,7 @@ from torch import Tensor
 
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.adapters.differentiable import anywhere
-from foveal.auditing.cameras import RGB, Camera, replaced
+from foveal.auditing.cameras import RGB, Camera, plain, replaced
 from foveal.evaluation.insides import Decision, Insides
 from foveal.saliency import ScalarFunction
 
@@ -47,7 +47,7 @@ def black_box_insides(adapter: Adapter, camera: Camera, choices: int | None = No
 
 def numbers(output: Any, choices: int | None) -> NDArray[np.float32]:
     """An action as (A,); a choice is 1 where it fell and 0 elsewhere, as a policy that says no more gives it."""
-    array = np.asarray(output.detach().cpu() if hasattr(output, "detach") else output)
+    array = plain(output)
     if choices is None or array.size > 1:
         return array.reshape(-1).astype(np.float32)
     found = np.zeros(choices, np.float32)

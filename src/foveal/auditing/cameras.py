@@ -142,6 +142,11 @@ def _camera(space: spaces.Box, path: tuple[str, ...]) -> Camera | None:
     return Camera(path, tuple(space.shape), np.dtype(space.dtype), frames, colors, height, width, axes, *limits)
 
 
+def plain(output: Any) -> NDArray[Any]:
+    """A tensor, an array or a number as an array."""
+    return np.asarray(output.detach().cpu() if hasattr(output, "detach") else output)
+
+
 def _axes(shape: tuple[int, ...]) -> tuple[int, ...] | None:
     """Axes in the order of ``Camera``: where channels are, the smallest side says, as in Stable-Baselines3."""
     if len(shape) == 2:

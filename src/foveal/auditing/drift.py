@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,15 +18,14 @@ from numpy.typing import NDArray
 
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
-from foveal.auditing.cameras import Camera, check_sees, described
+from foveal.auditing.cameras import Camera, check_sees, plain
 from foveal.auditing.changing import Changed, changed_by
 from foveal.auditing.conditions import CLEAN, Condition
 from foveal.auditing.fitting import Fit
-from foveal.auditing.playing import REFUSALS
+from foveal.auditing.playing import asked
 from foveal.auditing.recording import Recording
 from foveal.auditing.results import DRIFT, Picture, Point, point
 from foveal.auditing.shielding import Shielding
-from foveal.errors import FovealError
 
 Actions = NDArray[np.float64]
 """(frames, A) of one piece; (frames, 1) of discrete ones."""
@@ -86,7 +86,7 @@ class Viewer:
             return isinstance(self.adapter.action_space, spaces.Discrete)
         fit = Fit(self.recording.space, self.adapter.observation_space, self.adapter.fill)
         self.adapter.reset()
-        array = _plain(self.adapter.act(fit(self.recording.pieces[0][0])))
+        array = plain(self.adapter.act(fit(self.recording.pieces[0][0])))
         return array.size == 1 and bool(np.issubdtype(array.dtype, np.integer))
 
     def _actions(self, piece: Sequence[Any], fit: Fit) -> Actions:
@@ -94,37 +94,31 @@ class Viewer:
         self.adapter.reset()
         found = []
         for seen in piece:
-            try:
-                output = self.adapter.act(fit(seen))
-            except REFUSALS as error:
-                if isinstance(error, FovealError):
-                    raise
-                told = str(error).strip().partition("\n")[0]
-                raise FovealError(
-                    f"this policy can't act on what was recorded, {described(self.recording.space)}: {told}"
-                ) from error
+            output = asked(self.adapter, fit, seen, "what was recorded", self.recording.space)
             found.append(self._numbers(output))
         return np.stack(found)
 
     def _numbers(self, output: Any) -> NDArray[np.float64]:
-        array = _plain(output).reshape(-1)
+        array = plain(output).reshape(-1)
         if self.discrete and array.size > 1:
             array = np.array([array.argmax()])
         return array.astype(np.float64)
 
     def _changed(self, condition: Condition, cameras: Sequence[Camera], number: int) -> Changed | None:
         if condition.change in REPLACEMENTS:
-            return replacement(condition.change, cameras, self._films(cameras, number))
+            others = [film for place, film in enumerate(self._films) if place != number]
+            return replacement(condition.change, cameras, others or self._films)
         if condition.change == CLEAN or condition.severity is None:
             return None
         return changed_by(condition.change, condition.severity, cameras, self.seed)
 
-    def _films(self, cameras: Sequence[Camera], number: int) -> list[Film]:
-        """Of all pieces but one, or of that where there is no other."""
-        others = [piece for place, piece in enumerate(self.recording.pieces) if place != number]
+    @cached_property
+    def _films(self) -> list[Film]:
+        """Of every piece."""
+        cameras = self.cameras
         return [
             {camera.path: np.stack([camera.read(seen)[-1] for seen in piece]) for camera in cameras}
-            for piece in others or self.recording.pieces
+            for piece in self.recording.pieces
         ]
 
 
@@ -146,11 +140,6 @@ def usual_distance(clean: Sequence[Actions], scale: NDArray[np.float64], *, disc
     pairs = [(a, b) for place, a in enumerate(clean) for b in clean[:place]] or [(clean[0], clean[0])]
     found = [_distance(a[:, None], b[None], scale, discrete=discrete).mean() for a, b in pairs]
     return float(np.mean(found))
-
-
-def _plain(output: Any) -> NDArray[Any]:
-    """A tensor, an array or a number as an array."""
-    return np.asarray(output.detach().cpu() if hasattr(output, "detach") else output)
 
 
 def _spread(actions: Actions) -> NDArray[np.float64]:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from gymnasium import spaces
 
-from foveal.auditing.cameras import Camera, Frames, cameras_of, described, replaced
+from foveal.auditing.cameras import Camera, Frames, cameras_of, described, plain, replaced
 from foveal.errors import FovealError
 
 ZEROS, FIRST = "zeros", "first"
@@ -110,7 +110,7 @@ def as_action(output: Any, space: spaces.Space[Any]) -> Any:
     Raises:
         FovealError: it is no action of this environment; both shapes are named.
     """
-    array = np.asarray(output.detach().cpu() if hasattr(output, "detach") else output)
+    array = plain(output)
     if isinstance(space, spaces.Discrete):
         return _choice(array, space)
     if array.size != int(np.prod(space.shape or ())):

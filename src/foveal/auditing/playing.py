@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import gymnasium
 import numpy as np
+from gymnasium import spaces
 
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
@@ -104,12 +105,7 @@ class Player:
             if self.shield is not None:
                 observation = Shielding(self.shield, cameras).see(observation)
             self.adapter.reset()
-            try:
-                output = self.adapter.act(fit(observation))
-            except REFUSALS as error:
-                if isinstance(error, FovealError):
-                    raise
-                raise FovealError(_refused(env, error)) from error
+            output = asked(self.adapter, fit, observation, "what the environment shows", env.observation_space)
             env.step(as_action(output, env.action_space))
             return cameras, mask_of(env, cameras) is not None
 
@@ -277,9 +273,23 @@ def _pictures(shown: Sequence[Any], camera: Camera, shielding: Shielding | None)
     return tuple(camera.read(view)[-1].transpose(1, 2, 0).copy() for view in views)
 
 
-def _refused(env: gymnasium.Env[Any, Any], error: Exception) -> str:
-    told = str(error).strip().partition("\n")[0]
-    return (
-        f"this policy can't act on what the environment shows, {described(env.observation_space)}: "
-        f"{type(error).__name__}: {told}"
-    )
+def asked(adapter: Adapter, fit: Fit, observation: Any, what: str, space: spaces.Space[Any]) -> Any:
+    """What a policy does on an observation.
+
+    Args:
+        adapter: the policy.
+        fit: as it sees the observation.
+        observation: of ``space``.
+        what: that is, in words.
+        space: of what is observed.
+
+    Raises:
+        FovealError: the policy can't act on it.
+    """
+    try:
+        return adapter.act(fit(observation))
+    except REFUSALS as error:
+        told = str(error).strip().partition("\n")[0]
+        raise FovealError(
+            f"this policy can't act on {what}, {described(space)}: {type(error).__name__}: {told}"
+        ) from error

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,7 @@ def read_recording(
     else:
         if camera is not None:
             raise FovealError("a folder of pictures and a film have one camera: leave --camera out")
-        pieces = tuple(_pieces([{"image": picture} for _, picture in named_frames(source)]))
+        pieces = tuple(_pieces(source))
     size = _size(wanted, image_size)
     shaped = tuple(tuple(_shaped(seen, wanted, size, camera) for seen in piece) for piece in pieces)
     if not shaped or not shaped[0]:
@@ -68,11 +68,15 @@ def read_recording(
     return Recording(str(source), _space(shaped[0][0]), shaped)
 
 
-def _pieces(frames: Sequence[Any]) -> Iterator[tuple[Any, ...]]:
-    """Consecutive frames, evenly apart."""
-    length = max(1, min(LENGTH, len(frames) // PIECES))
-    starts = np.linspace(0, len(frames) - length, min(PIECES, len(frames))).round().astype(int)
-    return (tuple(frames[start : start + length]) for start in dict.fromkeys(starts.tolist()))
+def _pieces(source: str | Path) -> Iterator[tuple[dict[str, Any], ...]]:
+    """Consecutive frames, evenly apart; no others are kept, so that a long film fits into memory."""
+    count = sum(1 for _ in named_frames(source))
+    length = max(1, min(LENGTH, count // PIECES))
+    starts = np.linspace(0, count - length, min(PIECES, count)).round().astype(int)
+    begun = list(dict.fromkeys(starts.tolist()))
+    chosen = {start + step for start in begun for step in range(length)}
+    kept = {place: {"image": picture} for place, (_, picture) in enumerate(named_frames(source)) if place in chosen}
+    return (tuple(kept[start + step] for step in range(length)) for start in begun)
 
 
 def _shaped(

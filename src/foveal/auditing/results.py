@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from foveal.auditing.conditions import Condition
 from foveal.auditing.trials import Trial
+from foveal.evaluation.layout import columns
 from foveal.evaluation.results import Episode, write_json
 from foveal.evaluation.statistics import SuccessRate, bootstrap_interval
 
@@ -163,14 +164,11 @@ class Audit:
             for shielded in shields
             for point in self._curve(curve.change, shielded).points
         ]
-        rows = [("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))]
-        rows += [self._row(point) for point in points]
-        widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-        lines = ["  ".join(_aligned(row, widths)).rstrip() for row in rows]
-        lines.insert(1, "-" * len(lines[0]))
+        head = ("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))
+        rows = columns([head, *map(self._row, points)])
         told = [f"map {trial.name}: {trial.verdict}" for trial in self.maps]
-        head = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
-        return "\n".join([head, "", *self.summary, "", *lines, *([""] if told else []), *told])
+        title = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
+        return "\n".join([title, "", *self.summary, "", rows, *([""] if told else []), *told])
 
     @property
     def sample(self) -> str:
@@ -249,11 +247,3 @@ def point(condition: Condition, values: Sequence[float], measure: str, **others:
 def scores(episodes: Sequence[Episode], measure: str) -> list[float]:
     """What is measured of each episode."""
     return [float(bool(one.success)) if measure == SUCCESS else one.total for one in episodes]
-
-
-def _aligned(row: tuple[str, ...], widths: list[int]) -> list[str]:
-    """Names to the left, numbers to the right."""
-    return [
-        cell.rjust(width) if column else cell.ljust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]

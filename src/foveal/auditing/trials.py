@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from foveal.evaluation.layout import listed
 from foveal.evaluation.statistics import bootstrap_interval
 
 TRUE, FALSE, UNCLEAR = "true", "not true", "unclear"
@@ -93,17 +95,17 @@ class Path:
     areas: NDArray[np.float64]
     areas_elsewhere: NDArray[np.float64]
 
-    @property
+    @cached_property
     def area(self) -> Estimate | None:
         """Under the map's curve."""
         return Estimate.of(self.areas)
 
-    @property
+    @cached_property
     def area_elsewhere(self) -> Estimate | None:
         """Under that of the map elsewhere."""
         return Estimate.of(self.areas_elsewhere)
 
-    @property
+    @cached_property
     def difference(self) -> Estimate | None:
         """Map less map elsewhere, episode by episode: below 0 of a true map's deletion, above 0 of its insertion."""
         return Estimate.of(self.areas - self.areas_elsewhere)
@@ -203,14 +205,14 @@ def trusting(trials: Sequence[Trial]) -> str:
     by_verdict = {told: [trial for trial in trials if trial.verdict == told] for told in (TRUE, FALSE, UNCLEAR)}
     parts = []
     if by_verdict[TRUE]:
-        names = _listed([trial.name for trial in by_verdict[TRUE]])
+        names = listed([trial.name for trial in by_verdict[TRUE]])
         marks = "what it marks counts" if len(by_verdict[TRUE]) == 1 else "what they mark counts"
         parts.append(f"{names} can be trusted: {marks} for more than as much elsewhere")
     if by_verdict[FALSE]:
         told = [f"{trial.name} ({_why(trial)})" for trial in by_verdict[FALSE]]
-        parts.append(f"{_listed(told)} can't be trusted")
+        parts.append(f"{listed(told)} can't be trusted")
     if by_verdict[UNCLEAR]:
-        parts.append(f"of {_listed([trial.name for trial in by_verdict[UNCLEAR]])} it can't be told")
+        parts.append(f"of {listed([trial.name for trial in by_verdict[UNCLEAR]])} it can't be told")
     return f"Of its maps, {'; '.join(parts)}."
 
 
@@ -220,10 +222,6 @@ def _why(trial: Trial) -> str:
         if trial.insensitive
         else "what it marks matters less than other pixels"
     )
-
-
-def _listed(names: Sequence[str]) -> str:
-    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"
 
 
 def _mean(curves: NDArray[np.float64]) -> list[float | None]:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +13,10 @@ import yaml
 
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
+from foveal.evaluation.layout import duration
 from foveal.evaluation.results import Results, machine, now, versions
-from foveal.evaluation.statistics import summary
 from foveal.evaluation.world import TRAIN
 from foveal.explanation.charts import NARROW, WIDE, LearningCurve, Sparkline
-from foveal.explanation.demo import duration
 from foveal.explanation.explain import explain
 from foveal.explanation.page import number, render
 from foveal.loading import load
@@ -62,10 +60,10 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
     config = yaml.safe_load((run / CONFIG).read_text(encoding="utf-8"))
     episodes, evaluations = read_records(run / EPISODES), read_records(run / EVALUATIONS)
     metrics = read_metrics(run)
-    told = [(record["step"], Results.from_dict(record).conditions[0]) for record in evaluations]
+    told = [(record["step"], next(iter(record["perturbations"].values()))["summary"]) for record in evaluations]
     done = max([0, *(record["step"] for record in (*episodes, *evaluations)), *_last_steps(metrics)])
     dots = [(record["step"], record["return"]) for record in episodes[:: 1 + len(episodes) // MOST_DOTS]]
-    curve = (dots, [(step, summary(condition.returns)) for step, condition in told], None)
+    curve = (dots, told, None)
     checkpoints = CheckpointStore(run).steps()
     what = " · ".join(str(config[name]) for name in ("method", "learner") if config.get(name))
     return render(
@@ -75,7 +73,7 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
         run=run.name,
         folder=str(run),
         what=f"{what} on {config.get('env', 'an environment of the user')}" if what else str(config.get("env", "")),
-        figures=_figures(config.get("steps"), done, told, checkpoints, clock() - _latest_sign(run)),
+        figures=_figures(config.get("steps"), done, evaluations[-1:], checkpoints, clock() - _latest_sign(run)),
         curves=[LearningCurve(width, *curve) for width in (WIDE, NARROW)] if dots or told else [],
         losses=[_line(name, metrics[name]) for name in _shown(metrics)],
         looked=looked,
@@ -86,14 +84,15 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
 
 
 def _figures(
-    target: int | None, done: int, told: list[tuple[int, Any]], checkpoints: list[int], silent: float
+    target: int | None, done: int, newest: list[dict[str, Any]], checkpoints: list[int], silent: float
 ) -> list[tuple[str, str]]:
     """What stands large on top: (words, number)."""
     steps = number(done) if target is None else f"{number(done)} of {number(target)}"
     found = [("agent steps", steps)]
-    if told:
-        step, condition = told[-1]
-        found.append((f"return at step {number(step)}, {condition.label}", number(float(condition.returns.mean()))))
+    for record in newest:
+        (condition, *_) = Results.from_dict(record).conditions
+        words = f"return at step {number(record['step'])}, {condition.label}"
+        found.append((words, number(float(condition.returns.mean()))))
     found.append(("newest checkpoint", number(checkpoints[-1]) if checkpoints else "none yet"))
     return [*found, ("since its last sign of life", duration(max(silent, 0.0)))]
 
@@ -131,7 +130,6 @@ class Looking:
     run: Path
     step: int | None = None
     problem: str | None = None
-    _busy: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     @property
     def page(self) -> Path:
@@ -146,14 +144,10 @@ class Looking:
         return None if self.step is None else f"at agent step {number(self.step)}"
 
     def refresh(self) -> None:
-        """Look once, where there is a checkpoint that nobody has looked at and nobody is looking."""
+        """Look once, where there is a checkpoint that nobody has looked at."""
         steps = CheckpointStore(self.run).steps()
-        if not steps or steps[-1] == self.step or not self._busy.acquire(blocking=False):
-            return
-        try:
+        if steps and steps[-1] != self.step:
             self._look(steps[-1])
-        finally:
-            self._busy.release()
 
     def _look(self, step: int) -> None:
         """Of the checkpoint itself, not of the run: a run's newest is repaired by who reads it, and that is its own."""

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter, AdapterOptions
+from foveal.auditing.cameras import plain
 from foveal.errors import FovealError
 
 OBSERVATION = "observation"
@@ -69,7 +70,7 @@ class LeRobotPolicy(Adapter):
         if self.options.prompt:
             batch["task"] = [self.options.prompt]
         action = self._after(self.policy.select_action(self._before(batch)))
-        return np.asarray(action.detach().cpu() if isinstance(action, Tensor) else action)[0]
+        return plain(action)[0]
 
     def _named(self, batch: dict[str, Any]) -> dict[str, Any]:
         """With the pictures under the names that the policy knows: one picture goes under its only name."""
