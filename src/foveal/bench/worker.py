@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from foveal.bench.jobs import read_job
 from foveal.bench.running import about_machine, commit, missing_data, run_cell
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
+from foveal.registry import import_plugins
 
 LOG, PROGRESS = "log.txt", "progress.json"
 BUSY = 75
@@ -115,7 +115,7 @@ def _attempt(folder: Path, diary: Diary) -> int:
     write_cell(folder, cell)
     diary.write()
     try:
-        import_modules(job.plugins)
+        import_plugins(job.plugins)
         missing_data(job)
         run_cell(job, diary.tell)
         end, status = replace(cell, state=DONE), 0
@@ -138,14 +138,6 @@ def told(folder: Path) -> tuple[str, float, float]:
         return str(noted["doing"]), float(noted["share"]), float(noted["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return "starting", 0.0, 0.0
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import modules of the user's own; the current folder is searched too."""
-    if names and "" not in sys.path:
-        sys.path.insert(0, "")
-    for name in names:
-        importlib.import_module(name)
 
 
 def line_of(error: BaseException) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -89,15 +88,12 @@ MEASURED = 3.0
 """Seconds of training that a plan measures, for each learner and method."""
 
 
-def plugins_in(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Modules that ``--import`` names, which workers import too."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--import", dest="modules", action="append", default=[])
-    return tuple(parser.parse_known_args(list(arguments))[0].modules)
-
-
-def run(options: BenchRunOptions, plugins: tuple[str, ...]) -> None:
+def run(options: BenchRunOptions, plugins: Sequence[str]) -> None:
     """Run a suite, or show the plan.
+
+    Args:
+        options: which, and how.
+        plugins: modules that workers import too.
 
     Raises:
         FovealError: something in the call or in the suite is wrong, or some cells failed.
@@ -145,7 +141,7 @@ def status(options: BenchStatusOptions) -> None:
         print(f"{name}: {summary_line(standings, max(1, running))}\n\n{terminal_grid(standings)}\n")
 
 
-def _asked(options: BenchRunOptions, plugins: tuple[str, ...]) -> Asked:
+def _asked(options: BenchRunOptions, plugins: Sequence[str]) -> Asked:
     return Asked(
         out=options.out,
         tasks=names_of(options.tasks),
@@ -157,7 +153,7 @@ def _asked(options: BenchRunOptions, plugins: tuple[str, ...]) -> Asked:
         preset=options.preset,
         shield=options.shield,
         data=options.data,
-        plugins=plugins,
+        plugins=tuple(plugins),
         slim=options.slim,
     )
 
