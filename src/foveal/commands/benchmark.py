@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -39,15 +39,10 @@ class BenchRunOptions:
         preset: in place of the suite's.
         shield: train a shield for every policy, and evaluate behind it too.
         on: who works: local, ray or slurm.
-        workers: cells at once (default: half as many as there are cores; on Slurm as many as the queue lets run).
-        cpus_per_run: cores for each cell (default: of this machine a fair share of whole ones; on Slurm one).
-        gpus_per_run: GPUs for each cell, with ray a fraction where several share one.
-        hours_per_run: with slurm, a job's time limit, after which it is queued again and goes on.
-        partition: of Slurm.
-        address: of a Ray cluster (default: one on this machine, or what RAY_ADDRESS says).
         retry_failed: try failed cells again, from their last checkpoints.
         slim: delete a cell's run folder once it is evaluated; results stay.
         plan: only show the cells, and how long they would take here.
+        engine: where and how many cells are worked on at once.
     """
 
     suite: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SUITE")]]
@@ -62,15 +57,10 @@ class BenchRunOptions:
     preset: str | None = None
     shield: bool = False
     on: str = "local"
-    workers: int = 0
-    cpus_per_run: float = 0.0
-    gpus_per_run: float = 0.0
-    hours_per_run: float = 24.0
-    partition: str | None = None
-    address: str | None = None
     retry_failed: bool = False
     slim: bool = False
     plan: bool = False
+    engine: tyro.conf.OmitArgPrefixes[EngineOptions] = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True)
@@ -102,7 +92,7 @@ def run(options: BenchRunOptions, plugins: Sequence[str]) -> None:
     asked = _asked(options, plugins)
     jobs = jobs_of(suite, asked)
     departs = departures(suite, asked)
-    engine = ENGINES.get(options.on)(_engine_options(options))
+    engine = ENGINES.get(options.on)(options.engine)
     if options.plan:
         print(_plan(suite, jobs, departs, engine.at_once))
         return
@@ -155,17 +145,6 @@ def _asked(options: BenchRunOptions, plugins: Sequence[str]) -> Asked:
         data=options.data,
         plugins=tuple(plugins),
         slim=options.slim,
-    )
-
-
-def _engine_options(options: BenchRunOptions) -> EngineOptions:
-    return EngineOptions(
-        workers=options.workers,
-        cpus=options.cpus_per_run,
-        gpus=options.gpus_per_run,
-        hours=options.hours_per_run,
-        partition=options.partition,
-        address=options.address,
     )
 
 
