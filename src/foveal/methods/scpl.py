@@ -24,18 +24,19 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import AUGMENTATIONS, random_shift
-from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
+from foveal.augmentations import AUGMENTATIONS
+from foveal.config.bounds import PART, POSITIVE, at_least, registered
 from foveal.learners.base import ValueLearner
 from foveal.methods.agreement import policy_agreement
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, View
+from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation, View
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.sgqn import consistency, fill_masked, salient_mask
 from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation, joined, joined_vectors
 
 
 @dataclass(frozen=True)
-class SCPLConfig(Bounded, section="scpl"):
+class SCPLConfig(DrQConfig, section="scpl"):
     """Hyperparameters of SCPL; the defaults are the published code's.
 
     Attributes:
@@ -47,7 +48,6 @@ class SCPLConfig(Bounded, section="scpl"):
         auxiliary_lr: Adam's step size of it.
         hidden: width of the dynamics' hidden layer.
         augmentation: the strong augmentation, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     quantile: Annotated[float, PART] = 0.90
@@ -57,7 +57,6 @@ class SCPLConfig(Bounded, section="scpl"):
     auxiliary_lr: Annotated[float, POSITIVE] = 3e-4
     hidden: Annotated[int, at_least(1)] = 512
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
-    shift: Annotated[int, at_least(0)] = 4
 
 
 class Dynamics(nn.Module):
@@ -76,13 +75,12 @@ class Dynamics(nn.Module):
 
 
 @METHODS.register("scpl")
-class SCPL(Method):
+class SCPL(DrQ):
     """Values from salient pixels, dynamics and a policy that agree on the plain and on the changed observation."""
 
     Config = SCPLConfig
     config: SCPLConfig
     augment: StrongAugmentation
-    capturable = True
     needs_policy = False  # where there is none, it does without that term
     presets = {"compact": {"hidden": 256, "shift": 2}, "debug": {"hidden": 8}}
 
@@ -98,10 +96,6 @@ class SCPL(Method):
     def requirements(cls, config: SCPLConfig, image_size: int) -> Requirements:
         """Saliency starts from the values that the TD losses made, so their graphs must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def due(self, number: int) -> bool:
         """Whether update ``number`` has a step of the dynamics."""

@@ -24,11 +24,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import overlay, random_shift
+from foveal.augmentations import overlay
 from foveal.augmentations.overlay import Overlay
-from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least
+from foveal.config.bounds import POSITIVE, SHARE, at_least
 from foveal.learners.base import ValueLearner
-from foveal.methods.base import METHODS, Context, Method, Setup, StrongAugmentation
+from foveal.methods.base import METHODS, Context, Setup, StrongAugmentation
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.decoders import PixelDecoder
 from foveal.networks.heads import mlp
 from foveal.networks.optimization import adam, minimize
@@ -36,7 +37,7 @@ from foveal.types import Batch, Observation
 
 
 @dataclass(frozen=True)
-class SMGConfig(Bounded, section="smg"):
+class SMGConfig(DrQConfig, section="smg"):
     """Hyperparameters of SMG; the defaults are the published ones of walker-walk, the only task that was told.
 
     Attributes:
@@ -54,7 +55,6 @@ class SMGConfig(Bounded, section="smg"):
         gradient_norm: the norm to which its gradient is clipped.
         decoder_filters: channels of the decoders.
         hidden: width of the network that tells the action.
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     mask_share: Annotated[float, SHARE] = 0.06
@@ -71,7 +71,6 @@ class SMGConfig(Bounded, section="smg"):
     gradient_norm: Annotated[float, POSITIVE] = 100.0
     decoder_filters: Annotated[tuple[int, int, int], at_least(1)] = (32, 128, 64)
     hidden: Annotated[int, at_least(1)] = 1024
-    shift: Annotated[int, at_least(0)] = 4
 
 
 class Due(NamedTuple):
@@ -103,13 +102,12 @@ class Scene(NamedTuple):
 
 
 @METHODS.register("smg")
-class SMG(Method):
+class SMG(DrQ):
     """Values that agree under changed looks, on an encoder that takes pictures apart into foreground and background."""
 
     Config = SMGConfig
     config: SMGConfig
     augment: StrongAugmentation
-    capturable = True
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "hidden": 256, "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4), "hidden": 8, "mask_from": 4},
@@ -133,10 +131,6 @@ class SMG(Method):
         self.action = mlp(2 * size, config.hidden, learner.action_size)
         self._encoder = learner.encoder_parameters
         self._changed: Changed | None = None  # from the critic's loss to the auxiliary step of the same update
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def due(self, number: int) -> Due:
         """Whether update ``number`` has an auxiliary step, and whether the mask's share counts there."""
