@@ -179,6 +179,14 @@ def test_pictures_change_nothing_for_who_does_not_look(whole: Path) -> None:
     assert together(parts).seconds == 3.0
 
 
+def test_data_are_looked_for_once_for_all_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("foveal.bench.running.named_perturbation", lambda name, data: looked.append(name))
+    jobs = jobs_of(load_suite("dmc-gb"), Asked(tmp_path / "out", methods=("svea",), seeds=(0,)))
+    prepare(jobs, retry_failed=False)
+    assert len(jobs) > 1 and sorted(looked) == sorted({*jobs[0].conditions} - {"train"})
+
+
 def test_missing_data_are_told_before_anything_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(write_suite(tmp_path), tmp_path / "out", "--data", str(tmp_path)) == 2
     assert re.search(r"color_hard of small: .*color_hard.pt is missing", capsys.readouterr().err)
