@@ -11,8 +11,8 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
-from gymnasium.envs.registration import EnvSpec
 import yaml
+from gymnasium.envs.registration import EnvSpec
 
 import foveal
 from foveal.cli import main
