@@ -105,11 +105,11 @@ class Diary:
 
 
 def _attempt(folder: Path, diary: Diary) -> int:
-    """One attempt at the cell, told in ``cell.json``; returns the exit status."""
+    """Try the cell once, and write what came of it into ``cell.json``; returns the exit status."""
     before = read_cell(folder)
     if before is not None and before.state == DONE:
         return 0
-    spent = 0.0 if before is None else (before.seconds or 0.0) + told(folder)[2]
+    spent = 0.0 if before is None else (before.seconds or 0.0) + last_doing(folder)[2]
     job = read_job(folder)
     cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
     write_cell(folder, cell)
@@ -131,7 +131,7 @@ def _attempt(folder: Path, diary: Diary) -> int:
     return status
 
 
-def told(folder: Path) -> tuple[str, float, float]:
+def last_doing(folder: Path) -> tuple[str, float, float]:
     """What a cell's process does or did last, how much of the work is done, and for how many seconds it was at it."""
     try:
         noted = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))

@@ -75,7 +75,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """A trial that has been found and not been read."""
+    """Where a trial is, before it is read."""
 
     text: Path
     game: str

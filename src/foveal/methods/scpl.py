@@ -142,10 +142,10 @@ class SCPL(DrQ):
     ) -> tuple[Tensor, Tensor]:
         """Half the MSE of the next latent, which gets no gradient, and the MSE of the reward, over 2 * B views."""
         action, reward = learner.action_features(batch.action), batch.reward
-        latent, told = self.dynamics(learner.latent(obs), torch.cat([action, action]))
+        latent, predicted = self.dynamics(learner.latent(obs), torch.cat([action, action]))
         with torch.no_grad():
             wanted = learner.latent(next_obs)
-        return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(told, torch.cat([reward, reward]))
+        return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(predicted, torch.cat([reward, reward]))
 
     def dynamics_parameters(self) -> list[nn.Parameter]:
         """What the step trains: convolutions, the critic's projection and the dynamics."""

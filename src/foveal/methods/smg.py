@@ -38,7 +38,7 @@ from foveal.types import Batch, Observation
 
 @dataclass(frozen=True)
 class SMGConfig(DrQConfig, section="smg"):
-    """Hyperparameters of SMG; the defaults are the published ones of walker-walk, the only task that was told.
+    """Hyperparameters of SMG; the defaults are the published ones of walker-walk, the only ones in its paper.
 
     Attributes:
         mask_share: rho, the share of a frame's pixels that the mask should have: about what the task's object takes.

@@ -40,7 +40,7 @@ def skill_insides(policy: Any) -> Insides:
 
 
 def untrained(policy: Any) -> Any:
-    """A network of the same shape with other first weights: what its map finds needs no training to be found."""
+    """A network of the same shape with other first weights: what its map shows takes no training to see."""
     config = clone_config("paper", {**as_dict(policy.config), "precision": "float32"})
     fresh = type(policy)(policy.skill_set, config, policy.seed + 1)
     fresh.mean, fresh.spread = policy.mean, policy.spread

@@ -96,7 +96,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def calibrated(views: Views, board: Board, mount: str = BESIDE) -> Calibration:
-    """Where the camera of some views stands. Its intrinsics are found as well where it told none.
+    """Solve for where the camera of some views stands, and for its intrinsics where it reports none.
 
     Args:
         views: in which the board, or the camera, was moved and turned by the arm.
