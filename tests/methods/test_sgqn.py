@@ -520,7 +520,7 @@ def test_the_attribution_gradient_equals_the_papers() -> None:
         *before.decoder.parameters(),
     ]
     plain = torch.autograd.grad(loss, plain_parameters)
-    ours = [p.grad for p in here.method.attribution_parameters()]
+    ours = [p.grad for p in here.method.auxiliary_parameters()]
     assert distance([g for g in ours if g is not None], list(plain)) < 1e-3
 
 

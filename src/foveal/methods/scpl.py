@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -28,10 +27,10 @@ from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import PART, POSITIVE, at_least, registered
 from foveal.learners.base import ValueLearner
 from foveal.methods.agreement import policy_agreement
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation, View
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.sgqn import consistency, fill_masked, salient_mask
-from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation, joined, joined_vectors
 
 
@@ -75,11 +74,12 @@ class Dynamics(nn.Module):
 
 
 @METHODS.register("scpl")
-class SCPL(DrQ):
+class SCPL(Auxiliary, DrQ):
     """Values from salient pixels, dynamics and a policy that agree on the plain and on the changed observation."""
 
     Config = SCPLConfig
     config: SCPLConfig
+    optimizer_name = "dynamics"
     augment: StrongAugmentation
     needs_policy = False  # where there is none, it does without that term
     presets = {"compact": {"hidden": 256, "shift": 2}, "debug": {"hidden": 8}}
@@ -96,10 +96,6 @@ class SCPL(DrQ):
     def requirements(cls, config: SCPLConfig, image_size: int) -> Requirements:
         """Saliency starts from the values that the TD losses made, so their graphs must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
-
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has a step of the dynamics."""
-        return number % self.config.auxiliary_period == 0
 
     def views(self, batch: Batch) -> list[View]:
         """The observation and the same under the strong augmentation, of equal weight."""
@@ -125,7 +121,7 @@ class SCPL(DrQ):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step of the critic's encoder and the dynamics; s and s' of a sample are changed alike."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         batch = context.batch
         now, later = context.image, batch.next_obs.image
@@ -134,7 +130,7 @@ class SCPL(DrQ):
         obs = joined([batch.obs._replace(image=now), batch.obs._replace(image=strong_now)])
         next_obs = joined([batch.next_obs, batch.next_obs._replace(image=strong_later)])
         transition, reward = self.dynamics_losses(context.learner, obs, batch, next_obs)
-        minimize(transition + reward, self.dynamics_optimizer, self.dynamics_parameters())
+        self.minimize(transition + reward)
         return {"dynamics/transition": transition.detach(), "dynamics/reward": reward.detach()}
 
     def dynamics_losses(
@@ -147,15 +143,6 @@ class SCPL(DrQ):
             wanted = learner.latent(next_obs)
         return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(predicted, torch.cat([reward, reward]))
 
-    def dynamics_parameters(self) -> list[nn.Parameter]:
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the step trains: convolutions, the critic's projection and the dynamics."""
         return [*self._encoder, *self.dynamics.parameters()]
-
-    @cached_property
-    def dynamics_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.dynamics_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The dynamics'."""
-        return {"dynamics": self.dynamics_optimizer}

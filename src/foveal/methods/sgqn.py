@@ -14,7 +14,6 @@ An update of the paper's Algorithm 1, in the order in which ``training.updater.U
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -22,11 +21,11 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import PART, POSITIVE, at_least, registered
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.kernels.cross_entropy import binary_cross_entropy
-from foveal.networks.optimization import adam, minimize
 from foveal.saliency import CHANNELS, pixel_gradient, quantile_mask
 from foveal.timing import phase
 
@@ -56,11 +55,12 @@ class SGQNConfig(DrQConfig, section="sgqn"):
 
 
 @METHODS.register("sgqn")
-class SGQN(DrQ):
+class SGQN(Auxiliary, DrQ):
     """Values that agree on the most salient pixels alone, and a latent from which these pixels can be predicted."""
 
     Config = SGQNConfig
     config: SGQNConfig
+    optimizer_name = "attribution"
     augment: StrongAugmentation
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "shift": 2},
@@ -87,10 +87,6 @@ class SGQN(DrQ):
         """Saliency starts from the values that the TD loss made, so their graph must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
 
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has an attribution step."""
-        return number % self.config.auxiliary_period == 0
-
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """The consistency loss (eq. 3): MSE of Q(s, a) and Q(masked s, a), of which neither is detached."""
         obs, action, values = context.batch.obs, context.batch.action, context.estimate.values  # (heads, B)
@@ -105,28 +101,19 @@ class SGQN(DrQ):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         learner, obs, action = context.learner, context.batch.obs, context.batch.action
         mask = self.mask(context.fresh.values, obs.image)
         overlaid = obs._replace(image=self.augment(context.image, self.generator))
         logits = self.decoder(learner.latent(overlaid), learner.action_features(action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask)
-        minimize(loss, self.attribution_optimizer, self.attribution_parameters())
+        self.minimize(loss)
         return {"attribution/loss": loss.detach()}
 
-    def attribution_parameters(self) -> list[nn.Parameter]:
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the attribution step trains: convolutions, the critic's projection and the decoder."""
         return [*self._encoder, *self.decoder.parameters()]
-
-    @cached_property
-    def attribution_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.attribution_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The attribution step's."""
-        return {"attribution": self.attribution_optimizer}
 
 
 def salient_mask(values: Tensor, image: Tensor, quantile: float, channels: int = CHANNELS) -> Tensor:

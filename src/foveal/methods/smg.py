@@ -17,7 +17,6 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, NamedTuple
 
 import torch
@@ -28,11 +27,11 @@ from foveal.augmentations import overlay
 from foveal.augmentations.overlay import Overlay
 from foveal.config.bounds import POSITIVE, SHARE, at_least
 from foveal.learners.base import ValueLearner
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Setup, StrongAugmentation
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.decoders import PixelDecoder
 from foveal.networks.heads import mlp
-from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
 
@@ -102,11 +101,12 @@ class Scene(NamedTuple):
 
 
 @METHODS.register("smg")
-class SMG(DrQ):
+class SMG(Auxiliary, DrQ):
     """Values that agree under changed looks, on an encoder that takes pictures apart into foreground and background."""
 
     Config = SMGConfig
     config: SMGConfig
+    optimizer_name = "smg"
     augment: StrongAugmentation
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "hidden": 256, "shift": 2},
@@ -134,7 +134,7 @@ class SMG(DrQ):
 
     def due(self, number: int) -> Due:
         """Whether update ``number`` has an auxiliary step, and whether the mask's share counts there."""
-        return Due(number % self.config.auxiliary_period == 0, number >= self.config.mask_from)
+        return Due(self.has_step(number), number >= self.config.mask_from)
 
     # --- values under changed looks ---------------------------------------------------------------------------------
 
@@ -197,7 +197,7 @@ class SMG(DrQ):
         batch = context.batch.replace(obs=context.batch.obs._replace(image=context.image))
         losses = self.losses(context.learner, batch, self._changed)
         loss = torch.stack([weight * losses[name] for name, weight in self.weights(due).items()]).sum()
-        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters(), self.config.gradient_norm)
+        self.minimize(loss, self.config.gradient_norm)
         return {"smg/loss": loss.detach(), **{f"smg/{name}": part.detach() for name, part in losses.items()}}
 
     def losses(self, learner: ValueLearner, batch: Batch, changed: Changed) -> dict[str, Tensor]:
@@ -229,12 +229,3 @@ class SMG(DrQ):
     def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the step trains: the critic's encoder and everything of the method's own."""
         return [*self._encoder, *self.parameters()]
-
-    @cached_property
-    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The auxiliary step's."""
-        return {"smg": self.auxiliary_optimizer}
