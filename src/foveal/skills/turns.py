@@ -72,12 +72,12 @@ def turns(
         actor: does the skill whose turn it is; None for the experts.
         seeds: of the scenes.
         workers: processes to spread them over.
-        finished: called with how many scenes more are done.
+        finished: called with how many scenes are done, whenever there are more.
     """
     found: list[Turn] = []
     for done in side_by_side(partial(_turns, settings, actor), seeds, workers):
         found += done
-        finished(len({turn.seed for turn in done}))
+        finished(len({turn.seed for turn in found}))
     return found
 
 
