@@ -8,8 +8,8 @@ observations, and measures how much of each map's mass goes with it. ``results/f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -148,17 +148,34 @@ class Found:
     """What a map does under one change; see ``following``.
 
     Attributes:
-        following: over moments.
+        moments: (N,) following of each.
         on_it: how many times its share of an even map is the object's share of the map before the change; None where
             it was not there before.
+        ceiling: following of the best map on the agent's own grid; None of maps that have no grid.
     """
 
-    following: Score
+    moments: NDArray[np.float64]
     on_it: float | None
+    ceiling: float | None = None
+
+    @property
+    def following(self) -> Score:
+        """Over moments."""
+        return over_moments(self.moments)
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        return {"following": self.following.as_dict(), "on_it": self.on_it}
+        ceiling = {} if self.ceiling is None else {"ceiling": self.ceiling}
+        return {"following": self.following.as_dict(), "on_it": self.on_it, **ceiling}
+
+
+Findings: TypeAlias = Mapping[str, Mapping[str, Found]]
+"""Change -> map -> what it does."""
+
+
+def over_moments(values: NDArray[np.float64]) -> Score:
+    """The mean of (N,) values, and its interval."""
+    return score_of(values, np.arange(len(values)) // BLOCK)
 
 
 def measured(change: Change, look: Look, even: Maps) -> Found:
@@ -174,7 +191,7 @@ def measured(change: Change, look: Look, even: Maps) -> Found:
     on_it = None
     if change.left.any():
         on_it = float(np.nanmean(share(before, change.left) / share(np.broadcast_to(even, before.shape), change.left)))
-    return Found(score_of(moved, np.arange(len(moved)) // BLOCK), on_it)
+    return Found(moved, on_it)
 
 
 def in_batches(look: Look, observations: Frames) -> Maps:
@@ -253,31 +270,36 @@ def played(agent: Any, moments: int, every: int, seed: int) -> Frames:
     return np.stack(found)
 
 
-def told(agent: Any, changes: dict[str, Change], kinds: Sequence[str], seed: int) -> dict[str, dict[str, Any]]:
-    """Change -> map -> what was found, and the ceiling of the agent's own map where it has one."""
+def findings(agent: Any, changes: Mapping[str, Change], kinds: Sequence[str], seed: int) -> Findings:
+    """What every map does under every change."""
     looks, evens = looks_of(agent, kinds, seed)
     encoder = agent.learner.encoder()
-    rows: dict[str, dict[str, Any]] = {}
+    rows: dict[str, dict[str, Found]] = {}
     for name, change in changes.items():
-        rows[name] = {kind: measured(change, look, evens[kind]).as_dict() for kind, look in looks.items()}
+        rows[name] = {kind: measured(change, look, evens[kind]) for kind, look in looks.items()}
         if BUILT_IN in looks:
             grid = agent.attention_grid(change.before[0]).shape
             best = ceiling(change, lambda maps: encoder.rendering.render(maps, (SIDE, SIDE)), grid)
-            rows[name][BUILT_IN]["ceiling"] = best
+            rows[name][BUILT_IN] = replace(rows[name][BUILT_IN], ceiling=best)
     return rows
 
 
-def table(rows: dict[str, dict[str, Any]]) -> str:
+def as_dicts(rows: Findings) -> dict[str, dict[str, Any]]:
+    """JSON-able."""
+    return {name: {kind: found.as_dict() for kind, found in maps.items()} for name, maps in rows.items()}
+
+
+def table(rows: Findings) -> str:
     """Markdown."""
     lines = [
         "| change | map | following [95 % over moments] | ceiling | on it before, times an even map |",
         "|---|---|---|---|---|",
     ]
     for name, maps in rows.items():
-        for kind, row in maps.items():
-            on_it = "" if row["on_it"] is None else f"{row['on_it']:.2f}"
-            best = f"{row['ceiling']:.3f}" if "ceiling" in row else ""
-            lines.append(f"| {name} | {kind} | {Score(**row['following'])} | {best} | {on_it} |")
+        for kind, found in maps.items():
+            on_it = "" if found.on_it is None else f"{found.on_it:.2f}"
+            best = "" if found.ceiling is None else f"{found.ceiling:.3f}"
+            lines.append(f"| {name} | {kind} | {found.following} | {best} | {on_it} |")
     return "\n".join(lines)
 
 
@@ -310,13 +332,13 @@ def main() -> None:
     if agent.env_id != "atari/breakout":
         raise FovealError(f"{options.agent} plays {agent.env_id}, and the ball is Breakout's")
     changes = ball_changes(played(agent, options.moments, options.every, options.seed))
-    rows = told(agent, changes, options.saliency, options.seed)
+    rows = findings(agent, changes, options.saliency, options.seed)
     count = len(changes["moved"].before)
     print(f"{options.agent}: {count} moments with a ball\n\n{table(rows)}")
     if options.json is not None:
         about = {"agent": options.agent, "steps": agent.steps, "encoder": agent.encoder_name, "seed": agent.seed}
         origin = {"machine": machine(), "versions": versions()}
-        print(f"wrote {write_json(options.json, {**about, 'moments': count, 'changes': rows, **origin})}")
+        print(f"wrote {write_json(options.json, {**about, 'moments': count, 'changes': as_dicts(rows), **origin})}")
 
 
 if __name__ == "__main__":

@@ -23,14 +23,14 @@ from fls_causal import (
     MARGIN,
     SIDE,
     Change,
+    Findings,
     Frames,
-    following,
-    in_batches,
-    looks_of,
+    as_dicts,
+    findings,
+    over_moments,
     played,
     seen,
     table,
-    told,
 )
 from numpy.typing import NDArray
 from scipy.ndimage import maximum_filter
@@ -42,7 +42,7 @@ from foveal.atari.vector import STACK, AtariVector
 from foveal.envs import games
 from foveal.evaluation.insides import BUILT_IN
 from foveal.evaluation.results import machine, versions, write_json
-from foveal.gaze.results import Score, score_of
+from foveal.gaze.results import Score
 from foveal.training import Trainer
 
 LASTING = 8
@@ -163,17 +163,11 @@ def changes(observations: Frames, predictive: int) -> dict[str, Change]:
     return {"cue": planted(observations, predictive), "twin": planted(observations, 1 - predictive)}
 
 
-def paired_following(agent: Any, both: Mapping[str, Change], kinds: tuple[str, ...]) -> dict[str, Score]:
-    """Map -> following of the cue minus that of its twin, moment by moment."""
-    looks, _ = looks_of(agent, kinds)
-    found = {}
-    for kind in (kind for kind in looks if kind not in ("even", "random")):
-        cue, twin = (
-            following(change, in_batches(looks[kind], change.before), in_batches(looks[kind], change.after))
-            for change in both.values()
-        )
-        found[kind] = score_of(cue - twin, np.arange(len(cue)) // BLOCK)
-    return found
+def paired_following(rows: Findings) -> dict[str, Score]:
+    """Map of the agent's -> following of the cue minus that of its twin, moment by moment."""
+    cue, twin = rows["cue"], rows["twin"]
+    kinds = [kind for kind in cue if kind not in ("even", "random")]
+    return {kind: over_moments(cue[kind].moments - twin[kind].moments) for kind in kinds}
 
 
 def value_rises(agent: Any, both: Mapping[str, Change]) -> dict[str, float]:
@@ -244,14 +238,15 @@ def measure(options: Measure) -> None:
     agent: Any = foveal.load(options.agent)
     observations = seen(played(agent, options.moments, options.every, options.seed))
     both = changes(observations, predictive_side(agent.seed))
-    rows, rises = told(agent, both, options.saliency, options.seed), value_rises(agent, both)
-    pairs = paired_following(agent, both, options.saliency)
+    rows, rises = findings(agent, both, options.saliency, options.seed), value_rises(agent, both)
+    pairs = paired_following(rows)
     print(table(rows))
     print(f"\nvalue of states with the cue {rises['cue']:+.3f}, with its twin {rises['twin']:+.3f}")
     print("\n".join(f"following of the cue minus that of its twin, {kind}: {score}" for kind, score in pairs.items()))
     if options.json is not None:
         about = {"agent": options.agent, "steps": agent.steps, "encoder": agent.encoder_name, "seed": agent.seed}
-        found = {"changes": rows, "paired": {kind: score.as_dict() for kind, score in pairs.items()}, "value": rises}
+        paired = {kind: score.as_dict() for kind, score in pairs.items()}
+        found = {"changes": as_dicts(rows), "paired": paired, "value": rises}
         written = write_json(options.json, {**about, **found, "machine": machine(), "versions": versions()})
         print(f"wrote {written}")
 

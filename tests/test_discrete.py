@@ -12,6 +12,7 @@ import gymnasium
 import numpy as np
 import pytest
 import yaml
+from gymnasium.envs.registration import EnvSpec
 
 import foveal
 from foveal.cli import main
@@ -106,7 +107,7 @@ def test_train_resume_evaluate_explain_export(here: Path, capsys: pytest.Capture
     assert session.run(None, {"image": frames})[0].tolist() == [0, 1]
 
 
-def test_the_usual_learner_is_for_the_actions_that_there_are() -> None:
+def test_the_usual_learner_is_for_the_actions_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Counter] = []
 
     def buttons() -> Counter:
@@ -116,6 +117,9 @@ def test_the_usual_learner_is_for_the_actions_that_there_are() -> None:
     agent = foveal.Agent(buttons, preset="debug")
     assert (agent.learner_name, agent.config.method) == ("dqn", "sgqn")
     assert len(made) == 1 and made[0].closed  # made once, to be looked at
+    monkeypatch.setitem(gymnasium.registry, "Watched-v0", EnvSpec("Watched-v0", entry_point=buttons))
+    assert foveal.Agent("Watched-v0", preset="debug").learner_name == "dqn"
+    assert len(made) == 2 and made[1].closed  # so is what an id of Gymnasium's names
     assert foveal.Agent(SavedCounter, preset="debug").learner_name == "sac"
     own = Bright()
     assert foveal.Agent(own, preset="debug").learner_name == "dqn" and not own.closed

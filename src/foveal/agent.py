@@ -21,13 +21,12 @@ from foveal.config.environment import (
     chosen_device,
     describe,
     env_options,
-    made_once,
     probe,
     requirements,
     usual_learner,
 )
 from foveal.config.tree import Config, configure
-from foveal.envs.making import EnvLike
+from foveal.envs.making import EnvLike, made_once
 from foveal.evaluation.insides import Insides
 from foveal.evaluation.world import World, WorldOptions
 from foveal.export import export_onnx

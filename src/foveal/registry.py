@@ -12,13 +12,34 @@ import importlib
 import inspect
 import pkgutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
 from foveal.errors import FovealError
 
 T = TypeVar("T")
+
+
+def import_plugins(modules: Sequence[str]) -> None:
+    """Import modules of the user's own, which register things; the current folder is searched too.
+
+    Raises:
+        FovealError: one can't be imported.
+    """
+    if modules:
+        search_here()
+    for module in modules:
+        try:
+            importlib.import_module(module)
+        except ImportError as error:
+            raise FovealError(f"--import {module}: {error}") from error
+
+
+def search_here() -> None:
+    """Search the current folder for modules too, as Python does where it is started without a script."""
+    if "" not in sys.path:
+        sys.path.insert(0, "")
 
 
 LEAST_PART = 3

@@ -464,7 +464,7 @@ def test_agents_that_stable_baselines_trained_are_loaded(tmp_path: Path, frames:
     generators = [checkpoint.generator_state(torch.Generator().manual_seed(seed)) for seed in (5, 6)]
     tensors, networks = checkpoint.split({"policy": weights, "generators": generators})
     held, optimizer = checkpoint.optimizer_state(policy.optimizer)
-    tensors |= {f"optimizer/{name}": value for name, value in held.items()}
+    tensors |= held
     config = former_config(small())
     known = ("rollout", "minibatches", "epochs", "learning_rate", "clip", "entropy", "environments")
     config["ppo"] = {name: config["ppo"][name] for name in known} | {"clip_values": True}

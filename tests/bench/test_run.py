@@ -179,6 +179,14 @@ def test_pictures_change_nothing_for_who_does_not_look(whole: Path) -> None:
     assert together(parts).seconds == 3.0
 
 
+def test_data_are_looked_for_once_for_all_tasks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked: list[str] = []
+    monkeypatch.setattr("foveal.bench.running.named_perturbation", lambda name, data: looked.append(name))
+    jobs = jobs_of(load_suite("dmc-gb"), Asked(tmp_path / "out", methods=("svea",), seeds=(0,)))
+    prepare(jobs, retry_failed=False)
+    assert len(jobs) > 1 and sorted(looked) == sorted({*jobs[0].conditions} - {"train"})
+
+
 def test_missing_data_are_told_before_anything_begins(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert bench(write_suite(tmp_path), tmp_path / "out", "--data", str(tmp_path)) == 2
     assert re.search(r"color_hard of small: .*color_hard.pt is missing", capsys.readouterr().err)
@@ -259,8 +267,8 @@ def test_options_of_engines_are_checked(capsys: pytest.CaptureFixture[str], tmp_
     assert {"local", "ray", "slurm"} <= set(ENGINES.names())
     with pytest.raises(FovealError, match="workers must not be negative"):
         EngineOptions(workers=-1)
-    with pytest.raises(FovealError, match="hours must be above 0"):
-        EngineOptions(hours=0)
+    with pytest.raises(FovealError, match="hours_per_run must be above 0"):
+        EngineOptions(hours_per_run=0)
     assert bench(write_suite(tmp_path), tmp_path / "out", "--on", "slorm") == 2
     assert "unknown engine 'slorm': did you mean 'slurm'" in capsys.readouterr().err
 
@@ -269,8 +277,8 @@ def test_cores_are_shared_in_whole_ones(monkeypatch: pytest.MonkeyPatch) -> None
     monkeypatch.setattr("foveal.bench.engines.base.available", lambda: 8)
     options = EngineOptions()
     assert [options.threads(workers) for workers in (1, 2, 3, 8, 20)] == [8, 4, 2, 1, 1]
-    assert EngineOptions(cpus=0.5).threads(1) == 1
-    assert EngineOptions(cpus=0.5).share(1) == 0.5
+    assert EngineOptions(cpus_per_run=0.5).threads(1) == 1
+    assert EngineOptions(cpus_per_run=0.5).share(1) == 0.5
 
 
 def test_errors_in_a_line() -> None:

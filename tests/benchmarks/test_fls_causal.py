@@ -24,6 +24,7 @@ from fls_causal import (
     ball_of,
     ceiling,
     even_look,
+    findings,
     following,
     measured,
     mirrored,
@@ -310,4 +311,4 @@ def test_the_study_of_cues(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Non
     assert state["paired"]["gradient"]["mean"] == pytest.approx(means[0] - means[1])
     agent: Any = foveal.load(run)
     both = changes(np.zeros((10, 4, SIDE, SIDE), np.uint8), 1)
-    assert set(paired_following(agent, both, ("attention",))) == {"attention"}
+    assert set(paired_following(findings(agent, both, ("attention",), 0))) == {"attention"}

@@ -31,7 +31,7 @@ from foveal.explanation.tables import shares
 from foveal.saliency import SALIENCY
 from foveal.skills.config import clone_config, master_config
 from foveal.skills.flat import FlatPolicy, flat_config
-from foveal.skills.insides import GRIPPER, VELOCITY, in_float32, untrained
+from foveal.skills.insides import GRIPPER, VELOCITY, untrained
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy, SkillSet
 from foveal.skills.view import View
@@ -131,7 +131,7 @@ def test_maps_do_not_depend_on_their_neighbours() -> None:
 @pytest.mark.bfloat16
 def test_twins_for_looking() -> None:
     policy = lived_in(small_policy(precision="bfloat16"))
-    exact, fresh = in_float32(policy), untrained(policy)
+    exact, fresh = policy.copy(precision="float32"), untrained(policy)
     assert exact.network.dtype == torch.float32 and policy.network.dtype == torch.bfloat16
     for name, value in policy.network.state_dict().items():
         assert torch.equal(value, exact.network.state_dict()[name])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Callable
 from typing import Any
@@ -489,13 +490,21 @@ def test_training_goes_on_bit_for_bit(continuous: bool) -> None:
         again.collect(others)  # so that its environments are where the others are
         again.update()
     again = learner(envs.single_action_space)
-    again.load_state(ppo.state())
+    kept = state_of(ppo)
+    again.policy.load_state_dict(kept["policy"])
+    again.optimizer.load_state_dict(kept["optimizer"])
+    again.load_progress(kept["progress"])
     for _ in range(3):
         for one, env in ((ppo, envs), (again, others)):
             one.collect(env)
             one.update()
-    assert same(ppo.state(), again.state())
-    assert not same(ppo.state(), learner(envs.single_action_space).state())
+    assert same(state_of(ppo), state_of(again))
+    assert not same(state_of(ppo), state_of(learner(envs.single_action_space)))
+
+
+def state_of(ppo: PPO) -> dict[str, Any]:
+    weights = {"policy": ppo.policy.state_dict(), "optimizer": ppo.optimizer.state_dict()}
+    return {**copy.deepcopy(weights), "progress": ppo.progress()}
 
 
 def same(one: Any, other: Any) -> bool:
@@ -577,7 +586,10 @@ def test_it_works_with_foveals_environments() -> None:
     ppo, envs = made()
     learn(ppo, envs, 2)
     again, others = made()
-    again.load_state(ppo.state())
+    kept = state_of(ppo)
+    again.policy.load_state_dict(kept["policy"])
+    again.optimizer.load_state_dict(kept["optimizer"])
+    again.load_progress(kept["progress"])
     others.reset()
     others.set_state(envs.get_state())
     learn(again, others, 2)

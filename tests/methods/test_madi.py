@@ -372,5 +372,7 @@ def test_it_trains_and_is_evaluated_and_explained_by_its_own_map(tmp_path: Path)
 
 
 def test_its_numbers_are_the_papers() -> None:
-    assert MaDiConfig() == MaDiConfig(0.5, 0.5, "overlay", 4, filters=32)
+    assert MaDiConfig() == MaDiConfig(
+        clean_weight=0.5, augmented_weight=0.5, augmentation="overlay", shift=4, filters=32
+    )
     assert isinstance(agent_of().method, nn.Module)

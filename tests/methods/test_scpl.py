@@ -222,7 +222,7 @@ def test_the_dynamics_are_told_from_both_views() -> None:
     plain = [0.5 * ((told - wanted) ** 2).mean(), ((paid - torch.cat([batch.reward] * 2)) ** 2).mean()]
     for ours, theirs in zip((transition, reward), plain, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
-    parameters = method.dynamics_parameters()
+    parameters = method.auxiliary_parameters()
     ours, theirs = (torch.autograd.grad(a + b, parameters) for a, b in ((transition, reward), plain))
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-5)

@@ -520,7 +520,7 @@ def test_the_attribution_gradient_equals_the_papers() -> None:
         *before.decoder.parameters(),
     ]
     plain = torch.autograd.grad(loss, plain_parameters)
-    ours = [p.grad for p in here.method.attribution_parameters()]
+    ours = [p.grad for p in here.method.auxiliary_parameters()]
     assert distance([g for g in ours if g is not None], list(plain)) < 1e-3
 
 
@@ -533,7 +533,15 @@ def test_the_papers_decoder_is_sized_by_latent_action_and_image() -> None:
     here = case(SACConfig(), SGQNConfig(), size=84, batch=1)
     assert here.method.decoder.linear.in_features == 100 + ACTIONS
     assert here.method.decoder.linear.out_features == 32 * 21 * 21
-    assert here.method.config == SGQNConfig(0.90, 0.5, 2, 3e-4, (32, 128, 64), "overlay", 4)
+    assert here.method.config == SGQNConfig(
+        quantile=0.90,
+        consistency_weight=0.5,
+        auxiliary_period=2,
+        auxiliary_lr=3e-4,
+        decoder_filters=(32, 128, 64),
+        augmentation="overlay",
+        shift=4,
+    )
 
 
 # --- sizes and settings -----------------------------------------------------------------------------------------------

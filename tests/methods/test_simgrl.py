@@ -21,7 +21,9 @@ def test_its_losses_are_sveas() -> None:
     hooks = ("views", "prepare", "observe", "critic_loss", "policy_views", "actor_loss", "auxiliary", "due")
     assert all(getattr(SimGRL, hook) is getattr(SVEA, hook) for hook in hooks)
     assert set(vars(SimGRL)) & set(vars(Method)) <= {"__module__", "__doc__", "run_presets"}
-    assert SimGRLConfig() == SimGRLConfig(0.5, 0.5, "shifted-overlay", 4)
+    assert SimGRLConfig() == SimGRLConfig(
+        clean_weight=0.5, augmented_weight=0.5, augmentation="shifted-overlay", shift=4
+    )
 
 
 def test_it_brings_its_encoder_and_its_augmentation() -> None:

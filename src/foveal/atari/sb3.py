@@ -50,14 +50,14 @@ class AtariVecEnv(VecEnv):
     def step_wait(self) -> tuple[NDArray[np.uint8], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]:
         """Observations, rewards, dones and infos; where an episode ended, the observation is the next one's first."""
         seen, rewards, terminated, truncated, infos = self.games.step(self._actions)
-        told: list[dict[str, Any]] = [{"lives": int(lives)} for lives in infos["lives"]]
+        described: list[dict[str, Any]] = [{"lives": int(lives)} for lives in infos["lives"]]
         for index in np.flatnonzero(terminated | truncated):
-            told[index]["terminal_observation"] = infos["final_obs"][index]
-            told[index]["TimeLimit.truncated"] = bool(truncated[index])
+            described[index]["terminal_observation"] = infos["final_obs"][index]
+            described[index]["TimeLimit.truncated"] = bool(truncated[index])
         for index in np.flatnonzero(infos.get("_episode", [])):
             score, length = infos["episode"]["r"][index], infos["episode"]["l"][index]
-            told[index]["episode"] = {"r": float(score), "l": int(length)}
-        return seen, rewards, terminated | truncated, told
+            described[index]["episode"] = {"r": float(score), "l": int(length)}
+        return seen, rewards, terminated | truncated, described
 
     def close(self) -> None:
         """Let go of the emulators."""

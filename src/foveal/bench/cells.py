@@ -77,8 +77,8 @@ class Cell:
                 raise FovealError(f"it lacks {name!r}: write it anew with `foveal bench run`")
         if state["state"] not in STATES:
             raise FovealError(f"the state of a cell is one of {', '.join(STATES)}, not {state['state']!r}")
-        told = {entry.name: state[entry.name] for entry in fields(Cell) if state.get(entry.name) is not None}
-        return cls(**{**told, "suite": told.get("suite") or None})
+        given = {entry.name: state[entry.name] for entry in fields(Cell) if state.get(entry.name) is not None}
+        return cls(**{**given, "suite": given.get("suite") or None})
 
 
 def cell_folder(out: Path, suite: str, task: str, learner: str, method: str, seed: int) -> Path:

@@ -74,32 +74,32 @@ class Chapter:
     sections: Sequence[Section]
 
 
-def chapters(told: Report) -> list[Chapter]:
+def chapters(report: Report) -> list[Chapter]:
     """Everything for people, in order: pages and Markdown lay out the same."""
-    found = [_suite_chapter(told, suite) for suite in told.suites]
-    apart = [section for suite in told.suites for section in _apart(suite)]
+    found = [_suite_chapter(report, suite) for suite in report.suites]
+    apart = [section for suite in report.suites for section in _apart(suite)]
     if apart:
         found.append(Chapter("Published, and not comparable", [], [], apart))
-    gaps = [tables.holes_table(told.holes)] if told.holes else []
+    gaps = [tables.holes_table(report.holes)] if report.holes else []
     text = [] if gaps else ["None: every policy has results of every task and seed."]
     last = [Section("Missing and failed runs", text, gaps)]
-    origins = [Folded(suite.title, [tables.origins_table(told.ledger, suite.name)]) for suite in told.suites]
+    origins = [Folded(suite.title, [tables.origins_table(report.ledger, suite.name)]) for suite in report.suites]
     last.append(Section("Where each number comes from", [], origins))
     return [*found, Chapter("Runs", [], [], last)]
 
 
-def _suite_chapter(told: Report, suite: SuiteReport) -> Chapter:
-    sections = [_over_tasks(told, suite), _each_task(suite)]
+def _suite_chapter(report: Report, suite: SuiteReport) -> Chapter:
+    sections = [_over_tasks(report, suite), _each_task(suite)]
     gap, differences = tables.gap_table(suite), tables.difference_table(suite)
     if gap is not None:
         sections.append(Section("What the changed look costs", [], [gap]))
     if differences is not None:
         sections.append(Section(f"Paired differences from {suite.baseline}", [], [differences]))
-    sections += [*_improvement(suite), *_profiles(suite), *_learning(told, suite)]
-    return Chapter(suite.title, told.readings[suite.name], warnings(suite), [s for s in sections if s.items])
+    sections += [*_improvement(suite), *_profiles(suite), *_learning(report, suite)]
+    return Chapter(suite.title, report.readings[suite.name], warnings(suite), [s for s in sections if s.items])
 
 
-def _over_tasks(told: Report, suite: SuiteReport) -> Section:
+def _over_tasks(report: Report, suite: SuiteReport) -> Section:
     ranked = [look for look in suite.looks if look.aggregates]
     if not ranked:
         return Section("All tasks", [], [])
@@ -111,7 +111,7 @@ def _over_tasks(told: Report, suite: SuiteReport) -> Section:
         suite, lambda a: a.gap, "Optimality gap: how far runs stay below 1 on average; smaller is better."
     )
     caption = "Dot: interquartile mean. Bar: 95 % interval."
-    plot = Plot(_file(suite, "aggregate"), "Interquartile means", caption, drawings.forests(ranked, told.ours))
+    plot = Plot(_file(suite, "aggregate"), "Interquartile means", caption, drawings.forests(ranked, report.ours))
     text = [f"On a common scale. {' '.join(tables.scale_lines(suite))}"]
     return Section("All tasks", text, [iqm, plot, Folded("Mean and optimality gap", [mean, below])])
 
@@ -166,8 +166,8 @@ def _first_open(suite: SuiteReport, plots: Sequence[Plot]) -> list[Table | Plot 
     return [shown, *(Folded(plot.title, [plot]) for plot in plots if plot is not shown)]
 
 
-def _learning(told: Report, suite: SuiteReport) -> list[Section]:
-    panels = drawings.curve_panels(told.curves[suite.name])
+def _learning(report: Report, suite: SuiteReport) -> list[Section]:
+    panels = drawings.curve_panels(report.curves[suite.name])
     if not panels:
         return []
     caption = (

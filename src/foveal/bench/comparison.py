@@ -43,13 +43,13 @@ class Aggregate:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        told = {"iqm": self.iqm, "mean": self.mean, "optimality_gap": self.gap}
-        return {name: estimate.as_dict() for name, estimate in told.items()}
+        estimates = {"iqm": self.iqm, "mean": self.mean, "optimality_gap": self.gap}
+        return {name: estimate.as_dict() for name, estimate in estimates.items()}
 
 
 @dataclass(frozen=True)
 class LookReport:
-    """All that is told of a suite under one look.
+    """The numbers of a suite under one look.
 
     Attributes:
         look: colours, videos and rendering.
@@ -93,28 +93,28 @@ class LookReport:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
-        pairs = [{"policy": a, "other": b, **told.as_dict()} for (a, b), told in self.improvement.items()]
+        pairs = [{"policy": a, "other": b, **estimate.as_dict()} for (a, b), estimate in self.improvement.items()]
         return {
             "perturbation": self.look.perturbation,
             "note": self.look.note,
             "quality": self.look.quality,
             "tasks": list(self.tasks),
-            "returns": {name: _told(by_task) for name, by_task in self.returns.items()},
+            "returns": {name: _as_dicts(by_task) for name, by_task in self.returns.items()},
             "scaled_runs": {
                 name: {task: {str(seed): value for seed, value in runs.items()} for task, runs in by_task.items()}
                 for name, by_task in self.scaled.items()
             },
-            "aggregates": _told(self.aggregates),
-            "profiles": _told(self.profiles),
+            "aggregates": _as_dicts(self.aggregates),
+            "profiles": _as_dicts(self.profiles),
             "probability_of_improvement": pairs,
-            "generalisation_gap": _told(self.gaps),
-            "paired_difference": _told(self.differences),
+            "generalisation_gap": _as_dicts(self.gaps),
+            "paired_difference": _as_dicts(self.differences),
         }
 
 
 @dataclass(frozen=True)
 class SuiteReport:
-    """All that is told of one suite.
+    """The numbers of one suite.
 
     Attributes:
         name: None for runs of no suite.
@@ -151,7 +151,7 @@ class SuiteReport:
         }
 
 
-def _told(by_name: Mapping[str, Any]) -> dict[str, Any]:
+def _as_dicts(by_name: Mapping[str, Any]) -> dict[str, Any]:
     return {name: None if thing is None else thing.as_dict() for name, thing in by_name.items()}
 
 

@@ -221,8 +221,8 @@ def forests(looks: Sequence[LookReport], ours: str | None = None) -> list[Forest
     ends = [end for look in looks for a in look.aggregates.values() for end in (a.iqm.interval or (a.iqm.value,))]
     rows = [[(name, look.aggregates[name].iqm) for name in look.ranking] for look in looks]
     return [
-        Forest(str(look.look), told, ours, min(0.0, *ends), max(1.0, *ends), letters)
-        for look, told in zip(looks, rows, strict=True)
+        Forest(str(look.look), ranked, ours, min(0.0, *ends), max(1.0, *ends), letters)
+        for look, ranked in zip(looks, rows, strict=True)
     ]
 
 
@@ -230,10 +230,11 @@ def profiles(look: LookReport) -> list[ProfilePanel]:
     """A panel for every policy, best first."""
     panels = []
     for name in look.ranking:
-        told = look.profiles[name]
-        band = None if told.low is None or told.high is None else (told.low.tolist(), told.high.tolist())
+        profile = look.profiles[name]
+        low, high = profile.low, profile.high
+        band = None if low is None or high is None else (low.tolist(), high.tolist())
         others = [look.profiles[other].shares.tolist() for other in look.ranking if other != name]
-        panels.append(ProfilePanel(name, told.thresholds.tolist(), told.shares.tolist(), others, band))
+        panels.append(ProfilePanel(name, profile.thresholds.tolist(), profile.shares.tolist(), others, band))
     return panels
 
 

@@ -67,7 +67,8 @@ def _missing(suite: str | None, runs: Sequence[Run], names: Mapping[tuple[str, s
 
 def warnings(suite: SuiteReport) -> list[str]:
     """What to know before reading the numbers of a suite."""
-    counts = [told.seeds for look in suite.looks for by_task in look.returns.values() for told in by_task.values()]
+    returns = [by_task for look in suite.looks for by_task in look.returns.values()]
+    counts = [estimate.seeds for by_task in returns for estimate in by_task.values()]
     several = [count for count in counts if count >= FEWEST_SEEDS]
     said = []
     if len(several) < len(counts):

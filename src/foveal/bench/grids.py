@@ -75,7 +75,7 @@ def jobs_of(suite: Suite, asked: Asked) -> list[Job]:
 
 
 def _job(suite: Suite, asked: Asked, task: str, learner: str, method: str, seed: int) -> Job:
-    LEARNERS.get(learner)  # an unknown name is told before settings that don't fit it
+    LEARNERS.get(learner)  # an unknown name is reported before settings that don't fit it
     check_method(suite, method)
     variant = suite.variant(method)
     shield = {} if suite.shield is None and asked.shield else suite.shield
@@ -139,7 +139,7 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
 
 
 def hours(jobs: Sequence[Job], seconds: float) -> dict[tuple[str, str, str], float | None]:
-    """Hours of a cell by (task, learner, method), measured on this machine; None where they can't be told beforehand.
+    """Hours of a cell by (task, learner, method), measured on this machine; None where nothing tells beforehand.
 
     Speeds are measured once for each learner and method, on the first task that has them, and taken for its others.
 

@@ -15,6 +15,7 @@ from foveal.bench.jobs import Job
 from foveal.bench.progress_page import write_progress
 from foveal.bench.running import missing_data
 from foveal.bench.standing import STOPPED, WAITING, Standing, share_done, standing, summary_line
+from foveal.envs import games
 from foveal.progress import seconds_between_draws
 
 BETWEEN = 2.0
@@ -84,8 +85,8 @@ def prepare(jobs: Sequence[Job], *, retry_failed: bool) -> list[Job]:
     Raises:
         FovealError: a cell's folder is of another grid, or a condition's data are missing.
     """
-    for job in {(job.task, job.conditions): job for job in jobs}.values():
-        missing_data(job)
+    for job in {(games.is_atari(job.task), job.conditions, job.data): job for job in jobs}.values():
+        missing_data(job)  # whose files are the same for all tasks
     chosen = []
     for job in jobs:
         job.save()

@@ -43,7 +43,7 @@ class Holder:
 
     @property
     def alive(self) -> bool:
-        """Whether it still works, as far as can be told from here."""
+        """Whether it still works, as far as this process can see."""
         if self.age > STALE:
             return False
         return self.host != here() or exists(self.pid)

@@ -1,4 +1,4 @@
-"""Two or three sentences from a report's numbers: who leads where, and whether that can be told from chance."""
+"""Two or three sentences from a report's numbers: who leads where, and whether chance explains it."""
 
 from __future__ import annotations
 
@@ -33,24 +33,24 @@ class Verdict:
     @property
     def word(self) -> str:
         """Where the difference lies."""
-        told = self.estimate
-        if told is None:
+        estimate = self.estimate
+        if estimate is None:
             return "is not paired"
-        if told.interval is None:
+        if estimate.interval is None:
             return "has no interval"
-        if not told.excludes_zero:
+        if not estimate.excludes_zero:
             return "can't be told from 0"
-        return "is above 0" if told.value > 0 else "is below 0"
+        return "is above 0" if estimate.value > 0 else "is below 0"
 
     @property
     def numbers(self) -> str:
         """The difference with its interval."""
-        told = self.estimate
-        if told is None:
+        estimate = self.estimate
+        if estimate is None:
             return self.look
-        pairs = f"{told.runs} pair{'' if told.runs == 1 else 's'}"
-        interval = "" if told.interval is None else f" [{signed(told.interval[0])}, {signed(told.interval[1])}]"
-        return f"{self.look} ({signed(told.value)}{interval}, {pairs})"
+        pairs = f"{estimate.runs} pair{'' if estimate.runs == 1 else 's'}"
+        low_and_high = "" if estimate.interval is None else f" [{', '.join(map(signed, estimate.interval))}]"
+        return f"{self.look} ({signed(estimate.value)}{low_and_high}, {pairs})"
 
 
 def reading(suite: SuiteReport, ours: str | None = None) -> list[str]:
@@ -58,7 +58,7 @@ def reading(suite: SuiteReport, ours: str | None = None) -> list[str]:
 
     Args:
         suite: the numbers.
-        ours: the policy to be told of, also where it doesn't lead; by default whichever leads.
+        ours: the policy to speak of, also where it doesn't lead; by default whichever leads.
 
     Returns:
         Sentences. Each compares interquartile means of scores on the common scale, or their paired differences.

@@ -1,4 +1,4 @@
-"""Everything that is told of a ledger of benchmark runs: numbers, readings, holes, and what is published."""
+"""The report on a ledger of benchmark runs: numbers, what they say in words, missing runs, and published results."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FORMAT = "foveal.bench-report/1"
 
 @dataclass(frozen=True)
 class Report:
-    """Everything that is told of a ledger.
+    """What is reported on a ledger of runs.
 
     Attributes:
         folders: that were read.

@@ -14,7 +14,7 @@ from foveal.explanation.page import Cell, Table, write_page
 PAGE, TEXT, DATA = "report.html", "report.md", "report.json"
 
 
-def write_report(told: Report, out: str | Path) -> Path:
+def write_report(report: Report, out: str | Path) -> Path:
     """Write the page, the Markdown with its pictures, and the JSON into a folder.
 
     Returns:
@@ -24,41 +24,41 @@ def write_report(told: Report, out: str | Path) -> Path:
         FovealError: a file can't be written.
     """
     out = Path(out)
-    content = chapters(told)
-    write_json(out / DATA, told.as_dict())
+    content = chapters(report)
+    write_json(out / DATA, report.as_dict())
     for plot in _plots(content):
         write_plot(out / f"{plot.name}.svg", plot.title, plot.drawings, plot.legend)
-    title, lede = _title(told), _lede(told)
+    title, lede = _title(report), _lede(report)
     write_text(out / TEXT, _markdown(title, lede, content))
     return write_page(
         out / PAGE,
         "bench.html.j2",
         title=title,
         lede=lede,
-        figures=_figures(told),
+        figures=_figures(report),
         chapters=content,
         data=DATA,
-        config={"folders": told.folders, "baseline": told.baseline, "ours": told.ours},
+        config={"folders": report.folders, "baseline": report.baseline, "ours": report.ours},
     )
 
 
-def _title(told: Report) -> str:
-    return f"Benchmark: {', '.join(suite.title for suite in told.suites)}"
+def _title(report: Report) -> str:
+    return f"Benchmark: {', '.join(suite.title for suite in report.suites)}"
 
 
-def _lede(told: Report) -> str:
-    return " ".join(told.readings[told.suites[0].name][:2])
+def _lede(report: Report) -> str:
+    return " ".join(report.readings[report.suites[0].name][:2])
 
 
-def _figures(told: Report) -> list[tuple[str, str]]:
-    scored = {id(score.run) for score in told.ledger.scores}
-    policies = {score.policy for score in told.ledger.scores}
-    tasks = {score.run.task for score in told.ledger.scores}
+def _figures(report: Report) -> list[tuple[str, str]]:
+    scored = {id(score.run) for score in report.ledger.scores}
+    policies = {score.policy for score in report.ledger.scores}
+    tasks = {score.run.task for score in report.ledger.scores}
     return [
         ("policies", str(len(policies))),
         ("tasks", str(len(tasks))),
         ("training runs with results", str(len(scored))),
-        ("runs missing, failed or not finished", str(len(told.holes))),
+        ("runs missing, failed or not finished", str(len(report.holes))),
     ]
 
 

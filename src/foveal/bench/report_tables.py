@@ -53,8 +53,8 @@ def returns_table(suite: SuiteReport, look: LookReport, published: Sequence[Publ
     return Table(caption, [look_cell(look.look), *look.tasks], rows, "numbers sourced" if published else "numbers")
 
 
-def _return(told: SeedEstimate | None) -> str | Cell:
-    return ABSENT if told is None else estimate_cell(told, points)
+def _return(estimate: SeedEstimate | None) -> str | Cell:
+    return ABSENT if estimate is None else estimate_cell(estimate, points)
 
 
 def published_line(row: PublishedRow, tasks: Sequence[str], mean: bool = False) -> Line:
@@ -106,7 +106,7 @@ def _gap(gap: Gap | None) -> str | Cell:
 
 def difference_table(suite: SuiteReport) -> Table | None:
     """Each policy minus the baseline; None without one, or where there is nothing to pair."""
-    looks = [look for look in suite.looks if any(told is not None for told in look.differences.values())]
+    looks = [look for look in suite.looks if any(estimate is not None for estimate in look.differences.values())]
     if suite.baseline is None or not looks:
         return None
     rows: list[Line] = [
@@ -121,12 +121,12 @@ def difference_table(suite: SuiteReport) -> Table | None:
     return Table(caption, ["", *(look_cell(look.look) for look in looks)], rows)
 
 
-def _difference(told: SeedEstimate | None) -> str | Cell:
-    if told is None:
+def _difference(estimate: SeedEstimate | None) -> str | Cell:
+    if estimate is None:
         return ABSENT
-    note = "" if not told.excludes_zero else "above 0" if told.value > 0 else "below 0"
-    pairs = f"{told.runs} pair{'' if told.runs == 1 else 's'}"
-    return Cell(signed(told.value), note=note, small=(*_interval(told, signed), pairs))
+    note = "" if not estimate.excludes_zero else "above 0" if estimate.value > 0 else "below 0"
+    pairs = f"{estimate.runs} pair{'' if estimate.runs == 1 else 's'}"
+    return Cell(signed(estimate.value), note=note, small=(*_interval(estimate, signed), pairs))
 
 
 def holes_table(holes: Sequence[Hole]) -> Table:
@@ -163,14 +163,14 @@ def look_cell(look: Look) -> Cell:
     return Cell(look.perturbation, code=True, note=note)
 
 
-def estimate_cell(told: SeedEstimate, write: Callable[[float], str]) -> Cell:
+def estimate_cell(estimate: SeedEstimate, write: Callable[[float], str]) -> Cell:
     """A number, its interval, and how many seeds it rests on."""
-    count = f"{told.seeds} seed{'' if told.seeds == 1 else 's'}"
-    return Cell(write(told.value), small=(*_interval(told, write), count))
+    count = f"{estimate.seeds} seed{'' if estimate.seeds == 1 else 's'}"
+    return Cell(write(estimate.value), small=(*_interval(estimate, write), count))
 
 
-def _interval(told: SeedEstimate, write: Callable[[float], str]) -> tuple[str, ...]:
-    return () if told.interval is None else (" to ".join(map(write, told.interval)),)
+def _interval(estimate: SeedEstimate, write: Callable[[float], str]) -> tuple[str, ...]:
+    return () if estimate.interval is None else (" to ".join(map(write, estimate.interval)),)
 
 
 def points(value: float) -> str:

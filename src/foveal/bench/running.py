@@ -161,8 +161,8 @@ def random_policy(job: Job, agent: Any) -> None:
 def by_chance(job: Job, agent: Any) -> Results:
     """The random policy under every condition.
 
-    It doesn't look, and conditions change pictures alone, so its returns are the same under each: they are played once,
-    and told for every condition.
+    It doesn't look, and conditions change pictures alone, so its returns are the same under each: it plays once,
+    and every condition gets what came of it.
     """
     quality = None if games.is_atari(job.task) else "draft"
     world = world_of(agent, WorldOptions((TRAIN,), seed=SEED_OFFSET, quality=quality))

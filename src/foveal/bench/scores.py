@@ -27,7 +27,7 @@ PRIVILEGED = "(privileged)"
 
 @dataclass(frozen=True)
 class Run(Cell):
-    """A cell that was found, of a suite or of none.
+    """A cell among the results, of a suite or of none.
 
     Attributes:
         folder: where it lies.
@@ -235,17 +235,19 @@ def _scores(run: Run, name: str) -> tuple[list[Score], list[str]]:
             continue
         results = Results.load(run.folder / file)
         policy, knows = name + BEHIND * shielded, _privileged(results.policy, run.method)
-        scores += [Score(run, policy, told, results.environment, shielded, knows) for told in results.conditions]
+        scores += [
+            Score(run, policy, condition, results.environment, shielded, knows) for condition in results.conditions
+        ]
     return scores, missing
 
 
 def _privileged(policy: Mapping[str, Any], method: str) -> bool:
     """Whether a method, a part of it or its shield knows more than the picture."""
-    told = str(policy.get("method", method))
-    if PRIVILEGED in told:
+    name = str(policy.get("method", method))
+    if PRIVILEGED in name:
         return True
     try:
-        return method_class(told.partition(" ")[0]).privileged
+        return method_class(name.partition(" ")[0]).privileged
     except FovealError:  # of a plug-in that is not here, or the encoder of a learner that takes no method
         return False
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from foveal.bench import locks
 from foveal.bench.cells import DONE, FAILED, RUNNING, read_cell
 from foveal.bench.jobs import JOB, Job, read_job
-from foveal.bench.worker import told
+from foveal.bench.worker import last_doing
 from foveal.evaluation.layout import duration
 
 WAITING, STOPPED = "waiting", "stopped"
@@ -46,7 +46,7 @@ def standing(job: Job) -> Standing:
         return Standing(job, WAITING)
     if cell.state != RUNNING:
         return Standing(job, cell.state, float(cell.state == DONE), seconds=cell.seconds or 0.0, error=cell.error)
-    doing, share, seconds = told(job.folder)
+    doing, share, seconds = last_doing(job.folder)
     state = RUNNING if locks.busy(job.folder) else STOPPED
     return Standing(job, state, share, doing, (cell.seconds or 0.0) + seconds)
 
@@ -74,7 +74,7 @@ def share_done(standings: Sequence[Standing]) -> float:
 
 
 def seconds_left(standings: Sequence[Standing], at_once: int) -> float | None:
-    """Until the grid is done, about; None before anything can be told.
+    """Until the grid is done, about; None before there is anything to judge by.
 
     A cell takes as long as those of the same learner, method and steps did, on average, or as all did; of running ones
     it is judged by their share.

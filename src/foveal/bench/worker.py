@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import logging
 import os
@@ -21,6 +20,7 @@ from foveal.bench.jobs import read_job
 from foveal.bench.running import about_machine, commit, missing_data, run_cell
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
+from foveal.registry import import_plugins
 
 LOG, PROGRESS = "log.txt", "progress.json"
 BUSY = 75
@@ -105,17 +105,17 @@ class Diary:
 
 
 def _attempt(folder: Path, diary: Diary) -> int:
-    """One attempt at the cell, told in ``cell.json``; returns the exit status."""
+    """Try the cell once, and write what came of it into ``cell.json``; returns the exit status."""
     before = read_cell(folder)
     if before is not None and before.state == DONE:
         return 0
-    spent = 0.0 if before is None else (before.seconds or 0.0) + told(folder)[2]
+    spent = 0.0 if before is None else (before.seconds or 0.0) + last_doing(folder)[2]
     job = read_job(folder)
     cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
     write_cell(folder, cell)
     diary.write()
     try:
-        import_modules(job.plugins)
+        import_plugins(job.plugins)
         missing_data(job)
         run_cell(job, diary.tell)
         end, status = replace(cell, state=DONE), 0
@@ -131,21 +131,13 @@ def _attempt(folder: Path, diary: Diary) -> int:
     return status
 
 
-def told(folder: Path) -> tuple[str, float, float]:
+def last_doing(folder: Path) -> tuple[str, float, float]:
     """What a cell's process does or did last, how much of the work is done, and for how many seconds it was at it."""
     try:
         noted = json.loads((folder / PROGRESS).read_text(encoding="utf-8"))
         return str(noted["doing"]), float(noted["share"]), float(noted["seconds"])
     except (OSError, ValueError, KeyError, TypeError):
         return "starting", 0.0, 0.0
-
-
-def import_modules(names: Sequence[str]) -> None:
-    """Import modules of the user's own; the current folder is searched too."""
-    if names and "" not in sys.path:
-        sys.path.insert(0, "")
-    for name in names:
-        importlib.import_module(name)
 
 
 def line_of(error: BaseException) -> str:

@@ -94,21 +94,27 @@ def _array_to_tensor(array: np.ndarray[Any, Any], path: str) -> Tensor:
 # --------------------------------------------------------------------------------------------------------- optimizers
 
 
-def optimizer_state(optimizer: torch.optim.Optimizer) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """Everything in the optimizer's state: tensors such as ``"state/3/exp_avg"``, and the rest for JSON."""
+def optimizer_state(
+    optimizer: torch.optim.Optimizer, prefix: str = "optimizer/"
+) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """Everything in the optimizer's state: tensors such as ``"optimizer/state/3/exp_avg"``, and the rest for JSON."""
     saved = optimizer.state_dict()
     by_name = {str(index): values for index, values in saved["state"].items()}
     tensors, state = split({"state": by_name, "groups": saved["param_groups"]})
-    return tensors, state
+    return {f"{prefix}{name}": tensor for name, tensor in tensors.items()}, state
 
 
-def load_optimizer_state(optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Any) -> None:
-    """Put back ``optimizer_state``; the next step is the one that the saved optimizer would have taken.
+def load_optimizer_state(
+    optimizer: torch.optim.Optimizer, tensors: Mapping[str, Tensor], state: Any, prefix: str = "optimizer/"
+) -> None:
+    """Put back ``optimizer_state``, from among other tensors.
+
+    The next step is the one that the saved optimizer would have taken.
 
     Raises:
         FovealError: the optimizer has other parameter groups or shapes, or a tensor is missing.
     """
-    parts = join(tensors, state)
+    parts = join(under(prefix, tensors), state)
     groups = parts["groups"]
     sizes, saved_sizes = ([len(group["params"]) for group in g] for g in (optimizer.param_groups, groups))
     if sizes != saved_sizes:

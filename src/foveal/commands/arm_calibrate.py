@@ -84,7 +84,7 @@ def _calibrate(options: ArmCalibrateOptions) -> None:
     views = load_views(options.views) if options.host is None else _taken(options, board)
     found = calibrated(views, board, options.mount)
     found.save(options.out)
-    print(_told(found, len(views)))
+    print(_in_words(found, len(views)))
     if found.mount == BESIDE:
         print(place_of(found, frame))
     print(options.out)
@@ -130,7 +130,7 @@ def _camera(text: str) -> tuple[Callable[[], Shot], Intrinsics | None, Callable[
     return grab, None, camera.close
 
 
-def _told(found: Calibration, taken: int) -> str:
+def _in_words(found: Calibration, taken: int) -> str:
     line = (
         f"{found.views} of {taken} views: corners {found.pixels:.2f} pixels off, "
         f"the board {1000 * found.metres:.1f} mm and {found.degrees:.2f} degrees"

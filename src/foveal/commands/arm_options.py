@@ -29,7 +29,7 @@ class ArmOptions:
         camera_size: height and width, in pixels, of what the camera shows; by default what the policy was trained on,
             or its frames were cut from, and 108 for recordings, from which skills' frames are cut.
         camera_fovy: degrees from the upper to the lower edge of what they see, around the camera's axis.
-        calibration: file of foveal arm calibrate, for the camera's own numbers, and to be told where it stands.
+        calibration: file of foveal arm calibrate, for the camera's own numbers; a run then says where it stands.
         gripper: none, tool-output:0, tool-output:1, robotiq, rg2:ADDRESS, rg6:ADDRESS (of OnRobot's Compute Box),
             MODULE:NAME or the name of an installed one.
         steps: commands after which a run ends.
@@ -71,7 +71,7 @@ class ArmOptions:
 
 
 def settings_of(options: ArmOptions, dry_run: bool = False) -> RunSettings:
-    """What of the options a run is told.
+    """The settings of a run that options ask for.
 
     Raises:
         FovealError: a value that makes no sense.

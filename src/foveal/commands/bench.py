@@ -14,11 +14,12 @@ from foveal.bench.rendering import BENCHMARK_TASKS, measure_rendering, rendering
 from foveal.bench.speed import SpeedOptions, measure_speed
 from foveal.commands import bench_report, benchmark
 from foveal.commands.benchmark import BenchRunOptions, BenchStatusOptions
-from foveal.commands.plugins import import_plugins
+from foveal.commands.plugins import plugins_in
 from foveal.commands.verbs import parse
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
 from foveal.explanation.explain import check_writable
+from foveal.registry import import_plugins
 
 
 @dataclass(frozen=True)
@@ -78,9 +79,11 @@ def main(arguments: Sequence[str]) -> None:
         "speed": BenchSpeedOptions,
         "rendering": BenchRenderingOptions,
     }
-    options = parse("bench", verbs, import_plugins(arguments))
+    plugins, others = plugins_in(arguments)
+    import_plugins(plugins)
+    options = parse("bench", verbs, others)
     if isinstance(options, BenchRunOptions):
-        benchmark.run(options, benchmark.plugins_in(arguments))
+        benchmark.run(options, plugins)
     elif isinstance(options, BenchStatusOptions):
         benchmark.status(options)
     elif isinstance(options, BenchSpeedOptions):

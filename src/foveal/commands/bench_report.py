@@ -37,13 +37,13 @@ class BenchReportOptions:
 def run(options: BenchReportOptions) -> None:
     """Write the report, and print what it says in words."""
     check_writable(options.out / PAGE)
-    told = report(
+    made = report(
         options.folders, baseline=options.baseline, ours=options.ours, reference=options.reference, progress=True
     )
-    page = write_report(told, options.out)
-    for suite in told.suites:
+    page = write_report(made, options.out)
+    for suite in made.suites:
         print(f"{suite.title}:")
-        print("\n".join(f"  {sentence}" for sentence in told.readings[suite.name]))
-    if told.holes:
-        print(f"{len(told.holes)} runs are missing, failed or not finished: the page lists them")
+        print("\n".join(f"  {sentence}" for sentence in made.readings[suite.name]))
+    if made.holes:
+        print(f"{len(made.holes)} runs are missing, failed or not finished: the page lists them")
     print(f"wrote {TEXT} and {DATA} beside\n{page}")

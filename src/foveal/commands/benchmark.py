@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import argparse
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated
 
@@ -40,15 +39,10 @@ class BenchRunOptions:
         preset: in place of the suite's.
         shield: train a shield for every policy, and evaluate behind it too.
         on: who works: local, ray or slurm.
-        workers: cells at once (default: half as many as there are cores; on Slurm as many as the queue lets run).
-        cpus_per_run: cores for each cell (default: of this machine a fair share of whole ones; on Slurm one).
-        gpus_per_run: GPUs for each cell, with ray a fraction where several share one.
-        hours_per_run: with slurm, a job's time limit, after which it is queued again and goes on.
-        partition: of Slurm.
-        address: of a Ray cluster (default: one on this machine, or what RAY_ADDRESS says).
         retry_failed: try failed cells again, from their last checkpoints.
         slim: delete a cell's run folder once it is evaluated; results stay.
         plan: only show the cells, and how long they would take here.
+        engine: where and how many cells are worked on at once.
     """
 
     suite: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="SUITE")]]
@@ -63,15 +57,10 @@ class BenchRunOptions:
     preset: str | None = None
     shield: bool = False
     on: str = "local"
-    workers: int = 0
-    cpus_per_run: float = 0.0
-    gpus_per_run: float = 0.0
-    hours_per_run: float = 24.0
-    partition: str | None = None
-    address: str | None = None
     retry_failed: bool = False
     slim: bool = False
     plan: bool = False
+    engine: tyro.conf.OmitArgPrefixes[EngineOptions] = field(default_factory=EngineOptions)
 
 
 @dataclass(frozen=True)
@@ -89,15 +78,12 @@ MEASURED = 3.0
 """Seconds of training that a plan measures, for each learner and method."""
 
 
-def plugins_in(arguments: Sequence[str]) -> tuple[str, ...]:
-    """Modules that ``--import`` names, which workers import too."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--import", dest="modules", action="append", default=[])
-    return tuple(parser.parse_known_args(list(arguments))[0].modules)
-
-
-def run(options: BenchRunOptions, plugins: tuple[str, ...]) -> None:
+def run(options: BenchRunOptions, plugins: Sequence[str]) -> None:
     """Run a suite, or show the plan.
+
+    Args:
+        options: which, and how.
+        plugins: modules that workers import too.
 
     Raises:
         FovealError: something in the call or in the suite is wrong, or some cells failed.
@@ -106,7 +92,7 @@ def run(options: BenchRunOptions, plugins: tuple[str, ...]) -> None:
     asked = _asked(options, plugins)
     jobs = jobs_of(suite, asked)
     departs = departures(suite, asked)
-    engine = ENGINES.get(options.on)(_engine_options(options))
+    engine = ENGINES.get(options.on)(options.engine)
     if options.plan:
         print(_plan(suite, jobs, departs, engine.at_once))
         return
@@ -145,7 +131,7 @@ def status(options: BenchStatusOptions) -> None:
         print(f"{name}: {summary_line(standings, max(1, running))}\n\n{terminal_grid(standings)}\n")
 
 
-def _asked(options: BenchRunOptions, plugins: tuple[str, ...]) -> Asked:
+def _asked(options: BenchRunOptions, plugins: Sequence[str]) -> Asked:
     return Asked(
         out=options.out,
         tasks=names_of(options.tasks),
@@ -157,19 +143,8 @@ def _asked(options: BenchRunOptions, plugins: tuple[str, ...]) -> Asked:
         preset=options.preset,
         shield=options.shield,
         data=options.data,
-        plugins=plugins,
+        plugins=tuple(plugins),
         slim=options.slim,
-    )
-
-
-def _engine_options(options: BenchRunOptions) -> EngineOptions:
-    return EngineOptions(
-        workers=options.workers,
-        cpus=options.cpus_per_run,
-        gpus=options.gpus_per_run,
-        hours=options.hours_per_run,
-        partition=options.partition,
-        address=options.address,
     )
 
 

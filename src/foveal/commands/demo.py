@@ -45,7 +45,7 @@ class Scale:
         episode: agent steps of one.
         moments: pictures in each player.
         environment: settings that differ from the preset's.
-        measured: seconds of training from which the time that all of it will take is told; 0 to tell nothing.
+        measured: seconds of training by which the time that all of it takes is forecast; 0 for no forecast.
     """
 
     steps: int

@@ -52,11 +52,19 @@ def read_settings(path: Path) -> dict[str, Any]:
     return dict(settings)
 
 
-def preset_of(arguments: Sequence[str], otherwise: str = "compact") -> str:
-    """What ``--preset`` says, which other options' defaults depend on."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--preset", default=otherwise)
-    return str(parser.parse_known_args(list(arguments))[0].preset)
+def ahead(arguments: Sequence[str], *names: str) -> tuple[dict[str, str], list[str]]:
+    """What is said of some options, on which it depends which others there are; and all other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, argument_default=argparse.SUPPRESS)
+    for name in names:
+        parser.add_argument(f"--{name}")
+    known, others = parser.parse_known_args(list(arguments))
+    return vars(known), others
+
+
+def preset_of(arguments: Sequence[str]) -> str:
+    """What ``--preset`` says, on which the defaults of other options depend."""
+    said, _ = ahead(arguments, "preset")
+    return said.get("preset", "compact")
 
 
 def named(text: str) -> Any:

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import argparse
-import importlib
-import sys
 from collections.abc import Sequence
 
-from foveal.errors import FovealError
+from foveal import registry
 
 
 def import_plugins(arguments: Sequence[str]) -> list[str]:
     """Import every module named by ``--import MODULE`` and return the other arguments.
 
-    The current folder is searched too.
-
     Raises:
         FovealError: one can't be imported.
     """
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--import", dest="modules", action="append", default=[], metavar="MODULE")
-    known, others = parser.parse_known_args(list(arguments))
-    if known.modules and "" not in sys.path:
-        sys.path.insert(0, "")
-    for module in known.modules:
-        try:
-            importlib.import_module(module)
-        except ImportError as error:
-            raise FovealError(f"--import {module}: {error}") from error
+    modules, others = plugins_in(arguments)
+    registry.import_plugins(modules)
     return others
+
+
+def plugins_in(arguments: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Modules that ``--import`` names, and the other arguments."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--import", dest="modules", action="append", default=[])
+    known, others = parser.parse_known_args(list(arguments))
+    return known.modules, others

@@ -14,7 +14,7 @@ import tyro
 
 from foveal.agent import Agent
 from foveal.atari.training import work_of
-from foveal.commands.options import carry_out, checked, named, read_settings
+from foveal.commands.options import ahead, carry_out, checked, named, read_settings
 from foveal.commands.plugins import import_plugins
 from foveal.config.environment import usual_learner
 from foveal.config.former import in_todays_words
@@ -34,9 +34,9 @@ NAMES = ("method", "learner", "preset", "encoder")
 def main(arguments: Sequence[str]) -> None:
     """Train a new run, or continue one with ``--resume RUN``."""
     arguments = import_plugins(arguments)
-    resumed, others = _resumed(arguments)
-    if resumed is not None:
-        _resume(resumed, others)
+    said, others = ahead(arguments, "resume")
+    if "resume" in said:
+        _resume(Path(said["resume"]), others)
         return
     names, settings = _names(arguments)
     options = _parse(arguments, names, settings)
@@ -51,13 +51,6 @@ def _parse(arguments: Sequence[str], names: Mapping[str, Any], settings: Mapping
     config = _defaults(names, settings, {name.replace("-", "_") for name in set_later})
     options = _options_class(names, settings, config)
     return tyro.cli(options, args=arguments, prog="foveal train", description=_describe(config))
-
-
-def _resumed(arguments: Sequence[str]) -> tuple[Path | None, list[str]]:
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--resume", type=Path)
-    known, others = parser.parse_known_args(list(arguments))
-    return known.resume, others
 
 
 def _resume(run: Path, others: list[str]) -> None:
@@ -75,16 +68,18 @@ def _resume(run: Path, others: list[str]) -> None:
 
 def _names(arguments: Sequence[str]) -> tuple[dict[str, Any], dict[str, Any]]:
     """What decides which options there are: from the command line or the configuration file; and its other settings."""
-    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    parser.add_argument("--config", type=Path)
-    for name in NAMES:
-        parser.add_argument(f"--{name}")
-    known, others = parser.parse_known_args(list(arguments))
-    settings = {} if known.config is None else in_todays_words(read_settings(known.config))
+    said, others = ahead(arguments, "config", *NAMES)
+    settings = in_todays_words(read_settings(Path(said.pop("config")))) if "config" in said else {}
     given = {key: checked(key, settings.pop(key)) for key in ("env", *NAMES, "seed", "steps") if key in settings}
-    given |= {name: value for name in NAMES if (value := getattr(known, name)) is not None}
-    given |= {"env": env} if (env := _env(others)) is not None else {}
-    return {"env": None, "preset": "paper", "seed": 0, **given}, settings
+    env = _env(others)
+    return {
+        "env": None,
+        "preset": "paper",
+        "seed": 0,
+        **given,
+        **said,
+        **({} if env is None else {"env": env}),
+    }, settings
 
 
 def _env(others: Sequence[str]) -> str | None:

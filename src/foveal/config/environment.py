@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import gymnasium
@@ -81,20 +79,6 @@ def probe(env: EnvLike, config: Config) -> Shapes:
     if not isinstance(env, gymnasium.Env):
         made.close()
     return Shapes((channels, size, size), vector, made.action_space)
-
-
-@contextmanager
-def made_once(env: EnvLike) -> Iterator[EnvLike]:
-    """The environment of a callable, so that it can be looked at more than once; anything else as it is."""
-    if isinstance(env, str | gymnasium.Env) or not callable(env):
-        yield env
-        return
-    made = env()
-    try:
-        yield made
-    finally:
-        if isinstance(made, gymnasium.Env):
-            made.close()
 
 
 def usual_learner(env: EnvLike) -> str:

@@ -144,3 +144,8 @@ def uniform(count: int, low: float, high: float, shape: tuple[int, ...], generat
     """(count, *shape) numbers, uniform in [low, high)."""
     drawn = torch.rand(count, *shape, generator=generator, device=generator.device)
     return low + (high - low) * drawn
+
+
+def signs(count: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
+    """(count, *shape) of -1 and 1, equally likely: in which of two directions."""
+    return torch.where(uniform(count, 0.0, 1.0, shape, generator) < 0.5, -1.0, 1.0)

@@ -7,7 +7,7 @@ import math
 import torch
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, uniform
+from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, signs, uniform
 
 
 @CORRUPTIONS.register("tint")
@@ -33,7 +33,7 @@ class Hue(Corruption):
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """In which direction."""
-        return {"sign": torch.where(uniform(count, 0.0, 1.0, (), generator) < 0.5, -1.0, 1.0)}
+        return {"sign": signs(count, (), generator)}
 
     def apply(self, frames: Frames, drawn: Drawn) -> Tensor:
         """Rodrigues' rotation about (1, 1, 1) / sqrt(3)."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, uniform
+from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, signs
 
 WHITE = 255.0
 
@@ -18,7 +18,7 @@ class Brightness(Corruption):
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """In which direction."""
-        return {"sign": torch.where(uniform(count, 0.0, 1.0, (1, 1, 1), generator) < 0.5, -1.0, 1.0)}
+        return {"sign": signs(count, (1, 1, 1), generator)}
 
     def apply(self, frames: Frames, drawn: Drawn) -> Tensor:
         """Added to every channel."""

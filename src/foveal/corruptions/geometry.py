@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, uniform
+from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, signs
 
 
 @CORRUPTIONS.register("rotate")
@@ -17,7 +17,7 @@ class Rotate(Corruption):
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """In which direction."""
-        return {"sign": torch.where(uniform(count, 0.0, 1.0, (), generator) < 0.5, -1.0, 1.0)}
+        return {"sign": signs(count, (), generator)}
 
     def apply(self, frames: Frames, drawn: Drawn) -> Tensor:
         """Bilinear; borders go on as they end."""
@@ -35,7 +35,7 @@ class Zoom(Corruption):
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """In which direction."""
-        return {"sign": torch.where(uniform(count, 0.0, 1.0, (), generator) < 0.5, -1.0, 1.0)}
+        return {"sign": signs(count, (), generator)}
 
     def apply(self, frames: Frames, drawn: Drawn) -> Tensor:
         """About the picture's centre, bilinear; borders go on as they end."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import gymnasium
 import gymnasium.error
 from gymnasium import spaces
 
+from foveal.envs import games
 from foveal.envs.family import FAMILIES, EnvOptions, Family, check_whole, gymnasium_id, known_ids
 from foveal.envs.perturbations import Perturbation, named_perturbation
 from foveal.envs.pixel import EnvInfo, PixelEnv
@@ -103,6 +105,25 @@ def _raw(env: EnvLike, options: EnvOptions) -> tuple[gymnasium.Env[Any, Any], st
     if isinstance(made.unwrapped, PixelEnv):
         raise FovealError("this environment was already made by foveal.envs.make: use it as it is")
     return made, made.spec.id if made.spec is not None else type(made.unwrapped).__name__
+
+
+@contextmanager
+def made_once(env: EnvLike) -> Iterator[EnvLike]:
+    """An environment that is to be looked at more than once, made if only so it can be asked; closed afterwards.
+
+    Those of our own families are asked without, and one that the user made stays what it is.
+
+    Raises:
+        FovealError: it is unknown, or can't be made.
+    """
+    if isinstance(env, gymnasium.Env) or (isinstance(env, str) and (games.is_atari(env) or _in_family(env))):
+        yield env
+        return
+    made, _ = _raw(env, EnvOptions())
+    try:
+        yield made
+    finally:
+        made.close()
 
 
 def takes_discrete(env: EnvLike) -> bool:

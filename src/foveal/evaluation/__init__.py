@@ -1,1 +1,1 @@
-"""Rollouts under perturbations, what they found, and robust averages of it."""
+"""Rollouts under perturbations, their results, and robust averages of these."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 
 def laid_out(title: str, rows: Sequence[Sequence[str]]) -> str:
@@ -12,31 +12,26 @@ def laid_out(title: str, rows: Sequence[Sequence[str]]) -> str:
         title: a line.
         rows: the head first; all of one length.
     """
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = ["  ".join(_align(row, widths)).rstrip() for row in rows]
-    lines.insert(1, "-" * len(lines[0]))
-    return "\n".join([title, "", *lines])
-
-
-def _align(row: Sequence[str], widths: Sequence[int]) -> list[str]:
-    last = len(row) - 1
-    return [
-        cell.ljust(width) if column in (0, last) else cell.rjust(width)
-        for column, (cell, width) in enumerate(zip(row, widths, strict=True))
-    ]
+    head, *body = _lines(rows, to_the_left=(0, len(rows[0]) - 1))
+    return "\n".join([title, "", head, "-" * len(head), *body])
 
 
 def columns(rows: Sequence[Sequence[str]]) -> str:
     """Rows in columns: the first to the left, the others to the right."""
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    lines = [
+    head, *body = lines = _lines(rows, to_the_left=(0,))
+    return "\n".join([head, "-" * max(map(len, lines)), *body])
+
+
+def _lines(rows: Sequence[Sequence[str]], to_the_left: Collection[int]) -> list[str]:
+    """Rows with their cells below each other; those of the columns that are not named stand to the right."""
+    widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
+    return [
         "  ".join(
-            cell.ljust(width) if column == 0 else cell.rjust(width)
+            cell.ljust(width) if column in to_the_left else cell.rjust(width)
             for column, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
     ]
-    return "\n".join([lines[0], "-" * max(map(len, lines)), *lines[1:]])
 
 
 def listed(names: Sequence[str]) -> str:

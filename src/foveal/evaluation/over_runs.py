@@ -1,4 +1,4 @@
-"""Statistics over training runs: how a method does on tasks, told from several seeds of each, with intervals.
+"""Statistics over training runs: how a method does on tasks by several seeds of each, with intervals.
 
 A run's score under one condition is one number, the mean over its episodes. Episodes of one run are no independent
 evidence about a method, so nothing here looks at them. Scores are a mapping from tasks to the scores of their runs,

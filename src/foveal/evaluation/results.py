@@ -1,4 +1,4 @@
-"""Results of an evaluation: every episode, what it ran on, and how it is told in a table or as JSON.
+"""Results of an evaluation: every episode, what it ran on, and how both are written as a table and as JSON.
 
 The JSON layout is ``foveal.results/1``: the fields of ``Results.as_dict``. Readers ignore keys that they do not know.
 """

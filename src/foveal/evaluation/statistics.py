@@ -26,7 +26,7 @@ _VALUES_AT_ONCE = 2_000_000  # bounds the memory of a bootstrap to some 16 MB
 
 
 class Summary(TypedDict):
-    """What is told of a set of returns.
+    """The numbers that a table has of a set of returns.
 
     Attributes:
         mean, std, median, iqm: of the values; ``std`` is that of a sample (n - 1), 0 for one value.

@@ -75,7 +75,7 @@ class Metadata:
 
 @dataclass(frozen=True)
 class TrialFiles:
-    """A trial that has been found and not been read."""
+    """Where a trial is, before it is read."""
 
     text: Path
     game: str
@@ -144,7 +144,7 @@ def read_metadata(path: Path) -> dict[int, Metadata]:
     Raises:
         FovealError: it can't be read, the header is neither version's, or a line is broken (with its number).
     """
-    rows = list(csv.reader(io.StringIO(_text(path)), skipinitialspace=True))
+    rows = list(csv.reader(io.StringIO(text_of(path)), skipinitialspace=True))
     header = [cell.strip().lstrip("\ufeff") for cell in rows[0]] if rows else []
     if {"GameName", "trial_id"} <= set(header):
         game, number = header.index("GameName"), header.index("trial_id")
@@ -183,7 +183,7 @@ def read_trial(text: Path, game: str, averaged: bool | None = None, *, rounded: 
     Raises:
         FovealError: the file can't be read, has another header, or a line is broken; the message has the line's number.
     """
-    lines = _text(text).splitlines()
+    lines = text_of(text).splitlines()
     if not lines or lines[0].split(",")[0].strip().lstrip("\ufeff") != FIRST_COLUMN:
         raise FovealError(f"{text}: line 1 is no header of an Atari-HEAD trial, which begins with {FIRST_COLUMN!r}")
     names: dict[int, str] = {}
@@ -244,10 +244,19 @@ def _row(line: str) -> tuple[int, list[str], NDArray[np.float64]]:
     cells = [cell.strip() for cell in line.split(",")]
     if len(cells) < FIXED_COLUMNS:
         raise ValueError(f"it has {len(cells)} fields, and at least {FIXED_COLUMNS} are needed")
-    match = re.fullmatch(r".+_(\d+)", cells[0])
+    return number_of(cells[0]), cells[:FIXED_COLUMNS], _points(cells[FIXED_COLUMNS:])
+
+
+def number_of(frame: str) -> int:
+    """The number in a frame's name.
+
+    Raises:
+        ValueError: it is no such name; the message says so.
+    """
+    match = re.fullmatch(r".+_(\d+)", frame)
     if match is None:
-        raise ValueError(f"{cells[0]!r} is no name of a frame, <trial>_<number>")
-    return int(match[1]), cells[:FIXED_COLUMNS], _points(cells[FIXED_COLUMNS:])
+        raise ValueError(f"{frame!r} is no name of a frame, <trial>_<number>")
+    return int(match[1])
 
 
 def _points(cells: list[str]) -> NDArray[np.float64]:
@@ -312,7 +321,12 @@ def _number(text: Path) -> int | None:
     return int(match[1]) if match else None
 
 
-def _text(path: Path) -> str:
+def text_of(path: Path) -> str:
+    """All of a file.
+
+    Raises:
+        FovealError: it can't be read.
+    """
     try:
         return path.read_text(encoding="utf-8", errors="replace")
     except OSError as error:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import re
 from functools import cache
 from pathlib import Path
 
@@ -18,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
-from foveal.gaze.atari_head import Pixels, Trial, on_screen
+from foveal.gaze.atari_head import Pixels, Trial, number_of, on_screen, text_of
 
 SUMMARY = "gaze_summary.csv"
 FRAMES = "frames"
@@ -76,11 +75,7 @@ def round_samples(count: int = SAMPLES) -> NDArray[np.float64]:
 
 
 def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        text = path.read_text(encoding="utf-8", errors="replace")
-    except OSError as error:
-        raise FovealError(f"cannot read {path}: {error.strerror}") from error
-    reader = csv.DictReader(io.StringIO(text))
+    reader = csv.DictReader(io.StringIO(text_of(path)))
     missing = [name for name in COLUMNS if name not in (reader.fieldnames or ())]
     if missing:
         raise FovealError(f"{path}: line 1 lacks the columns {', '.join(missing)}")
@@ -89,15 +84,13 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
 
 def _points(row: dict[str, str]) -> tuple[int, NDArray[np.float64]]:
     """Frame number and (SAMPLES, 2) gaze samples."""
-    match = re.fullmatch(r".+_(\d+)", row["frame_id"])
-    if match is None:
-        raise ValueError(f"{row['frame_id']!r} is no name of a frame, <trial>_<number>")
+    number = number_of(row["frame_id"])
     mean, axes = _pair(row["gaze_mean"]), [_pair(row[f"gaze_component{axis}"]) for axis in (0, 1)]
     variances = np.array([float(row[f"gaze_variance{axis}"]) for axis in (0, 1)])
     if not np.isfinite(variances).all() or (variances < 0).any():
         raise ValueError("a variance is negative or not finite")
     ellipse = np.sqrt(variances)[:, None] * np.stack(axes)  # (2, 1) * (2, 2): one row an axis
-    return int(match[1]), mean + round_samples() @ ellipse
+    return number, mean + round_samples() @ ellipse
 
 
 def _pair(cell: str) -> NDArray[np.float64]:

@@ -21,7 +21,7 @@ from foveal.errors import FovealError
 from foveal.gaze.atari_head import Trial, read_frames
 from foveal.gaze.maps import BASELINES, Look, look_at, model_free
 from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS, gaze_protocol
-from foveal.gaze.results import METRICS, GameGaze, Rows, summarize, told
+from foveal.gaze.results import METRICS, GameGaze, Rows, stored, summarize
 from foveal.gaze.screens import OFFSETS, SKIP, STACK, observation, pooled_frames, shrunk_pairs
 from foveal.gaze.truth import Gaze, Map, Picture, Truth, eligible_frames, fixated_pixels
 from foveal.progress import seconds_between_draws
@@ -125,7 +125,7 @@ def compare_gaze(
         rows=Rows(
             tuple(trials[picture.trial].name for picture in scores.pictures),
             tuple(picture.frame for picture in scores.pictures),
-            {name: tuple(map(told, rows)) for name, rows in scores.rows.items()},
+            {name: tuple(map(stored, rows)) for name, rows in scores.rows.items()},
         ),
     )
     return result, scores.examples

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from foveal.errors import FovealError
 from foveal.evaluation.statistics import CONFIDENCE, REPLICATES
-from foveal.gaze.results import METRICS, TITLES, Rows
+from foveal.gaze.results import METRICS, TITLES, Rows, Score
 from foveal.registry import nearest
 
 INTERVAL_NOTE = (
@@ -24,21 +24,11 @@ INTERVAL_NOTE = (
 
 
 @dataclass(frozen=True)
-class Difference:
+class Difference(Score):
     """One metric of one map minus that of another, over the pictures where both are defined.
 
-    Attributes:
-        mean: over pictures; None where there is none.
-        low, high: 95 % interval of the mean; None where the pictures are of a single block.
-        pictures: where both are defined.
-        undefined: where one is not.
+    Its interval is None where these are of a single block.
     """
-
-    mean: float | None
-    low: float | None
-    high: float | None
-    pictures: int
-    undefined: int
 
     def __str__(self) -> str:
         if self.mean is None:

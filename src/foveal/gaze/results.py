@@ -1,4 +1,4 @@
-"""What a comparison with human gaze found, as a table and as JSON.
+"""Results of a comparison with human gaze, as a table and as JSON.
 
 The JSON layout is ``foveal.gaze/1``: the fields of ``GazeResults.as_dict``. Readers ignore keys that they do not know.
 """
@@ -96,7 +96,7 @@ class Rows:
         return cls(tuple(state["recording"]), tuple(state["frame"]), scores)
 
 
-def told(row: Sequence[float]) -> tuple[float | None, ...]:
+def stored(row: Sequence[float]) -> tuple[float | None, ...]:
     """Scores as ``Rows`` keeps them."""
     return tuple(float(f"{value:.7g}") if math.isfinite(value) else None for value in row)
 
@@ -190,7 +190,7 @@ class GameGaze:
 
 @dataclass(frozen=True)
 class GazeResults:
-    """What ``foveal gaze`` found, game by game.
+    """Results of ``foveal gaze``, game by game.
 
     Attributes:
         games: one entry each.

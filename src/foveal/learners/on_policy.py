@@ -72,7 +72,7 @@ class OnPolicyLearner:
 
         Args:
             envs: observe arrays, not dicts; act in a discrete or a continuous space; and reset episodes by themselves.
-            on_step: told of every step.
+            on_step: is called with the infos of every step.
 
         Raises:
             FovealError: the environments are others than that.

@@ -250,16 +250,11 @@ class PPO(OnPolicyLearner):
         """The one that there is, by name."""
         return {"ppo": self.optimizer}
 
-    def state(self) -> dict[str, Any]:
-        """A copy of everything that the next rollout and update depend on, beside the environments.
+    def progress(self) -> dict[str, Any]:
+        """A copy of what the next rollout and update depend on beside weights, optimizer and environments.
 
         To be taken after an update: the rollout itself is not in it.
         """
-        weights = {"policy": self.policy.state_dict(), "optimizer": self.optimizer.state_dict()}
-        return {**copy.deepcopy(weights), **self.progress()}
-
-    def progress(self) -> dict[str, Any]:
-        """The part of ``state`` that is neither weights nor optimizer."""
         state = {
             "generators": [self.acting.get_state(), self.shuffling.get_state()],
             "counts": [self.steps, self.updates, self.total],
@@ -268,12 +263,6 @@ class PPO(OnPolicyLearner):
             "beginning": self.beginning,
         }
         return copy.deepcopy(state)
-
-    def load_state(self, state: Mapping[str, Any]) -> None:
-        """Undo of ``state``, for the same networks and configuration."""
-        self.policy.load_state_dict(state["policy"])
-        self.optimizer.load_state_dict(state["optimizer"])
-        self.load_progress(state)
 
     def load_progress(self, state: Mapping[str, Any]) -> None:
         """Undo of ``progress``."""

@@ -192,7 +192,7 @@ class Method(nn.Module):
         augment: its strong augmentation, which is built before training and refreshed before every update, or None.
         capturable: whether a CUDA graph can record its part of an update: it draws from ``generator`` alone, never
             reads the value of a tensor, samples no further batch, and does the same in updates of an equal ``due``.
-        privileged: whether its training is told what pictures do not show, such as the simulator's segmentation.
+        privileged: whether its training uses what pictures do not show, such as the simulator's segmentation.
     """
 
     Config: ClassVar[type]

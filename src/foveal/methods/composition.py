@@ -146,7 +146,7 @@ class Composed(Method):
             part.close()
 
     def begin_update(self, number: int) -> None:
-        """Each of them is told."""
+        """Each of them begins it."""
         for part in self:
             part.begin_update(number)
 

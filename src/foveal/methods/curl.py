@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -12,10 +11,10 @@ from torch import Tensor, nn
 
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least
 from foveal.learners.base import ValueLearner
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Setup
 from foveal.methods.cropping import Cropping
 from foveal.networks.averaging import blend, frozen_copy
-from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
 KEY = "curl_key"
@@ -39,7 +38,7 @@ class CURLConfig(Bounded, section="curl"):
 
 
 @METHODS.register("curl")
-class CURL(Cropping):
+class CURL(Auxiliary, Cropping):
     """The learner sees random crops, and its latent of one must tell its momentum latent of another from the batch's.
 
     Attributes:
@@ -50,6 +49,7 @@ class CURL(Cropping):
 
     Config = CURLConfig
     config: CURLConfig
+    optimizer_name = "curl"
     capturable = True
 
     def __init__(self, config: CURLConfig, setup: Setup) -> None:
@@ -67,22 +67,18 @@ class CURL(Cropping):
         cropped = super().prepare(batch)
         return cropped.replace(extras={**cropped.extras, KEY: self.crop(batch.obs.image)})
 
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has a contrastive step."""
-        return number % self.config.auxiliary_period == 0
-
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """Move the momentum encoder if there is one, and contrast the batch's crops with the other crops (eq. 4)."""
         learner = context.learner
         if self.own_keys and context.update % learner.policy_periods()[1] == 0:
             blend(self.target_convolutions, learner.convolutions, self.config.tau)
             blend(self.target_projection, learner.projection, self.config.tau)
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         query = learner.latent(context.batch.obs._replace(image=context.image))  # (B, D)
         other = context.batch.obs._replace(image=context.batch.extras[KEY])
         loss = contrastive_loss(query, self.keys(learner, other.float(learner.dtype)), self.similarity)
-        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters())
+        self.minimize(loss)
         return {"curl/loss": loss.detach()}
 
     @torch.no_grad()
@@ -95,15 +91,6 @@ class CURL(Cropping):
     def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the contrastive step trains: the critic's encoder and the similarity."""
         return [*self._encoder, self.similarity]
-
-    @cached_property
-    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The contrastive step's."""
-        return {"curl": self.auxiliary_optimizer}
 
 
 def contrastive_loss(query: Tensor, key: Tensor, similarity: Tensor) -> Tensor:

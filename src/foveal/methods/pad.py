@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from foveal.config.bounds import POSITIVE, Bounded, at_least, one_of
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Setup
 from foveal.methods.cropping import Cropping
 from foveal.networks.encoders import Projection
@@ -51,7 +52,7 @@ class PADConfig(Bounded, section="pad"):
 
 
 @METHODS.register("pad")
-class PAD(Cropping):
+class PAD(Auxiliary, Cropping):
     """A task that needs no reward trains the first convolutions along with the critic, and goes on at test time.
 
     Attributes:
@@ -62,6 +63,7 @@ class PAD(Cropping):
 
     Config = PADConfig
     config: PADConfig
+    optimizer_name = "pad"
     capturable = True
     presets = {"compact": {"hidden": 256}, "debug": {"hidden": 16, "shared_layers": 2, "adaptation_batch": 4}}
 
@@ -104,19 +106,15 @@ class PAD(Cropping):
             return F.mse_loss(prediction, action)  # (B, A), (B, A)
         return F.cross_entropy(prediction, action)  # (B, actions), (B,)
 
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has a step of the task."""
-        return number % self.config.auxiliary_period == 0
-
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step of the task on the batch's crops."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         image, next_image = context.image, context.batch.next_obs.image.detach()
         if self.config.task == "rotation":
             next_image = image  # in training the authors rotate the first observation, at test time the next one
         loss = self.loss(image, context.batch.action, next_image)
-        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters())
+        self.minimize(loss)
         return {"pad/loss": loss.detach()}
 
     def adapt(self, transition: Batch) -> None:
@@ -134,18 +132,13 @@ class PAD(Cropping):
         return [*self._shared, *self.parameters()]
 
     @cached_property
-    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-
-    @cached_property
     def adaptation_optimizer(self) -> torch.optim.Optimizer:
         """Adam on the same at test time. Training never steps it, and an episode's steps of it are undone."""
         return adam(self.auxiliary_parameters(), self.config.adaptation_lr)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
         """The one of training and the one of test time."""
-        return {"pad": self.auxiliary_optimizer, "pad_adaptation": self.adaptation_optimizer}
+        return {**super().optimizers(), "pad_adaptation": self.adaptation_optimizer}
 
 
 def turned(images: Tensor, turns: Tensor) -> Tensor:

@@ -17,25 +17,25 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import AUGMENTATIONS, random_shift
-from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
+from foveal.augmentations import AUGMENTATIONS
+from foveal.config.bounds import PART, POSITIVE, at_least, registered
 from foveal.learners.base import ValueLearner
 from foveal.methods.agreement import policy_agreement
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation, View
+from foveal.methods.auxiliary import Auxiliary
+from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation, View
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.sgqn import consistency, fill_masked, salient_mask
-from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation, joined, joined_vectors
 
 
 @dataclass(frozen=True)
-class SCPLConfig(Bounded, section="scpl"):
+class SCPLConfig(DrQConfig, section="scpl"):
     """Hyperparameters of SCPL; the defaults are the published code's.
 
     Attributes:
@@ -47,7 +47,6 @@ class SCPLConfig(Bounded, section="scpl"):
         auxiliary_lr: Adam's step size of it.
         hidden: width of the dynamics' hidden layer.
         augmentation: the strong augmentation, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     quantile: Annotated[float, PART] = 0.90
@@ -57,7 +56,6 @@ class SCPLConfig(Bounded, section="scpl"):
     auxiliary_lr: Annotated[float, POSITIVE] = 3e-4
     hidden: Annotated[int, at_least(1)] = 512
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
-    shift: Annotated[int, at_least(0)] = 4
 
 
 class Dynamics(nn.Module):
@@ -76,13 +74,13 @@ class Dynamics(nn.Module):
 
 
 @METHODS.register("scpl")
-class SCPL(Method):
+class SCPL(Auxiliary, DrQ):
     """Values from salient pixels, dynamics and a policy that agree on the plain and on the changed observation."""
 
     Config = SCPLConfig
     config: SCPLConfig
+    optimizer_name = "dynamics"
     augment: StrongAugmentation
-    capturable = True
     needs_policy = False  # where there is none, it does without that term
     presets = {"compact": {"hidden": 256, "shift": 2}, "debug": {"hidden": 8}}
 
@@ -98,14 +96,6 @@ class SCPL(Method):
     def requirements(cls, config: SCPLConfig, image_size: int) -> Requirements:
         """Saliency starts from the values that the TD losses made, so their graphs must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
-
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has a step of the dynamics."""
-        return number % self.config.auxiliary_period == 0
 
     def views(self, batch: Batch) -> list[View]:
         """The observation and the same under the strong augmentation, of equal weight."""
@@ -131,7 +121,7 @@ class SCPL(Method):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step of the critic's encoder and the dynamics; s and s' of a sample are changed alike."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         batch = context.batch
         now, later = context.image, batch.next_obs.image
@@ -140,7 +130,7 @@ class SCPL(Method):
         obs = joined([batch.obs._replace(image=now), batch.obs._replace(image=strong_now)])
         next_obs = joined([batch.next_obs, batch.next_obs._replace(image=strong_later)])
         transition, reward = self.dynamics_losses(context.learner, obs, batch, next_obs)
-        minimize(transition + reward, self.dynamics_optimizer, self.dynamics_parameters())
+        self.minimize(transition + reward)
         return {"dynamics/transition": transition.detach(), "dynamics/reward": reward.detach()}
 
     def dynamics_losses(
@@ -148,20 +138,11 @@ class SCPL(Method):
     ) -> tuple[Tensor, Tensor]:
         """Half the MSE of the next latent, which gets no gradient, and the MSE of the reward, over 2 * B views."""
         action, reward = learner.action_features(batch.action), batch.reward
-        latent, told = self.dynamics(learner.latent(obs), torch.cat([action, action]))
+        latent, predicted = self.dynamics(learner.latent(obs), torch.cat([action, action]))
         with torch.no_grad():
             wanted = learner.latent(next_obs)
-        return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(told, torch.cat([reward, reward]))
+        return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(predicted, torch.cat([reward, reward]))
 
-    def dynamics_parameters(self) -> list[nn.Parameter]:
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the step trains: convolutions, the critic's projection and the dynamics."""
         return [*self._encoder, *self.dynamics.parameters()]
-
-    @cached_property
-    def dynamics_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.dynamics_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The dynamics'."""
-        return {"dynamics": self.dynamics_optimizer}

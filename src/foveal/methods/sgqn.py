@@ -14,28 +14,27 @@ An update of the paper's Algorithm 1, in the order in which ``training.updater.U
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
 from torch import Tensor, nn
 
-from foveal.augmentations import AUGMENTATIONS, random_shift
-from foveal.config.bounds import PART, POSITIVE, Bounded, at_least, registered
-from foveal.methods.base import METHODS, Context, Method, Requirements, Setup, StrongAugmentation
+from foveal.augmentations import AUGMENTATIONS
+from foveal.config.bounds import PART, POSITIVE, at_least, registered
+from foveal.methods.auxiliary import Auxiliary
+from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.decoders import MaskDecoder
 from foveal.networks.kernels.cross_entropy import binary_cross_entropy
-from foveal.networks.optimization import adam, minimize
 from foveal.saliency import CHANNELS, pixel_gradient, quantile_mask
 from foveal.timing import phase
-from foveal.types import Batch
 
 QUANTILES = {"walker": 0.95, "finger": 0.95, "cheetah": 0.95, "cartpole": 0.98, "ball_in_cup": 0.98}
 """Quantile of the mask by domain of the DeepMind Control Suite, from the paper's table of hyperparameters."""
 
 
 @dataclass(frozen=True)
-class SGQNConfig(Bounded, section="sgqn"):
+class SGQNConfig(DrQConfig, section="sgqn"):
     """Hyperparameters of SGQN; the defaults are the published code's.
 
     Attributes:
@@ -45,7 +44,6 @@ class SGQNConfig(Bounded, section="sgqn"):
         auxiliary_lr: Adam's step size of the attribution step.
         decoder_filters: channels of the attribution decoder.
         augmentation: the strong augmentation that the attribution must see through, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     quantile: Annotated[float, PART] = 0.90
@@ -54,17 +52,16 @@ class SGQNConfig(Bounded, section="sgqn"):
     auxiliary_lr: Annotated[float, POSITIVE] = 3e-4
     decoder_filters: Annotated[tuple[int, int, int], at_least(1)] = (32, 128, 64)
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
-    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("sgqn")
-class SGQN(Method):
+class SGQN(Auxiliary, DrQ):
     """Values that agree on the most salient pixels alone, and a latent from which these pixels can be predicted."""
 
     Config = SGQNConfig
     config: SGQNConfig
+    optimizer_name = "attribution"
     augment: StrongAugmentation
-    capturable = True
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4)},
@@ -90,14 +87,6 @@ class SGQN(Method):
         """Saliency starts from the values that the TD loss made, so their graph must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
 
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
-
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has an attribution step."""
-        return number % self.config.auxiliary_period == 0
-
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """The consistency loss (eq. 3): MSE of Q(s, a) and Q(masked s, a), of which neither is detached."""
         obs, action, values = context.batch.obs, context.batch.action, context.estimate.values  # (heads, B)
@@ -112,28 +101,19 @@ class SGQN(Method):
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """The attribution step (eq. 4): predict the updated critic's mask of s from the latent of the overlaid s."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         learner, obs, action = context.learner, context.batch.obs, context.batch.action
         mask = self.mask(context.fresh.values, obs.image)
         overlaid = obs._replace(image=self.augment(context.image, self.generator))
         logits = self.decoder(learner.latent(overlaid), learner.action_features(action))  # (B, C, H, W)
         loss = binary_cross_entropy(logits, mask)
-        minimize(loss, self.attribution_optimizer, self.attribution_parameters())
+        self.minimize(loss)
         return {"attribution/loss": loss.detach()}
 
-    def attribution_parameters(self) -> list[nn.Parameter]:
+    def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the attribution step trains: convolutions, the critic's projection and the decoder."""
         return [*self._encoder, *self.decoder.parameters()]
-
-    @cached_property
-    def attribution_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.attribution_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The attribution step's."""
-        return {"attribution": self.attribution_optimizer}
 
 
 def salient_mask(values: Tensor, image: Tensor, quantile: float, channels: int = CHANNELS) -> Tensor:

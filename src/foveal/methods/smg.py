@@ -17,27 +17,27 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated, NamedTuple
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.augmentations import overlay, random_shift
+from foveal.augmentations import overlay
 from foveal.augmentations.overlay import Overlay
-from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least
+from foveal.config.bounds import POSITIVE, SHARE, at_least
 from foveal.learners.base import ValueLearner
-from foveal.methods.base import METHODS, Context, Method, Setup, StrongAugmentation
+from foveal.methods.auxiliary import Auxiliary
+from foveal.methods.base import METHODS, Context, Setup, StrongAugmentation
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.networks.decoders import PixelDecoder
 from foveal.networks.heads import mlp
-from foveal.networks.optimization import adam, minimize
 from foveal.types import Batch, Observation
 
 
 @dataclass(frozen=True)
-class SMGConfig(Bounded, section="smg"):
-    """Hyperparameters of SMG; the defaults are the published ones of walker-walk, the only task that was told.
+class SMGConfig(DrQConfig, section="smg"):
+    """Hyperparameters of SMG; the defaults are the published ones of walker-walk, the only ones in its paper.
 
     Attributes:
         mask_share: rho, the share of a frame's pixels that the mask should have: about what the task's object takes.
@@ -54,7 +54,6 @@ class SMGConfig(Bounded, section="smg"):
         gradient_norm: the norm to which its gradient is clipped.
         decoder_filters: channels of the decoders.
         hidden: width of the network that tells the action.
-        shift: pad of the random shift applied to every batch, in pixels.
     """
 
     mask_share: Annotated[float, SHARE] = 0.06
@@ -71,7 +70,6 @@ class SMGConfig(Bounded, section="smg"):
     gradient_norm: Annotated[float, POSITIVE] = 100.0
     decoder_filters: Annotated[tuple[int, int, int], at_least(1)] = (32, 128, 64)
     hidden: Annotated[int, at_least(1)] = 1024
-    shift: Annotated[int, at_least(0)] = 4
 
 
 class Due(NamedTuple):
@@ -103,13 +101,13 @@ class Scene(NamedTuple):
 
 
 @METHODS.register("smg")
-class SMG(Method):
+class SMG(Auxiliary, DrQ):
     """Values that agree under changed looks, on an encoder that takes pictures apart into foreground and background."""
 
     Config = SMGConfig
     config: SMGConfig
+    optimizer_name = "smg"
     augment: StrongAugmentation
-    capturable = True
     presets = {
         "compact": {"decoder_filters": (16, 32, 16), "hidden": 256, "shift": 2},
         "debug": {"decoder_filters": (4, 8, 4), "hidden": 8, "mask_from": 4},
@@ -134,13 +132,9 @@ class SMG(Method):
         self._encoder = learner.encoder_parameters
         self._changed: Changed | None = None  # from the critic's loss to the auxiliary step of the same update
 
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
-
     def due(self, number: int) -> Due:
         """Whether update ``number`` has an auxiliary step, and whether the mask's share counts there."""
-        return Due(number % self.config.auxiliary_period == 0, number >= self.config.mask_from)
+        return Due(self.has_step(number), number >= self.config.mask_from)
 
     # --- values under changed looks ---------------------------------------------------------------------------------
 
@@ -203,7 +197,7 @@ class SMG(Method):
         batch = context.batch.replace(obs=context.batch.obs._replace(image=context.image))
         losses = self.losses(context.learner, batch, self._changed)
         loss = torch.stack([weight * losses[name] for name, weight in self.weights(due).items()]).sum()
-        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters(), self.config.gradient_norm)
+        self.minimize(loss, self.config.gradient_norm)
         return {"smg/loss": loss.detach(), **{f"smg/{name}": part.detach() for name, part in losses.items()}}
 
     def losses(self, learner: ValueLearner, batch: Batch, changed: Changed) -> dict[str, Tensor]:
@@ -235,12 +229,3 @@ class SMG(Method):
     def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the step trains: the critic's encoder and everything of the method's own."""
         return [*self._encoder, *self.parameters()]
-
-    @cached_property
-    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The auxiliary step's."""
-        return {"smg": self.auxiliary_optimizer}

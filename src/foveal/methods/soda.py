@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Annotated
 
 import torch
@@ -12,11 +11,11 @@ from torch import Tensor, nn
 
 from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, registered
+from foveal.methods.auxiliary import Auxiliary
 from foveal.methods.base import METHODS, Context, Setup, StrongAugmentation
 from foveal.methods.cropping import Cropping
 from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.initialization import orthogonal_
-from foveal.networks.optimization import adam, minimize
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,12 @@ class SODAConfig(Bounded, section="soda"):
 
 
 @METHODS.register("soda")
-class SODA(Cropping):
+class SODA(Auxiliary, Cropping):
     """The learner sees random crops, and features of an overlaid crop learn to predict those of a clean one."""
 
     Config = SODAConfig
     config: SODAConfig
+    optimizer_name = "soda"
     augment: StrongAugmentation
     presets = {"debug": {"auxiliary_batch": 8, "projection": 8, "hidden": 8}}
 
@@ -60,13 +60,9 @@ class SODA(Cropping):
         self.target_project = frozen_copy(self.project)
         self._convolutions = list(setup.learner.convolutions.parameters())
 
-    def due(self, number: int) -> bool:
-        """Whether update ``number`` has an auxiliary step."""
-        return number % self.config.auxiliary_period == 0
-
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """Predict the momentum copy's embedding of an independent crop, then move the copy (eq. 4 to 6)."""
-        if not self.due(context.update):
+        if not self.has_step(context.update):
             return {}
         learner = context.learner
         frames = context.sample(self.config.auxiliary_batch).obs
@@ -76,7 +72,7 @@ class SODA(Cropping):
         with torch.no_grad():
             target = self.target_project(self.target_convolutions(key.float()))
         loss = F.mse_loss(F.normalize(prediction, dim=1), F.normalize(target, dim=1))
-        minimize(loss, self.auxiliary_optimizer, self.auxiliary_parameters())
+        self.minimize(loss)
         blend(self.target_convolutions, learner.convolutions, self.config.tau)
         blend(self.target_project, self.project, self.config.tau)
         return {"soda/loss": loss.detach()}
@@ -84,15 +80,6 @@ class SODA(Cropping):
     def auxiliary_parameters(self) -> list[nn.Parameter]:
         """What the auxiliary step trains: the convolutions, the projection and the predictor."""
         return [*self._convolutions, *self.project.parameters(), *self.predict.parameters()]
-
-    @cached_property
-    def auxiliary_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on these, made when first asked for: after the move to the device."""
-        return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
-
-    def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The auxiliary step's."""
-        return {"soda": self.auxiliary_optimizer}
 
 
 def _batch_norm_mlp(size: int, hidden: int, output_size: int) -> nn.Sequential:

@@ -7,27 +7,26 @@ from typing import Annotated
 
 import torch
 
-from foveal.augmentations import mask_spectrum, random_rings, random_shift
-from foveal.config.bounds import SHARE, Bounded, at_least
-from foveal.methods.base import METHODS, Method, Setup
+from foveal.augmentations import mask_spectrum, random_rings
+from foveal.config.bounds import SHARE
+from foveal.methods.base import METHODS, Setup
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.types import Batch
 
 
 @dataclass(frozen=True)
-class SRMConfig(Bounded, section="srm"):
+class SRMConfig(DrQConfig, section="srm"):
     """Hyperparameters of SRM.
 
     Attributes:
         probability: of masking a batch.
-        shift: pad of the random shift that every batch gets before, in pixels.
     """
 
     probability: Annotated[float, SHARE] = 0.5
-    shift: Annotated[int, at_least(0)] = 4
 
 
 @METHODS.register("srm")
-class SRM(Method):
+class SRM(DrQ):
     """Critic and actor learn from shifted observations, in half of the batches without a ring of their frequencies.
 
     The target sees the next observation with all frequencies.
@@ -35,8 +34,6 @@ class SRM(Method):
 
     Config = SRMConfig
     config: SRMConfig
-    capturable = True
-    presets = {"compact": {"shift": 2}}
 
     def __init__(self, config: SRMConfig, setup: Setup) -> None:
         super().__init__(config, setup)
@@ -44,7 +41,7 @@ class SRM(Method):
 
     def prepare(self, batch: Batch) -> Batch:
         """A random shift of each of the two observations, then one ring for the batch's first ones."""
-        shifted = batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
+        shifted = super().prepare(batch)
         image = shifted.obs.image
         masked = torch.rand((), generator=self.generator, device=image.device) < self.config.probability
         # A ring of no frequency changes nothing, so that no value is read from the device to choose.

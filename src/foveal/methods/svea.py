@@ -6,29 +6,28 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated
 
-from foveal.augmentations import ALL, AUGMENTATIONS, random_shift
-from foveal.config.bounds import Bounded, at_least, registered
+from foveal.augmentations import ALL, AUGMENTATIONS
+from foveal.config.bounds import at_least, registered
 from foveal.errors import FovealError
-from foveal.methods.base import METHODS, Method, Setup, StrongAugmentation, View
+from foveal.methods.base import METHODS, Setup, StrongAugmentation, View
+from foveal.methods.drq import DrQ, DrQConfig
 from foveal.types import Batch
 
 
 @dataclass(frozen=True)
-class SVEAConfig(Bounded, section="svea"):
+class SVEAConfig(DrQConfig, section="svea"):
     """Hyperparameters of SVEA; the defaults are the paper's.
 
     Attributes:
         clean_weight: weight of the TD loss on the observation as it is.
         augmented_weight: weight of the TD loss on the strongly augmented observation.
         augmentation: the strong augmentation, by name.
-        shift: pad of the random shift applied to every batch, in pixels.
         mixture: what the augmentation "mixture" draws among for every sample, by name.
     """
 
     clean_weight: Annotated[float, at_least(0)] = 0.5
     augmented_weight: Annotated[float, at_least(0)] = 0.5
     augmentation: Annotated[str, registered(AUGMENTATIONS)] = "overlay"
-    shift: Annotated[int, at_least(0)] = 4
     mixture: Annotated[tuple[str, ...], registered(AUGMENTATIONS)] = ALL
 
     def __post_init__(self) -> None:
@@ -38,14 +37,12 @@ class SVEAConfig(Bounded, section="svea"):
 
 
 @METHODS.register("svea")
-class SVEA(Method):
+class SVEA(DrQ):
     """The TD loss on the clean and on the strongly augmented observation, against one clean target (eq. 8)."""
 
     Config = SVEAConfig
     config: SVEAConfig
     augment: StrongAugmentation
-    capturable = True
-    presets = {"compact": {"shift": 2}}
 
     def __init__(self, config: SVEAConfig, setup: Setup) -> None:
         super().__init__(config, setup)
@@ -53,10 +50,6 @@ class SVEA(Method):
         if config.augmentation == "mixture":
             options = dataclasses.replace(options, mixture=config.mixture)
         self.augment = StrongAugmentation(config.augmentation, options)
-
-    def prepare(self, batch: Batch) -> Batch:
-        """A random shift of each of the two observations."""
-        return batch.with_images(lambda image: random_shift(image, self.config.shift, self.generator))
 
     def views(self, batch: Batch) -> list[View]:
         """The observation, and the same under the strong augmentation."""

@@ -118,7 +118,7 @@ class LeRobotDataset:
         place = {part: episode[f"videos/{name}/{part}"] for part in ("chunk_index", "file_index")}
         path = self.folder / self.info["video_path"].format(video_key=name, **place)
         start = round(float(episode[f"videos/{name}/from_timestamp"]) * float(self.info["fps"])) + first
-        frames = list(itertools.islice(read_video(path), start, start + count))
+        frames = list(itertools.islice(read_video(path, start), count))
         if len(frames) < count:
             raise FovealError(f"the film {path} ends before episode {episode[EPISODE]} does")
         return frames

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import av
 import numpy as np
+from av.container import InputContainer
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
@@ -50,11 +51,13 @@ def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int) -> P
     return path
 
 
-def read_video(path: str | Path) -> Iterator[Picture]:
+def read_video(path: str | Path, first: int = 0) -> Iterator[Picture]:
     """The pictures of a film, one after the other, in any container and codec that FFmpeg knows.
 
     Args:
         path: the film.
+        first: number of the picture to begin with, of a film with as many in every second. Of those before it only the
+            few that it is made of are decoded.
 
     Returns:
         (H, W, 3) ``uint8`` each.
@@ -66,7 +69,7 @@ def read_video(path: str | Path) -> Iterator[Picture]:
         with av.open(str(path)) as container:
             if not container.streams.video:
                 raise FovealError(f"{path} has no pictures, only sound")
-            for frame in container.decode(container.streams.video[0]):
+            for frame in _frames_from(container, first):
                 yield frame.to_ndarray(format="rgb24").astype(np.uint8, copy=False)
     except (OSError, av.error.FFmpegError) as error:
         raise FovealError(f"can't read the film {path}: {error.strerror or error}") from error
@@ -78,6 +81,19 @@ def has_encoder() -> bool:
         return bool(_codec())
     except FovealError:
         return False
+
+
+def _frames_from(container: InputContainer, first: int) -> Iterator[av.VideoFrame]:
+    stream = container.streams.video[0]
+    if first == 0:
+        yield from container.decode(stream)
+        return
+    assert stream.average_rate is not None and stream.time_base is not None
+    begin, between = stream.start_time or 0, 1 / (stream.average_rate * stream.time_base)  # in the film's unit of time
+    container.seek(begin + round(first * between), stream=stream)
+    for frame in container.decode(stream):
+        if frame.pts is not None and frame.pts - begin > (first - 0.5) * between:
+            yield frame
 
 
 def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:

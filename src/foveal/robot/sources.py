@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Mapping
 from importlib.metadata import entry_points
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from foveal.errors import FovealError
-from foveal.registry import nearest
+from foveal.registry import nearest, search_here
 from foveal.robot.cameras import DRIVERS, Driver, Framed, Framing, Intrinsics
 from foveal.robot.grippers import KNOWN, known_gripper
 from foveal.robot.interfaces import Camera, Gripper, Observation, PolicyFunction
@@ -126,8 +125,7 @@ def _named(text: str, kind: str, group: str) -> Any:
             raise FovealError(f"unknown {kind} {text!r}: say MODULE:NAME{folders}{hint}")
         return points[text].load()
     module, _, name = text.partition(":")
-    if "" not in sys.path:
-        sys.path.insert(0, "")
+    search_here()
     try:
         named = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:

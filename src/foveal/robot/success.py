@@ -14,9 +14,9 @@ from foveal.registry import nearest
 from foveal.robot.interfaces import Observation
 
 SuccessFunction = Callable[[Observation, bool], bool]
-"""(observation, whether the gripper was told to close) -> whether the task is done."""
+"""(observation, whether the gripper was commanded to close) -> whether the task is done."""
 
-HELD = (0.05, 0.9)  # opening of a gripper that was told to close and holds something
+HELD = (0.05, 0.9)  # opening of a gripper that was commanded to close and holds something
 STEPS = 10  # for which it must hold it: a second
 _HEIGHT, _OPENING = 8, 13  # in the vector of an observation
 
@@ -28,7 +28,7 @@ class Lifted:
         self._steps = 0
 
     def __call__(self, observation: Observation, closing: bool) -> bool:
-        """``closing``: the gripper was told to close."""
+        """``closing``: the gripper was commanded to close."""
         vector = np.asarray(observation["vector"])
         low, high = HELD
         held = closing and low < float(vector[_OPENING]) < high and float(vector[_HEIGHT]) > LIFTED + LARGEST_EDGE

@@ -44,8 +44,8 @@ class Evenness:
     @property
     def numbers(self) -> dict[str, float]:
         """What is known of the maps, by name, without how many there are."""
-        told = {"variation": self.variation, "entropy": self.entropy, "change": self.change}
-        return {name: float(value) for name, value in told.items() if value is not None}
+        numbers = {"variation": self.variation, "entropy": self.entropy, "change": self.change}
+        return {name: float(value) for name, value in numbers.items() if value is not None}
 
     @classmethod
     def from_dict(cls, state: Mapping[str, float | int | None]) -> Evenness:

@@ -87,7 +87,7 @@ def read_camera(source: str | Path, size: int, most: int, wanted: Collection[str
     for number, (name, picture) in enumerate(named_frames(source)):
         sides.add((picture.shape[0], picture.shape[1]))
         if len(sides) > 1:
-            raise FovealError(f"the frames in {source} differ in size, {_told(sides)}: give frames of one camera")
+            raise FovealError(f"the frames in {source} differ in size, {_sizes(sides)}: give frames of one camera")
         if number % apart == 0 or name in wanted:
             kept.append((number, name, averaged(picture.transpose(2, 0, 1), (size, size))))
         if len(kept) > 2 * most + len(wanted):  # so that a long film fits into memory
@@ -200,5 +200,5 @@ def _check_black_and_white(mask: Picture, what: str) -> None:
         raise FovealError(f"{what} is {color} all over: paint the task's pixels white, and leave the rest black")
 
 
-def _told(sides: set[tuple[int, int]]) -> str:
+def _sizes(sides: set[tuple[int, int]]) -> str:
     return " and ".join(f"{width} x {height}" for height, width in sorted(sides))

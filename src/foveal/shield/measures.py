@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -78,17 +78,6 @@ def changed(
             drawn = corruption.draw(len(pixels), generator)
             shown = corrupted(corruption, pixels, severity, drawn, generator, time, masks)
         yield shown, pixels, masks
-
-
-def table(
-    shield: Shield, frames: FrameSet, corruptions: Sequence[str], severity: int = 3
-) -> dict[str, Mapping[str, Any]]:
-    """``measure`` for frames as they are, called "none", and for each of some corruptions."""
-    rows: dict[str, Mapping[str, Any]] = {"none": measure(shield, frames).as_dict()}
-    for name in corruptions:
-        trained = name in shield.config.corruptions
-        rows[name] = {**measure(shield, frames, name, severity).as_dict(), "trained": trained}
-    return rows
 
 
 def detection(doubt: NDArray[Any], error: NDArray[Any], worst: float = WORST) -> float:

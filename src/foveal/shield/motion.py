@@ -1,4 +1,4 @@
-"""Which pixels are the task's own, told by motion before a camera that stands still."""
+"""Which pixels are the task's own, judged by motion before a camera that stands still."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 LOOKED_AT = 500
-"""Frames, evenly apart, that the background is found from at most."""
+"""Frames, evenly apart, of which the background is made at most."""
 LEAST = 12.0
 """Levels of 255 that a pixel must differ from the background by, however little noise there is."""
 DEVIATIONS = 6.0

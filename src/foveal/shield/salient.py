@@ -1,4 +1,4 @@
-"""Which pixels are the task's own, told by what a policy looks at over time."""
+"""Which pixels are the task's own, judged by what a policy looks at over time."""
 
 from __future__ import annotations
 

@@ -169,7 +169,7 @@ class ShieldWork(Work):
         """The shield and its optimizer."""
         tensors, state = self.agent.state()
         held, state["optimizer"] = checkpoint.optimizer_state(self.learning.optimizer)
-        return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
+        return {**tensors, **held}, state
 
     def state(self) -> dict[str, Any]:
         """Draws and counts."""
@@ -181,7 +181,6 @@ class ShieldWork(Work):
 
     def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
         """Go on from ``agent_state`` and ``state``."""
-        optimizer = checkpoint.under("optimizer/", saved.tensors)
-        checkpoint.load_optimizer_state(self.learning.optimizer, optimizer, saved.state["optimizer"])
+        checkpoint.load_optimizer_state(self.learning.optimizer, saved.tensors, saved.state["optimizer"])
         checkpoint.load_generator_state(self.learning.generator, state["generator"])
         self.learning.steps = state["steps"]

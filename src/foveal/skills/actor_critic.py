@@ -121,14 +121,8 @@ class ActorCritic(ArmPolicy):
         """Network, optimizer, configuration, curve."""
         tensors = {f"{self.what}/{name}": value for name, value in self.network.state_dict().items()}
         held, optimizer = checkpoint.optimizer_state(self.ppo.optimizer)
-        tensors |= {f"optimizer/{name}": value for name, value in held.items()}
-        described = {
-            "config": as_dict(self.config),
-            "seed": self.seed,
-            "curve": self.curve,
-            "optimizer": optimizer,
-        }
-        return tensors, described
+        described = {"config": as_dict(self.config), "seed": self.seed, "curve": self.curve, "optimizer": optimizer}
+        return {**tensors, **held}, described
 
     def _set_learned_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Of a version that trained with Stable-Baselines3, whose optimizer has another order, the weights alone."""
@@ -136,8 +130,7 @@ class ActorCritic(ArmPolicy):
         former = any(name.startswith(tuple(FORMER_NAMES)) for name in weights)
         load_weights(self.network, todays_weights(weights, self.network) if former else weights)
         if not former:
-            held = checkpoint.under("optimizer/", tensors)
-            checkpoint.load_optimizer_state(self.ppo.optimizer, held, state["optimizer"])
+            checkpoint.load_optimizer_state(self.ppo.optimizer, tensors, state["optimizer"])
         self.curve = list(state["curve"])
 
 

@@ -279,7 +279,7 @@ class CloningWork(Work):
         tensors, state = self.agent.state()
         tensors |= {f"network/{name}": value for name, value in self.best_weights.items()}
         held, state["optimizer"] = checkpoint.optimizer_state(self.optimizer)
-        return {**tensors, **{f"optimizer/{name}": value for name, value in held.items()}}, state
+        return {**tensors, **held}, state
 
     def state(self) -> dict[str, Any]:
         """The weights that go on learning, draws and counts."""
@@ -300,8 +300,7 @@ class CloningWork(Work):
         if self.best:
             self.best_weights = self._weights()
         load_weights(self.agent.network, state["weights"])
-        optimizer = checkpoint.under("optimizer/", saved.tensors)
-        checkpoint.load_optimizer_state(self.optimizer, optimizer, saved.state["optimizer"])
+        checkpoint.load_optimizer_state(self.optimizer, saved.tensors, saved.state["optimizer"])
         self.sampler.load_state(state["sampler"])
         checkpoint.load_generator_state(self.generator, state["generator"])
         self.steps, self._sum = state["steps"], state["sum"]

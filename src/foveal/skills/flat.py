@@ -109,7 +109,7 @@ class FlatPolicy(ActorCritic):
         if cloned.skills != 1:
             raise FovealError(f"PPO starts from the whole task cloned as one skill, and these are {cloned.skills}")
         policy = cls(cloned.task, cloned.view, config, seed, cloning=cloned.config)
-        start = cloned_actor_critic(_copy(cloned).network, cloned.mean, cloned.spread, FIRST_STD)
+        start = cloned_actor_critic(cloned.copy().network, cloned.mean, cloned.spread, FIRST_STD)
         start.critic = policy.network.critic
         load_weights(policy.network, start.state_dict())
         return policy
@@ -162,11 +162,6 @@ class FlatPolicy(ActorCritic):
         """Frames in, actions out."""
         examples = partial(example_frames, stack=self.stack, size=self.view.size)
         return Exportable(_Acting(self), lambda batch: {"frames": examples(batch)})
-
-
-def _copy(cloned: SkillPolicy) -> SkillPolicy:
-    tensors, state = cloned.state()
-    return SkillPolicy.from_state({name: tensor.clone() for name, tensor in tensors.items()}, state)
 
 
 def _mean_action(network: ActorCriticNetwork, seen: Tensor) -> Tensor:

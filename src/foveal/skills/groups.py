@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, TypeAlias
 
 import numpy as np
 from gymnasium import spaces
@@ -22,36 +22,6 @@ from foveal.skills.policy import SkillPolicy, depth_input
 
 Stepped = tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_], list[dict[str, Any]]]
 """Observations (B, ...), rewards (B,), whether episodes ended (B,), and what else there is to say."""
-
-
-class Group(Protocol):
-    """Some arms in one process."""
-
-    def reset(self) -> NDArray[np.float32]:
-        """(B, ...): the first observations."""
-
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        """Act with every arm."""
-
-    def get_state(self) -> list[dict[str, Any]]:
-        """Of each arm: JSON values and arrays."""
-
-    def set_state(self, states: Sequence[Mapping[str, Any]]) -> None:
-        """Undo of ``get_state``."""
-
-    def close(self) -> None:
-        """Free the simulators."""
-
-
-class GroupSettings(Protocol):
-    """What a group can be made of, in whatever process."""
-
-    @property
-    def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
-        """Of an arm's observations and actions."""
-
-    def make(self, first: int, count: int) -> Group:
-        """The arms ``first`` to ``first + count``, of all those that train."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +42,7 @@ class Deciding:
 
     @property
     def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
+        """Of an arm's observations and actions."""
         actions = spaces.Discrete(len(skills(self.arms.task)))
         if self.policy is not None:
             shape: tuple[int, ...] = self.policy.feature_shape
@@ -81,6 +52,7 @@ class Deciding:
         return spaces.Box(-np.inf, np.inf, shape, np.float32), actions
 
     def make(self, first: int, count: int) -> Group:
+        """The arms ``first`` to ``first + count``, of all those that train."""
         return _DecidingGroup(self, first, count)
 
 
@@ -105,15 +77,21 @@ class Stepping:
 
     @property
     def spaces(self) -> tuple[spaces.Box, spaces.Space[Any]]:
+        """Of an arm's observations and actions."""
         shape = (self.stack, self.arms.view.size, self.arms.view.size)
         return spaces.Box(-1.0, 1.0, shape, np.float32), spaces.Box(-1.0, 1.0, (4,), np.float32)
 
     def make(self, first: int, count: int) -> Group:
+        """The arms ``first`` to ``first + count``, of all those that train."""
         return _SteppingGroup(self, first, count)
 
 
-class _Group:
-    """Arms that begin again when they have ended."""
+GroupSettings: TypeAlias = Deciding | Stepping
+"""What a group can be made of, in whatever process."""
+
+
+class Group:
+    """Some arms in one process, which begin again when they have ended."""
 
     def __init__(self, arms: Arms, seed: int, first: int) -> None:
         self.arms = arms
@@ -121,19 +99,27 @@ class _Group:
         self._episodes = [0] * len(arms)
 
     def reset(self) -> NDArray[np.float32]:
+        """(B, ...): the first observations."""
         for index in range(len(self.arms)):
             self._begin(index)
         return self._observe()
 
+    def step(self, actions: NDArray[Any]) -> Stepped:
+        """Act with every arm."""
+        raise NotImplementedError
+
     def get_state(self) -> list[dict[str, Any]]:
+        """Of each arm: JSON values and arrays."""
         return [{**self.arms.get_state(index), "episodes": count} for index, count in enumerate(self._episodes)]
 
     def set_state(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Undo of ``get_state``."""
         for index, state in enumerate(states):
             self.arms.set_state(index, state)
             self._episodes[index] = state["episodes"]
 
     def close(self) -> None:
+        """Free the simulators."""
         self.arms.close()
 
     def _begin(self, index: int) -> None:
@@ -161,7 +147,7 @@ class _Group:
         return seen, rewards.astype(np.float32), ended, infos
 
 
-class _DecidingGroup(_Group):
+class _DecidingGroup(Group):
     def __init__(self, settings: Deciding, first: int, count: int) -> None:
         self.policy = settings.policy
         stack = 1 if self.policy is None else self.policy.stack
@@ -177,7 +163,7 @@ class _DecidingGroup(_Group):
         return observe(self.arms, self.policy)
 
 
-class _SteppingGroup(_Group):
+class _SteppingGroup(Group):
     def __init__(self, settings: Stepping, first: int, count: int) -> None:
         super().__init__(Arms(settings.arms, count, settings.stack), settings.seed, first)
         self._range, self._shaping = (settings.near, settings.far), settings.shaping

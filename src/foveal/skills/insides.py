@@ -34,19 +34,13 @@ def skill_insides(policy: Any) -> Insides:
     Args:
         policy: ``foveal.skills.policy.SkillPolicy``.
     """
-    exact, config = in_float32(policy), {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
+    exact = policy.copy(precision="float32")  # pixels are ranked by their gradients, which need its digits
+    config = {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
     return _insides(exact, config, control=_insides(untrained(policy), config))
 
 
-def in_float32(policy: Any) -> Any:
-    """The same skills with convolutions in ``float32``: pixels are ranked by their gradients, which need its digits."""
-    tensors, state = policy.state()
-    copies = {name: tensor.clone() for name, tensor in tensors.items()}
-    return type(policy).from_state(copies, {**state, "config": {**state["config"], "precision": "float32"}})
-
-
 def untrained(policy: Any) -> Any:
-    """A network of the same shape with other first weights: what its map finds needs no training to be found."""
+    """A network of the same shape with other first weights: what its map shows takes no training to see."""
     config = clone_config("paper", {**as_dict(policy.config), "precision": "float32"})
     fresh = type(policy)(policy.skill_set, config, policy.seed + 1)
     fresh.mean, fresh.spread = policy.mean, policy.spread

@@ -73,14 +73,7 @@ def judged(
     first = seeds.TURNS if seed is None else seed
     settings = CONDITIONS[condition].of(settings)
     with Workers(workers) as crew, Progress(0, episodes, visible=progress, what="skills", unit="scene") as bar:
-        done = 0
-
-        def finished(scenes: int) -> None:
-            nonlocal done
-            done += scenes
-            bar.advance(done)
-
-        found = turns(settings, actor, range(first, first + episodes), workers=crew, finished=finished)
+        found = turns(settings, actor, range(first, first + episodes), workers=crew, finished=bar.advance)
     return Report(settings.task, who, condition, tuple(achieved(settings.task, found)), tuple(found))
 
 

@@ -177,6 +177,12 @@ class SkillPolicy(ArmPolicy):
         policy.about = dict(state.get("about", {}))  # skills within a master's folder used to lack it
         return policy
 
+    def copy(self, **changes: Any) -> Self:
+        """The same skills, with changes of their configuration."""
+        tensors, state = self.state()
+        copies = {name: tensor.clone() for name, tensor in tensors.items()}
+        return self.from_state(copies, {**state, "config": {**state["config"], **changes}})
+
     def exportable(self) -> Exportable:
         """Frames and skills in, actions out."""
         return Exportable(_Acting(self), self._examples)

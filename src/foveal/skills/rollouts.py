@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from foveal.envs.ur5e.experts import SKILL_STEPS, script
 from foveal.envs.ur5e.planner import next_skill
 from foveal.skills.arms import Actor, Arms, ArmSettings
-from foveal.skills.workers import Workers
+from foveal.skills.workers import Result, Workers
 
 SIDE_BY_SIDE = 5
 """Arms in a process: enough for the network to work in batches."""
@@ -76,27 +77,6 @@ class Outcome:
     happened: int | None = None
 
 
-@dataclass(frozen=True)
-class Trial:
-    """Episodes to play, in whatever process.
-
-    Attributes:
-        settings: of the arms.
-        plan: which skill is next.
-        actor: does the skills; None for the experts.
-        seeds: one episode each.
-        skill_steps: control steps of each decision.
-        cloned: the skills that the actor does, the others being the experts'; None: all.
-    """
-
-    settings: ArmSettings
-    plan: Plan
-    actor: Actor | None
-    seeds: tuple[int, ...]
-    skill_steps: int = SKILL_STEPS
-    cloned: tuple[int, ...] | None = None
-
-
 def play(
     settings: ArmSettings,
     plan: Plan,
@@ -120,33 +100,51 @@ def play(
         workers: processes to spread them over.
         finished: called with every episode that is over.
     """
-    groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
-    trials = [Trial(settings, plan, actor, group, skill_steps, cloned) for group in groups]
-    found = map(carry_out, trials) if workers is None else workers.map(carry_out, trials)
+    episodes = partial(_episodes, settings, plan, actor, skill_steps, cloned)
     played: list[Outcome] = []
-    for outcomes in found:
+    for outcomes in side_by_side(episodes, seeds, workers):
         played += outcomes
         for outcome in outcomes:
             finished(outcome)
     return played
 
 
-def carry_out(trial: Trial) -> list[Outcome]:
-    """The episodes of a trial, side by side."""
-    actor = trial.actor
-    arms = Arms(trial.settings, len(trial.seeds), 1 if actor is None else actor.stack)
-    chosen: list[list[int]] = [[] for _ in trial.seeds]
+def side_by_side(
+    job: Callable[[tuple[int, ...]], Result], seeds: Sequence[int], workers: Workers | None = None
+) -> Iterator[Result]:
+    """What a job makes of the episodes of some seeds, ``SIDE_BY_SIDE`` of them at a time, in order.
+
+    Args:
+        job: belongs to a module; other processes must know it.
+        seeds: of the episodes.
+        workers: processes to spread them over.
+    """
+    groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
+    return map(job, groups) if workers is None else workers.map(job, groups)
+
+
+def _episodes(
+    settings: ArmSettings,
+    plan: Plan,
+    actor: Actor | None,
+    skill_steps: int,
+    cloned: tuple[int, ...] | None,
+    seeds: tuple[int, ...],
+) -> list[Outcome]:
+    """Arguments as of ``play``."""
+    arms = Arms(settings, len(seeds), 1 if actor is None else actor.stack)
+    chosen: list[list[int]] = [[] for _ in seeds]
     try:
-        for place, seed in enumerate(trial.seeds):
+        for place, seed in enumerate(seeds):
             arms.reset(place, seed)
         decision = 0
         while not arms.ended.all():
             which = np.flatnonzero(~arms.ended)
             skill = np.zeros(len(arms), np.int64)
-            skill[which] = trial.plan.choose(arms, which, decision, [trial.seeds[index] for index in which])
+            skill[which] = plan.choose(arms, which, decision, [seeds[index] for index in which])
             for index in which:
                 chosen[index].append(int(skill[index]))
-            arms.run(actor, skill, trial.skill_steps, trial.cloned)
+            arms.run(actor, skill, skill_steps, cloned)
             decision += 1
         return [
             Outcome(
@@ -156,7 +154,7 @@ def carry_out(trial: Trial) -> list[Outcome]:
                 tuple(chosen[place]),
                 arms.happenings[place].step,
             )
-            for place, seed in enumerate(trial.seeds)
+            for place, seed in enumerate(seeds)
         ]
     finally:
         arms.close()

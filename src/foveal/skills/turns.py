@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from foveal.envs.ur5e.experts import SKILL_STEPS, script, skills
 from foveal.envs.ur5e.tasks import Truth
 from foveal.evaluation.statistics import SuccessRate
 from foveal.skills.arms import Actor, Arms, ArmSettings
-from foveal.skills.rollouts import SIDE_BY_SIDE
+from foveal.skills.rollouts import side_by_side
 from foveal.skills.workers import Workers
 
 
@@ -56,13 +57,6 @@ class Achieved:
         return f"{self.name:<30} {self.rate}" + (f", after {self.steps:.0f} steps" if self.rate.successes else "")
 
 
-@dataclass(frozen=True)
-class _Job:
-    settings: ArmSettings
-    actor: Actor | None
-    seeds: tuple[int, ...]
-
-
 def turns(
     settings: ArmSettings,
     actor: Actor | None,
@@ -78,14 +72,12 @@ def turns(
         actor: does the skill whose turn it is; None for the experts.
         seeds: of the scenes.
         workers: processes to spread them over.
-        finished: called with how many scenes more are done.
+        finished: called with how many scenes are done, whenever there are more.
     """
-    groups = [tuple(seeds[start : start + SIDE_BY_SIDE]) for start in range(0, len(seeds), SIDE_BY_SIDE)]
-    jobs = [_Job(settings, actor, group) for group in groups]
     found: list[Turn] = []
-    for group, done in zip(groups, map(_turns, jobs) if workers is None else workers.map(_turns, jobs), strict=True):
+    for done in side_by_side(partial(_turns, settings, actor), seeds, workers):
         found += done
-        finished(len(group))
+        finished(len({turn.seed for turn in found}))
     return found
 
 
@@ -101,18 +93,18 @@ def achieved(task: str, found: Sequence[Turn]) -> list[Achieved]:
     return rates
 
 
-def _turns(job: _Job) -> list[Turn]:
+def _turns(settings: ArmSettings, actor: Actor | None, seeds: tuple[int, ...]) -> list[Turn]:
     """Of some scenes, side by side."""
-    arms = Arms(job.settings, len(job.seeds), 1 if job.actor is None else job.actor.stack)
+    arms = Arms(settings, len(seeds), 1 if actor is None else actor.stack)
     found: list[Turn] = []
     try:
-        for index, seed in enumerate(job.seeds):
+        for index, seed in enumerate(seeds):
             arms.reset(index, seed)
-        for place, skill in enumerate(script(job.settings.task)):
+        for place, skill in enumerate(script(settings.task)):
             here = np.flatnonzero(~arms.ended)
             began = {int(index): arms.get_state(int(index)) for index in here}
-            steps = _steps_to_goal(arms, job.actor, skill, here)
-            found += [Turn(job.seeds[index], place, skill, steps[index]) for index in steps]
+            steps = _steps_to_goal(arms, actor, skill, here)
+            found += [Turn(seeds[index], place, skill, steps[index]) for index in steps]
             for index, state in began.items():
                 arms.set_state(index, state)
             arms.run(None, _everywhere(arms, skill), SKILL_STEPS)

@@ -23,8 +23,8 @@ def agent_state(agent: LearningAgent, *, policy_only: bool = False) -> tuple[dic
     tensors, described = checkpoint.split(tree)
     optimizers = {}
     for name, optimizer in agent.updater.optimizers().items():
-        held, optimizers[name] = checkpoint.optimizer_state(optimizer)
-        tensors |= {f"optimizers/{name}/{key}": value for key, value in held.items()}
+        held, optimizers[name] = checkpoint.optimizer_state(optimizer, f"optimizers/{name}/")
+        tensors |= held
     state = {
         "config": agent.config.as_dict(),
         "shapes": agent.shapes.as_dict(),
@@ -62,8 +62,7 @@ def load_agent_state(agent: LearningAgent, tensors: Mapping[str, Tensor], state:
         for generator, held in zip((agent.generator, agent.acting_generator), tree["generators"], strict=True):
             checkpoint.load_generator_state(generator, held)
     for name, optimizer in () if policy_only else agent.updater.optimizers().items():
-        held = checkpoint.under(f"optimizers/{name}/", tensors)
-        checkpoint.load_optimizer_state(optimizer, held, state["optimizers"][name])
+        checkpoint.load_optimizer_state(optimizer, tensors, state["optimizers"][name], f"optimizers/{name}/")
     agent.steps = state["steps"]
     agent.updater.updates = state["updates"]
     agent.updater.restart()

@@ -35,13 +35,13 @@ def attention_in_rollout(encoder: nn.Module, rollout: Rollout) -> dict[str, floa
         if maps is None or not np.isfinite(maps).all():
             return {}  # the losses, which are not finite either, say more
         meter.add(maps, rollout.valid[step - 1] & ~ends[step - 1])
-    return _told(meter.read())
+    return _as_metrics(meter.read())
 
 
 def latest_attention(encoder: nn.Module) -> dict[str, float]:
     """Of the latest forward pass, whatever batch that saw: without ``attention/change``. Nothing without attention."""
     maps = _grid(encoder)
-    return {} if maps is None or not np.isfinite(maps).all() else _told(evenness(maps, follows=False))
+    return {} if maps is None or not np.isfinite(maps).all() else _as_metrics(evenness(maps, follows=False))
 
 
 def _grid(encoder: Any) -> NDArray[np.float32] | None:
@@ -50,5 +50,5 @@ def _grid(encoder: Any) -> NDArray[np.float32] | None:
     return None if grid is None else grid[:, 0].float().cpu().numpy()
 
 
-def _told(found: Evenness | None) -> dict[str, float]:
+def _as_metrics(found: Evenness | None) -> dict[str, float]:
     return {} if found is None else {f"attention/{name}": value for name, value in found.numbers.items()}

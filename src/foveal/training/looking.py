@@ -11,7 +11,6 @@ from numpy.typing import NDArray
 
 from foveal.envs import PixelEnv, make
 from foveal.envs.making import EnvLike
-from foveal.errors import FovealError
 from foveal.fovea.frames import FrameSet, in_random_order
 from foveal.progress import Progress
 
@@ -59,17 +58,20 @@ def collect(
     """
     made = make(env, **options)
     made.reset(seed=seed)
-    mask: Callable[[], NDArray[np.bool_]] = made.agent_mask if with_masks else lambda: _nothing(made)
+    nothing = np.zeros([made.spec_info.image_size] * 2, np.bool_)
+    mask: Callable[[], NDArray[np.bool_]] = made.agent_mask if with_masks else lambda: nothing
     mask()  # fails now where nobody knows
     made.action_space.seed(seed)
     random = np.random.default_rng(seed)
     half = count // 2 if policy is not None else 0
     rest = count - half
+    # How many frames, the longest episode, and what makes the actions of one.
     shares: list[tuple[int, int | None, Callable[[], Act]]] = [
-        (rest - rest // 2, SHORT, lambda: _anyhow(made)),
+        (rest - rest // 2, SHORT, lambda: lambda _: made.action_space.sample()),
         (rest // 2, SHORT, lambda: _holding(made, random)),
-        (half, None, lambda: _following(policy)),
     ]
+    if policy is not None:
+        shares.append((half, None, lambda: lambda seen: policy.predict(seen, deterministic=True)[0]))
     pixels: list[NDArray[np.uint8]] = []
     masks: list[NDArray[np.bool_]] = []
     episodes: list[int] = []
@@ -100,14 +102,6 @@ def _episode(env: PixelEnv, act: Act, longest: int | None, most: int) -> Any:
         over, step = terminated or truncated, step + 1
 
 
-def _nothing(env: PixelEnv) -> NDArray[np.bool_]:
-    return np.zeros([env.spec_info.image_size] * 2, bool)
-
-
-def _anyhow(env: PixelEnv) -> Act:
-    return lambda _: env.action_space.sample()
-
-
 def _holding(env: PixelEnv, random: np.random.Generator) -> Act:
     """Random actions, each held for a random number of steps."""
     held: dict[str, Any] = {"steps": 0}
@@ -119,9 +113,3 @@ def _holding(env: PixelEnv, random: np.random.Generator) -> Act:
         return held["action"]
 
     return act
-
-
-def _following(policy: Acts | None) -> Act:
-    if policy is None:
-        raise FovealError("there is no policy to follow")
-    return lambda observation: policy.predict(observation, deterministic=True)[0]

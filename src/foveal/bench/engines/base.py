@@ -26,34 +26,34 @@ class EngineOptions:
     """Where and how many cells are worked on at once.
 
     Attributes:
-        workers: cells at once; 0 for what the engine thinks best.
-        cpus: cores for each; 0 for a fair share of this machine's.
-        gpus: GPUs for each, a fraction where several share one.
-        hours: a job's time limit (Slurm), after which it is queued again and goes on.
+        workers: cells at once (default: half as many as there are cores; on Slurm as many as the queue lets run).
+        cpus_per_run: cores for each cell (default: of this machine a fair share of whole ones; on Slurm one).
+        gpus_per_run: GPUs for each cell, with ray a fraction where several share one.
+        hours_per_run: with slurm, a job's time limit, after which it is queued again and goes on.
         partition: of Slurm.
-        address: of a Ray cluster; None for one on this machine, or what ``RAY_ADDRESS`` says.
+        address: of a Ray cluster (default: one on this machine, or what RAY_ADDRESS says).
 
     Raises:
         FovealError: a number is negative.
     """
 
     workers: int = 0
-    cpus: float = 0.0
-    gpus: float = 0.0
-    hours: float = 24.0
+    cpus_per_run: float = 0.0
+    gpus_per_run: float = 0.0
+    hours_per_run: float = 24.0
     partition: str | None = None
     address: str | None = None
 
     def __post_init__(self) -> None:
-        for name in ("workers", "cpus", "gpus"):
+        for name in ("workers", "cpus_per_run", "gpus_per_run"):
             if getattr(self, name) < 0:
                 raise FovealError(f"{name} must not be negative, and it is {getattr(self, name)}")
-        if self.hours <= 0:
-            raise FovealError(f"hours must be above 0, not {self.hours}")
+        if self.hours_per_run <= 0:
+            raise FovealError(f"hours_per_run must be above 0, not {self.hours_per_run}")
 
     def share(self, workers: int) -> float:
         """Cores for each of so many cells on this machine: whole ones, at least one, so that they don't fight."""
-        return self.cpus or max(1, available() // max(workers, 1))
+        return self.cpus_per_run or max(1, available() // max(workers, 1))
 
     def threads(self, workers: int) -> int:
         """Of each cell's arithmetic."""

@@ -49,7 +49,7 @@ class RayEngine(Engine):
     def _limits(self, cpus: float) -> dict[str, Any]:
         """What a task takes, how often it is tried again, and that each has a process of its own."""
         again = {"max_retries": ATTEMPTS, "retry_exceptions": [ProcessDied]}
-        return {"num_cpus": cpus, "num_gpus": self.options.gpus, "max_calls": 1, **again}
+        return {"num_cpus": cpus, "num_gpus": self.options.gpus_per_run, "max_calls": 1, **again}
 
     def _connect(self, ray: Any, cpus: float) -> None:
         address = self.options.address or os.environ.get("RAY_ADDRESS")

@@ -63,13 +63,14 @@ class SlurmEngine(Engine):
         executor = submitit.AutoExecutor(
             folder=folders[0].parents[2] / LOGS, cluster=self.cluster, slurm_max_num_timeout=REQUEUES
         )
-        threads = max(1, int(self.options.cpus or 1))
+        gpus = self.options.gpus_per_run
+        threads = max(1, int(self.options.cpus_per_run or 1))
         executor.update_parameters(
             name="foveal",
-            timeout_min=max(1, round(60 * self.options.hours)),
+            timeout_min=max(1, round(60 * self.options.hours_per_run)),
             cpus_per_task=threads,
             slurm_array_parallelism=self.at_once,
-            **({"gpus_per_node": max(1, int(self.options.gpus))} if self.options.gpus else {}),
+            **({"gpus_per_node": max(1, int(gpus))} if gpus else {}),
             **({"slurm_partition": self.options.partition} if self.options.partition else {}),
         )
         return executor.map_array(CellJob(), [str(folder.absolute()) for folder in folders], [threads] * len(folders))

@@ -107,7 +107,7 @@ def change_names() -> list[str]:
 
 
 def knows_the_task(name: str) -> bool:
-    """Whether a change must be told which pixels are the task's own."""
+    """Whether a change has to know which pixels are the task's own."""
     return name in CORRUPTIONS.names() and CORRUPTIONS.get(name).needs_mask
 
 

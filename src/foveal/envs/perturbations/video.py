@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -22,16 +22,6 @@ SATURATION = (80.0, 255.0)  # of 255
 VALUE = (70.0, 255.0)  # of 255
 
 _GREEN_TEXTURE = {"rgb1": GREEN, "rgb2": GREEN, "markrgb": GREEN}
-
-
-class Videos(Protocol):
-    """Videos in order, each made or read when asked for."""
-
-    def __len__(self) -> int:
-        """How many there are."""
-
-    def frames(self, index: int) -> NDArray[np.uint8]:
-        """(T, 3, H, W) of one video."""
 
 
 class VideoPerturbation(Perturbation):
@@ -88,7 +78,9 @@ class VideoBackground(gymnasium.Wrapper[Any, Any, Any, Any]):
         textures: ``"skybox"``, ``"grid"`` or both.
     """
 
-    def __init__(self, env: gymnasium.Env[Any, Any], videos: Videos, textures: tuple[str, ...]) -> None:
+    def __init__(
+        self, env: gymnasium.Env[Any, Any], videos: VideoFolder | GeneratedVideos, textures: tuple[str, ...]
+    ) -> None:
         super().__init__(env)
         self._videos = videos
         self._index = 0

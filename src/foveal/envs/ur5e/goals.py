@@ -37,19 +37,19 @@ def grasped(began: Truth, now: Truth) -> bool:
 
 
 def raised(began: Truth, now: Truth) -> bool:
-    """The tool is high, with all that it held, which hangs as high as what counts as picked."""
+    """The tool is high and still holds all that it did at first, which hangs as high as what counts as picked."""
     held = _held(began)
     return _high(now) and all(now.held[thing] and now.lower(thing) > LIFTED for thing in held)
 
 
 def lifted_high(began: Truth, now: Truth) -> bool:
-    """What is held hangs as high as ``pick`` wants it: the episode ends there, below ``HOVER``."""
+    """What the gripper held at first hangs as high as ``pick`` wants it: the episode ends there, below ``HOVER``."""
     held = _held(began)
     return bool(held) and all(now.held[thing] and now.lower(thing) > LIFTED for thing in held)
 
 
 def put_into(bowl: Bowl, radius: float) -> Goal:
-    """What was held lies in the bowl, untouched, and the gripper opens."""
+    """All that the gripper held at first lies in the bowl, untouched, and the gripper opens."""
 
     def goal(began: Truth, now: Truth) -> bool:
         held = _held(began)
@@ -60,7 +60,7 @@ def put_into(bowl: Bowl, radius: float) -> Goal:
 
 
 def put_onto(upper: int, lower: int) -> Goal:
-    """A thing that was held stands on another, untouched, and the gripper opens."""
+    """What the gripper held at first stands on another thing, untouched, and the gripper opens."""
 
     def goal(began: Truth, now: Truth) -> bool:
         return bool(began.held[upper]) and not now.touched.any() and stands_on(now, upper, lower) and not now.closing

@@ -16,6 +16,7 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from foveal.envs.ur5e.kinematics import LINKS, frames
 from foveal.errors import FovealError
@@ -148,21 +149,13 @@ def _pose(element: Element) -> Array:
     pose = np.eye(4)
     pose[:3, 3] = _numbers(element.attrib, "pos", (0.0, 0.0, 0.0))
     w, x, y, z = _numbers(element.attrib, "quat", (1.0, 0.0, 0.0, 0.0))
-    size = w * w + x * x + y * y + z * z
-    cross = np.array([[0.0, -z, y], [z, 0.0, -x], [-y, x, 0.0]])
-    pose[:3, :3] += (2.0 * w * cross + 2.0 * cross @ cross) / size
+    pose[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()
     return pose
 
 
 def _quat(pose: Array) -> Array:
-    """(4,) w, x, y, z: the eigenvector of the largest eigenvalue of Bar-Itzhack's (2000) matrix."""
-    r = pose[:3, :3]
-    vector = np.array([r[2, 1] - r[1, 2], r[0, 2] - r[2, 0], r[1, 0] - r[0, 1]])
-    matrix = np.zeros((4, 4))
-    matrix[0, 0] = np.trace(r)
-    matrix[0, 1:] = matrix[1:, 0] = vector
-    matrix[1:, 1:] = r + r.T - np.trace(r) * np.eye(3)
-    return np.asarray(np.linalg.eigh(matrix)[1][:, -1])
+    """(4,) w, x, y, z."""
+    return np.roll(Rotation.from_matrix(pose[:3, :3]).as_quat(), 1)
 
 
 def _numbers(attributes: Mapping[str, str], name: str, otherwise: Sequence[float]) -> Sequence[float]:

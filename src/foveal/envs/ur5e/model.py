@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from scipy.spatial.transform import Rotation
 
 from foveal.envs.ur5e.kinematics import LINKS, Link
 from foveal.envs.ur5e.meshes import Skin
@@ -140,7 +141,7 @@ def _arm(skin: Skin | None) -> str:
 
 
 def _link(number: int, link: Link, before: Link | None, inner: str) -> str:
-    pose = "" if before is None else f'pos="{before.a} 0 {before.d}" {_turned_about_x(before.alpha)}'
+    pose = "" if before is None else f'pos="{before.a} 0 {before.d}" quat="{_quaternion("X", before.alpha)}"'
     return f"""
     <body name="link{number}" gravcomp="1" {pose}>
       <joint name="joint{number}" axis="0 0 1" range="-{link.limit} {link.limit}" armature="0.1"/>
@@ -245,10 +246,9 @@ def _bowl(bowl: Bowl) -> str:
     for side in range(_SIDES):
         angle = 2.0 * half_angle * side
         place = (middle * np.cos(angle), middle * np.sin(angle), bowl.height / 2.0 + _WALL)
-        turn = _product(_about("z", angle), _about("y", slope))
         walls.append(
             f'<geom class="bowl" type="box" size="{_WALL} {width:.5f} {length:.5f}" pos="{_text(place)}" '
-            f'quat="{_text(turn)}" material="china"/>'
+            f'quat="{_quaternion("ZY", angle, slope)}" material="china"/>'
         )
     return f"""
     <body name="bowl">
@@ -262,26 +262,6 @@ def _text(values: Sequence[float]) -> str:
     return " ".join(f"{value:.6g}" for value in values)
 
 
-def _turned_about_x(angle: float) -> str:
-    return f'quat="{_text(_about("x", angle))}"'
-
-
-def _about(axis: str, angle: float) -> tuple[float, float, float, float]:
-    """The quaternion (w, x, y, z) of a turn about an axis."""
-    quat = [np.cos(angle / 2.0), 0.0, 0.0, 0.0]
-    quat["wxyz".index(axis)] = np.sin(angle / 2.0)
-    return (quat[0], quat[1], quat[2], quat[3])
-
-
-def _product(
-    p: tuple[float, float, float, float], q: tuple[float, float, float, float]
-) -> tuple[float, float, float, float]:
-    """The product of two quaternions."""
-    w, x, y, z = p
-    a, b, c, d = q
-    return (
-        w * a - x * b - y * c - z * d,
-        w * b + x * a + y * d - z * c,
-        w * c - x * d + y * a + z * b,
-        w * d + x * c - y * b + z * a,
-    )
+def _quaternion(axes: str, *angles: float) -> str:
+    """w, x, y, z of turns about axes, each about those that the ones before have turned."""
+    return _text(np.roll(Rotation.from_euler(axes, angles).as_quat(), 1))

@@ -61,10 +61,7 @@ class Calibration:
     @property
     def pose(self) -> Array:
         """(4, 4)."""
-        pose = np.eye(4)
-        pose[:3, :3] = Rotation.from_quat(np.roll(self.rotation, -1)).as_matrix()
-        pose[:3, 3] = self.position
-        return pose
+        return _pose(Rotation.from_quat(np.roll(self.rotation, -1)), np.array(self.position))
 
     def save(self, path: str | Path) -> Path:
         """Write it as JSON.
@@ -99,7 +96,7 @@ def load_calibration(path: str | Path) -> Calibration:
 
 
 def calibrated(views: Views, board: Board, mount: str = BESIDE) -> Calibration:
-    """Where the camera of some views stands. Its intrinsics are found as well where it told none.
+    """Solve for where the camera of some views stands, and for its intrinsics where it reports none.
 
     Args:
         views: in which the board, or the camera, was moved and turned by the arm.
@@ -140,7 +137,7 @@ def _usable(views: Views, board: Board) -> tuple[list[Array], list[Corners]]:
     for pose, picture in zip(views.poses, views.pictures, strict=True):
         corners = board.find(picture)
         if corners is not None:
-            tools.append(_matrix(pose))
+            tools.append(_pose(Rotation.from_rotvec(pose[3:]), pose[:3]))
             seen.append(corners)
     if len(seen) < FEWEST:
         raise FovealError(
@@ -169,9 +166,7 @@ def _board_in_camera(corners: Corners, lens: Intrinsics) -> Array:
     """(4, 4)."""
     cv2 = optional("cv2", "opencv", "calibration")
     _, turn, moved = cv2.solvePnP(corners.board, corners.picture, lens.matrix, np.array(lens.distortion))
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = cv2.Rodrigues(turn)[0], moved.ravel()
-    return pose
+    return _pose(Rotation.from_rotvec(turn.ravel()), moved.ravel())
 
 
 def _hand_eye(hands: list[Array], boards: list[Array]) -> Array:
@@ -180,11 +175,9 @@ def _hand_eye(hands: list[Array], boards: list[Array]) -> Array:
     parts = [[pose[:3, :3] for pose in hands], [pose[:3, 3] for pose in hands]]
     parts += [[pose[:3, :3] for pose in boards], [pose[:3, 3] for pose in boards]]
     rotation, position = cv2.calibrateHandEye(*parts, method=cv2.CALIB_HAND_EYE_PARK)
-    pose = np.eye(4)
-    pose[:3, :3], pose[:3, 3] = rotation, position.ravel()
-    if not np.isfinite(pose).all():
+    if not (np.isfinite(rotation).all() and np.isfinite(position).all()):
         raise FovealError("these views do not tell where the camera stands: tilt the board to more sides")
-    return pose
+    return _pose(Rotation.from_matrix(rotation), position.ravel())
 
 
 def _seen_from(pose: Array, tool: Array, still: Array, mount: str) -> Array:
@@ -215,17 +208,16 @@ def _quaternion(rotation: Array) -> tuple[float, float, float, float]:
     return w, x, y, z
 
 
-def _matrix(pose: Array) -> Array:
-    matrix = np.eye(4)
-    matrix[:3, :3], matrix[:3, 3] = Rotation.from_rotvec(pose[3:]).as_matrix(), pose[:3]
-    return matrix
+def _pose(rotation: Rotation, position: Array) -> Array:
+    """(4, 4)."""
+    pose = np.eye(4)
+    pose[:3, :3], pose[:3, 3] = rotation.as_matrix(), position
+    return pose
 
 
 def _mean(poses: list[Array]) -> Array:
-    mean = np.eye(4)
-    mean[:3, :3] = Rotation.from_matrix(np.stack([pose[:3, :3] for pose in poses])).mean().as_matrix()
-    mean[:3, 3] = np.mean([pose[:3, 3] for pose in poses], axis=0)
-    return mean
+    rotations = Rotation.from_matrix(np.stack([pose[:3, :3] for pose in poses]))
+    return _pose(rotations.mean(), np.mean([pose[:3, 3] for pose in poses], axis=0))
 
 
 def _angle(first: Array, other: Array) -> float:

@@ -24,7 +24,7 @@ class Views:
     Attributes:
         pictures: (H, W, 3) ``uint8`` each.
         poses: (6,) each, of the tool in the base's frame: metres, then a rotation vector.
-        intrinsics: as the camera told them, or None.
+        intrinsics: as the camera reports them, or None.
     """
 
     pictures: list[NDArray[np.uint8]] = field(default_factory=list)
@@ -45,8 +45,8 @@ class Views:
             FovealError: the folder can't be written.
         """
         folder = Path(folder)
-        told = None if self.intrinsics is None else dataclasses.asdict(self.intrinsics)
-        text = json.dumps({"poses": [pose.tolist() for pose in self.poses], "intrinsics": told}, indent=1)
+        intrinsics = None if self.intrinsics is None else dataclasses.asdict(self.intrinsics)
+        text = json.dumps({"poses": [pose.tolist() for pose in self.poses], "intrinsics": intrinsics}, indent=1)
         try:
             folder.mkdir(parents=True, exist_ok=True)
             for number in range(since, len(self.pictures)):
@@ -67,13 +67,13 @@ def load_views(folder: str | Path) -> Views:
     try:
         held = json.loads((folder / POSES).read_text(encoding="utf-8"))
         poses = [np.array(pose, np.float64) for pose in held["poses"]]
-        told = None if held["intrinsics"] is None else Intrinsics.from_dict(held["intrinsics"])
+        intrinsics = None if held["intrinsics"] is None else Intrinsics.from_dict(held["intrinsics"])
         pictures = [np.asarray(Image.open(folder / _name(number)).convert("RGB")) for number in range(len(poses))]
     except (OSError, ValueError, KeyError, TypeError, UnidentifiedImageError) as error:
         raise FovealError(f"{folder} holds no views of a board: {error}") from error
     if any(pose.shape != (6,) for pose in poses):
         raise FovealError(f"{folder / POSES} holds poses that are not six numbers each")
-    return Views(pictures, poses, told)
+    return Views(pictures, poses, intrinsics)
 
 
 def _name(number: int) -> str:

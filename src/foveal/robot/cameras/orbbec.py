@@ -43,16 +43,16 @@ class Orbbec:
             raise FovealError(f"no {name}: {error}; no other program may use it") from error
         if first is None:
             raise FovealError(f"the {name} gives no frames: unplug it and plug it in again")
-        self.intrinsics = self._told()
+        self.intrinsics = self._own_intrinsics()
 
     def _opened(self, serial: str) -> Any:
         if not serial:
             return self._sdk.Pipeline()
         return self._sdk.Pipeline(self._sdk.Context().query_devices().get_device_by_serial_number(serial))
 
-    def _told(self) -> Intrinsics:
-        told = self._pipeline.get_camera_param()
-        lens, bent = told.rgb_intrinsic, told.rgb_distortion
+    def _own_intrinsics(self) -> Intrinsics:
+        reported = self._pipeline.get_camera_param()
+        lens, bent = reported.rgb_intrinsic, reported.rgb_distortion
         return Intrinsics(
             lens.width, lens.height, lens.fx, lens.fy, lens.cx, lens.cy, (bent.k1, bent.k2, bent.p1, bent.p2, bent.k3)
         )
