@@ -61,16 +61,24 @@ class Looker:
         camera: the picture that they are of, as the policy takes it.
         names: of the maps.
         seed: of the changes.
+        of: name of the scalar that maps are of; None for the policy's first.
     """
 
     insides: Insides
     camera: Camera
     names: tuple[str, ...]
     seed: int = 0
+    of: str | None = None
 
     @classmethod
     def on(
-        cls, adapter: Adapter, camera: Camera, actions: spaces.Space[Any] | None, names: Sequence[str] | None, seed: int
+        cls,
+        adapter: Adapter,
+        camera: Camera,
+        actions: spaces.Space[Any] | None,
+        names: Sequence[str] | None,
+        seed: int,
+        of: str | None = None,
     ) -> Looker:
         """With the maps' names checked.
 
@@ -80,10 +88,11 @@ class Looker:
             actions: what it does; None where that is unknown, and numbers.
             names: of the maps; None for those that are usual.
             seed: of the changes.
+            of: name of a scalar, or None.
 
         Raises:
-            FovealError: a map is unknown or the policy lacks it; of a black box, the message names those that need no
-                gradient.
+            FovealError: a map or a scalar is unknown or the policy lacks it; of a black box, the message names those
+                that need no gradient.
         """
         discrete = isinstance(actions, spaces.Discrete)
         insides = adapter.insides(camera, discrete=discrete)
@@ -91,7 +100,9 @@ class Looker:
             choices = int(actions.n) if isinstance(actions, spaces.Discrete) else None
             insides = black_box_insides(adapter, camera, choices)
         usual = (*GRADIENTS, *insides.maps) if insides.scalars else BLACK_BOX
-        looker = cls(insides, camera, usual if names is None else tuple(names), seed)
+        looker = cls(insides, camera, usual if names is None else tuple(names), seed, of)
+        if of is not None:
+            insides.scalar(of)
         for name in looker.names:
             insides.check_map(name)
         return looker
@@ -103,7 +114,7 @@ class Looker:
 
     def strengths(self, name: str, views: Sequence[Any]) -> Tensor:
         """(B, H, W), how much each pixel matters in any of the stacked frames."""
-        return replace(self.insides, strength=anywhere).look(name, views)
+        return replace(self.insides, strength=anywhere).look(name, views, of=self.of)
 
     def tried(self, name: str, episodes: Sequence[Frames]) -> Trial:
         """A map of some frames of each episode."""
@@ -114,7 +125,7 @@ class Looker:
         picture = self.camera.read(episodes[0].views[place])[-1].transpose(1, 2, 0).copy()
         return Trial(
             name,
-            self.insides.scalar().meaning if self.insides.scalars else "the action",
+            self.insides.scalar(self.of).meaning if self.insides.scalars else "the action",
             {what: self._path(deletion, bind, episodes, strengths) for what, bind in watched.items()},
             {what: self._path(insertion, bind, episodes, strengths) for what, bind in watched.items()},
             self._parts(name, episodes),
@@ -130,7 +141,7 @@ class Looker:
         found: dict[str, Callable[[Sequence[Any]], ScalarFunction]] = {}
         decision = self.insides.decision
         if self.insides.scalars:
-            found[VALUE] = lambda views: self.insides.scalar().bind(views, ())
+            found[VALUE] = lambda views: self.insides.scalar(self.of).bind(views, ())
         if decision is not None:
             found[ACTION] = lambda views: decision.bind(views, ())
         return found
@@ -170,7 +181,7 @@ class Looker:
         if not self.insides.scalars or not (name in self.insides.maps or needs_gradient(name)):
             return (), ()
         views = [view for frames in episodes for view in frames.views]
-        weights = weights_of(self.insides.scalar().bind(views, ()), self.insides.pixels(views))
+        weights = weights_of(self.insides.scalar(self.of).bind(views, ()), self.insides.pixels(views))
         if not weights or len(views) < 2:
             return (), ()
         counts, alike = cascade(lambda: self.strengths(name, views), weights)

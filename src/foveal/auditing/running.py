@@ -47,6 +47,7 @@ class Asked:
     shield: Any
     progress: bool
     maps: tuple[str, ...] | None = None
+    of: str | None = None
 
     @property
     def shields(self) -> list[bool]:
@@ -73,6 +74,7 @@ def audit(
     shield: str | Path | Any | None = None,
     json: str | Path | None = None,
     maps: Sequence[str] | None = None,
+    of: str | None = None,
     trust: bool = False,
     pixels: str | None = None,
     prompt: str = "",
@@ -103,6 +105,7 @@ def audit(
         json: also write everything to this file.
         maps: names of ``foveal.saliency``'s, or of the agent's own, that are tried: is the map true? By default those
             that are usual for the policy; () for none.
+        of: name of the number that maps are of, as for ``foveal.explain``; by default the policy's first.
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: ``"bytes"``, 0 to 255, or ``"unit"``, 0 to 1.
         prompt: the task in words, for policies that take some.
@@ -127,6 +130,7 @@ def audit(
         Shield.load(shield) if isinstance(shield, (str, Path)) else shield,
         progress,
         None if maps is None else tuple(maps),
+        of,
     )
     start = time.monotonic()
     with closing(adapted(policy, AdapterOptions(trust, pixels, prompt))) as adapter:
@@ -172,7 +176,7 @@ def _played(adapter: Adapter, place: Place, asked: Asked) -> Audit:
     for perturbation in dict.fromkeys(one.perturbation for one in tried if one.perturbation is not None):
         with place.open(perturbation):
             pass
-    looker = None if asked.maps == () else looker_in(player, asked.maps)
+    looker = None if asked.maps == () else looker_in(player, asked.maps, asked.of)
     everything = asked.both([Condition(CLEAN), *blindness(), *tried])
     chance, *done = _carried_out(player, [Condition(CHANCE), *everything], asked)
     return _audited(player, looker, chance, done, asked, masks=masks)
@@ -222,7 +226,7 @@ def _shown(adapter: Adapter, recording: Recording, asked: Asked, *, discrete: bo
     start = time.monotonic()
     before, _, pictures = viewer.show(everything[0])
     choices = discrete or viewer.chooses()
-    looker = None if asked.maps == () else looker_on(viewer, choices, asked.maps)
+    looker = None if asked.maps == () else looker_on(viewer, choices, asked.maps, asked.of)
     clean = drifted(everything[0], before, before, discrete=choices, pictures=pictures)
     if asked.progress:
         _tell(len(everything), f"{recording.frames} frames", (time.monotonic() - start) * len(everything[1:]))
@@ -272,6 +276,7 @@ def _judged(
             "severities": list(asked.severities),
             "longest": asked.longest,
             "masks": masks,
+            "of": asked.of,
         },
     )
     return replace(found, summary=summarized(found))

@@ -34,6 +34,7 @@ class AuditOptions:
         data: folder of DMC-GB's colours and videos, for color_hard and the like in dmc/.
         maps: saliency maps that are tried, names comma-separated or apart (foveal list maps), or none; by default
             gradient, guided_backprop and the agent's own, of a black box occlusion and rise.
+        of: what the maps are of, as in foveal explain: q1, value, log_prob, velocity, ...; by default the first.
         shield: every row again behind a shield: a folder, or pretrained:NAME.
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: bytes (0 to 255) or unit (0 to 1).
@@ -56,6 +57,7 @@ class AuditOptions:
     seed: int = 0
     data: Path | None = None
     maps: tuple[str, ...] | None = None
+    of: str | None = None
     shield: str | None = None
     trust: bool = False
     pixels: str | None = None
@@ -83,6 +85,7 @@ def main(arguments: Sequence[str]) -> None:
         shield=options.shield,
         json=options.json,
         maps=None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
+        of=options.of,
         trust=options.trust,
         pixels=options.pixels,
         prompt=options.prompt,
