@@ -112,6 +112,10 @@ class Looker:
         """How many of each episode are wanted."""
         return FRAMES if self.insides.scalars else FEW
 
+    def quick(self, name: str) -> bool:
+        """Whether a map takes one look at a frame: those by gradients and the agent's own; others take hundreds."""
+        return bool(self.insides.scalars) and (name in self.insides.maps or needs_gradient(name))
+
     def strengths(self, name: str, views: Sequence[Any]) -> Tensor:
         """(B, H, W), how much each pixel matters in any of the stacked frames."""
         return replace(self.insides, strength=anywhere).look(name, views, of=self.of)
@@ -178,7 +182,7 @@ class Looker:
 
     def _random(self, name: str, episodes: Sequence[Frames]) -> tuple[tuple[int, ...], tuple[Estimate, ...]]:
         """Likeness under random weights, of maps by gradients and of the agent's own."""
-        if not self.insides.scalars or not (name in self.insides.maps or needs_gradient(name)):
+        if not self.quick(name):
             return (), ()
         views = [view for frames in episodes for view in frames.views]
         weights = weights_of(self.insides.scalar(self.of).bind(views, ()), self.insides.pixels(views))

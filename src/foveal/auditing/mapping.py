@@ -21,7 +21,6 @@ from foveal.auditing.playing import Player
 from foveal.auditing.results import Point, point, scores
 from foveal.auditing.trials import Behaved, Trial
 from foveal.progress import watched
-from foveal.saliency import needs_gradient
 
 
 def looker_in(player: Player, names: Sequence[str] | None, of: str | None = None) -> Looker:
@@ -59,7 +58,7 @@ def played_trials(
         found = []
         for name in watched(looker.names, len(looker.names), "maps", visible=progress, unit="map"):
             trial = looker.tried(name, episodes)
-            if looker.insides.scalars and (name in looker.insides.maps or needs_gradient(name)):
+            if looker.quick(name):
                 behaved = {
                     which: _behaved(looker, name, which, player, env, clean, chance, measure) for which in COVERED
                 }

@@ -36,12 +36,14 @@ class Place:
         options: of ``foveal.envs.make``; None where the environment is used as it is.
         data: folder of DMC-GB's colours and videos, or None.
         name: as results say it.
+        own: whether ``env`` makes a world of the policy's own, which its name stands for.
     """
 
     env: Any
     options: Mapping[str, Any] | None
     data: str | Path | None = None
     name: str = field(default="")
+    own: bool = False
 
     @property
     def possible(self) -> tuple[str, ...]:
@@ -92,7 +94,7 @@ def place_for(adapter: Adapter, env: Any, data: str | Path | None = None) -> Pla
         FovealError: nobody names an environment, or it is none.
     """
     if (made := _own_world(adapter, env)) is not None:
-        return Place(made, None, data, getattr(made, "name", None) or _name(made))
+        return Place(made, None, data, getattr(made, "name", None) or _name(made), own=True)
     own = getattr(adapter, "env_options", None)
     if env is None and own is None:
         raise FovealError("name an environment to audit this policy in (--env ID), or frames to show it (--frames)")

@@ -23,6 +23,7 @@ class AuditOptions:
         model: a zip file of Stable-Baselines3, a file of TorchScript or ONNX, the address of a policy server (ws://...),
             a run's folder or pretrained:NAME. All else from Python: foveal.audit(policy, env).
         env: where it acts: an id of foveal's or Gymnasium's; by default the policy's own.
+        against: another policy, named in the same ways, in the same episodes of the same environment.
         frames: show it recorded frames instead: a folder of pictures, a film, or a LeRobotDataset.
         out: the page.
         json: write everything to this file.
@@ -47,6 +48,7 @@ class AuditOptions:
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
     env: str | None = None
+    against: str | None = None
     frames: Path | None = None
     out: Path = Path("report.html")
     json: Path | None = None
@@ -75,6 +77,7 @@ def main(arguments: Sequence[str]) -> None:
         options.model,
         options.env,
         options.out,
+        against=options.against,
         frames=options.frames,
         changes=None if options.changes is None else split(options.changes),
         severities=[whole(word) for word in split(options.severities)],

@@ -33,7 +33,7 @@ class OwnArm(Adapter):
             raise FovealError(BLIND)
         self.kind = self._acting.name
         ends = f"{self._acting.near:g} m and nearer is white, {self._acting.far:g} m and further black"
-        self.remarks = (f"It sees depth, and changes are made to that as a grey one: {ends}. Those of colour do little.",)
+        self.remarks = (f"It sees depth, and changes are made to that as to a grey one: {ends}. Colours do little.",)
         self._skill = 0
 
     @classmethod
@@ -42,7 +42,7 @@ class OwnArm(Adapter):
 
     def world(self, env: Any) -> Callable[[], Any] | None:
         if env not in (None, self.policy.env_id):
-            raise FovealError(f"this policy of the arm was made for {self.policy.env_id}: leave --env out")
+            raise FovealError(f"this policy of the arm was made for {self.policy.env_id}, and not for {env}")
         return DepthMaker(self._acting)
 
     def act(self, observation: Any) -> Any:
