@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
 
 import foveal
 from chromium import visit
@@ -22,22 +21,7 @@ from foveal.auditing.looking import Looker
 from foveal.auditing.report import report
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from small_policies import SIDE, Sides, Told, looking
-
-
-class Halves(nn.Module):
-    """Compares the sides, by weights that are 1 over each half of the first channel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(2, 3 * SIDE * SIDE))
-        with torch.no_grad():
-            columns = torch.arange(SIDE) // (SIDE // 2)
-            for side in range(2):
-                self.weights[side] = (columns == side).float().expand(3, SIDE, SIDE).reshape(-1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.relu(pixels.flatten(1) @ self.weights.T) / 1000
+from small_policies import SIDE, Halves, Sides, Told, looking
 
 
 def told(policy: Any, env: Any, maps: Any = None, **options: Any) -> foveal.Audit:

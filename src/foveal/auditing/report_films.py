@@ -17,7 +17,8 @@ from foveal.explanation.pictures import Picture, heat, lossy_webp, sheet, webp
 
 FRAME = "as it was seen"
 BUDGET = 11_000_000
-"""Letters that all sheets of a page may take; above it the largest lose some quality."""
+"""Letters that all sheets of a page may take; above it the largest lose quality, to the first of these, then to the next."""
+QUALITIES = (70, 40, 20)
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def player(audit: Audit, names: Sequence[str]) -> Player | None:
     conditions = [condition_name(film) for film in audit.films]
     apart = min(_apart(film) for films in of_all for film in films)
     last = max(film.steps[-1] for films in of_all for film in films)
-    sheets = _fitted(dict(_sheets(of_all, maps)))
+    sheets = fitted(dict(_sheets(of_all, maps)))
     height, width = audit.films[0].frames.shape[1:3]
     choices = [("policy", "policy", names)] if len(of_all) > 1 else []
     choices += [("condition", "picture", conditions), ("layer", "shown", [FRAME, *map(map_name, maps)])]
@@ -137,15 +138,15 @@ def _sheets(of_all: Sequence[Sequence[Film]], maps: Sequence[str]) -> Iterator[t
                     yield _key(policy, condition, name), sheet(pictures, columns)
 
 
-def _fitted(sheets: Mapping[str, NDArray[np.uint8]]) -> dict[str, str]:
+def fitted(sheets: Mapping[str, NDArray[np.uint8]]) -> dict[str, str]:
     """Encoded in full where all of them fit into the budget; else the largest lose quality first."""
     found = {name: webp(picture) for name, picture in sheets.items()}
     total = sum(map(len, found.values()))
-    for name in sorted(found, key=lambda name: -len(found[name])):
-        if total <= BUDGET:
-            break
-        smaller = lossy_webp(sheets[name])
-        if len(smaller) < len(found[name]):
+    for quality in QUALITIES:
+        for name in sorted(found, key=lambda name: -len(found[name])):
+            if total <= BUDGET:
+                return found
+            smaller = min(lossy_webp(sheets[name], quality), found[name], key=len)
             total += len(smaller) - len(found[name])
             found[name] = smaller
     return found

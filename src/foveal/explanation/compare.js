@@ -44,9 +44,11 @@
       show();
     });
     for (const link of document.querySelectorAll("a[data-condition]")) {
-      link.addEventListener("click", () => {
+      link.addEventListener("click", (event) => {
+        event.preventDefault(); // which would take the focus away
         sides.forEach((side) => side.turn(link.dataset.condition));
         show();
+        document.getElementById("player").scrollIntoView();
         slider.focus({ preventScroll: true });
       });
     }

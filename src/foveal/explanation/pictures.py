@@ -127,7 +127,7 @@ def webp(picture: Picture) -> str:
     return _uri(np.asarray(reduced), "webp", lossless=True, quality=80, method=4)
 
 
-def lossy_webp(picture: Picture, quality: int = 70) -> str:
+def lossy_webp(picture: Picture, quality: int) -> str:
     """A data URI with loss, for what no palette makes small, such as noise.
 
     Args:
