@@ -45,7 +45,8 @@ def test_a_map_that_tells_bright_pixels_is_true_of_a_network_that_compares_brigh
     assert integrated.parts["precision"].mean > gradient.parts["precision"].mean
     assert integrated.parts["share"].mean == pytest.approx(16 * 12 / SIDE**2)
     assert set(integrated.behaviour) == {"salient", "others", "elsewhere"}
-    assert integrated.stable and integrated.layers == (1,)
+    assert integrated.stable and set(integrated.similar) == set(integrated.stable) and integrated.layers == (1,)
+    assert all(-1 <= one.low <= one.mean <= one.high <= 1 for one in integrated.similar.values())
     assert found.summary[2].startswith("Of its maps, ") and len(found.summary) == 4
 
 
@@ -58,7 +59,8 @@ def test_the_page_and_the_json_have_a_row_for_every_map(found: foveal.Audit, tmp
         "integrated_gradients",
         "all but what is marked",
         "precision",
-        "likeness under hue:3",
+        "likeness under hue:3, and SSIM",
+        "SSIM 0.",
     ):
         assert said in text
     assert text.index("Is the map true?") < text.index("In numbers")
@@ -66,6 +68,7 @@ def test_the_page_and_the_json_have_a_row_for_every_map(found: foveal.Audit, tmp
     state = json.loads(found.save(tmp_path / "report.json").read_text())
     assert [row["map"] for row in state["maps"]] == ["gradient", "integrated_gradients"]
     assert state["maps"][1]["verdict"] == found.maps[1].verdict
+    assert set(state["maps"][0]["ssim"]) == {"noise:3", "hue:3", "shadow:3"}
     assert len(state["maps"][0]["deletion"]["value"]["area"]["values"]) == 5
     probed, console = visit(page, tmp_path, width=500)
     assert console == [] and probed["wide"] <= 0

@@ -32,3 +32,8 @@ class Film:
     frames: NDArray[np.uint8]
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def apart(self) -> int:
+        """Agent steps from one moment to the next."""
+        return self.steps[1] - self.steps[0] if len(self.steps) > 1 else 1

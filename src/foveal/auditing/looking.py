@@ -24,6 +24,7 @@ from foveal.saliency import ScalarFunction, needs_gradient
 from foveal.saliency.agreement import agreement
 from foveal.saliency.faithfulness import Curve, deletion, insertion, shifted
 from foveal.saliency.randomisation import cascade, likeness, weights_of
+from foveal.saliency.similarity import ssim
 from foveal.saliency.tid import tid
 
 GRADIENTS, BLACK_BOX = ("gradient", "guided_backprop"), ("occlusion", "rise")
@@ -135,7 +136,7 @@ class Looker:
             self._parts(name, episodes),
             layers,
             alike,
-            self._stable(name, episodes, strengths),
+            *self._stable(name, episodes, strengths),
             picture=picture,
             marked=heat(picture, strengths[0][place].numpy()),
         )
@@ -193,22 +194,27 @@ class Looker:
         kept = [(count, one) for count, one in told if one is not None]
         return tuple(count for count, _ in kept), tuple(one for _, one in kept)
 
-    def _stable(self, name: str, episodes: Sequence[Frames], strengths: Sequence[Tensor]) -> dict[str, Estimate]:
-        views = [view for frames in episodes for view in frames.views]
+    def _stable(
+        self, name: str, episodes: Sequence[Frames], strengths: Sequence[Tensor]
+    ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+        """Likeness and SSIM of the maps of the same states under a change, by its name."""
+        views, before = [view for frames in episodes for view in frames.views], torch.cat(list(strengths))
+        alike: dict[str, Estimate] = {}
+        similar: dict[str, Estimate] = {}
         if len(views) < 2:
-            return {}
-        found = {}
+            return alike, similar
         for change, severity in STABLE_UNDER if self.insides.scalars else STABLE_UNDER[:1]:
             seen = []
             for number, view in enumerate(views):
                 changed = changed_by(change, severity, [self.camera], self.seed)
                 changed.begin((self.seed, number))
                 seen.append(changed(view))
-            alike = likeness(torch.cat(list(strengths)), self.strengths(name, seen))
-            estimate = Estimate.of(_by_episode(alike, episodes))
-            if estimate is not None:
-                found[f"{change}:{severity}"] = estimate
-        return found
+            after = self.strengths(name, seen)
+            for found, values in ((alike, likeness(before, after)), (similar, ssim(before, after))):
+                estimate = Estimate.of(_by_episode(values, episodes))
+                if estimate is not None:
+                    found[f"{change}:{severity}"] = estimate
+        return alike, similar
 
 
 def _agreeing(strength: NDArray[np.float32], mask: Mask, quantile: float) -> NDArray[np.float64]:

@@ -51,9 +51,9 @@ def report(audit: Audit, out: str | Path) -> Path:
         blind=_blind_table(audit),
         blind_shown=[_shown(audit, point) for point in _bare(audit.blind) if point.pictures],
         breaking=_breaking(audit, steady),
-        series=_series(audit),
+        series=series(audit),
         measure=audit.measure,
-        curves=[_chart(audit, curve) for curve in curves if curve.points[0].condition.severity is not None],
+        curves=charts(audit),
         curves_told=_curves_told(audit),
         shown_told=_shown_told(audit),
         shown=_gallery(audit, curves),
@@ -119,7 +119,13 @@ def _shown_told(audit: Audit) -> str:
     )
 
 
-def _series(audit: Audit) -> list[str]:
+def charts(audit: Audit) -> list[SeverityCurve]:
+    """Of every change that has severities, the weakest point first."""
+    return [_chart(audit, curve) for curve in audit.curves() if curve.points[0].condition.severity is not None]
+
+
+def series(audit: Audit) -> list[str]:
+    """Names of the lines in every chart."""
     names = [""] if audit.against is None else policy_names(audit)
     shields = [""] if audit.shield is None else ["", "behind the shield"]
     return [", ".join(filter(None, (name, shield))) or "as it is" for name in names for shield in shields]
@@ -129,17 +135,17 @@ def _chart(audit: Audit, curve: Curve) -> SeverityCurve:
     shields = [False] if audit.shield is None else [False, True]
     policies = [audit, *([] if audit.against is None else [audit.against])]
     lines = [(one, shielded) for one in policies for shielded in shields]
-    series = []
-    for name, (one, shielded) in zip(_series(audit), lines, strict=True):
+    drawn = []
+    for name, (one, shielded) in zip(series(audit), lines, strict=True):
         points = [p for p in one.points_of(curve.change) if p.condition.shielded == shielded]
-        series.append((name, [(p.condition.severity or 0, p.mean, p.low, p.high) for p in points]))
+        drawn.append((name, [(p.condition.severity or 0, p.mean, p.low, p.high) for p in points]))
     references = [("the picture as it is", audit.clean[0].mean)]
     if audit.against is not None:
         references.append((f"the picture as it is, {audit.against.policy['kind']}", audit.against.clean[0].mean))
     if audit.chance is not None:
         references.append(("random actions", audit.chance.mean))
     film = filmed(audit).get(curve.change)
-    return SeverityCurve(curve.change.replace("_", " "), series, references, _range(audit), film)
+    return SeverityCurve(curve.change.replace("_", " "), drawn, references, _range(audit), film)
 
 
 def _range(audit: Audit) -> tuple[float, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +18,9 @@ from foveal.explanation.pictures import Picture, heat, lossy_webp, sheet, webp
 
 FRAME = "as it was seen"
 BUDGET = 11_000_000
-"""Letters that all sheets of a page may take; above it the largest lose quality, to the first of these, then to the next."""
+"""Letters that all sheets of a page may take; above it the largest lose quality."""
 QUALITIES = (70, 40, 20)
+"""Of pictures with loss: all of them get the first before any gets the next."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,7 @@ def player(audit: Audit, names: Sequence[str]) -> Player | None:
     of_all = [audit.films, *([] if audit.against is None else [audit.against.films])]
     maps = list(dict.fromkeys(name for films in of_all for film in films for name in film.maps))
     conditions = [condition_name(film) for film in audit.films]
-    apart = min(_apart(film) for films in of_all for film in films)
+    apart = min(film.apart for films in of_all for film in films)
     last = max(film.steps[-1] for films in of_all for film in films)
     sheets = fitted(dict(_sheets(of_all, maps)))
     height, width = audit.films[0].frames.shape[1:3]
@@ -89,6 +91,11 @@ def condition_name(film: Film) -> str:
     return film.condition.change.replace("_", " ") + severity
 
 
+def now(film: Film, step: int) -> int:
+    """The place of the moment that is seen at a step: the latest one."""
+    return bisect_right(film.steps, step) - 1
+
+
 def heated(film: Film, name: str, index: int) -> Picture:
     """One of a film's maps over its frame."""
     return heat(film.frames[index], film.maps[name][index], film.levels[name])
@@ -99,10 +106,6 @@ def _told(two: bool, looked: bool) -> str:
     maps = " A map's brightness is relative to the 99.5 % quantile of its film." if looked else ""
     beside = " Both policies began in the same state and went their own ways." if two else ""
     return f"Choose what to see left and right: {what}.{beside}{maps} A curve above leads to its film."
-
-
-def _apart(film: Film) -> int:
-    return film.steps[1] - film.steps[0] if len(film.steps) > 1 else 1
 
 
 def _columns(film: Film) -> int:

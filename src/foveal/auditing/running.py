@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from foveal.auditing.comparing import audited
 from foveal.auditing.concluding import concluded
 from foveal.auditing.conditions import CLEAN, Condition, blindness, conditions
 from foveal.auditing.drift import Viewer, drifted
+from foveal.auditing.exporting import write_curves, write_film
 from foveal.auditing.mapping import looker_on, shown_trials
 from foveal.auditing.recording import Recording, read_recording
 from foveal.auditing.report import report
@@ -23,7 +24,9 @@ from foveal.auditing.shielding import Shielding
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, now, versions
+from foveal.explanation.curve_pictures import check_picture
 from foveal.explanation.explain import check_writable
+from foveal.explanation.movies import check_film
 from foveal.progress import watched
 from foveal.shield import Shield
 
@@ -46,6 +49,8 @@ def audit(
     data: str | Path | None = None,
     shield: str | Path | Any | None = None,
     json: str | Path | None = None,
+    mp4: str | Path | None = None,
+    png: str | Path | None = None,
     maps: Sequence[str] | None = None,
     of: str | None = None,
     trust: bool = False,
@@ -77,6 +82,8 @@ def audit(
         data: folder of DMC-GB's colours and videos, for ``color_hard`` and the like in ``dmc/``.
         shield: a ``foveal.Shield``, its folder, or ``"pretrained:NAME"``: every row again behind it.
         json: also write everything to this file.
+        mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
+        png: also draw the curves over severities as a picture.
         maps: names of ``foveal.saliency``'s, or of the agent's own, that are tried: is the map true? By default those
             that are usual for the policy; () for none.
         of: name of the number that maps are of, as for ``foveal.explain``; by default the policy's first.
@@ -94,9 +101,7 @@ def audit(
             message says what is wrong and what to do, before work starts.
     """
     _check(env, frames, against, episodes, seed, longest)
-    for path, example in ((out, "report.html"), (json, "report.json")):
-        if path is not None:
-            check_writable(path, example)
+    _check_files(frames, {"report.html": out, "report.json": json, "report.mp4": mp4, "report.png": png})
     asked = Asked(
         None if changes is None else tuple(changes),
         tuple(severities),
@@ -115,7 +120,7 @@ def audit(
         adapter = opened.enter_context(closing(adapted(policy, options)))
         if frames is None:
             rival = None if against is None else opened.enter_context(closing(adapted(against, options)))
-            found = audited(adapter, rival, env, data, asked, filmed=out is not None)
+            found = audited(adapter, rival, env, data, asked, filmed=out is not None or mp4 is not None)
         else:
             recording = read_recording(frames, adapter.observation_space, image_size, camera)
             found = _shown(adapter, recording, asked, discrete=discrete)
@@ -130,6 +135,10 @@ def audit(
         found = replace(found, page=report(found, out))
     if json is not None:
         found.save(json)
+    if mp4 is not None:
+        write_film(found, mp4)
+    if png is not None:
+        write_curves(found, png)
     return found
 
 
@@ -142,6 +151,20 @@ def _check(env: Any, frames: Any, against: Any, episodes: int, seed: int, longes
     check_whole("seed", seed, least=0)
     if longest is not None:
         check_whole("longest", longest, least=1)
+
+
+def _check_files(frames: Any, files: Mapping[str, str | Path | None]) -> None:
+    """Refuse what can't be written; ``files`` by an example of their names."""
+    for example, path in files.items():
+        if path is not None:
+            check_writable(path, example)
+    film, picture = files["report.mp4"], files["report.png"]
+    if film is not None:
+        check_film(film)
+        if frames is not None:
+            raise FovealError("a film is of episodes, and recorded frames have none: leave one of mp4 and frames out")
+    if picture is not None:
+        check_picture(picture)
 
 
 # --- on recorded frames -----------------------------------------------------------------------------------------------

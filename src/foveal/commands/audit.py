@@ -27,6 +27,8 @@ class AuditOptions:
         frames: show it recorded frames instead: a folder of pictures, a film, or a LeRobotDataset.
         out: the page.
         json: write everything to this file.
+        mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
+        png: also draw the curves over severities as a picture.
         changes: names, comma-separated or apart, of changes of the picture (foveal list corruptions); by default all.
         severities: of each, from 1 to 5.
         episodes: under each change and severity, the same for all.
@@ -52,6 +54,8 @@ class AuditOptions:
     frames: Path | None = None
     out: Path = Path("report.html")
     json: Path | None = None
+    mp4: Path | None = None
+    png: Path | None = None
     changes: tuple[str, ...] | None = None
     severities: tuple[str, ...] = tuple(map(str, SEVERITIES))
     episodes: int = EPISODES
@@ -87,6 +91,8 @@ def main(arguments: Sequence[str]) -> None:
         data=options.data,
         shield=options.shield,
         json=options.json,
+        mp4=options.mp4,
+        png=options.png,
         maps=None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
         of=options.of,
         trust=options.trust,
@@ -97,8 +103,9 @@ def main(arguments: Sequence[str]) -> None:
         camera=options.camera,
     )
     print(found)
-    if options.json is not None:
-        print(f"wrote {options.json}")
+    for written in (options.json, options.mp4, options.png):
+        if written is not None:
+            print(f"wrote {written}")
     print(found.page)
 
 
