@@ -34,7 +34,7 @@ def write_film(audit: Audit, path: str | Path) -> Path:
         raise FovealError("this audit has no films: they are of policies that act in an environment")
     rows = [films[:2] for films in policies]
     titles = [
-        [f"{who}{what}" for film in films for what in _titles(film)]
+        [f"{who}{place}" if number == 0 else place for number, place in enumerate(_titles(films))]
         for who, films in zip(_owners(audit), rows, strict=True)
     ]
     return write_views(path, _moments(rows), titles)
@@ -57,8 +57,8 @@ def _owners(audit: Audit) -> list[str]:
     return [""] if audit.against is None else [f"{name}: " for name in policy_names(audit)]
 
 
-def _titles(film: Film) -> list[str]:
-    return [condition_name(film), *map(map_name, _first(film))]
+def _titles(films: Sequence[Film]) -> list[str]:
+    return [title for film in films for title in (condition_name(film), *map(map_name, _first(film)))]
 
 
 def _first(film: Film) -> Sequence[str]:
