@@ -35,7 +35,7 @@ def comparison(audit: Audit) -> Comparison:
     assert audit.against is not None  # the caller looked
     other = policy_names(audit)[1]
     told = (
-        f"{other} was tried in the same episodes, from the same seeds and with the same draws of every change. "
+        f"The other policy, {other}, was tried in the same episodes, with the same seeds of every change. "
         f"{' '.join(audit.against.summary[:2])}"
     )
     severities = sorted({one.condition.severity for one in audit.differences if one.condition.severity is not None})

@@ -20,7 +20,7 @@ LONGEST = 1_000_000
 """More control steps than any episode has."""
 
 
-class DepthEnv(gymnasium.Env[dict[str, NDArray[Any]], NDArray[np.float32]]):
+class DepthEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     """The task of a policy of the arm, seen as its network sees it.
 
     Observations are ``"depth"``, (stack, 1, H, W) from 0 to 1, the newest frame last: what is near is white, as in

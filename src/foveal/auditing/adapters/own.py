@@ -39,7 +39,7 @@ class OwnPolicy(Adapter):
     rank = 10
 
     def __init__(self, policy: Any, options: Any = None) -> None:
-        loaded = load(policy) if isinstance(policy, (str, Path)) else policy
+        loaded: Any = load(policy) if isinstance(policy, (str, Path)) else policy
         super().__init__(loaded, options)
         self.env_id: Any = getattr(loaded, "env_id", None)
         self.env: Any = None
