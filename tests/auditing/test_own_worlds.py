@@ -42,7 +42,7 @@ def cloned() -> SkillPolicy:
 
 
 def told(policy: Any, **options: Any) -> foveal.Audit:
-    settings = {"changes": ["noise"], "severities": [5], "episodes": 2, "longest": 9, "out": None, **options}
+    settings = {"changes": ["noise"], "severities": [5], "episodes": 1, "longest": 4, "out": None, **options}
     return foveal.audit(policy, progress=False, **settings)
 
 
