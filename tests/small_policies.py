@@ -6,8 +6,10 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+import torch
 from gymnasium import spaces
 from numpy.typing import NDArray
+from torch import Tensor, nn
 
 SIDE = 36  # the smallest picture that NatureCNN takes
 LENGTH = 10  # of an episode
@@ -65,6 +67,21 @@ class Told(Sides):
         mask = np.zeros((SIDE, SIDE), bool)
         mask[10:26, 4 + 16 * self.side : 16 + 16 * self.side] = True
         return mask
+
+
+class Halves(nn.Module):
+    """Compares the sides, by weights that are 1 over each half of the first channel."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weights = nn.Parameter(torch.zeros(2, 3 * SIDE * SIDE))
+        with torch.no_grad():
+            columns = torch.arange(SIDE) // (SIDE // 2)
+            for side in range(2):
+                self.weights[side] = (columns == side).float().expand(3, SIDE, SIDE).reshape(-1)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        return torch.relu(pixels.flatten(1) @ self.weights.T) / 1000
 
 
 def looking(observation: Any) -> int:

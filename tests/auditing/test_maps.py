@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
-from torch import Tensor, nn
 
 import foveal
 from chromium import visit
@@ -22,22 +21,7 @@ from foveal.auditing.looking import Looker
 from foveal.auditing.report import report
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
-from small_policies import SIDE, Sides, Told, looking
-
-
-class Halves(nn.Module):
-    """Compares the sides, by weights that are 1 over each half of the first channel."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weights = nn.Parameter(torch.zeros(2, 3 * SIDE * SIDE))
-        with torch.no_grad():
-            columns = torch.arange(SIDE) // (SIDE // 2)
-            for side in range(2):
-                self.weights[side] = (columns == side).float().expand(3, SIDE, SIDE).reshape(-1)
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        return torch.relu(pixels.flatten(1) @ self.weights.T) / 1000
+from small_policies import SIDE, Halves, Sides, Told, looking
 
 
 def told(policy: Any, env: Any, maps: Any = None, **options: Any) -> foveal.Audit:
@@ -61,7 +45,8 @@ def test_a_map_that_tells_bright_pixels_is_true_of_a_network_that_compares_brigh
     assert integrated.parts["precision"].mean > gradient.parts["precision"].mean
     assert integrated.parts["share"].mean == pytest.approx(16 * 12 / SIDE**2)
     assert set(integrated.behaviour) == {"salient", "others", "elsewhere"}
-    assert integrated.stable and integrated.layers == (1,)
+    assert integrated.stable and set(integrated.similar) == set(integrated.stable) and integrated.layers == (1,)
+    assert all(-1 <= one.low <= one.mean <= one.high <= 1 for one in integrated.similar.values())
     assert found.summary[2].startswith("Of its maps, ") and len(found.summary) == 4
 
 
@@ -74,7 +59,8 @@ def test_the_page_and_the_json_have_a_row_for_every_map(found: foveal.Audit, tmp
         "integrated_gradients",
         "all but what is marked",
         "precision",
-        "likeness under hue:3",
+        "likeness under hue:3, and SSIM",
+        "SSIM 0.",
     ):
         assert said in text
     assert text.index("Is the map true?") < text.index("In numbers")
@@ -82,6 +68,7 @@ def test_the_page_and_the_json_have_a_row_for_every_map(found: foveal.Audit, tmp
     state = json.loads(found.save(tmp_path / "report.json").read_text())
     assert [row["map"] for row in state["maps"]] == ["gradient", "integrated_gradients"]
     assert state["maps"][1]["verdict"] == found.maps[1].verdict
+    assert set(state["maps"][0]["ssim"]) == {"noise:3", "hue:3", "shadow:3"}
     assert len(state["maps"][0]["deletion"]["value"]["area"]["values"]) == 5
     probed, console = visit(page, tmp_path, width=500)
     assert console == [] and probed["wide"] <= 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 
@@ -37,3 +38,11 @@ def test_a_mark_an_interval_and_a_title_for_every_point() -> None:
     circles = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
     assert [float(x) for x, _ in circles] == [CURVE.x(1) + CURVE.aside(0), CURVE.x(5) + CURVE.aside(0)]
     assert [float(y) for _, y in circles] == [CURVE.y(90.0), CURVE.y(20.0)]
+
+
+def test_a_curve_with_a_film_leads_to_it_and_one_without_does_not() -> None:
+    svg = drawn(replace(CURVE, film=(5, 2)))
+    assert svg.count("<a ") == 1 and 'data-condition="2" aria-label="show blur, severity 5, in the player"' in svg
+    link = svg[svg.index("<a ") : svg.index("</a>")]
+    assert link.count('class="whisker"') == 3 and 'class="film"' in link  # a click on a mark leads there too
+    assert 'role="group"' in svg and "<a " not in drawn(CURVE) and 'role="img"' in drawn(CURVE)

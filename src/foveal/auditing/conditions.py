@@ -37,6 +37,11 @@ class Condition:
         return self.change if self.severity is None else f"{self.change}:{self.severity}"
 
     @property
+    def title(self) -> str:
+        """The same, and whether it is behind a shield."""
+        return f"{self.name}{', shield' if self.shielded else ''}"
+
+    @property
     def perturbation(self) -> str | None:
         """The name of a perturbation of ``foveal.envs``, where it is one."""
         return self.change if self.change in PERTURBATIONS.names() else None

@@ -82,7 +82,7 @@ class Sampling:
         """The observation as it is."""
         if self._step in evenly(self.lengths[len(self.kept) - 1], self.count):
             mask = self.mask()
-            self.kept[-1].append((_copied(given), None if mask is None else mask.copy()))
+            self.kept[-1].append((copied(given), None if mask is None else mask.copy()))
         self._step += 1
         return given
 
@@ -92,7 +92,8 @@ def evenly(length: int, count: int) -> set[int]:
     return set(np.linspace(0, length - 1, count + 2)[1:-1].round().astype(int).tolist())
 
 
-def _copied(given: Any) -> Any:
+def copied(given: Any) -> Any:
+    """An observation that nobody else writes to."""
     if isinstance(given, dict):
-        return {name: _copied(entry) for name, entry in given.items()}
+        return {name: copied(entry) for name, entry in given.items()}
     return np.array(given)

@@ -24,6 +24,7 @@ from foveal.saliency import ScalarFunction, needs_gradient
 from foveal.saliency.agreement import agreement
 from foveal.saliency.faithfulness import Curve, deletion, insertion, shifted
 from foveal.saliency.randomisation import cascade, likeness, weights_of
+from foveal.saliency.similarity import ssim
 from foveal.saliency.tid import tid
 
 GRADIENTS, BLACK_BOX = ("gradient", "guided_backprop"), ("occlusion", "rise")
@@ -61,16 +62,24 @@ class Looker:
         camera: the picture that they are of, as the policy takes it.
         names: of the maps.
         seed: of the changes.
+        of: name of the scalar that maps are of; None for the policy's first.
     """
 
     insides: Insides
     camera: Camera
     names: tuple[str, ...]
     seed: int = 0
+    of: str | None = None
 
     @classmethod
     def on(
-        cls, adapter: Adapter, camera: Camera, actions: spaces.Space[Any] | None, names: Sequence[str] | None, seed: int
+        cls,
+        adapter: Adapter,
+        camera: Camera,
+        actions: spaces.Space[Any] | None,
+        names: Sequence[str] | None,
+        seed: int,
+        of: str | None = None,
     ) -> Looker:
         """With the maps' names checked.
 
@@ -80,10 +89,11 @@ class Looker:
             actions: what it does; None where that is unknown, and numbers.
             names: of the maps; None for those that are usual.
             seed: of the changes.
+            of: name of a scalar, or None.
 
         Raises:
-            FovealError: a map is unknown or the policy lacks it; of a black box, the message names those that need no
-                gradient.
+            FovealError: a map or a scalar is unknown or the policy lacks it; of a black box, the message names those
+                that need no gradient.
         """
         discrete = isinstance(actions, spaces.Discrete)
         insides = adapter.insides(camera, discrete=discrete)
@@ -91,7 +101,9 @@ class Looker:
             choices = int(actions.n) if isinstance(actions, spaces.Discrete) else None
             insides = black_box_insides(adapter, camera, choices)
         usual = (*GRADIENTS, *insides.maps) if insides.scalars else BLACK_BOX
-        looker = cls(insides, camera, usual if names is None else tuple(names), seed)
+        looker = cls(insides, camera, usual if names is None else tuple(names), seed, of)
+        if of is not None:
+            insides.scalar(of)
         for name in looker.names:
             insides.check_map(name)
         return looker
@@ -101,9 +113,13 @@ class Looker:
         """How many of each episode are wanted."""
         return FRAMES if self.insides.scalars else FEW
 
+    def quick(self, name: str) -> bool:
+        """Whether a map takes one look at a frame: those by gradients and the agent's own; others take hundreds."""
+        return bool(self.insides.scalars) and (name in self.insides.maps or needs_gradient(name))
+
     def strengths(self, name: str, views: Sequence[Any]) -> Tensor:
         """(B, H, W), how much each pixel matters in any of the stacked frames."""
-        return replace(self.insides, strength=anywhere).look(name, views)
+        return replace(self.insides, strength=anywhere).look(name, views, of=self.of)
 
     def tried(self, name: str, episodes: Sequence[Frames]) -> Trial:
         """A map of some frames of each episode."""
@@ -114,13 +130,13 @@ class Looker:
         picture = self.camera.read(episodes[0].views[place])[-1].transpose(1, 2, 0).copy()
         return Trial(
             name,
-            self.insides.scalar().meaning if self.insides.scalars else "the action",
+            self.insides.scalar(self.of).meaning if self.insides.scalars else "the action",
             {what: self._path(deletion, bind, episodes, strengths) for what, bind in watched.items()},
             {what: self._path(insertion, bind, episodes, strengths) for what, bind in watched.items()},
             self._parts(name, episodes),
             layers,
             alike,
-            self._stable(name, episodes, strengths),
+            *self._stable(name, episodes, strengths),
             picture=picture,
             marked=heat(picture, strengths[0][place].numpy()),
         )
@@ -130,7 +146,7 @@ class Looker:
         found: dict[str, Callable[[Sequence[Any]], ScalarFunction]] = {}
         decision = self.insides.decision
         if self.insides.scalars:
-            found[VALUE] = lambda views: self.insides.scalar().bind(views, ())
+            found[VALUE] = lambda views: self.insides.scalar(self.of).bind(views, ())
         if decision is not None:
             found[ACTION] = lambda views: decision.bind(views, ())
         return found
@@ -167,10 +183,10 @@ class Looker:
 
     def _random(self, name: str, episodes: Sequence[Frames]) -> tuple[tuple[int, ...], tuple[Estimate, ...]]:
         """Likeness under random weights, of maps by gradients and of the agent's own."""
-        if not self.insides.scalars or not (name in self.insides.maps or needs_gradient(name)):
+        if not self.quick(name):
             return (), ()
         views = [view for frames in episodes for view in frames.views]
-        weights = weights_of(self.insides.scalar().bind(views, ()), self.insides.pixels(views))
+        weights = weights_of(self.insides.scalar(self.of).bind(views, ()), self.insides.pixels(views))
         if not weights or len(views) < 2:
             return (), ()
         counts, alike = cascade(lambda: self.strengths(name, views), weights)
@@ -178,22 +194,27 @@ class Looker:
         kept = [(count, one) for count, one in told if one is not None]
         return tuple(count for count, _ in kept), tuple(one for _, one in kept)
 
-    def _stable(self, name: str, episodes: Sequence[Frames], strengths: Sequence[Tensor]) -> dict[str, Estimate]:
-        views = [view for frames in episodes for view in frames.views]
+    def _stable(
+        self, name: str, episodes: Sequence[Frames], strengths: Sequence[Tensor]
+    ) -> tuple[dict[str, Estimate], dict[str, Estimate]]:
+        """Likeness and SSIM of the maps of the same states under a change, by its name."""
+        views, before = [view for frames in episodes for view in frames.views], torch.cat(list(strengths))
+        alike: dict[str, Estimate] = {}
+        similar: dict[str, Estimate] = {}
         if len(views) < 2:
-            return {}
-        found = {}
+            return alike, similar
         for change, severity in STABLE_UNDER if self.insides.scalars else STABLE_UNDER[:1]:
             seen = []
             for number, view in enumerate(views):
                 changed = changed_by(change, severity, [self.camera], self.seed)
                 changed.begin((self.seed, number))
                 seen.append(changed(view))
-            alike = likeness(torch.cat(list(strengths)), self.strengths(name, seen))
-            estimate = Estimate.of(_by_episode(alike, episodes))
-            if estimate is not None:
-                found[f"{change}:{severity}"] = estimate
-        return found
+            after = self.strengths(name, seen)
+            for found, values in ((alike, likeness(before, after)), (similar, ssim(before, after))):
+                estimate = Estimate.of(_by_episode(values, episodes))
+                if estimate is not None:
+                    found[f"{change}:{severity}"] = estimate
+        return alike, similar
 
 
 def _agreeing(strength: NDArray[np.float32], mask: Mask, quantile: float) -> NDArray[np.float64]:

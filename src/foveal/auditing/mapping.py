@@ -21,21 +21,20 @@ from foveal.auditing.playing import Player
 from foveal.auditing.results import Point, point, scores
 from foveal.auditing.trials import Behaved, Trial
 from foveal.progress import watched
-from foveal.saliency import needs_gradient
 
 
-def looker_in(player: Player, names: Sequence[str] | None) -> Looker:
+def looker_in(player: Player, names: Sequence[str] | None, of: str | None = None) -> Looker:
     """Of a policy in its environment, with the maps' names checked; errors as for ``Looker.on``."""
     with player.place.open() as env:
-        return _looker(player.adapter, env.observation_space, env.action_space, names, player.seed)
+        return _looker(player.adapter, env.observation_space, env.action_space, names, player.seed, of)
 
 
-def looker_on(viewer: Viewer, choices: bool, names: Sequence[str] | None) -> Looker:
+def looker_on(viewer: Viewer, choices: bool, names: Sequence[str] | None, of: str | None = None) -> Looker:
     """Of a policy that is shown recorded frames; errors as for ``Looker.on``."""
     actions = viewer.adapter.action_space
     if actions is None and choices:
         actions = spaces.Discrete(MOST_CHOICES)
-    return _looker(viewer.adapter, viewer.recording.space, actions, names, viewer.seed)
+    return _looker(viewer.adapter, viewer.recording.space, actions, names, viewer.seed, of)
 
 
 MOST_CHOICES = 256
@@ -59,7 +58,7 @@ def played_trials(
         found = []
         for name in watched(looker.names, len(looker.names), "maps", visible=progress, unit="map"):
             trial = looker.tried(name, episodes)
-            if looker.insides.scalars and (name in looker.insides.maps or needs_gradient(name)):
+            if looker.quick(name):
                 behaved = {
                     which: _behaved(looker, name, which, player, env, clean, chance, measure) for which in COVERED
                 }
@@ -86,9 +85,10 @@ def _looker(
     actions: spaces.Space[object] | None,
     names: Sequence[str] | None,
     seed: int,
+    of: str | None,
 ) -> Looker:
     wanted = given if adapter.observation_space is None else adapter.observation_space
-    return Looker.on(adapter, cameras_of(wanted)[0], actions, names, seed)
+    return Looker.on(adapter, cameras_of(wanted)[0], actions, names, seed, of)
 
 
 def _sampled(looker: Looker, player: Player, clean: Point, env: gymnasium.Env[object, object]) -> list[Frames]:

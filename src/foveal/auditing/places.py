@@ -12,10 +12,11 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from foveal.atari.single import GameMaker
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.cameras import Camera, cameras_of
 from foveal.auditing.changing import Mask
-from foveal.envs import make
+from foveal.envs import games, make
 from foveal.envs.family import FAMILIES, known_ids
 from foveal.envs.making import make_registered
 from foveal.envs.perturbations import PERTURBATIONS, usual_perturbations
@@ -35,12 +36,14 @@ class Place:
         options: of ``foveal.envs.make``; None where the environment is used as it is.
         data: folder of DMC-GB's colours and videos, or None.
         name: as results say it.
+        own: whether ``env`` makes a world of the policy's own, which its name stands for.
     """
 
     env: Any
     options: Mapping[str, Any] | None
     data: str | Path | None = None
     name: str = field(default="")
+    own: bool = False
 
     @property
     def possible(self) -> tuple[str, ...]:
@@ -90,6 +93,8 @@ def place_for(adapter: Adapter, env: Any, data: str | Path | None = None) -> Pla
     Raises:
         FovealError: nobody names an environment, or it is none.
     """
+    if (made := _own_world(adapter, env)) is not None:
+        return Place(made, None, data, getattr(made, "name", None) or _name(made), own=True)
     own = getattr(adapter, "env_options", None)
     if env is None and own is None:
         raise FovealError("name an environment to audit this policy in (--env ID), or frames to show it (--frames)")
@@ -107,6 +112,15 @@ def place_for(adapter: Adapter, env: Any, data: str | Path | None = None) -> Pla
     if isinstance(env, str) and _ours(env):
         return Place(env, {"frame_stack": 1, "image_size": _size(adapter.observation_space)}, data, name)
     return Place(env, None, data, name)
+
+
+def _own_world(adapter: Adapter, env: Any) -> Any:
+    """What makes a world of the policy's own, or a game for anybody's, as it is usually seen; None of all others."""
+    made = adapter.world(env)
+    if made is None and isinstance(env, str) and games.is_atari(env):
+        name = games.env_id(env)
+        return GameMaker(name, games.protocol_rules(name))
+    return made
 
 
 def mask_of(env: gymnasium.Env[Any, Any], cameras: Sequence[Camera]) -> Mask | None:

@@ -156,6 +156,11 @@ class Player:
         act = replace(self._acting(env), through=through)
         return tuple(self._episode(env, act, number, _Seen(None, None, None, 0)) for number in range(self.episodes))
 
+    def watch(self, condition: Condition, env: gymnasium.Env[Any, Any], through: Through) -> Episode:
+        """The first episode under a condition, the policy being given what ``through`` makes of what it would see."""
+        changed = self._changed(condition, check_sees(env.observation_space, self.place.name))
+        return self._episode(env, replace(self._acting(env), through=through), 0, _Seen(changed, None, None, 0))
+
     def _changed(self, condition: Condition, cameras: Sequence[Camera]) -> Changed | None:
         if condition.change in REPLACEMENTS:
             return replacement(condition.change, cameras, self.films)

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.auditing.judging import BLIND, LOOKS, UNCLEAR, percent_left
+from foveal.auditing.report_comparison import comparison, policy_names
+from foveal.auditing.report_films import filmed, player
 from foveal.auditing.report_maps import Shown, section
 from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
 from foveal.explanation.charts import SeverityCurve
@@ -49,12 +51,14 @@ def report(audit: Audit, out: str | Path) -> Path:
         blind=_blind_table(audit),
         blind_shown=[_shown(audit, point) for point in _bare(audit.blind) if point.pictures],
         breaking=_breaking(audit, steady),
-        series=_series(audit),
+        series=series(audit),
         measure=audit.measure,
-        curves=[_chart(audit, curve) for curve in curves if curve.points[0].condition.severity is not None],
+        curves=charts(audit),
         curves_told=_curves_told(audit),
         shown_told=_shown_told(audit),
         shown=_gallery(audit, curves),
+        compared=comparison(audit) if audit.against is not None else None,
+        player=player(audit, policy_names(audit)),
         maps=section(audit) if audit.maps else None,
         table=_table(audit, curves),
         unknowns=_unknowns(audit, curves),
@@ -103,7 +107,8 @@ def _curves_told(audit: Audit) -> str:
     told = f"{audit.measure.capitalize()} over severity: a mark is the mean, a bar its 95 % interval over {audit.unit}."
     if audit.measure == DRIFT:
         return f"{told} 0: the actions on the picture as it is; 1: as different as on another frame altogether."
-    return f"{told} Dashed: the picture as it is, and random actions."
+    both = ", of both policies" if audit.against is not None else ""
+    return f"{told} Dashed: the picture as it is{both}, and random actions."
 
 
 def _shown_told(audit: Audit) -> str:
@@ -114,25 +119,39 @@ def _shown_told(audit: Audit) -> str:
     )
 
 
-def _series(audit: Audit) -> list[str]:
-    return ["as it is"] if audit.shield is None else ["as it is", "behind the shield"]
+def charts(audit: Audit) -> list[SeverityCurve]:
+    """Of every change that has severities, the weakest point first."""
+    return [_chart(audit, curve) for curve in audit.curves() if curve.points[0].condition.severity is not None]
+
+
+def series(audit: Audit) -> list[str]:
+    """Names of the lines in every chart."""
+    names = [""] if audit.against is None else policy_names(audit)
+    shields = [""] if audit.shield is None else ["", "behind the shield"]
+    return [", ".join(filter(None, (name, shield))) or "as it is" for name in names for shield in shields]
 
 
 def _chart(audit: Audit, curve: Curve) -> SeverityCurve:
     shields = [False] if audit.shield is None else [False, True]
-    series = []
-    for name, shielded in zip(_series(audit), shields, strict=True):
-        points = [p for p in audit.points if p.condition.change == curve.change and p.condition.shielded == shielded]
-        series.append((name, [(p.condition.severity or 0, p.mean, p.low, p.high) for p in points]))
+    policies = [audit, *([] if audit.against is None else [audit.against])]
+    lines = [(one, shielded) for one in policies for shielded in shields]
+    drawn = []
+    for name, (one, shielded) in zip(series(audit), lines, strict=True):
+        points = [p for p in one.points_of(curve.change) if p.condition.shielded == shielded]
+        drawn.append((name, [(p.condition.severity or 0, p.mean, p.low, p.high) for p in points]))
     references = [("the picture as it is", audit.clean[0].mean)]
+    if audit.against is not None:
+        references.append((f"the picture as it is, {audit.against.policy['kind']}", audit.against.clean[0].mean))
     if audit.chance is not None:
         references.append(("random actions", audit.chance.mean))
-    return SeverityCurve(curve.change.replace("_", " "), series, references, _range(audit))
+    film = filmed(audit).get(curve.change)
+    return SeverityCurve(curve.change.replace("_", " "), drawn, references, _range(audit), film)
 
 
 def _range(audit: Audit) -> tuple[float, float]:
     """Of the axis of all charts."""
-    points = [*audit.points, *audit.clean, *([] if audit.chance is None else [audit.chance])]
+    others = [] if audit.against is None else [*audit.against.points, *audit.against.clean]
+    points = [*audit.points, *audit.clean, *([] if audit.chance is None else [audit.chance]), *others]
     return min(0.0, *(point.low for point in points)), max(point.high for point in points)
 
 

@@ -150,17 +150,30 @@ def _behaved(audit: Audit, trial: Trial, which: str) -> str | Cell:
 def _further(audit: Audit) -> Table:
     """Actions, and other looks of the same states."""
     changes = list(dict.fromkeys(change for trial in audit.maps for change in trial.stable))
-    head: Line = ["", "actions: deletion", "actions: insertion", *(f"likeness under {change}" for change in changes)]
+    head: Line = [
+        "",
+        "actions: deletion",
+        "actions: insertion",
+        *(f"likeness under {change}, and SSIM" for change in changes),
+    ]
     rows: list[Line] = []
     for trial in audit.maps:
         acted = [_against(paths[ACTION]) if ACTION in paths else "-" for paths in (trial.deletion, trial.insertion)]
-        rows.append([Cell(trial.name, code=True), *acted, *(_estimated(trial.stable.get(one)) for one in changes)])
+        rows.append([Cell(trial.name, code=True), *acted, *(_stable(trial, one) for one in changes)])
     caption = (
         "Deletion and insertion of what the policy acts by (its action, or the numbers among which it chooses), and "
-        "how alike a map is to that of the same states under a change of the picture (1: the same). A map rightly "
+        "how alike a map is to that of the same states under a change of the picture: likeness by ranks, of what is "
+        "the picture's own, and SSIM (Wang et al. 2004), of how they look; 1 of both is the same. A map rightly "
         "changes where what the policy does changes."
     )
     return Table(caption, head, rows)
+
+
+def _stable(trial: Trial, change: str) -> str | Cell:
+    alike, similar = trial.stable.get(change), trial.similar.get(change)
+    small = [] if alike is None else [f"{alike.low:.2f} to {alike.high:.2f}"]
+    small += [] if similar is None else [f"SSIM {similar.mean:.2f}", f"{similar.low:.2f} to {similar.high:.2f}"]
+    return Cell("-" if alike is None else f"{alike.mean:.2f}", small=tuple(small))
 
 
 def _masks(audit: Audit) -> Table | None:

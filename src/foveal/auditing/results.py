@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.auditing.conditions import Condition
-from foveal.auditing.trials import Trial
+from foveal.auditing.film import Film
+from foveal.auditing.trials import ENOUGH, Trial
 from foveal.evaluation.layout import columns
 from foveal.evaluation.results import Episode, write_json
 from foveal.evaluation.statistics import SuccessRate, bootstrap_interval
@@ -111,6 +112,47 @@ class Curve:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """Of two policies under one condition, episode by episode.
+
+    Attributes:
+        condition: what.
+        values: (N,) the policy's less the other's.
+        mean, low, high: of these, with the percentile bootstrap's 95 % interval.
+    """
+
+    condition: Condition
+    values: tuple[float, ...]
+    mean: float
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, one: Point, other: Point) -> Difference:
+        """Of the same episodes."""
+        values = np.subtract(one.values, other.values)
+        return cls(one.condition, tuple(map(float, values)), float(values.mean()), *bootstrap_interval(values))
+
+    @property
+    def sure(self) -> bool:
+        """Whether one is told apart from the other; of a few episodes nothing is."""
+        return len(self.values) >= ENOUGH and not self.low <= 0.0 <= self.high
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return {
+            "change": self.condition.change,
+            "severity": self.condition.severity,
+            "shielded": self.condition.shielded,
+            "mean": self.mean,
+            "low": self.low,
+            "high": self.high,
+            "sure": self.sure,
+            "values": list(self.values),
+        }
+
+
+@dataclass(frozen=True)
 class Audit:
     """What ``foveal.audit`` gives. Prints as a table.
 
@@ -127,6 +169,9 @@ class Audit:
         shield: its name, or None.
         verdict: of the test of blindness: "looks", "blind" or "unclear".
         maps: what was found of its maps.
+        films: of its first episode under the weakest changes, which are on the page alone.
+        against: the same of another policy in the same episodes, or None.
+        differences: from that one, condition by condition.
         summary: three sentences, or four where there are maps.
         remarks: what a reader must know.
         page: where the report is, or None.
@@ -148,6 +193,9 @@ class Audit:
     remarks: tuple[str, ...] = ()
     page: Path | None = None
     maps: tuple[Trial, ...] = ()
+    films: tuple[Film, ...] = field(default=(), compare=False)
+    against: Audit | None = None
+    differences: tuple[Difference, ...] = ()
     settings: dict[str, Any] = field(default_factory=dict)
     origin: dict[str, Any] = field(default_factory=dict)
 
@@ -167,8 +215,19 @@ class Audit:
         head = ("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))
         rows = columns([head, *map(self._row, points)])
         told = [f"map {trial.name}: {trial.verdict}" for trial in self.maps]
+        if self.against is not None:
+            told += [*([""] if told else []), self.compared(), "", "Against:", self.against.table()]
         title = f"{self.policy.get('kind', 'policy')} in {self.place}: {self.sample} for each row"
         return "\n".join([title, "", *self.summary, "", rows, *([""] if told else []), *told])
+
+    def compared(self) -> str:
+        """A plain-text table of the differences from the other policy."""
+        head = (f"{self.measure}, difference", "mean", "95 % interval", "sure")
+        rows = [
+            (one.condition.title, f"{one.mean:+.3g}", f"{one.low:+.3g} to {one.high:+.3g}", "yes" if one.sure else "")
+            for one in self.differences
+        ]
+        return columns([head, *rows])
 
     @property
     def sample(self) -> str:
@@ -195,12 +254,20 @@ class Audit:
             "clean": [point.as_dict() for point in self.clean],
             "chance": None if self.chance is None else self.chance.as_dict(),
             "blind": [point.as_dict() for point in self.blind],
-            "changes": [point.as_dict() for curve in self.curves() for point in self._points(curve.change)],
+            "changes": [point.as_dict() for curve in self.curves() for point in self.points_of(curve.change)],
             "maps": [trial.as_dict() for trial in self.maps],
             "remarks": list(self.remarks),
             "settings": self.settings,
+            **self._comparison(),
             **self.origin,
         }
+
+    def _comparison(self) -> dict[str, Any]:
+        """What there is of another policy."""
+        if self.against is None:
+            return {}
+        differences = [difference.as_dict() for difference in self.differences]
+        return {"against": self.against.as_dict(), "differences": differences}
 
     def save(self, path: str | Path) -> Path:
         """Write ``as_dict`` as JSON.
@@ -211,16 +278,16 @@ class Audit:
         return write_json(path, self.as_dict())
 
     def _curve(self, change: str, shielded: bool = False) -> Curve:
-        return Curve(change, tuple(p for p in self._points(change) if p.condition.shielded == shielded))
+        return Curve(change, tuple(p for p in self.points_of(change) if p.condition.shielded == shielded))
 
-    def _points(self, change: str) -> list[Point]:
+    def points_of(self, change: str) -> list[Point]:
+        """At all severities that were tried, without and with a shield."""
         return [point for point in self.points if point.condition.change == change]
 
     def _row(self, point: Point) -> tuple[str, ...]:
-        behind = ", shield" if point.condition.shielded else ""
         alarms = "" if point.alarms is None else f"{100 * point.alarms:.0f} %"
         return (
-            f"{point.condition.name}{behind}{f' ({point.note})' if point.note else ''}",
+            f"{point.condition.title}{f' ({point.note})' if point.note else ''}",
             f"{point.mean:.3g}",
             f"{point.low:.3g} to {point.high:.3g}",
             "-" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %",

@@ -2,31 +2,31 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Sequence
-from contextlib import closing
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from foveal.auditing.adapters import Adapter, AdapterOptions, adapted
-from foveal.auditing.conditions import CHANCE, CLEAN, Condition, blindness, conditions
+from foveal.auditing.asking import Asked, tell
+from foveal.auditing.comparing import audited
+from foveal.auditing.concluding import concluded
+from foveal.auditing.conditions import CLEAN, Condition, blindness, conditions
 from foveal.auditing.drift import Viewer, drifted
-from foveal.auditing.judging import judged, summarized, verdict
-from foveal.auditing.looking import Looker
-from foveal.auditing.mapping import looker_in, looker_on, played_trials, shown_trials
-from foveal.auditing.places import Place, place_for
-from foveal.auditing.playing import Played, Player
+from foveal.auditing.exporting import write_curves, write_film
+from foveal.auditing.mapping import looker_on, shown_trials
 from foveal.auditing.recording import Recording, read_recording
 from foveal.auditing.report import report
-from foveal.auditing.results import DRIFT, RETURN, SUCCESS, Audit, Point, point, scores
+from foveal.auditing.results import DRIFT, Audit
 from foveal.auditing.shielding import Shielding
-from foveal.auditing.trials import Trial
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, now, versions
+from foveal.explanation.curve_pictures import check_picture
 from foveal.explanation.explain import check_writable
+from foveal.explanation.movies import check_film
 from foveal.progress import watched
 from foveal.shield import Shield
 
@@ -34,35 +34,12 @@ SEVERITIES = (1, 3, 5)
 EPISODES = 5
 
 
-@dataclass(frozen=True)
-class Asked:
-    """What an audit was asked for, beside the policy and its world; arguments of ``audit``."""
-
-    changes: tuple[str, ...] | None
-    severities: tuple[int, ...]
-    episodes: int
-    seed: int
-    longest: int | None
-    shield_name: str | None
-    shield: Any
-    progress: bool
-    maps: tuple[str, ...] | None = None
-
-    @property
-    def shields(self) -> list[bool]:
-        """Without, and with where there is one."""
-        return [False] if self.shield is None else [False, True]
-
-    def both(self, tried: Sequence[Condition]) -> list[Condition]:
-        """Conditions without the shield, and again behind it where there is one."""
-        return [replace(one, shielded=shielded) for shielded in self.shields for one in tried]
-
-
 def audit(
     policy: Any,
     env: Any = None,
     out: str | Path | None = "report.html",
     *,
+    against: Any = None,
     frames: str | Path | None = None,
     changes: Sequence[str] | None = None,
     severities: Sequence[int] = SEVERITIES,
@@ -72,7 +49,10 @@ def audit(
     data: str | Path | None = None,
     shield: str | Path | Any | None = None,
     json: str | Path | None = None,
+    mp4: str | Path | None = None,
+    png: str | Path | None = None,
     maps: Sequence[str] | None = None,
+    of: str | None = None,
     trust: bool = False,
     pixels: str | None = None,
     prompt: str = "",
@@ -91,6 +71,7 @@ def audit(
         env: where it acts: an id of foveal's or Gymnasium's, an environment, a callable that makes one, or a vector
             environment of Stable-Baselines3's. A policy of foveal's has one already.
         out: the report, one HTML file; None for none.
+        against: another policy, of any kind too, that is tried in the same episodes of the same environment.
         frames: show it recorded frames instead: a folder of pictures, a film, or a LeRobotDataset. Then the drift of
             its actions is measured, and no return.
         changes: of the picture, by name; by default all that are possible.
@@ -101,8 +82,11 @@ def audit(
         data: folder of DMC-GB's colours and videos, for ``color_hard`` and the like in ``dmc/``.
         shield: a ``foveal.Shield``, its folder, or ``"pretrained:NAME"``: every row again behind it.
         json: also write everything to this file.
+        mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
+        png: also draw the curves over severities as a picture.
         maps: names of ``foveal.saliency``'s, or of the agent's own, that are tried: is the map true? By default those
             that are usual for the policy; () for none.
+        of: name of the number that maps are of, as for ``foveal.explain``; by default the policy's first.
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: ``"bytes"``, 0 to 255, or ``"unit"``, 0 to 1.
         prompt: the task in words, for policies that take some.
@@ -116,7 +100,8 @@ def audit(
         FovealError: something is unknown or out of range, or policy, environment and shield don't fit each other; the
             message says what is wrong and what to do, before work starts.
     """
-    _check(env, frames, out, json, episodes, seed, longest)
+    _check(env, frames, against, episodes, seed, longest)
+    _check_files(frames, {"report.html": out, "report.json": json, "report.mp4": mp4, "report.png": png})
     asked = Asked(
         None if changes is None else tuple(changes),
         tuple(severities),
@@ -127,11 +112,15 @@ def audit(
         Shield.load(shield) if isinstance(shield, (str, Path)) else shield,
         progress,
         None if maps is None else tuple(maps),
+        of,
     )
     start = time.monotonic()
-    with closing(adapted(policy, AdapterOptions(trust, pixels, prompt))) as adapter:
+    options = AdapterOptions(trust, pixels, prompt)
+    with ExitStack() as opened:
+        adapter = opened.enter_context(closing(adapted(policy, options)))
         if frames is None:
-            found = _played(adapter, place_for(adapter, env, data), asked)
+            rival = None if against is None else opened.enter_context(closing(adapted(against, options)))
+            found = audited(adapter, rival, env, data, asked, filmed=out is not None or mp4 is not None)
         else:
             recording = read_recording(frames, adapter.observation_space, image_size, camera)
             found = _shown(adapter, recording, asked, discrete=discrete)
@@ -146,68 +135,36 @@ def audit(
         found = replace(found, page=report(found, out))
     if json is not None:
         found.save(json)
+    if mp4 is not None:
+        write_film(found, mp4)
+    if png is not None:
+        write_curves(found, png)
     return found
 
 
-def _check(env: Any, frames: Any, out: Any, json: Any, episodes: int, seed: int, longest: int | None) -> None:
+def _check(env: Any, frames: Any, against: Any, episodes: int, seed: int, longest: int | None) -> None:
     if env is not None and frames is not None:
         raise FovealError("a policy acts in an environment or is shown frames: leave one of env and frames out")
+    if against is not None and frames is not None:
+        raise FovealError("two policies are compared in an environment: leave one of against and frames out")
     check_whole("episodes", episodes, least=1)
     check_whole("seed", seed, least=0)
     if longest is not None:
         check_whole("longest", longest, least=1)
-    for path, example in ((out, "report.html"), (json, "report.json")):
+
+
+def _check_files(frames: Any, files: Mapping[str, str | Path | None]) -> None:
+    """Refuse what can't be written; ``files`` by an example of their names."""
+    for example, path in files.items():
         if path is not None:
             check_writable(path, example)
-
-
-# --- in an environment ------------------------------------------------------------------------------------------------
-
-
-def _played(adapter: Adapter, place: Place, asked: Asked) -> Audit:
-    player = Player(place, adapter, asked.episodes, asked.seed, asked.longest, asked.shield)
-    _, masks = player.rehearse()
-    usual, possible = place.usual, place.possible
-    tried = conditions(asked.changes, asked.severities, masks=masks, usual=usual, possible=possible)
-    for perturbation in dict.fromkeys(one.perturbation for one in tried if one.perturbation is not None):
-        with place.open(perturbation):
-            pass
-    looker = None if asked.maps == () else looker_in(player, asked.maps)
-    everything = asked.both([Condition(CLEAN), *blindness(), *tried])
-    chance, *done = _carried_out(player, [Condition(CHANCE), *everything], asked)
-    return _audited(player, looker, chance, done, asked, masks=masks)
-
-
-def _carried_out(player: Player, wanted: Sequence[Condition], asked: Asked) -> list[Played]:
-    """All conditions, random actions first."""
-    with player.place.open() as env:
-        player = replace(player, films=player.filmed(env))
-        start = time.monotonic()
-        first = [player.play(one, env) for one in wanted[:2]]
-        if asked.progress:
-            seconds = (time.monotonic() - start) / 2 * len(wanted[2:])
-            _tell(len(wanted), f"{asked.episodes} episode{'s' if asked.episodes > 1 else ''}", seconds)
-        rest = watched(wanted[2:], len(wanted) - 2, "audit", visible=asked.progress, unit="condition")
-        return [*first, *(player.play(one, env) for one in rest)]
-
-
-def _audited(
-    player: Player, looker: Looker | None, chance: Played, done: Sequence[Played], asked: Asked, *, masks: bool
-) -> Audit:
-    told = all(episode.success is not None for played in (chance, *done) for episode in played.episodes)
-    measure = SUCCESS if told else RETURN
-
-    def pointed(played: Played) -> Point:
-        values = scores(played.episodes, measure)
-        others = {"alarms": played.alarms, "note": played.note, "pictures": played.pictures}
-        return point(played.condition, values, measure, episodes=played.episodes, **others)
-
-    floor, points = pointed(chance), [pointed(played) for played in done]
-    trials: tuple[Trial, ...] = ()
-    if looker is not None:
-        trials = played_trials(looker, player, points[0], floor, measure, progress=asked.progress)
-    name = player.place.name
-    return _judged(player.adapter, name, measure, "episodes", floor, points, asked, masks=masks, maps=trials)
+    film, picture = files["report.mp4"], files["report.png"]
+    if film is not None:
+        check_film(film)
+        if frames is not None:
+            raise FovealError("a film is of episodes, and recorded frames have none: leave one of mp4 and frames out")
+    if picture is not None:
+        check_picture(picture)
 
 
 # --- on recorded frames -----------------------------------------------------------------------------------------------
@@ -222,74 +179,13 @@ def _shown(adapter: Adapter, recording: Recording, asked: Asked, *, discrete: bo
     start = time.monotonic()
     before, _, pictures = viewer.show(everything[0])
     choices = discrete or viewer.chooses()
-    looker = None if asked.maps == () else looker_on(viewer, choices, asked.maps)
+    looker = None if asked.maps == () else looker_on(viewer, choices, asked.maps, asked.of)
     clean = drifted(everything[0], before, before, discrete=choices, pictures=pictures)
     if asked.progress:
-        _tell(len(everything), f"{recording.frames} frames", (time.monotonic() - start) * len(everything[1:]))
+        tell(len(everything), f"{recording.frames} frames", (time.monotonic() - start) * len(everything[1:]))
     points = [clean]
     for one in watched(everything[1:], len(everything) - 1, "audit", visible=asked.progress, unit="condition"):
         actions, alarms, pictures = viewer.show(one)
         points.append(drifted(one, actions, before, discrete=choices, alarms=alarms, pictures=pictures))
     trials = () if looker is None else shown_trials(looker, viewer, progress=asked.progress)
-    return _judged(adapter, recording.name, DRIFT, "pieces", None, points, asked, masks=False, maps=trials)
-
-
-# --- what both come to ------------------------------------------------------------------------------------------------
-
-
-def _judged(
-    adapter: Adapter,
-    name: str,
-    measure: str,
-    unit: str,
-    chance: Point | None,
-    points: Sequence[Point],
-    asked: Asked,
-    *,
-    masks: bool,
-    maps: tuple[Trial, ...],
-) -> Audit:
-    clean = points[0]
-    made = [judged(one, clean, chance, measure) for one in points]
-    blind_names = {one.change for one in blindness()}
-    blind = tuple(one for one in made if one.condition.change in blind_names)
-    found = Audit(
-        policy=adapter.about,
-        place=name,
-        measure=measure,
-        unit=unit,
-        seed=asked.seed,
-        clean=tuple(one for one in made if one.condition.change == CLEAN),
-        chance=chance,
-        points=tuple(one for one in made if one.condition.change not in (*blind_names, CLEAN)),
-        blind=blind,
-        maps=maps,
-        shield=asked.shield_name,
-        verdict=verdict([one for one in blind if not one.condition.shielded], measure),
-        remarks=(*adapter.remarks, *_of_shield(asked.shield, name)),
-        settings={
-            "episodes": asked.episodes,
-            "severities": list(asked.severities),
-            "longest": asked.longest,
-            "masks": masks,
-        },
-    )
-    return replace(found, summary=summarized(found))
-
-
-def _of_shield(shield: Any, place: str) -> list[str]:
-    """What a reader must know of a shield."""
-    remarks = []
-    if getattr(shield, "privileged", False):
-        remarks.append("The shield learned from a simulator's masks (privileged), which know more than a camera shows.")
-    known = getattr(shield, "env_id", place)
-    if shield is not None and known != place:
-        remarks.append(f"The shield knows the look of {known}, and the policy acted in {place}.")
-    return remarks
-
-
-def _tell(count: int, each: str, seconds: float) -> None:
-    """How long it will take, before it begins."""
-    minutes = round(seconds / 60)
-    told = "less than a minute" if minutes < 1 else f"about {minutes} minute{'s' if minutes > 1 else ''}"
-    print(f"{count} conditions of {each}: {told}", file=sys.stderr)
+    return concluded(adapter, recording.name, DRIFT, "pieces", None, points, asked, masks=False, maps=trials)

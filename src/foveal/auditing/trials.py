@@ -131,6 +131,7 @@ class Trial:
         layers, likeness: how many layers had random weights, and how alike the map was then to itself; none of maps
             that were not tried so.
         stable: by change and severity, how alike the map is of the same states seen under it.
+        similar: the same as SSIM (Wang et al. 2004), of maps as shares of their largest value.
         behaviour: whole episodes with the picture's most salient pixels blurred ("salient"), all others ("others"), or
             as many elsewhere ("elsewhere"); none where no episodes were played so.
         picture, marked: (H, W, 3), a frame, and the same with the map over it.
@@ -144,6 +145,7 @@ class Trial:
     layers: tuple[int, ...] = ()
     likeness: tuple[Estimate, ...] = ()
     stable: dict[str, Estimate] = field(default_factory=dict)
+    similar: dict[str, Estimate] = field(default_factory=dict)
     behaviour: dict[str, Behaved] = field(default_factory=dict)
     picture: NDArray[np.uint8] | None = field(default=None, compare=False)
     marked: NDArray[np.uint8] | None = field(default=None, compare=False)
@@ -196,6 +198,7 @@ class Trial:
             "random_layers": list(self.layers),
             "likeness": [one.as_dict() for one in self.likeness],
             "stable": {name: one.as_dict() for name, one in self.stable.items()},
+            "ssim": {name: one.as_dict() for name, one in self.similar.items()},
             "behaviour": {name: one.as_dict() for name, one in self.behaviour.items()},
         }
 

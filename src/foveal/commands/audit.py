@@ -23,9 +23,12 @@ class AuditOptions:
         model: a zip file of Stable-Baselines3, a file of TorchScript or ONNX, the address of a policy server (ws://...),
             a run's folder or pretrained:NAME. All else from Python: foveal.audit(policy, env).
         env: where it acts: an id of foveal's or Gymnasium's; by default the policy's own.
+        against: another policy, named in the same ways, in the same episodes of the same environment.
         frames: show it recorded frames instead: a folder of pictures, a film, or a LeRobotDataset.
         out: the page.
         json: write everything to this file.
+        mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
+        png: also draw the curves over severities as a picture.
         changes: names, comma-separated or apart, of changes of the picture (foveal list corruptions); by default all.
         severities: of each, from 1 to 5.
         episodes: under each change and severity, the same for all.
@@ -34,6 +37,7 @@ class AuditOptions:
         data: folder of DMC-GB's colours and videos, for color_hard and the like in dmc/.
         maps: saliency maps that are tried, names comma-separated or apart (foveal list maps), or none; by default
             gradient, guided_backprop and the agent's own, of a black box occlusion and rise.
+        of: what the maps are of, as in foveal explain: q1, value, log_prob, velocity, ...; by default the first.
         shield: every row again behind a shield: a folder, or pretrained:NAME.
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: bytes (0 to 255) or unit (0 to 1).
@@ -46,9 +50,12 @@ class AuditOptions:
 
     model: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="MODEL")]]
     env: str | None = None
+    against: str | None = None
     frames: Path | None = None
     out: Path = Path("report.html")
     json: Path | None = None
+    mp4: Path | None = None
+    png: Path | None = None
     changes: tuple[str, ...] | None = None
     severities: tuple[str, ...] = tuple(map(str, SEVERITIES))
     episodes: int = EPISODES
@@ -56,6 +63,7 @@ class AuditOptions:
     seed: int = 0
     data: Path | None = None
     maps: tuple[str, ...] | None = None
+    of: str | None = None
     shield: str | None = None
     trust: bool = False
     pixels: str | None = None
@@ -73,6 +81,7 @@ def main(arguments: Sequence[str]) -> None:
         options.model,
         options.env,
         options.out,
+        against=options.against,
         frames=options.frames,
         changes=None if options.changes is None else split(options.changes),
         severities=[whole(word) for word in split(options.severities)],
@@ -82,7 +91,10 @@ def main(arguments: Sequence[str]) -> None:
         data=options.data,
         shield=options.shield,
         json=options.json,
+        mp4=options.mp4,
+        png=options.png,
         maps=None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
+        of=options.of,
         trust=options.trust,
         pixels=options.pixels,
         prompt=options.prompt,
@@ -91,8 +103,9 @@ def main(arguments: Sequence[str]) -> None:
         camera=options.camera,
     )
     print(found)
-    if options.json is not None:
-        print(f"wrote {options.json}")
+    for written in (options.json, options.mp4, options.png):
+        if written is not None:
+            print(f"wrote {written}")
     print(found.page)
 
 

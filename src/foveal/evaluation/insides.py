@@ -255,8 +255,7 @@ def critic_scalars(agent: Any) -> dict[str, Scalar]:
 
     def head(number: int | None) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-            best = () if len(actions) else [agent.predict(seen, deterministic=True)[0] for seen in observations]
-            acted = _tensor(best or actions, agent.device)  # (B, A) or (B,)
+            acted = _tensor(actions if len(actions) else _best(agent, observations), agent.device)  # (B, A) or (B,)
             vector = _vector(observations, agent.device)
 
             def value(pixels: Tensor) -> Tensor:
@@ -285,7 +284,7 @@ def policy_scalars(agent: Any) -> dict[str, Scalar]:
         return fn
 
     def log_prob(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
-        acted = _tensor(actions, agent.device)
+        acted = _tensor(actions if len(actions) else _best(agent, observations), agent.device)
 
         def fn(pixels: Tensor) -> Tensor:
             log_probs: Tensor = agent.learner.log_prob(agent.method.see(Observation(pixels)), acted)
@@ -368,6 +367,11 @@ def pixel_insides(agent: Any, scalars: Mapping[str, Scalar], decision: Decision 
         config=configuration(agent),
         decision=decision,
     )
+
+
+def _best(agent: Any, observations: Sequence[Any]) -> list[Any]:
+    """What the agent would do."""
+    return [agent.predict(seen, deterministic=True)[0] for seen in observations]
 
 
 def _vector(observations: Sequence[Any], device: torch.device) -> Tensor | None:

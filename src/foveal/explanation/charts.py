@@ -230,12 +230,14 @@ class SeverityCurve:
         series: name and points, (severity, mean, low, high), of at most four.
         references: (name, value), drawn as dashed lines.
         values: low and high end of the axis, the same for all charts of a page.
+        film: (severity, number) of the condition of which the page's player has films; None where it has none.
     """
 
     name: str
     series: Sequence[tuple[str, Sequence[tuple[int, float, float, float]]]]
     references: Sequence[tuple[str, float]]
     values: tuple[float, float]
+    film: tuple[int, int] | None = None
     width = SPARKLINE
     height = 168
 

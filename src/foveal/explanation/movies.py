@@ -126,6 +126,35 @@ def write_attention_video(
     return write_video(path, _entitled(_side_by_side(seen, maps, zoom), titles), fps=fps)
 
 
+def write_views(
+    path: str | Path,
+    moments: Iterable[Sequence[Sequence[Picture]]],
+    titles: Sequence[Sequence[str]],
+    fps: int = FRAMES_PER_SECOND,
+) -> Path:
+    """An mp4 of rows of pictures beside each other, with a line of titles above each row.
+
+    Args:
+        path: the film.
+        moments: rows of (H, W, 3) pictures, all of one size within a row, and in all moments the same.
+        titles: as many rows of names.
+        fps: moments a second.
+
+    Raises:
+        FovealError: a picture has another shape than before, or the film can't be written.
+    """
+    return write_video(path, (_rows(moment, titles) for moment in moments), fps=fps)
+
+
+def _rows(moment: Sequence[Sequence[Picture]], titles: Sequence[Sequence[str]]) -> Picture:
+    zoom = -(-HEIGHT // sum(row[0].shape[0] for row in moment))
+    rows = [np.concatenate(row, axis=1).repeat(zoom, axis=0).repeat(zoom, axis=1) for row in moment]
+    width = max(row.shape[1] for row in rows)
+    rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
+    lines = [_line(names, width) for names in titles]
+    return np.concatenate([part for line, row in zip(lines, rows, strict=True) for part in (line, row)])
+
+
 def overlay(frame: Picture, strength: NDArray[np.float32]) -> Picture:
     """A frame in grey beneath a map in colour.
 

@@ -20,6 +20,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from foveal.evaluation.results import machine, now, versions, write_text
 
 TIMES = "\N{MULTIPLICATION SIGN}"
+SCRIPTS = ("player.js", "compare.js")
 
 
 @dataclass(frozen=True)
@@ -115,7 +116,7 @@ def _environment() -> Environment:
     resources = files("foveal.explanation")
     made.globals |= {
         "style": resources.joinpath("page.css").read_text(encoding="utf-8"),
-        "script": resources.joinpath("player.js").read_text(encoding="utf-8"),
+        "script": "".join(resources.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
     }
     return made
 

@@ -127,6 +127,16 @@ def webp(picture: Picture) -> str:
     return _uri(np.asarray(reduced), "webp", lossless=True, quality=80, method=4)
 
 
+def lossy_webp(picture: Picture, quality: int) -> str:
+    """A data URI with loss, for what no palette makes small, such as noise.
+
+    Args:
+        picture: (H, W, 3).
+        quality: from 0 to 100.
+    """
+    return _uri(picture, "webp", quality=quality, method=4)
+
+
 def _bytes(values: NDArray[np.float32]) -> Picture:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -86,6 +87,17 @@ class Adapter(ABC):
         Args:
             camera: the first picture, as the policy takes it.
             discrete: whether its actions are choices.
+        """
+        return None
+
+    def world(self, env: Any) -> Callable[[], Any] | None:
+        """Makes the environment that it acts in, where that is a world of its own; None where ``env`` is used.
+
+        Args:
+            env: the one that was named, or None.
+
+        Raises:
+            FovealError: it can't act there.
         """
         return None
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +10,8 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter
+from foveal.auditing.adapters.own_arms import OwnArm
+from foveal.auditing.adapters.own_games import OwnGame
 from foveal.auditing.cameras import Camera
 from foveal.checkpoint import kind_of
 from foveal.checkpoint.pretrained import PRETRAINED
@@ -24,27 +26,29 @@ from foveal.training.run_folder import CONFIG
 
 @ADAPTERS.register("foveal")
 class OwnPolicy(Adapter):
-    """An agent that says by ``env_id`` and ``env_options`` how its environment is made.
+    """A policy of foveal's, which knows its environment.
 
     Attributes:
-        env_id, env_options: as ``foveal.envs.make`` takes them.
+        env_id: where it acts.
+        env, env_options: as ``foveal.envs.make`` takes them; of games and of the arm, whose worlds are their own, None.
+
+    Raises:
+        FovealError: it says nothing of its environment, or, of the arm, looks at nothing.
     """
 
     rank = 10
 
     def __init__(self, policy: Any, options: Any = None) -> None:
-        loaded = load(policy) if isinstance(policy, (str, Path)) else policy
+        loaded: Any = load(policy) if isinstance(policy, (str, Path)) else policy
         super().__init__(loaded, options)
-        env_id = getattr(loaded, "env_id", None)
-        if env_id is None or not hasattr(loaded, "env_options") or games.is_atari(str(env_id)):
-            raise FovealError(
-                f"a {type(loaded).__name__} acts in a world of its own, games or an arm, whose picture audits don't "
-                "change yet: foveal evaluate knows what there is to test it under"
-            )
-        self.env: Any = getattr(loaded, "env", env_id)  # an agent made on the user's own environment remembers it
-        self.env_options: Mapping[str, Any] = loaded.env_options
-        self.observation_space = _sees(loaded)
-        self.kind = describe_policy(describe_agent(loaded))
+        self.env_id: Any = getattr(loaded, "env_id", None)
+        self.env: Any = None
+        self.env_options: Mapping[str, Any] | None = None
+        self._acts = _acting(loaded)
+        if isinstance(self._acts, OwnAgent):
+            self.env, self.env_options = self._acts.env, loaded.env_options
+        self.observation_space, self.fill = self._acts.observation_space, self._acts.fill
+        self.action_space, self.remarks, self.kind = self._acts.action_space, self._acts.remarks, self._acts.kind
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
@@ -53,6 +57,44 @@ class OwnPolicy(Adapter):
         if isinstance(policy, (str, Path)):
             return is_ours(Path(policy))
         return hasattr(policy, "predict") and (hasattr(policy, "env_options") or hasattr(policy, "world"))
+
+    def reset(self) -> None:
+        self._acts.reset()
+
+    def act(self, observation: Any) -> Any:
+        return self._acts.act(observation)
+
+    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
+        return self._acts.insides(camera, discrete=discrete)
+
+    def world(self, env: Any) -> Callable[[], Any] | None:
+        return self._acts.world(env)
+
+    def close(self) -> None:
+        self._acts.close()
+
+    @property
+    def about(self) -> dict[str, Any]:
+        return self._acts.about
+
+
+class OwnAgent(Adapter):
+    """An agent that says by ``env_id`` and ``env_options`` how its environment is made.
+
+    Attributes:
+        env: where it acts.
+    """
+
+    def __init__(self, policy: Any, options: Any = None) -> None:
+        super().__init__(policy, options)
+        self.env: Any = getattr(policy, "env", policy.env_id)  # one made on the user's own environment remembers it
+        self.observation_space = _sees(policy)
+        self.kind = describe_policy(describe_agent(policy))
+
+    @classmethod
+    def recognises(cls, policy: Any) -> bool:
+        env = getattr(policy, "env_id", None)
+        return env is not None and hasattr(policy, "env_options") and not games.is_atari(str(env))
 
     def act(self, observation: Any) -> Any:
         return self.policy.predict(observation, deterministic=True)[0]
@@ -64,6 +106,17 @@ class OwnPolicy(Adapter):
     @property
     def about(self) -> dict[str, Any]:
         return {**describe_agent(self.policy), "kind": self.kind}
+
+
+def _acting(policy: Any) -> Adapter:
+    """By the world that it acts in."""
+    for kind in (OwnArm, OwnGame, OwnAgent):
+        if kind.recognises(policy):
+            return kind(policy)
+    raise FovealError(
+        f"a {type(policy).__name__} acts in a world of its own, whose picture audits don't change: foveal evaluate "
+        "knows what there is to test it under"
+    )
 
 
 def _sees(agent: Any) -> spaces.Box | None:
