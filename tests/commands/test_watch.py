@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import http.client
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -111,6 +113,36 @@ def test_a_real_run_has_curves_losses_and_a_policy_that_is_looked_at_once(tmp_pa
     page = watch_page(run, looking.words, clock=lambda: NOW)
     assert "60 of 60" in page and "return at step 60, train" in page
     assert "The newest checkpoint</a>, at agent step 60." in page and "critic/" in page and "<svg" in page
+
+
+@pytest.mark.parametrize("survives", [0, 1])
+def test_a_file_may_be_deleted_between_its_listing_and_the_look_at_it(
+    survives: int, run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a training does with its old checkpoints; here after so many looks."""
+    old, real, looks = run / "checkpoints" / "000000040" / "manifest.json", Path.stat, []
+    write_json(old, {})
+    for path, age in ((run / "config.yaml", 42), (old, 80)):
+        os.utime(path, (1e9 - age, 1e9 - age))
+
+    def stat(path: Path, **options: Any) -> os.stat_result:
+        if path == old:
+            looks.append(path)
+            if len(looks) > survives:
+                old.unlink(missing_ok=True)
+        return real(path, **options)
+
+    monkeypatch.setattr(Path, "stat", stat)
+    assert "42 seconds" in watch_page(run, clock=lambda: 1e9)
+    assert looks
+
+
+def test_a_run_that_is_deleted_while_the_page_is_made_has_no_sign_of_life(run: Path) -> None:
+    def clock() -> float:
+        (run / "config.yaml").unlink()
+        return NOW
+
+    assert "no file is left" in watch_page(run, clock=clock)
 
 
 def test_a_checkpoint_that_can_not_be_read_is_told(run: Path) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -73,7 +75,7 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
         run=run.name,
         folder=str(run),
         what=f"{what} on {config.get('env', 'an environment of the user')}" if what else str(config.get("env", "")),
-        figures=_figures(config.get("steps"), done, evaluations[-1:], checkpoints, clock() - _latest_sign(run)),
+        figures=_figures(config.get("steps"), done, evaluations[-1:], checkpoints, _silence(run, clock())),
         curves=[LearningCurve(width, *curve) for width in (WIDE, NARROW)] if dots or told else [],
         losses=[_line(name, metrics[name]) for name in _shown(metrics)],
         looked=looked,
@@ -84,7 +86,7 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
 
 
 def _figures(
-    target: int | None, done: int, newest: list[dict[str, Any]], checkpoints: list[int], silent: float
+    target: int | None, done: int, newest: list[dict[str, Any]], checkpoints: list[int], silence: str
 ) -> list[tuple[str, str]]:
     """What stands large on top: (words, number)."""
     steps = number(done) if target is None else f"{number(done)} of {number(target)}"
@@ -94,7 +96,7 @@ def _figures(
         words = f"return at step {number(record['step'])}, {condition.label}"
         found.append((words, number(float(condition.returns.mean()))))
     found.append(("newest checkpoint", number(checkpoints[-1]) if checkpoints else "none yet"))
-    return [*found, ("since its last sign of life", duration(max(silent, 0.0)))]
+    return [*found, ("since its last sign of life", silence)]
 
 
 def _shown(metrics: Mapping[str, Any]) -> list[str]:
@@ -112,9 +114,19 @@ def _last_steps(metrics: Mapping[str, list[tuple[int, float]]]) -> list[int]:
     return [points[-1][0] for points in metrics.values() if points]
 
 
-def _latest_sign(run: Path) -> float:
-    """When anything of the run was written, by the clock of its files."""
-    return max(path.stat().st_mtime for path in run.rglob("*") if path.is_file() and path.name != LOOK)
+def _silence(run: Path, present: float) -> str:
+    """How long nothing of the run has been written, by the clock of its files."""
+    signs = list(_signs(run))
+    return duration(max(present - max(signs), 0.0)) if signs else "no file is left"
+
+
+def _signs(run: Path) -> Iterator[float]:
+    """When each file was written. Whoever trains deletes old checkpoints, so one may be gone that was just listed."""
+    for folder, _, names in os.walk(run):
+        for name in names:
+            with suppress(FileNotFoundError):
+                if name != LOOK:
+                    yield Path(folder, name).stat().st_mtime
 
 
 @dataclass
