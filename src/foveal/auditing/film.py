@@ -21,6 +21,8 @@ class Film:
         totals: (T,) return so far.
         episode: how it went.
         frames: (T, H, W, 3), what came in from the first camera.
+        rewards: (L,), of every agent step.
+        actions: (L, A), as the environment took them: the numbers of each, or which one was chosen.
         maps: by name, (T, H, W), how much each pixel matters.
         levels: by the same names, the strength that gets the brightest colour.
     """
@@ -30,6 +32,8 @@ class Film:
     totals: tuple[float, ...]
     episode: Episode
     frames: NDArray[np.uint8]
+    rewards: NDArray[np.float64]
+    actions: NDArray[np.float64]
     maps: dict[str, NDArray[np.float32]] = field(default_factory=dict)
     levels: dict[str, float] = field(default_factory=dict)
 

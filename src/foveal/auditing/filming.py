@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any
 
 import gymnasium
@@ -56,16 +57,18 @@ class _Keeping:
         return given
 
 
-class _Summing(gymnasium.Wrapper[Any, Any, Any, Any]):
-    """Keeps the return before every step."""
+class _Noting(gymnasium.Wrapper[Any, Any, Any, Any]):
+    """Keeps every action and reward."""
 
     def __init__(self, env: gymnasium.Env[Any, Any]) -> None:
         super().__init__(env)
-        self.totals = [0.0]
+        self.actions: list[NDArray[np.float64]] = []
+        self.rewards: list[float] = []
 
     def step(self, action: Any) -> Any:
+        self.actions.append(np.array(action, np.float64).reshape(-1))
         stepped = self.env.step(action)
-        self.totals.append(self.totals[-1] + float(stepped[1]))
+        self.rewards.append(float(stepped[1]))
         return stepped
 
 
@@ -97,13 +100,16 @@ def films(
     for point in watched(points, len(points), "films", visible=progress, unit="film"):
         keeping = _Keeping(-(-point.episodes[0].length // moments))
         with player.place.open(point.condition.perturbation) as env:
-            summing = _Summing(env)
-            episode = player.watch(point.condition, summing, keeping)
+            noting = _Noting(env)
+            episode = player.watch(point.condition, noting, keeping)
         frames = np.stack([_small(camera.read(view)[-1].transpose(1, 2, 0)) for view in keeping.views])
-        totals = tuple(summing.totals[step] for step in keeping.steps)
+        rewards, actions = np.array(noting.rewards), np.stack(noting.actions)
+        before = list(accumulate(noting.rewards, initial=0.0))
+        totals = tuple(before[step] for step in keeping.steps)
         maps = {} if looker is None else _maps(looker, keeping.views, frames.shape[1:3])
         levels = {name: brightest(name, strengths) for name, strengths in maps.items()}
-        found.append(Film(point.condition, tuple(keeping.steps), totals, episode, frames, maps, levels))
+        steps = tuple(keeping.steps)
+        found.append(Film(point.condition, steps, totals, episode, frames, rewards, actions, maps, levels))
     return tuple(found)
 
 

@@ -20,6 +20,7 @@ from foveal.auditing.mapping import looker_on, shown_trials
 from foveal.auditing.recording import Recording, read_recording
 from foveal.auditing.report import report
 from foveal.auditing.results import DRIFT, Audit
+from foveal.auditing.rrd import check_rrd, write_rrd
 from foveal.auditing.shielding import Shielding
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
@@ -51,6 +52,7 @@ def audit(
     json: str | Path | None = None,
     mp4: str | Path | None = None,
     png: str | Path | None = None,
+    rrd: str | Path | None = None,
     maps: Sequence[str] | None = None,
     of: str | None = None,
     trust: bool = False,
@@ -84,6 +86,7 @@ def audit(
         json: also write everything to this file.
         mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
         png: also draw the curves over severities as a picture.
+        rrd: also record what the page's player shows, and actions and rewards, for Rerun's viewer.
         maps: names of ``foveal.saliency``'s, or of the agent's own, that are tried: is the map true? By default those
             that are usual for the policy; () for none.
         of: name of the number that maps are of, as for ``foveal.explain``; by default the policy's first.
@@ -101,7 +104,8 @@ def audit(
             message says what is wrong and what to do, before work starts.
     """
     _check(env, frames, against, episodes, seed, longest)
-    _check_files(frames, {"report.html": out, "report.json": json, "report.mp4": mp4, "report.png": png})
+    files = {"report.html": out, "report.json": json, "report.mp4": mp4, "report.png": png, "report.rrd": rrd}
+    _check_files(frames, files)
     asked = Asked(
         None if changes is None else tuple(changes),
         tuple(severities),
@@ -120,7 +124,7 @@ def audit(
         adapter = opened.enter_context(closing(adapted(policy, options)))
         if frames is None:
             rival = None if against is None else opened.enter_context(closing(adapted(against, options)))
-            found = audited(adapter, rival, env, data, asked, filmed=out is not None or mp4 is not None)
+            found = audited(adapter, rival, env, data, asked, filmed=any(one is not None for one in (out, mp4, rrd)))
         else:
             recording = read_recording(frames, adapter.observation_space, image_size, camera)
             found = _shown(adapter, recording, asked, discrete=discrete)
@@ -139,6 +143,8 @@ def audit(
         write_film(found, mp4)
     if png is not None:
         write_curves(found, png)
+    if rrd is not None:
+        write_rrd(found, rrd)
     return found
 
 
@@ -158,13 +164,15 @@ def _check_files(frames: Any, files: Mapping[str, str | Path | None]) -> None:
     for example, path in files.items():
         if path is not None:
             check_writable(path, example)
-    film, picture = files["report.mp4"], files["report.png"]
-    if film is not None:
-        check_film(film)
-        if frames is not None:
-            raise FovealError("a film is of episodes, and recorded frames have none: leave one of mp4 and frames out")
-    if picture is not None:
-        check_picture(picture)
+    checks = {"report.mp4": check_film, "report.png": check_picture, "report.rrd": check_rrd}
+    for example, check in checks.items():
+        if (path := files[example]) is not None:
+            check(path)
+    for what, kind in (("film", "mp4"), ("recording", "rrd")):
+        if frames is not None and files[f"report.{kind}"] is not None:
+            raise FovealError(
+                f"a {what} is of episodes, and recorded frames have none: leave one of {kind} and frames out"
+            )
 
 
 # --- on recorded frames -----------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ class AuditOptions:
         json: write everything to this file.
         mp4: also film the first episode, as it is and under the weakest change, with a map beside it.
         png: also draw the curves over severities as a picture.
+        rrd: also record what the page's player shows, and actions and rewards, for Rerun's viewer.
         changes: names, comma-separated or apart, of changes of the picture (foveal list corruptions); by default all.
         severities: of each, from 1 to 5.
         episodes: under each change and severity, the same for all.
@@ -56,6 +57,7 @@ class AuditOptions:
     json: Path | None = None
     mp4: Path | None = None
     png: Path | None = None
+    rrd: Path | None = None
     changes: tuple[str, ...] | None = None
     severities: tuple[str, ...] = tuple(map(str, SEVERITIES))
     episodes: int = EPISODES
@@ -93,6 +95,7 @@ def main(arguments: Sequence[str]) -> None:
         json=options.json,
         mp4=options.mp4,
         png=options.png,
+        rrd=options.rrd,
         maps=None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
         of=options.of,
         trust=options.trust,
@@ -103,7 +106,7 @@ def main(arguments: Sequence[str]) -> None:
         camera=options.camera,
     )
     print(found)
-    for written in (options.json, options.mp4, options.png):
+    for written in (options.json, options.mp4, options.png, options.rrd):
         if written is not None:
             print(f"wrote {written}")
     print(found.page)
