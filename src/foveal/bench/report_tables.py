@@ -147,7 +147,8 @@ def origins_table(ledger: Ledger, suite: str | None) -> Table:
         machine = run.machine.get("gpu") or run.machine.get("processor") or "unknown machine"
         took = ABSENT if run.seconds is None else f"{run.seconds / 3600:.2f} h"
         first = Cell(names[run.policy], small=(f"{run.task}, seed {run.seed}",))
-        rows.append([first, f"{run.steps:,}", took, run.commit or ABSENT, str(machine), Cell(run.command, code=True)])
+        steps = f"{run.steps:,}" if run.steps else ABSENT
+        rows.append([first, steps, took, run.commit or ABSENT, str(machine), Cell(run.command, code=True)])
     caption = "A number of a policy on a task is of these runs; JSON has what their machines were in full."
     return Table(caption, ["", "agent steps", "took", "commit", "machine", "command"], rows, "numbers wordy")
 
