@@ -15,7 +15,7 @@ from foveal.errors import FovealError
 from foveal.skills.cloning import clone
 from foveal.skills.demos import DemoOptions, collect, collected
 from foveal.skills.master import Master
-from foveal.skills.minari import open_demos
+from foveal.skills.minari import open_demos, require_extra
 from foveal.skills.policy import SkillPolicy
 from foveal.training.run_folder import ended
 
@@ -72,8 +72,12 @@ class Maker:
         """Clone into a run's folder, which is this cell's own or held by it."""
         demos, making = self.demonstrations(), self.making
         watch = Watch(self.tell, "skills", SHOWN, CLONED if making.recipe.master else SHARES["training"])
-        settings = {"seed": making.seed, "flat": making.recipe.flat, "workers": workers()}
-        trained(run, lambda: clone(demos, making.skills, **settings, run=run, callbacks=[watch], progress=True), watch)
+        seed, flat, count = making.seed, making.recipe.flat, workers()
+
+        def begin() -> None:
+            clone(demos, making.skills, seed=seed, flat=flat, workers=count, run=run, callbacks=[watch], progress=True)
+
+        trained(run, begin, watch)
 
     def skills(self) -> SkillPolicy:
         """Cloned by this cell or by another."""
@@ -114,8 +118,9 @@ def demonstrations(
         task, folder, options, workers, finished: see ``foveal.skills.demos.collect``.
 
     Raises:
-        FovealError: they were begun with other options.
+        FovealError: they were begun with other options, or the extra is missing.
     """
+    require_extra()  # without which nothing can be read
     if collected(folder, options):
         return
     begun = _readable(folder)

@@ -35,18 +35,18 @@ class Watch(Callback):
         self.tell(self.what, self.begin + (self.end - self.begin) * share)
 
 
-def trained(run: Path, begin: Callable[[], object], watch: Watch) -> None:
+def trained(run: Path, begin: Callable[[], object], *watches: Callback) -> None:
     """Train to the end: from the beginning, or from the newest checkpoint of a run's folder.
 
     Args:
         run: the folder.
-        begin: trains from the beginning in that folder, told to ``watch``.
-        watch: is told, too, where a training goes on.
+        begin: trains from the beginning, in that folder.
+        watches: hooks of a training that goes on.
     """
     if ended(run):
         return
     if kind_of(run) and CheckpointStore(run).steps():
-        resume(run, callbacks=[watch]).train()
+        resume(run, callbacks=watches).train()
         return
     shutil.rmtree(run, ignore_errors=True)  # killed before its first checkpoint
     begin()
