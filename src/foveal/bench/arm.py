@@ -84,9 +84,10 @@ class Making:
         Raises:
             FovealError: a name is unknown, or a value can't be.
         """
-        for section in sections:
+        for section, values in sections.items():
             if section not in SECTIONS:
-                raise FovealError(f"the arm has no settings {section!r}: {nearest(section, list(SECTIONS))}")
+                name = ".".join(filter(None, [section, *list(values)[:1]]))
+                raise FovealError(f"the arm has no setting {name!r}: its own begin with demos., skills. or master.")
         recipe = recipe_of(method)
         for name in ("order", "seed"):
             if name in sections.get("demos", {}):
