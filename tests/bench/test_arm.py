@@ -251,25 +251,44 @@ def test_the_commands_in_the_cell_train_the_same_policy(
     assert checksum(again) == checksum(cell(whole, "hrl-bc") / "run")
 
 
-@pytest.mark.slow
-def test_kills_in_every_part_change_nothing(whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The last weights and the results are those of cells that nothing disturbed, to the last bit."""
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "killer.py").write_text(KILLER.format(folder=str(tmp_path)))
-    done = bench_apart(arm_suite(tmp_path), tmp_path / "out", "--import", "killer")
+def killed(folder: Path, method: str) -> tuple[Path, list[str]]:
+    """A ledger in whose only cell processes were killed, and where."""
+    (folder / "killer.py").write_text(KILLER.format(folder=str(folder)))
+    done = bench_apart(arm_suite(folder), folder / "out", "--methods", method, "--import", "killer")
     assert done.returncode == 0, done.stderr
-    assert sorted(path.name for path in tmp_path.glob("killed-*")) == [
-        "killed-demonstrations",
-        "killed-master",
-        "killed-skills",
-    ]
-    runs = [cell(out, "hrl-bc") / "run" for out in (tmp_path / "out", whole)]
-    assert checksum(runs[0]) == checksum(runs[1])
-    saved = [(cell(out, "script") / "run" / "tensors.safetensors").read_bytes() for out in (tmp_path / "out", whole)]
+    return folder / "out", sorted(path.name for path in folder.glob("killed-*"))
+
+
+def results_of(out: Path, method: str) -> Results:
+    return Results.load(cell(out, method) / "results.json")
+
+
+@pytest.mark.slow
+def test_kills_while_skills_are_made_change_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of demonstrations and of cloning: weights and results are the same to the last bit."""
+    monkeypatch.chdir(tmp_path)
+    out, where = killed(tmp_path, "script")
+    assert where == ["killed-demonstrations", "killed-skills"]
+    saved = [(cell(ledger, "script") / "run" / "tensors.safetensors").read_bytes() for ledger in (out, whole)]
     assert saved[0] == saved[1]
-    for method in ARM["methods"]:
-        ours, theirs = (Results.load(cell(out, method) / "results.json") for out in (tmp_path / "out", whole))
-        assert ours.conditions == theirs.conditions
+    assert results_of(out, "script").conditions == results_of(whole, "script").conditions
+
+
+@pytest.mark.slow
+def test_a_kill_while_the_master_learns_changes_nothing(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The skills that another cell has made are there."""
+    monkeypatch.chdir(tmp_path)
+    task = cell(whole, "hrl-bc").parents[1]
+    shutil.copytree(task / "shared", tmp_path / "out" / "small" / task.name / "shared")
+    shutil.copy(task / "random.json", tmp_path / "out" / "small" / task.name)
+    out, where = killed(tmp_path, "hrl-bc")
+    assert where == ["killed-master"]
+    assert checksum(cell(out, "hrl-bc") / "run") == checksum(cell(whole, "hrl-bc") / "run")
+    assert results_of(out, "hrl-bc").conditions == results_of(whole, "hrl-bc").conditions
 
 
 @pytest.mark.slow
