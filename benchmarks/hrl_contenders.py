@@ -9,27 +9,24 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import yaml
 from hrl_rows import RowOptions, steps_from_scratch, steps_of_master
 from numpy.typing import NDArray
 
-from foveal.checkpoint import CheckpointStore
+from foveal.bench.arm_cells import demonstrations
+from foveal.bench.stages import trained
 from foveal.envs.ur5e.experts import SKILL_STEPS
-from foveal.errors import FovealError
-from foveal.loading import resume
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.base import ArmPolicy
 from foveal.skills.cloning import clone
 from foveal.skills.config import CloneConfig, clone_config, master_config
-from foveal.skills.demos import collect, demo_options, task_of
+from foveal.skills.demos import collected, demo_options, task_of
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import ByState, InOrder, Plan, scripted
 from foveal.skills.view import View
 from foveal.skills.workers import available
-from foveal.training.run_folder import CONFIG
 
 Learned = TypeVar("Learned", bound=ActorCritic)
 Trained = TypeVar("Trained", bound=ArmPolicy)
@@ -125,12 +122,14 @@ class Maker:
     def _skills(self, name: str, order: str, *, flat: bool) -> SkillPolicy:
         """Cloned here, or by an earlier row."""
         folder = self.folder / name
-        if not folder.exists():
+
+        def begin() -> None:
             demos = self._demos(order)
             self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
             config = self._cloning()
             clone(demos, config, seed=self.options.seed, flat=flat, workers=self.workers, run=folder, progress=True)
-        return self._finished(folder, SkillPolicy)
+
+        return self._finished(folder, SkillPolicy, begin)
 
     def _cloning(self) -> CloneConfig:
         """As many batches, whatever the number of demonstrations; the best of two epochs."""
@@ -144,18 +143,13 @@ class Maker:
 
     def _demos(self, order: str) -> Path:
         folder = self.folder / f"demos-{order}"
-        done = folder / "complete"
-        if done.exists():
-            return folder
-        if folder.exists():
-            raise FovealError(f"{folder} holds demonstrations that were not finished: delete it")
         changes: dict[str, Any] = {"order": order, "seed": self.options.seed}
         if self.options.demonstrations is not None:
             changes["episodes"] = self.options.demonstrations
         options = demo_options(self.options.preset, changes)
-        self.told(f"collecting {options.episodes} demonstrations in {folder}")
-        collect(self.task, folder, options, workers=self.workers, progress=True)
-        done.touch()
+        if not collected(folder, options):
+            self.told(f"collecting {options.episodes} demonstrations in {folder}")
+            demonstrations(self.task, folder, options, self.workers)
         return folder
 
     def _mastered(self, policy: SkillPolicy | None) -> Contender:
@@ -182,18 +176,15 @@ class Maker:
 
     def _learned(self, folder: Path, kind: type[Learned], new: Callable[[], Learned]) -> Learned:
         """Trained here, or by an earlier row."""
-        if not folder.exists():
+
+        def begin() -> None:
             self.told(f"training a {kind.what} in {folder}")
             new().learn(folder, workers=self.workers, progress=True)
-        return self._finished(folder, kind)
 
-    def _finished(self, folder: Path, kind: type[Trained]) -> Trained:
+        return self._finished(folder, kind, begin)
+
+    def _finished(self, folder: Path, kind: type[Trained], begin: Callable[[], None]) -> Trained:
         """The policy of a run, which goes on where an earlier row was stopped."""
-        config = folder / CONFIG
-        if config.is_file():  # a run, and not a policy that an earlier version saved
-            done = [0, *CheckpointStore(folder).steps()][-1]
-            if done < yaml.safe_load(config.read_text())["steps"]:
-                self.told(f"going on with {folder}")
-                resume(folder).train()
+        trained(folder, begin)
         self.told(f"policy of {folder}")
         return kind.load(folder)

@@ -74,11 +74,11 @@ def bench(suite: Path, out: Path, *more: str) -> int:
     return main(["bench", "run", str(suite), "--out", str(out), "--workers", "1", "--cpus-per-run", "1", *more])
 
 
-def bench_apart(suite: Path, out: Path, *more: str) -> subprocess.CompletedProcess[str]:
+def bench_apart(suite: Path, out: Path, *more: str, timeout: float = 280.0) -> subprocess.CompletedProcess[str]:
     """The same in a process of its own, as modules that change foveal must not change this one."""
     command = ["bench", "run", str(suite), "--out", str(out), "--workers", "1", "--cpus-per-run", "1", *more]
     return subprocess.run(
-        [sys.executable, "-m", "foveal", *command], capture_output=True, text=True, timeout=280, check=False
+        [sys.executable, "-m", "foveal", *command], capture_output=True, text=True, timeout=timeout, check=False
     )
 
 

@@ -261,6 +261,11 @@ def test_predict_without_a_state_and_without_a_tuple_is_understood() -> None:
     assert kept(policy, Sides()).clean[0].mean == 10.0
 
 
+def test_a_function_that_is_to_draw_its_actions_is_refused() -> None:
+    with pytest.raises(FovealError, match=r"draw its actions: --drawn is for agents with predict"):
+        adapted(looking, AdapterOptions(drawn=True))
+
+
 def test_a_policy_behind_normalised_observations_is_refused() -> None:
     policy = SimpleNamespace(
         predict=lambda observation: 1, get_vec_normalize_env=lambda: SimpleNamespace(norm_obs=True)

@@ -94,6 +94,46 @@ def test_a_file_acts_exactly_as_the_agent_and_needs_no_stable_baselines(
     assert "nothing was unpickled" in adapter.remarks[0]
 
 
+DRAWN = AdapterOptions(drawn=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["ppo-discrete", "ppo-box"])
+@pytest.mark.parametrize("live", [True, False])
+def test_actions_are_drawn_as_the_agent_draws_them_and_alike_in_every_episode(
+    name: str, live: bool, tmp_path: Path
+) -> None:
+    agent = jittered(AGENTS[name]())
+    agent.save(tmp_path / "agent.zip")
+    (picture,) = observations(1)
+    distribution = agent.policy.get_distribution(torch.as_tensor(picture)[None].float()).distribution
+    adapter = adapted(agent if live else tmp_path / "agent.zip", DRAWN)
+    before = torch.get_rng_state()
+    episodes = []
+    for _ in range(2):
+        adapter.reset()
+        episodes.append(np.array([adapter.act(picture) for _ in range(400)]))
+    assert torch.equal(torch.get_rng_state(), before)
+    np.testing.assert_array_equal(*episodes)
+    assert any("drawn" in remark for remark in adapter.remarks)
+    if name == "ppo-discrete":
+        shares = np.bincount(episodes[0], minlength=3) / 400
+        np.testing.assert_allclose(shares, distribution.probs[0].detach(), atol=0.08)
+    else:  # the bounds cut a Gaussian of such a width at its median, or leave most of it
+        below = (episodes[0] < distribution.mean[0].detach().numpy()).mean(0)
+        inside = (BOUNDS.low < distribution.mean[0].detach().numpy()) & (
+            distribution.mean[0].detach().numpy() < BOUNDS.high
+        )
+        assert inside.any() and np.all(np.abs(below - 0.5)[inside] < 0.08)
+
+
+@pytest.mark.slow
+def test_who_cant_draw_says_so(tmp_path: Path) -> None:
+    AGENTS["dqn"]().save(tmp_path / "agent.zip")
+    with pytest.raises(FovealError, match=r"how DQN draws its actions is not built again.*--trust"):
+        adapted(tmp_path / "agent.zip", DRAWN)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", AGENTS)
 @pytest.mark.parametrize("live", [True, False])

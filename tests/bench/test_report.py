@@ -67,6 +67,18 @@ def test_tables(tmp_path: Path) -> None:
     assert origins[0].rows[0][-1].text.startswith("foveal train ")
 
 
+def test_tasks_that_are_solved_or_not_have_shares(tmp_path: Path) -> None:
+    """A return of 10 for success, as the arm's, says less at a glance."""
+    for seed, successes in ((1, [True, True, True, False]), (2, [True, False, False, False])):
+        told = condition("train", 5.0, episodes=4, successes=successes)
+        write_run(tmp_path, [told], task="ur5e/bowl", seed=seed, steps=0)
+    found = report([tmp_path])
+    ((_, row),) = [table(found, "or share of episodes that solve the task, over training seeds")]
+    assert row[1].text == "50 %" and row[1].small[-1] == "2 seeds"
+    ((_, one, _),) = [table(found, "A number of a policy on a task is of these runs")]
+    assert one[1] == "\N{EN DASH}"  # presets say how long
+
+
 def test_one_seed_shows_no_interval(tmp_path: Path) -> None:
     write_run(tmp_path, [condition("train", 500.0)])
     told = report([tmp_path])

@@ -9,11 +9,14 @@ import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from hrl import main, run_row
+from hrl import main
 from hrl_contenders import AtRandom, Maker
 from hrl_rows import RowOptions, earlier, steps_from_scratch
 
 from foveal.errors import FovealError
+from foveal.skills.demos import collect, demo_options
+from foveal.skills.minari import open_demos
+from foveal.skills.policy import SkillPolicy
 from foveal.skills.seeds import EVALUATION
 
 
@@ -76,11 +79,26 @@ def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():
     assert steps_from_scratch("bowl", "paper") == 485_000
 
 
-def test_unfinished_demonstrations_are_not_learned_from(tmp_path):
-    (tmp_path / "pick-debug-0" / "demos-random").mkdir(parents=True)
-    options = RowOptions("pick", preset="debug", work=tmp_path, out=tmp_path, workers=1)
-    with pytest.raises(FovealError, match="not finished: delete it"):
-        run_row(options, lambda _: None)
+@pytest.mark.slow
+def test_unfinished_demonstrations_are_gone_on_with(tmp_path, monkeypatch):
+    """As many as are wanted are learned from, and those of other options are not."""
+    folder, asked = tmp_path / "pick-debug-0" / "demos-random", []
+    monkeypatch.setattr("hrl_contenders.clone", lambda demos, *_, **__: asked.append(open_demos(demos).episodes))
+    monkeypatch.setattr(SkillPolicy, "load", lambda _: None)
+    maker = Maker(RowOptions("pick", preset="debug", work=tmp_path, out=tmp_path, workers=1), lambda _: None)
+    collect("pick", folder, demo_options("debug", {"episodes": 2}))
+    with pytest.raises(FovealError, match="was begun with other settings"):
+        maker._skills("skills", "random", flat=False)
+    _cut(folder, {"episodes": 4})
+    maker._skills("skills", "random", flat=False)
+    assert asked == [4]
+
+
+def _cut(folder, about):
+    """Say of demonstrations that there were to be others."""
+    path = folder / "data" / "metadata.json"
+    told = json.loads(path.read_text())
+    path.write_text(json.dumps({**told, "foveal": {**told["foveal"], **about}}))
 
 
 def test_chance_is_fair_and_repeatable():

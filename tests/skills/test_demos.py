@@ -21,7 +21,7 @@ from foveal.envs.ur5e.experts import script, skills
 from foveal.errors import FovealError
 from foveal.skills.config import CloneConfig
 from foveal.skills.dataset import BalancedSampler, sampled
-from foveal.skills.demos import DemoOptions, collect, demo_options, demonstrate
+from foveal.skills.demos import DemoOptions, collect, collected, demo_options, demonstrate
 from foveal.skills.minari import DemoWriter, in_millimetres, open_demos
 from foveal.skills.view import View
 
@@ -53,6 +53,38 @@ def test_actions_replayed_give_the_same_frames(demos):
             assert shown.rewards[step] == (0.0 if solved else reward)  # success counts once
         assert (shown.terminated, shown.truncated) == (shown.rewards.any(), not shown.rewards.any())
         env.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cameras", [1, 2])
+def test_what_was_left_unfinished_goes_on_to_the_same(tmp_path, cameras):
+    """Whatever a kill has left of the next demonstration, in the file or in its metadata."""
+    options = replace(OPTIONS, episodes=3, cameras=cameras)
+    whole = collect("pick", tmp_path / "whole", options)
+    told = []
+
+    def kill(count):
+        told.append(count)
+        if count == 2:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        collect("pick", tmp_path / "cut", options, finished=kill)
+    assert told == [1, 2] and not collected(tmp_path / "cut", options)
+    with h5py.File(tmp_path / "cut" / "data" / "main_data.hdf5", "a") as file:
+        file.create_group(f"episode_{2 * cameras}")["actions"] = np.zeros((1, 4))
+    if cameras == 2:  # killed between the cameras of a demonstration
+        path = tmp_path / "cut" / "data" / "metadata.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "total_episodes": 3}))
+    with pytest.raises(FovealError, match="begun with other settings"):
+        collect("pick", tmp_path / "cut", replace(options, noise=0.3), resume=True)
+    made = collect("pick", tmp_path / "cut", options, resume=True, finished=told.append)
+    assert told == [1, 2, *([3] if cameras == 1 else [2, 3])] and collected(tmp_path / "cut", options)
+    assert (made.episodes, made.steps) == (whole.episodes, whole.steps)
+    for one, other in zip(made, whole, strict=True):
+        np.testing.assert_equal(vars(one), vars(other))
+    with pytest.raises(FovealError, match="holds no demonstrations"):
+        collect("pick", tmp_path / "nowhere", options, resume=True)
 
 
 def test_a_script_that_is_followed_solves_the_task_despite_noise(demos):

@@ -17,9 +17,11 @@ from foveal.cli import main
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results
+from foveal.evaluation.rollouts import run
 from foveal.evaluation.statistics import SuccessRate
+from foveal.evaluation.world import WorldOptions
 from foveal.skills import seeds
-from foveal.skills.arms import ArmSettings, for_policy
+from foveal.skills.arms import Arms, ArmSettings, for_policy
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import master_config
 from foveal.skills.flat import FlatPolicy, flat_config
@@ -71,6 +73,30 @@ def test_success_is_in_the_table_and_in_the_file(tmp_path: Path) -> None:
         del episode["success"]  # as older files are
     old = Results.from_dict({**results.as_dict(), "perturbations": {"train": told}})
     assert old["train"].success is None and "solved" not in old.table()
+
+
+@pytest.mark.slow
+def test_chance_acts_by_the_episode_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever episodes are played beside it, and under every condition; it sees nothing."""
+    said: list[tuple[int, tuple[float, ...]]] = []
+    step = Arms.step
+
+    def noting(self: Arms, index: int, action: Any) -> float:
+        assert self.settings.view.size == 0 and action.shape == (4,) and abs(action).max() <= 1.0
+        said.append((len(self), tuple(action)))
+        return step(self, index, action)
+
+    monkeypatch.setattr(Arms, "step", noting)
+    world = small_policy().world(WorldOptions(("train", "cube_moved"), seed=5))
+    results = run(world.by_chance(), 2, progress=False)
+    assert results.policy == {"name": "random"} and results.perturbations == ["train", "cube_moved"]
+    assert outcomes(results, "train") == [(5, False, 200), (6, False, 200)]
+    first = [action for _, action in said[: 2 * 200]]
+    assert first[::2] != first[1::2] and len(set(first)) == 2 * 200
+    assert said[2 * 200 :] == said[: 2 * 200]  # the same draws under the other condition
+    said.clear()
+    run(small_policy().world(WorldOptions("train", seed=6)).by_chance(), 1, progress=False)
+    assert [action for _, action in said] == first[1::2]
 
 
 @pytest.mark.slow

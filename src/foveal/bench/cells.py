@@ -7,7 +7,8 @@
 - ``results.json``: ``foveal.evaluation.results.Results`` of the last policy under all of the suite's conditions;
 - ``results-shield.json``, where the suite asks for shields: the same, behind a shield trained for that policy.
 
-``OUT/<suite>/<task>/random.json`` is the task's random policy.
+``OUT/<suite>/<task>/random.json`` is the task's random policy, and ``OUT/<suite>/<task>/shared/`` has what cells of the
+arm share: demonstrations and skills.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from foveal.evaluation.results import write_json
 
 FORMAT = "foveal.cell/1"
 CELL, RUN, RESULTS, SHIELDED, RANDOM = "cell.json", "run", "results.json", "results-shield.json", "random.json"
+SHARED = "shared"
 DONE, FAILED, RUNNING = STATES = ("done", "failed", "running")
 
 
@@ -36,8 +38,8 @@ class Cell:
         learner, method: their names; a method may be a variant that the suite defines.
         seed: of the training.
         shield: name of the shield's folder in the cell's, or None where the suite asks for none.
-        steps: agent steps of training.
-        command: the ``foveal train`` that does the same training.
+        steps: agent steps of training; 0 where presets alone say how long it is, as for the arm.
+        command: the ``foveal train`` that does the same training, or other commands of foveal.
         commit: of foveal's source, or None where it is no checkout.
         state: ``"done"``, ``"failed"`` or ``"running"``; one whose process has died still says running.
         error: of a failed one, a line.

@@ -10,12 +10,13 @@ from pathlib import Path
 from foveal.atari.training import work_of
 from foveal.bench.forecast import Forecast, forecast
 from foveal.bench.jobs import Job
-from foveal.bench.suites import Suite, check_method
+from foveal.bench.suites import Suite, check_learner, check_method
 from foveal.config.environment import env_options
 from foveal.envs import games, make
 from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.registry import nearest
+from foveal.skills.minari import require_extra
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,30 @@ def jobs_of(suite: Suite, asked: Asked) -> list[Job]:
         for learner, method in pairs
     ]
     for job in {(job.task, job.learner, job.method): job for job in jobs}.values():
-        job.run_options(work_of(job.config()).default_options)
-        job.shield_config()
+        if job.of_arm:
+            _check_arm(job)
+        else:
+            job.run_options(work_of(job.config()).default_options)
+            job.shield_config()
     return jobs
 
 
+def _check_arm(job: Job) -> None:
+    """Refuse what a cell of the arm can't be asked for."""
+    require_extra()
+    job.making()
+    if job.steps:
+        raise FovealError(
+            "the arm's preset says how long everything is trained: leave steps out, and take another --preset, or "
+            "settings such as master.decisions in a suite of your own"
+        )
+    for name in ("encoder", "quality", "data", "shield"):
+        if getattr(job, name) is not None:
+            raise FovealError(f"{name} means nothing for cells of the arm: leave it out")
+
+
 def _job(suite: Suite, asked: Asked, task: str, learner: str, method: str, seed: int) -> Job:
-    LEARNERS.get(learner)  # an unknown name is reported before settings that don't fit it
+    check_learner(suite, learner)  # an unknown name is reported before settings that don't fit it
     check_method(suite, method)
     variant = suite.variant(method)
     shield = {} if suite.shield is None and asked.shield else suite.shield
@@ -152,11 +170,15 @@ def hours(jobs: Sequence[Job], seconds: float) -> dict[tuple[str, str, str], flo
     for job in {(job.task, job.learner, job.method): job for job in jobs}.values():
         pair = job.learner, job.method
         if pair not in speeds:
-            foreseen = not LEARNERS.get(job.learner).on_policy and not games.is_atari(job.task)
-            speeds[pair] = forecast(job.config(), seconds) if foreseen else None
+            speeds[pair] = forecast(job.config(), seconds) if _foreseen(job) else None
         speed = speeds[pair]
         found[job.task, *pair] = None if speed is None else speed.minutes(job.steps, _evaluated(job)) / 60
     return found
+
+
+def _foreseen(job: Job) -> bool:
+    """Whether the time of a cell can be told beforehand."""
+    return not (job.of_arm or games.is_atari(job.task) or LEARNERS.get(job.learner).on_policy)
 
 
 def _evaluated(job: Job) -> int:

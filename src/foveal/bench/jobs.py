@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from foveal.bench.cells import RUN, Cell, cell_folder
+from foveal.bench.arm import SKILLS, Making
+from foveal.bench.cells import RUN, SHARED, Cell, cell_folder, task_folder
 from foveal.config.tree import Config, changed, configure
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
@@ -70,24 +71,45 @@ class Job:
         """For people."""
         return f"{self.task} {self.learner}-{self.method} seed {self.seed}"
 
+    @property
+    def of_arm(self) -> bool:
+        """Whether it is a cell of the arm, which learns from demonstrations: ``foveal.bench.arm``."""
+        return self.learner == SKILLS
+
+    @property
+    def shared(self) -> Path:
+        """Folder of what cells of the arm share with others of the same task."""
+        return task_folder(Path(self.out), self.suite, self.task) / SHARED
+
+    @property
+    def sections(self) -> dict[str, dict[str, Any]]:
+        """The settings by section; those of the run, which have none, under ``""``."""
+        found: dict[str, dict[str, Any]] = {}
+        for name, value in self.settings.items():
+            section, _, key = name.rpartition(".")
+            found.setdefault(section, {})[key] = value
+        return found
+
+    def making(self) -> Making:
+        """What a cell of the arm makes.
+
+        Raises:
+            FovealError: a name is unknown, or a setting can't be.
+        """
+        return Making.of(self.composed, self.preset, self.seed, self.sections)
+
     def config(self) -> Config:
         """Of the agent.
 
         Raises:
             FovealError: a name is unknown, or a setting can't be.
         """
-        sections: dict[str, dict[str, Any]] = {}
-        for name, value in self.settings.items():
-            section, _, key = name.rpartition(".")
-            if section:
-                sections.setdefault(section, {})[key] = value
+        sections = {section: values for section, values in self.sections.items() if section}
         return configure(self.task, self.composed, self.learner, self.preset, self.seed, sections, encoder=self.encoder)
 
     def run_options(self, usual: RunOptions) -> RunOptions:
         """Of the training, where ``usual`` is what that kind of training starts from."""
-        return RunOptions.from_settings(
-            {name: value for name, value in self.settings.items() if "." not in name}, usual
-        )
+        return RunOptions.from_settings(self.sections.get("", {}), usual)
 
     def shield_config(self) -> ShieldConfig:
         """Of the shield, where there is to be one."""
@@ -95,7 +117,10 @@ class Job:
 
     @property
     def command(self) -> str:
-        """The ``foveal train`` that does the same training."""
+        """The ``foveal train`` that does the same training; of the arm several commands."""
+        return " && ".join(map(shlex.join, self._of_the_arm() if self.of_arm else [self._train()]))
+
+    def _train(self) -> list[str]:
         chosen = {"method": self.composed, "learner": self.learner, "preset": self.preset, "encoder": self.encoder}
         words = ["foveal", "train", self.task]
         words += [word for module in self.plugins for word in ("--import", module)]
@@ -103,7 +128,26 @@ class Job:
             words += [] if value is None else [f"--{name}", str(value)]
         for name, value in self.settings.items():
             words += flag(name, value)
-        return shlex.join([*words, "--out", str(self.folder / RUN)])
+        return [*words, "--out", str(self.folder / RUN)]
+
+    def _of_the_arm(self) -> list[list[str]]:
+        """``foveal demos``, ``skills`` and maybe ``master``."""
+        making, run = self.making(), self.folder / RUN
+        demos, skills = making.demos_in(self.shared), run if making.recipe.flat else making.skills_in(self.shared)
+        order, flat = ["--order", making.recipe.order], ["--flat"] * making.recipe.flat
+        commands = [
+            ["foveal", "demos", "collect", self.task, *self._chosen("demos"), *order, "--out", str(demos)],
+            ["foveal", "skills", "train", str(demos), *self._chosen("skills"), *flat, "--out", str(skills)],
+        ]
+        if making.recipe.master:
+            chosen = ["--skills", str(skills), *self._chosen("master")]
+            commands.append(["foveal", "master", "train", self.task, *chosen, "--out", str(run)])
+        return commands
+
+    def _chosen(self, section: str) -> list[str]:
+        """Flags of one of the arm's commands."""
+        flags = [word for name, value in self.sections.get(section, {}).items() for word in flag(name, value)]
+        return ["--preset", self.preset, "--seed", str(self.seed), *flags]
 
     def cell(self, **state: Any) -> Cell:
         """As the ledger has it, with how it stands."""
@@ -137,7 +181,7 @@ class Job:
 
 
 def flag(name: str, value: Any) -> list[str]:
-    """The words of a setting on ``foveal train``'s command line."""
+    """The words of a setting on the command line."""
     section, dot, key = name.replace("_", "-").rpartition(".")
     if isinstance(value, bool):
         return [f"--{section}{dot}{'' if value else 'no-'}{key}"]

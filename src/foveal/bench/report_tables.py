@@ -8,7 +8,9 @@ from foveal.bench.comparison import Aggregate, LookReport, SuiteReport
 from foveal.bench.gaps import Hole
 from foveal.bench.published import PublishedRow, PublishedTable
 from foveal.bench.reading import MINUS, signed
+from foveal.bench.scales import Scale
 from foveal.bench.scores import Ledger, Look, policy_names
+from foveal.evaluation import over_runs
 from foveal.evaluation.over_runs import Gap, SeedEstimate
 from foveal.explanation.page import Cell, Line, Table
 
@@ -43,18 +45,29 @@ def _aggregate(look: LookReport, policy: str, what: Callable[[Aggregate], SeedEs
 def returns_table(suite: SuiteReport, look: LookReport, published: Sequence[PublishedTable]) -> Table:
     """Mean returns of every policy on every task under one look, published ones below them."""
     rows: list[Line] = [
-        [name_cell(suite, policy), *(_return(look.returns[policy].get(task)) for task in look.tasks)]
+        [name_cell(suite, policy), *(_return(look, policy, task, suite.scales[task]) for task in look.tasks)]
         for policy in _by_first([look], look.policies)
     ]
     for table in published:
         rows += [published_line(row, look.tasks) for row in table.rows if row.scores.keys() & set(look.tasks)]
     beside = "".join(f" Published rows: comparable are {table.comparable}." for table in published)
-    caption = f"Mean return over training seeds, its 95 % interval and the number of seeds.{beside}"
+    solved = any(_solves(suite.scales[task]) for task in look.tasks)
+    unless = ", or share of episodes that solve the task," if solved else ""
+    caption = f"Mean return{unless} over training seeds, its 95 % interval and the number of seeds.{beside}"
     return Table(caption, [look_cell(look.look), *look.tasks], rows, "numbers sourced" if published else "numbers")
 
 
-def _return(estimate: SeedEstimate | None) -> str | Cell:
-    return ABSENT if estimate is None else estimate_cell(estimate, points)
+def _return(look: LookReport, policy: str, task: str, scale: Scale | str) -> str | Cell:
+    estimate = look.returns[policy].get(task)
+    if estimate is None:
+        return ABSENT
+    if _solves(scale):
+        return estimate_cell(over_runs.mean({task: look.scaled[policy][task]}), percent)
+    return estimate_cell(estimate, points)
+
+
+def _solves(scale: Scale | str) -> bool:
+    return isinstance(scale, Scale) and scale.successes
 
 
 def published_line(row: PublishedRow, tasks: Sequence[str], mean: bool = False) -> Line:
@@ -147,7 +160,8 @@ def origins_table(ledger: Ledger, suite: str | None) -> Table:
         machine = run.machine.get("gpu") or run.machine.get("processor") or "unknown machine"
         took = ABSENT if run.seconds is None else f"{run.seconds / 3600:.2f} h"
         first = Cell(names[run.policy], small=(f"{run.task}, seed {run.seed}",))
-        rows.append([first, f"{run.steps:,}", took, run.commit or ABSENT, str(machine), Cell(run.command, code=True)])
+        steps = f"{run.steps:,}" if run.steps else ABSENT
+        rows.append([first, steps, took, run.commit or ABSENT, str(machine), Cell(run.command, code=True)])
     caption = "A number of a policy on a task is of these runs; JSON has what their machines were in full."
     return Table(caption, ["", "agent steps", "took", "commit", "machine", "command"], rows, "numbers wordy")
 
@@ -171,6 +185,11 @@ def estimate_cell(estimate: SeedEstimate, write: Callable[[float], str]) -> Cell
 
 def _interval(estimate: SeedEstimate, write: Callable[[float], str]) -> tuple[str, ...]:
     return () if estimate.interval is None else (" to ".join(map(write, estimate.interval)),)
+
+
+def percent(value: float) -> str:
+    """A share."""
+    return f"{100 * value:.0f} %"
 
 
 def points(value: float) -> str:

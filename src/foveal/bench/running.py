@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -14,33 +13,24 @@ from typing import Any
 import torch
 
 from foveal.agent import Agent
-from foveal.bench import locks
+from foveal.bench import arm_cells
 from foveal.bench.cells import RANDOM, RESULTS, RUN, SHIELDED, task_folder
 from foveal.bench.jobs import SHIELD, Job
-from foveal.checkpoint import CheckpointStore
+from foveal.bench.stages import SHARES, Tell, Watch, made_once, trained
 from foveal.envs import games
 from foveal.envs.perturbations import named_perturbation
 from foveal.errors import FovealError
 from foveal.evaluation.results import Results, machine
 from foveal.evaluation.rollouts import run, world_of
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, WorldOptions
-from foveal.loading import load, resume
+from foveal.loading import load
 from foveal.shield.labels import environment_frames
 from foveal.shield.shield import Shield
 from foveal.shield.training import settings_of, shield_work
-from foveal.training import Callback, Trainer
-from foveal.training.run_folder import kind_of
+from foveal.training import Trainer
 
 PARTS = "parts"
 """Folder of evaluations that are done, a file for each condition, until all are."""
-WAIT = 1.0
-"""Seconds between two looks at whether another process has made the random policy's results."""
-
-Tell = Callable[[str, float], None]
-"""Told what is being done, and how much of the cell's work is done, in [0, 1]."""
-
-SHARES = {"training": 0.9, "shield": 0.93, "evaluation": 1.0}
-"""Of a cell's work, about, up to the end of each part: to draw bars by, and for nothing else."""
 
 
 def run_cell(job: Job, tell: Tell = lambda what, share: None) -> None:
@@ -58,7 +48,7 @@ def run_cell(job: Job, tell: Tell = lambda what, share: None) -> None:
     """
     folder = job.folder
     if not (folder / RESULTS).exists() or (job.shield is not None and not (folder / SHIELDED).exists()):
-        train(job, tell)
+        (arm_cells.train if job.of_arm else train)(job, tell)
         agent: Any = load(folder / RUN)
         if job.shield is not None:
             train_shield(job, agent, tell)
@@ -72,52 +62,28 @@ def run_cell(job: Job, tell: Tell = lambda what, share: None) -> None:
     tell("done", 1.0)
 
 
-class Watch(Callback):
-    """Tells how far a training is."""
-
-    def __init__(self, tell: Tell, what: str, begin: float, end: float) -> None:
-        self.tell, self.what, self.begin, self.end = tell, what, begin, end
-
-    def on_step(self, trainer: Trainer) -> None:
-        """Tell."""
-        share = trainer.work.steps / max(trainer.target, 1)
-        self.tell(self.what, self.begin + (self.end - self.begin) * share)
-
-
 def train(job: Job, tell: Tell) -> None:
-    """Train up to the job's steps, from the newest checkpoint if there is one."""
-    watch = Watch(tell, "training", 0.0, SHARES["training"])
-    begun = begun_run(job.folder / RUN)
-    if begun is None:
+    """Train to the end, from the newest checkpoint if there is one."""
+    run, watch = job.folder / RUN, Watch(tell, "training", 0.0, SHARES["training"])
+
+    def begin() -> None:
         work = Agent.from_config(job.config()).work()
-        trainer = Trainer(work, job.run_options(work.default_options), run=job.folder / RUN, callbacks=[watch])
-        trainer.train(job.steps)
-        return
-    if begun < job.steps:
-        trainer = resume(job.folder / RUN, callbacks=[watch])
-        trainer.train(job.steps - trainer.work.steps)
+        Trainer(work, job.run_options(work.default_options), run=run, callbacks=[watch]).train(job.steps)
+
+    trained(run, begin, watch)
 
 
 def train_shield(job: Job, agent: Agent, tell: Tell) -> None:
     """Train the shield for a policy, as ``foveal shield train RUN`` does."""
     watch = Watch(tell, "shield", SHARES["training"], SHARES["shield"])
     config, out = job.shield_config(), job.folder / SHIELD
-    begun = begun_run(out)
-    if begun is None:
+
+    def begin() -> None:
         frames = environment_frames(agent.env_id, agent.env_options, config, job.seed, agent, progress=True)
         work = shield_work(agent.env_id, frames, config, job.seed)
         Trainer(work, settings_of(config), run=out, callbacks=[watch]).train(config.steps)
-    elif begun < config.steps:
-        resume(out, callbacks=[watch]).train(config.steps - begun)
 
-
-def begun_run(path: Path) -> int | None:
-    """Steps of a run's newest checkpoint; None where it has none, and what there is of such a run is deleted."""
-    store = CheckpointStore(path)
-    if not store.steps() or not kind_of(path):
-        shutil.rmtree(path, ignore_errors=True)
-        return None
-    return store.steps()[-1]
+    trained(out, begin, watch)
 
 
 def evaluate(job: Job, agent: Any, path: Path, tell: Tell) -> None:
@@ -131,9 +97,7 @@ def evaluate(job: Job, agent: Any, path: Path, tell: Tell) -> None:
         tell(f"evaluation, {condition}", share)
         part = parts / f"{number}.json"
         if not part.exists():
-            data = None if condition == TRAIN else job.data
-            quality = None if games.is_atari(job.task) else job.quality
-            run(world_of(agent, WorldOptions((condition,), data=data, quality=quality)), job.episodes).save(part)
+            run(world_of(agent, options_of(job, condition)), job.episodes).save(part)
         done.append(Results.load(part))
     together(done).save(path)
     shutil.rmtree(parts.parent)
@@ -147,23 +111,29 @@ def together(parts: Sequence[Results]) -> Results:
     return replace(parts[-1], conditions=conditions, data=data, seconds=round(seconds, 1))
 
 
+def options_of(job: Job, condition: str) -> WorldOptions:
+    """How a cell's policy is evaluated under a condition."""
+    if job.of_arm:
+        return WorldOptions((condition,), workers=arm_cells.workers())
+    data = None if condition == TRAIN else job.data
+    return WorldOptions((condition,), data=data, quality=None if games.is_atari(job.task) else job.quality)
+
+
 def random_policy(job: Job, agent: Any) -> None:
     """Write the task's random policy's results, unless another cell has; wait for one that is at it."""
     folder = task_folder(Path(job.out), job.suite, job.task)
-    while not (folder / RANDOM).exists():
-        with locks.held(folder) as mine:
-            if mine and not (folder / RANDOM).exists():
-                by_chance(job, agent).save(folder / RANDOM)
-        if not mine:
-            time.sleep(WAIT)
+    path = folder / RANDOM
+    made_once(folder, path.exists, lambda: by_chance(job, agent).save(path))
 
 
 def by_chance(job: Job, agent: Any) -> Results:
     """The random policy under every condition.
 
-    It doesn't look, and conditions change pictures alone, so its returns are the same under each: it plays once,
-    and every condition gets what came of it.
+    It doesn't look. Where conditions change pictures alone, its returns are the same under each: it plays once, and
+    every condition gets what came of it. Those of the arm change what happens, too.
     """
+    if job.of_arm:
+        return run(world_of(agent, replace(options_of(job, TRAIN), on=job.conditions)).by_chance(), job.episodes)
     quality = None if games.is_atari(job.task) else "draft"
     world = world_of(agent, WorldOptions((TRAIN,), seed=SEED_OFFSET, quality=quality))
     results = run(world.by_chance(), job.episodes)
@@ -198,7 +168,7 @@ def missing_data(job: Job) -> None:
     Raises:
         FovealError: a condition's data are missing or damaged.
     """
-    if games.is_atari(job.task):
+    if job.of_arm or games.is_atari(job.task):
         return
     for condition in job.conditions:
         if condition == TRAIN:

@@ -13,6 +13,9 @@ from typing import Any
 
 import yaml
 
+from foveal.bench.arm import METHODS as ARM_METHODS
+from foveal.bench.arm import SKILLS, recipe_of
+from foveal.bench.arm import TASKS as ARM
 from foveal.config.presets import PRESETS
 from foveal.envs import games, known_ids
 from foveal.envs.family import QUALITIES
@@ -23,6 +26,7 @@ from foveal.learners import LEARNERS
 from foveal.methods import parts_of
 from foveal.networks.encoders import ENCODERS
 from foveal.registry import nearest
+from foveal.skills import world
 
 SHIPPED = "data/suites"
 DATA = ("none", "dmc-gb", "davis")
@@ -55,10 +59,10 @@ class Suite:
         methods: of value learners, or names of ``variants``.
         learners: names.
         preset: what training starts from.
-        steps: agent steps of training.
         seeds: of training.
         conditions: of the final evaluation.
         episodes: of each condition.
+        steps: agent steps of training; 0 in suites of the arm, whose presets say how long it is.
         quality: of rendering in the final evaluation; None for that of the training.
         data: what of the user's own data it needs: none, dmc-gb or davis.
         shield: settings of a shield to be trained for every policy, {} for its defaults; None for no shield.
@@ -72,15 +76,20 @@ class Suite:
     methods: tuple[str, ...]
     learners: tuple[str, ...]
     preset: str
-    steps: int
     seeds: tuple[int, ...]
     conditions: tuple[str, ...]
     episodes: int
+    steps: int = 0
     quality: str | None = None
     data: str = "none"
     shield: dict[str, Any] | None = None
     settings: dict[str, Any] = field(default_factory=dict)
     variants: dict[str, Variant] = field(default_factory=dict)
+
+    @property
+    def of_arm(self) -> bool:
+        """Whether it is a suite of the arm, see ``foveal.bench.arm``."""
+        return SKILLS in self.learners
 
     def of_task(self, task: str, name: str) -> Any:
         """What the suite says of a task: its own ``steps``, ``episodes`` or ``conditions``, or those of all."""
@@ -261,18 +270,36 @@ def _check_names(suite: Suite) -> None:
     """Refuse names that nothing has."""
     for task in suite.tasks:
         check_task(task)
+        if suite.of_arm and not task.startswith(ARM):
+            raise FovealError(f"the learner {SKILLS} is for tasks of {ARM} alone: {task} needs a suite of its own")
+        if not suite.of_arm and not suite.of_task(task, "steps"):
+            raise FovealError("a suite must say 'steps'")
         for condition in suite.of_task(task, "conditions"):
-            check_condition(condition, task)
+            check_condition(condition, task, of_arm=suite.of_arm)
     for learner in suite.learners:
-        LEARNERS.get(learner)
+        check_learner(suite, learner)
     for method in suite.methods:
         check_method(suite, method)
     for label, variant in suite.variants.items():
-        parts_of(variant.method)
+        _check_own(suite, variant.method)
         if variant.encoder is not None and variant.encoder not in ("plain", "fls"):
             ENCODERS.get(variant.encoder)
         if set(label) & set("/\\"):
             raise FovealError(f"the variant {label!r} becomes part of a path: leave out slashes")
+
+
+def check_learner(suite: Suite, learner: str) -> None:
+    """Refuse a learner that there isn't, or that has no place in the suite.
+
+    Raises:
+        FovealError: as said.
+    """
+    if (learner == SKILLS) != suite.of_arm:
+        raise FovealError(
+            f"the learner {SKILLS}, which is for methods of the arm, can't be mixed with others in a suite: make two"
+        )
+    if not suite.of_arm:
+        LEARNERS.get(learner)
 
 
 def check_method(suite: Suite, method: str) -> None:
@@ -284,10 +311,20 @@ def check_method(suite: Suite, method: str) -> None:
     if method in suite.variants:
         return
     try:
-        parts_of(method)
+        _check_own(suite, method)
     except FovealError as error:
         own = f"; {suite.name} has of its own: {', '.join(suite.variants)}" if suite.variants else ""
         raise FovealError(f"{error}{own}") from error
+
+
+def _check_own(suite: Suite, method: str) -> None:
+    """Refuse a method that is not foveal's, or has no place in the suite."""
+    if suite.of_arm:
+        recipe_of(method)
+    elif method in ARM_METHODS:
+        raise FovealError(f"{method} is a method of the arm: a suite of such has the learner {SKILLS}, and no other")
+    else:
+        parts_of(method)
 
 
 def check_task(task: str) -> None:
@@ -306,12 +343,20 @@ def check_task(task: str) -> None:
         raise FovealError(f"unknown task {task!r}: {nearest(task, ids)}")
 
 
-def check_condition(condition: str, task: str) -> None:
+def check_condition(condition: str, task: str, *, of_arm: bool = False) -> None:
     """Refuse a condition that a task doesn't have.
+
+    Args:
+        condition: its name.
+        task: id of the environment.
+        of_arm: whether the suite is one of the arm, which has conditions of its own.
 
     Raises:
         FovealError: as said.
     """
+    if of_arm:
+        world.check_condition(condition, task.removeprefix(ARM))
+        return
     known = [TRAIN] if games.is_atari(task) else [TRAIN, *perturbation_names()]
     if condition not in known:
         raise FovealError(f"unknown condition {condition!r} of {task}: {nearest(condition, known)}")

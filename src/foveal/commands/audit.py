@@ -43,6 +43,7 @@ class AuditOptions:
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: bytes (0 to 255) or unit (0 to 1).
         prompt: the task in words, for policies that take some.
+        drawn: let it draw its actions, as it does in training, with the same draws in every episode.
         discrete: with frames: what a bare network gives is a number for each action.
         image_size: with frames: side that they are resized to, for policies that don't say which they see.
         camera: with a LeRobotDataset: which picture, for policies that see one.
@@ -70,6 +71,7 @@ class AuditOptions:
     trust: bool = False
     pixels: str | None = None
     prompt: str = ""
+    drawn: bool = False
     discrete: bool = False
     image_size: int | None = None
     camera: str | None = None
@@ -101,6 +103,7 @@ def main(arguments: Sequence[str]) -> None:
         trust=options.trust,
         pixels=options.pixels,
         prompt=options.prompt,
+        drawn=options.drawn,
         discrete=options.discrete,
         image_size=options.image_size,
         camera=options.camera,

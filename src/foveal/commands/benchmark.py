@@ -163,7 +163,7 @@ def _plan(suite: Suite, jobs: Sequence[Job], departs: Sequence[str], at_once: in
         seeds = ",".join(str(job.seed) for job, _ in alike)
         told = "?" if needed is None else f"{needed:.2g}"
         state = "/".join(sorted({state for _, state in alike}))
-        rows.append([task, learner, method, seeds, f"{alike[0][0].steps:,}", state, told])
+        rows.append([task, learner, method, seeds, f"{alike[0][0].steps:,}" if alike[0][0].steps else "-", state, told])
     missing = [
         each[job.task, job.learner, job.method] for job, state in zip(jobs, states, strict=True) if state != DONE
     ]

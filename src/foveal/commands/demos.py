@@ -24,6 +24,7 @@ class CollectOptions:
     Attributes:
         env: such as ur5e/bowl.
         out: new folder (default: demos/TASK).
+        resume: go on with the folder where the same command was stopped.
         preset: starting point: paper, compact or debug.
         workers: processes.
         demos: how demonstrations are made.
@@ -31,6 +32,7 @@ class CollectOptions:
 
     env: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="ENV")]] = tyro.MISSING
     out: Path | None = None
+    resume: bool = False
     preset: str = "compact"
     workers: int = field(default_factory=available)
     demos: tyro.conf.OmitArgPrefixes[DemoOptions] = field(default_factory=demo_options)
@@ -42,5 +44,5 @@ def main(arguments: Sequence[str]) -> None:
     defaults = CollectOptions(preset=preset, demos=demo_options(preset))
     options: CollectOptions = parse("demos", {"collect": defaults}, arguments)
     out = options.out or Path("demos") / task_of(options.env)
-    made = collect(options.env, out, options.demos, workers=options.workers, progress=True)
+    made = collect(options.env, out, options.demos, workers=options.workers, progress=True, resume=options.resume)
     print(f"{made.episodes} episodes, {made.steps} steps: {out}\nnext: foveal skills train {out}")

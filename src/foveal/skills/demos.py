@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -111,7 +111,14 @@ def task_of(env: str) -> str:
 
 
 def collect(
-    task: str, folder: str | Path, options: DemoOptions, *, workers: int = 1, progress: bool = False
+    task: str,
+    folder: str | Path,
+    options: DemoOptions,
+    *,
+    workers: int = 1,
+    progress: bool = False,
+    resume: bool = False,
+    finished: Callable[[int], None] = lambda demonstrations: None,
 ) -> DemoFolder:
     """Demonstrations of a task, on the disk.
 
@@ -121,24 +128,36 @@ def collect(
         options: how they are made; the same options give the same episodes, whatever ``workers``.
         workers: processes.
         progress: show a bar.
+        resume: go on with a folder that a call with the same options left unfinished.
+        finished: called after every demonstration with how many there are.
 
     Raises:
-        FovealError: an unknown task, the folder exists, or the extra is missing.
+        FovealError: an unknown task, the extra is missing, the folder exists, or there is nothing to go on with.
     """
     require_extra()
     task = task_of(task)
     about = {"task": task, "skills": [skill.name for skill in skills(task)], **dataclasses.asdict(options)}
-    writer = DemoWriter(folder, about)
-    jobs = [(task, options, number) for number in range(options.episodes)]
+    writer = DemoWriter.going_on(folder, about, options.cameras) if resume else DemoWriter(folder, about)
+    done, total = writer.episodes // options.cameras, options.episodes
+    jobs = [(task, options, number) for number in range(done, total)]
     solved = 0
-    with Workers(workers) as crew, Progress(0, len(jobs), visible=progress, what="demos", unit="episode") as bar:
-        for number, seen in enumerate(crew.map(_job, jobs)):
+    with Workers(workers) as crew, Progress(done, total, visible=progress, what="demos", unit="episode") as bar:
+        for number, seen in enumerate(crew.map(_job, jobs), done + 1):
             for episode in seen:
                 writer.add(episode)
             solved += seen[0].terminated
             bar.show(solved=solved)
-            bar.advance(number + 1)
+            bar.advance(number)
+            finished(number)
     return open_demos(folder)
+
+
+def collected(folder: str | Path, options: DemoOptions) -> bool:
+    """Whether a folder has as many demonstrations as ``collect`` makes with these options."""
+    try:
+        return open_demos(folder).episodes == options.episodes * options.cameras
+    except FovealError:
+        return False
 
 
 def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> list[Episode]:

@@ -31,6 +31,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError, require
+from foveal.evaluation.results import write_text
 
 EXTRA = 'skills need the extra "skills": pip install "foveal[skills]"'
 MILLIMETRES = 1000.0
@@ -91,8 +92,11 @@ class DemoWriter:
     """A new data set, episode by episode; each is on the disk when ``add`` returns.
 
     Args:
-        folder: must not exist, or be empty.
+        folder: must not exist, or be empty; see ``going_on``.
         about: what the frames show: task, camera, randomization and so on; JSON values.
+
+    Attributes:
+        episodes: that are on the disk.
 
     Raises:
         FovealError: the folder holds something, or the extra is missing.
@@ -104,28 +108,59 @@ class DemoWriter:
         if self.folder.exists() and (not self.folder.is_dir() or any(self.folder.iterdir())):
             raise FovealError(f"{self.folder} exists: choose a new folder for demonstrations, or delete it")
         (self.folder / _DATA).mkdir(parents=True)
-        self._about = dict(about)
-        self._steps = self._episodes = 0
+        self._begin(about, 0, 0)
+
+    @classmethod
+    def going_on(cls, folder: str | Path, about: Mapping[str, Any], together: int = 1) -> DemoWriter:
+        """Behind the episodes of a data set that was left unfinished.
+
+        Args:
+            folder: of the data set.
+            about: the same as when it was begun.
+            together: episodes that belong together, as those of a demonstration's cameras do: of the last ones, what
+                is not complete is deleted.
+
+        Raises:
+            FovealError: there is no such data set, it is damaged, or it was begun with something else.
+        """
+        import h5py
+
+        known = open_demos(folder)
+        if known.about != json.loads(json.dumps(about)):
+            raise FovealError(f"{folder} was begun with other settings: choose a new folder, or delete it")
+        kept = known.episodes - known.episodes % together
+        steps = sum(len(episode) for _, episode in zip(range(kept), known, strict=False))
+        names = {f"episode_{number}" for number in range(kept)}
+        with h5py.File(known.folder / _DATA / _MAIN, "a") as file:
+            for name in set(file) - names:  # of one there is no word in the metadata, where a kill came in between
+                del file[name]
+        writer = cls.__new__(cls)
+        writer.folder = known.folder
+        writer._begin(about, kept, steps)
+        return writer
+
+    def _begin(self, about: Mapping[str, Any], episodes: int, steps: int) -> None:
+        self._about, self.episodes, self._steps = dict(about), episodes, steps
 
     def add(self, episode: Episode) -> None:
         """Append an episode."""
         import h5py
 
         with h5py.File(self.folder / _DATA / _MAIN, "a", track_order=True) as file:
-            group = file.create_group(f"episode_{self._episodes}")
-            group.attrs["id"], group.attrs["total_steps"] = self._episodes, len(episode)
+            group = file.create_group(f"episode_{self.episodes}")
+            group.attrs["id"], group.attrs["total_steps"] = self.episodes, len(episode)
             if episode.seed is not None:
                 group.attrs["seed"] = episode.seed
             for name, values in _datasets(episode).items():
                 packed = {"compression": "gzip", "compression_opts": 1, "shuffle": True} if values.ndim > 2 else {}
                 group.create_dataset(name, data=values, **packed)
-        self._episodes += 1
+        self.episodes += 1
         self._steps += len(episode)
         self._describe(episode)
 
     def _describe(self, episode: Episode) -> None:
         metadata = {
-            "total_episodes": self._episodes,
+            "total_episodes": self.episodes,
             "total_steps": self._steps,
             "data_format": "hdf5",
             "dataset_id": f"foveal/{str(self._about.get('task', 'arm')).replace('/', '-')}-v0",
@@ -135,7 +170,7 @@ class DemoWriter:
             "foveal": self._about,
         }
         text = json.dumps(metadata, indent=1) + "\n"
-        (self.folder / _DATA / _METADATA).write_text(text, encoding="utf-8")
+        write_text(self.folder / _DATA / _METADATA, text)
 
 
 def _datasets(episode: Episode) -> dict[str, NDArray[Any]]:
@@ -193,7 +228,7 @@ class DemoFolder:
             with h5py.File(path, "r") as file:
                 for number in range(self.episodes):
                     yield _episode(file, f"episode_{number}")
-        except OSError as error:
+        except (OSError, RuntimeError, KeyError) as error:  # a damaged file is any of these to h5py
             raise FovealError(f"can't read the demonstrations {path}: {error}") from error
 
 

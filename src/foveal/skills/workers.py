@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import Any, TypeVar
 
 import torch
@@ -62,6 +63,17 @@ class Workers:
 
 
 def begin_worker() -> None:
-    """One thread for networks and one for the software renderer: the other cores have workers of their own."""
+    """One thread for networks and one for the software renderer: the other cores have workers of their own.
+
+    A process whose parent was killed would wait for jobs for ever, so it ends with its parent.
+    """
+    threading.Thread(target=_end_with_parent, daemon=True, name="parent").start()
     os.environ.setdefault("LP_NUM_THREADS", "1")
     torch.set_num_threads(1)
+
+
+def _end_with_parent() -> None:
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)

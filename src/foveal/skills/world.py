@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -16,10 +17,12 @@ from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode
 from foveal.evaluation.world import OF_GAMES, TRAIN, Bar, World, WorldOptions
+from foveal.registry import nearest
 from foveal.skills import seeds
 from foveal.skills.arms import Actor, Arms, ArmSettings
-from foveal.skills.conditions import CONDITIONS, USUAL
+from foveal.skills.conditions import CONDITIONS, USUAL, Circumstances
 from foveal.skills.rollouts import Outcome, Plan, play, scripted
+from foveal.skills.view import View
 from foveal.skills.workers import Workers
 
 TRAINING = "training"
@@ -77,6 +80,27 @@ class Acting:
     far: float
 
 
+class AnyAction:
+    """Draws every step's action, looking at nothing: a plan whose skills are numbers that actions are drawn from.
+
+    So an episode depends on its seed alone, whatever episodes are played beside it.
+    """
+
+    stack = 1
+
+    def choose(self, arms: Arms, which: NDArray[np.int64], decision: int, seeds: Sequence[int]) -> NDArray[np.int64]:
+        """A number for each arm: see ``foveal.skills.rollouts.Plan``."""
+        return np.array([np.random.default_rng([5, seed, decision]).integers(2**32) for seed in seeds], np.int64)
+
+    def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
+        """(B, 4) actions in [-1, 1], drawn from (B,) numbers: see ``foveal.skills.arms.Actor``."""
+        return np.array([np.random.default_rng(number).uniform(-1.0, 1.0, 4) for number in skill], np.float32)
+
+    def input(self, frames: Any) -> Tensor:
+        """There is nothing to see."""
+        return torch.as_tensor(frames)
+
+
 class ArmWorld(World):
     """Episodes of one task, the same for all policies: ``foveal.skills.seeds`` keeps them for evaluation.
 
@@ -123,6 +147,14 @@ class ArmWorld(World):
         about = {"id": f"ur5e/{acting.settings.task}", "image_size": view.size, "camera": view.camera}
         return about, Condition(condition, None, None, tuple(map(_episode, range(episodes), outcomes)))
 
+    def by_chance(self) -> ArmWorld:
+        """Every step's action is drawn uniformly, from the episode's seed."""
+        settings = replace(self.acting.settings, view=View(size=0))
+        acting = replace(self.acting, settings=settings, plan=AnyAction(), actor=AnyAction(), skill_steps=1)
+        world = ArmWorld(acting, WorldOptions(self.conditions, self.seed, workers=self._crew.count))
+        world.policy = {"name": "random"}
+        return world
+
     def close(self) -> None:
         """End the processes."""
         self._crew.close()
@@ -168,7 +200,7 @@ class ArmWorld(World):
         )
 
     def _under(self, condition: str) -> ArmSettings:
-        return CONDITIONS[TRAINING if condition == TRAIN else condition].of(self.acting.settings)
+        return _circumstances(condition).of(self.acting.settings)
 
     def _words(self) -> Words:
         played = f"One episode of {self.acting.name}"
@@ -217,13 +249,36 @@ class _WatchedArms(Arms):
         return Sight(len(self.rewards), Seen(frames, skill), action, picture, parts, self._names[skill])
 
 
+def check_condition(condition: str, task: str) -> None:
+    """Refuse a condition that a task doesn't have.
+
+    Args:
+        condition: ``"train"``, or a name of ``CONDITIONS`` but ``"training"``.
+        task: such as ``"bowl"``.
+
+    Raises:
+        FovealError: as said.
+    """
+    known = [_as_results_say(name) for name in CONDITIONS]
+    if condition not in known:
+        raise FovealError(f"unknown condition {condition!r} of ur5e/{task}: {nearest(condition, known)}")
+    _circumstances(condition).of(ArmSettings(task))
+
+
+def _circumstances(condition: str) -> Circumstances:
+    return CONDITIONS[TRAINING if condition == TRAIN else condition]
+
+
+def _as_results_say(condition: str) -> str:
+    return TRAIN if condition == TRAINING else condition
+
+
 def _conditions(options: WorldOptions) -> tuple[str, ...]:
-    usual, known = ([TRAIN if name == TRAINING else name for name in names] for names in (USUAL, CONDITIONS))
+    usual, known = ([_as_results_say(name) for name in names] for names in (USUAL, CONDITIONS))
     if options.on is None:
         return tuple(usual)
     names = (options.on,) if isinstance(options.on, str) else options.on
-    asked = [TRAIN if name == TRAINING else name for name in names]
-    return replace(options, on=asked).conditions(usual, known, "condition")
+    return replace(options, on=[_as_results_say(name) for name in names]).conditions(usual, known, "condition")
 
 
 def _episode(index: int, outcome: Outcome) -> Episode:

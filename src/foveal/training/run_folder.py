@@ -163,6 +163,14 @@ def kind_of(path: str | Path) -> str:
     return next((kind for place in places if (kind := checkpoint.kind_of(place)) is not None), "")
 
 
+def ended(path: str | Path) -> bool:
+    """Whether a run has come to its end, or the folder holds an agent or a policy that was saved."""
+    config, steps = Path(path) / CONFIG, CheckpointStore(path).steps()
+    if not config.is_file():
+        return checkpoint.kind_of(Path(path)) is not None
+    return bool(steps) and steps[-1] >= int(yaml.safe_load(config.read_text(encoding="utf-8"))["steps"])
+
+
 def stored(folder: Path, kind: str) -> Checkpoint:
     """What was saved in a folder, or a run's newest good checkpoint, without replay memory.
 

@@ -29,6 +29,7 @@ class AdapterOptions:
         trust: load a file by the library that wrote it, which may run code from the file.
         pixels: what a bare network takes floating point pixels in: "bytes", 0 to 255, or "unit", 0 to 1.
         prompt: the task in words, for policies that take some.
+        drawn: let it draw its actions, as it does in training, instead of taking the likeliest.
 
     Raises:
         FovealError: ``pixels`` is something else.
@@ -37,6 +38,7 @@ class AdapterOptions:
     trust: bool = False
     pixels: str | None = None
     prompt: str = ""
+    drawn: bool = False
 
     def __post_init__(self) -> None:
         if self.pixels not in (None, *PIXELS):
@@ -55,7 +57,8 @@ class Adapter(ABC):
         observation_space, action_space: what it was trained on; None where it does not say.
         fill: what a deeper stack of frames is filled with at a reset: see ``foveal.auditing.fitting``.
         kind: what it is, in words.
-        remarks: what a reader of the audit must know about how it was loaded.
+        remarks: what a reader of the audit must know about how it was loaded and acts.
+        draws: whether it can draw its actions, where ``options.drawn`` asks for that.
     """
 
     rank: ClassVar[int] = 0
@@ -64,6 +67,7 @@ class Adapter(ABC):
     fill: str = FIRST
     kind: str = "policy"
     remarks: tuple[str, ...] = ()
+    draws: bool = False
 
     def __init__(self, policy: Any, options: AdapterOptions | None = None) -> None:
         self.policy = policy
@@ -79,7 +83,7 @@ class Adapter(ABC):
 
     @abstractmethod
     def act(self, observation: Any) -> Any:
-        """What it does, deterministic where it can: an action, or a number for each discrete one."""
+        """What it does: an action, or a number for each discrete one; deterministic where it can and is not to draw."""
 
     def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
         """What of it can be differentiated; None of a black box, whose maps need no gradient.
@@ -121,20 +125,32 @@ def adapted(policy: Any, options: AdapterOptions) -> Adapter:
         options: what it does not say itself.
 
     Raises:
-        FovealError: no kind knows it; of a file, the message says what it looks like.
+        FovealError: no kind knows it, and of a file the message says what it looks like; or it can't draw its actions.
     """
     if isinstance(policy, Adapter):
         return policy
     kinds = sorted((ADAPTERS.get(name) for name in ADAPTERS.names()), key=lambda kind: kind.rank)
     for kind in kinds:
         if kind.recognises(policy):
-            return kind(policy, options)
+            return _able(kind(policy, options))
     if isinstance(policy, (str, Path)):
         raise FovealError(_unknown_file(Path(policy)))
     raise FovealError(
         f"a {type(policy).__module__}.{type(policy).__qualname__} is no policy that foveal can ask: give something "
         "callable (observation -> action), or with predict(observation), or with reset() and select_action(batch)"
     )
+
+
+def _able(adapter: Adapter) -> Adapter:
+    """The same, unless it is to draw its actions and can't."""
+    if adapter.options.drawn and not adapter.draws:
+        adapter.close()
+        raise FovealError(
+            f"foveal can't have this policy ({adapter.kind}) draw its actions: --drawn is for agents with "
+            "predict(observation, deterministic=...), such as those of Stable-Baselines3; or give foveal.audit a "
+            "function that draws them itself"
+        )
+    return adapter
 
 
 def _unknown_file(path: Path) -> str:

@@ -49,6 +49,7 @@ class OwnPolicy(Adapter):
             self.env, self.env_options = self._acts.env, loaded.env_options
         self.observation_space, self.fill = self._acts.observation_space, self._acts.fill
         self.action_space, self.remarks, self.kind = self._acts.action_space, self._acts.remarks, self._acts.kind
+        self.draws = self._acts.draws
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:

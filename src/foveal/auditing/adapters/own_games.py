@@ -28,6 +28,8 @@ class OwnGame(Adapter):
         FovealError: the extra that brings the games is missing.
     """
 
+    draws = True  # asked or not
+
     def __init__(self, policy: Any, options: Any = None) -> None:
         super().__init__(policy, options)
         games.require_extra()

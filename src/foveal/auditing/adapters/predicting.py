@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import numpy as np
+import torch
 from gymnasium import spaces
 from torch import Tensor, nn
 from torch.distributions import Normal
@@ -26,6 +29,9 @@ class PredictingPolicy(Adapter):
     Where ``predict`` takes ``state`` and ``episode_start``, as Stable-Baselines3's does, the state is kept from step to
     step and begun anew with each episode. Its ``observation_space`` says how pictures are to be laid out: channels
     first, where they went through VecTransposeImage, and as deep as VecFrameStack stacked them.
+
+    One that is to draw its actions gets the same draws of PyTorch's generator in every episode, so that episodes differ
+    by what was seen alone; what others draw from that generator is not disturbed.
     """
 
     rank = 40
@@ -39,30 +45,55 @@ class PredictingPolicy(Adapter):
         self._takes = {name for name in ("state", "episode_start", "deterministic") if anything or name in takes}
         self.observation_space = _space(policy, "observation_space")
         self.action_space = _space(policy, "action_space")
+        self.draws = "deterministic" in self._takes and getattr(policy, "draws", True)
+        if self.options.drawn:
+            self.remarks = ("Its actions are drawn, with the same draws in every episode.",)
         origin = type(policy).__module__.partition(".")[0]
         self.kind = f"{type(policy).__name__} of {origin}"
         self._state: Any = None
         self._begins = True
+        self._dice = _first_dice()
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
         return callable(getattr(policy, "predict", None)) and not isinstance(policy, type)
 
     def reset(self) -> None:
-        self._state, self._begins = None, True
+        self._state, self._begins, self._dice = None, True, _first_dice()
 
     def act(self, observation: Any) -> Any:
-        given = {"state": self._state, "episode_start": np.array([self._begins]), "deterministic": True}
-        answer = self.policy.predict(observation, **{name: given[name] for name in self._takes})
+        given = {
+            "state": self._state,
+            "episode_start": np.array([self._begins]),
+            "deterministic": not self.options.drawn,
+        }
+        with self._own_draws():
+            answer = self.policy.predict(observation, **{name: given[name] for name in self._takes})
         self._begins = False
         if not isinstance(answer, tuple):
             return answer
         action, self._state = answer
         return action
 
+    @contextmanager
+    def _own_draws(self) -> Iterator[None]:
+        """PyTorch's generator where this episode left it, if the policy draws; afterwards it is as it was."""
+        if not self.options.drawn:
+            yield
+            return
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self._dice)
+            yield
+            self._dice = torch.get_rng_state()
+
     def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
         network = _network(self.policy)
         return None if network is None else network_insides(network, camera, discrete=discrete)
+
+
+def _first_dice() -> Tensor:
+    """The generator's state at an episode's beginning."""
+    return torch.Generator().manual_seed(0).get_state()
 
 
 def _network(policy: Any) -> Network | None:

@@ -1,4 +1,4 @@
-"""The deterministic policies of Stable-Baselines3's PPO, A2C, DQN and SAC with NatureCNN, from their weights alone.
+"""The policies of Stable-Baselines3's PPO, A2C, DQN and SAC with NatureCNN, from their weights alone.
 
 NatureCNN is that of Mnih et al. 2015: three convolutions of 32, 64 and 64 channels with sides 8, 4, 3 and strides 4, 2,
 1, then a layer of 512, all with rectified linear units. What follows are layers whose sizes the weights say, between
@@ -18,6 +18,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 from torch import Tensor
 
+ACTOR_CRITICS = ("PPO", "A2C")
 CONVOLUTIONS = (("0", 8, 4), ("2", 4, 2), ("4", 3, 1))
 """Of NatureCNN: its name among the weights, side and stride."""
 
@@ -26,17 +27,32 @@ Layers = list[tuple[Tensor, Tensor]]
 
 
 class Rebuilt:
-    """A deterministic policy with the ``predict`` of Stable-Baselines3.
+    """A policy with the ``predict`` of Stable-Baselines3.
+
+    Args:
+        decide: pixels -> values, logits, or the action's mean.
+        observed, actions: spaces.
+        scale: that pixels are divided by.
+        spread: standard deviations of a Gaussian's actions, (A,); None where there is none.
+        draws: whether its actions can be drawn: logits are, and Gaussians.
 
     Attributes:
         observation_space, action_space: as it was trained.
     """
 
     def __init__(
-        self, decide: Callable[[Tensor], Tensor], observed: spaces.Box, actions: spaces.Space[Any], scale: float
+        self,
+        decide: Callable[[Tensor], Tensor],
+        observed: spaces.Box,
+        actions: spaces.Space[Any],
+        scale: float,
+        spread: Tensor | None = None,
+        *,
+        draws: bool = False,
     ) -> None:
         self.observation_space, self.action_space = observed, actions
-        self._decide, self._scale = decide, scale
+        self.draws = draws
+        self._decide, self._scale, self._spread = decide, scale, spread
 
     def numbers(self, pixels: Tensor) -> Tensor:
         """Pixels (B, C, H, W) in [0, 255] -> (B, A), with a graph: values, logits, or the action's mean."""
@@ -44,10 +60,12 @@ class Rebuilt:
 
     @torch.no_grad()
     def predict(self, observation: NDArray[np.uint8], deterministic: bool = True) -> tuple[Any, None]:
-        """The action for one observation (C, H, W)."""
+        """The action for one observation (C, H, W); drawn by PyTorch's own generator, as theirs are."""
         decided = self.numbers(torch.from_numpy(np.array(observation))[None].float())[0]
         if isinstance(self.action_space, spaces.Discrete):
-            return np.int64(decided.argmax()), None
+            return np.int64(decided.argmax() if deterministic else decided.softmax(0).multinomial(1)[0]), None
+        if not deterministic and self._spread is not None:
+            decided = torch.normal(decided, self._spread)
         assert isinstance(self.action_space, spaces.Box)
         bounds = self.action_space.low, self.action_space.high
         return np.clip(decided.numpy().reshape(self.action_space.shape), *bounds), None
@@ -70,7 +88,8 @@ def rebuilt(
     decide = makers.get(algorithm, _of_actor_critic)(weights, actions)
     if decide is None:
         return None
-    policy = Rebuilt(decide, observed, actions, 255.0 if normalized else 1.0)
+    spread = weights["log_std"].detach().exp() if "log_std" in weights else None
+    policy = Rebuilt(decide, observed, actions, 255.0 if normalized else 1.0, spread, draws=algorithm in ACTOR_CRITICS)
     wanted = int(actions.n) if isinstance(actions, spaces.Discrete) else int(np.prod(actions.shape or ()))
     try:
         with torch.no_grad():

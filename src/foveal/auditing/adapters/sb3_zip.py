@@ -59,7 +59,7 @@ class StableBaselinesFile(Adapter):
         self.kind = f"{algorithm or 'agent'} of Stable-Baselines3, from its file"
         self._acts = self._trusted(algorithm) if self.options.trust else self._rebuilt(algorithm, settings, weights)
         self.observation_space, self.action_space = self._acts.observation_space, self._acts.action_space
-        self.fill = self._acts.fill
+        self.fill, self.draws = self._acts.fill, self._acts.draws
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
@@ -89,16 +89,20 @@ class StableBaselinesFile(Adapter):
             normalized = settings["policy_kwargs"].get("normalize_images", True)
             network = rebuilt(algorithm, weights, observed, actions, normalized=normalized)
             why = "" if network is not None else "its network is not NatureCNN with the usual heads"
+        if network is not None and self.options.drawn and not network.draws:
+            network, why = None, f"how {algorithm} draws its actions is not built again, only how PPO and A2C do"
         if network is None:
             raise FovealError(
                 f"{self.policy} can't be rebuilt without unpickling: {why}. Loading it by Stable-Baselines3 runs "
                 "whatever code is in the file: if you trust whoever made it, say --trust (in Python trust=True), or "
                 "load it yourself and give foveal.audit the agent"
             )
+        acts = PredictingPolicy(network, self.options)
         self.remarks = (
             "The policy's network was rebuilt from the weights and the settings in the file; nothing was unpickled.",
+            *acts.remarks,
         )
-        return PredictingPolicy(network)
+        return acts
 
     def _trusted(self, algorithm: str | None) -> Adapter:
         try:
@@ -112,8 +116,9 @@ class StableBaselinesFile(Adapter):
                 "foveal.audit the agent"
             )
         print(f"warning: loading {self.policy} runs whatever code is in it", file=sys.stderr)
-        self.remarks = ("The file was trusted: Stable-Baselines3 loaded it, pickles included.",)
-        return PredictingPolicy(kind.load(self.policy, device="cpu"))
+        acts = PredictingPolicy(kind.load(self.policy, device="cpu"), self.options)
+        self.remarks = ("The file was trusted: Stable-Baselines3 loaded it, pickles included.", *acts.remarks)
+        return acts
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
