@@ -12,6 +12,7 @@ from foveal.auditing.filming import MOMENTS, worth_filming
 from foveal.auditing.places import place_for
 from foveal.auditing.results import Audit, Difference, Point
 from foveal.errors import FovealError
+from foveal.evaluation.layout import signed
 
 
 def audited(adapter: Adapter, rival: Adapter | None, env: Any, data: Any, asked: Asked, *, filmed: bool) -> Audit:
@@ -72,8 +73,8 @@ def _told(one: Audit, two: Audit, differences: tuple[Difference, ...]) -> str:
     """A sentence."""
     clean, changed = differences[0], differences[len(one.clean) + len(one.blind) :]
     better, worse = (sum(d.sure and sign * d.mean > 0 for d in changed) for sign in (1, -1))
-    interval = f"{clean.low:+.3g} to {clean.high:+.3g}"
+    interval = f"{signed(clean.low)} to {signed(clean.high)}"
     return (
         f"Beside {two.policy['kind']} in the same episodes it is surely better at {better} and surely worse at {worse} "
-        f"of {len(changed)} points; with the picture as it is the difference is {clean.mean:+.3g} ({interval})."
+        f"of {len(changed)} points; with the picture as it is the difference is {signed(clean.mean)} ({interval})."
     )

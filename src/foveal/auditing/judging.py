@@ -9,6 +9,7 @@ import numpy as np
 
 from foveal.auditing.results import DRIFT, Audit, Point
 from foveal.auditing.trials import ENOUGH, trusting
+from foveal.evaluation.layout import number
 from foveal.evaluation.statistics import bootstrap_interval
 
 LOOKS, BLIND, UNCLEAR = "looks", "blind", "unclear"
@@ -159,12 +160,12 @@ def _enough(point: Point) -> bool:
 
 
 def _number(audit: Audit, point: Point) -> str:
-    return f"{audit.measure} {point.mean:.3g}"
+    return f"{audit.measure} {number(point.mean)}"
 
 
 def _chance(audit: Audit) -> str:
-    return "unknown" if audit.chance is None else f"{audit.chance.mean:.3g}"
+    return "unknown" if audit.chance is None else number(audit.chance.mean)
 
 
 def _interval(point: Point) -> str:
-    return f"{point.low:.3g} to {point.high:.3g}"
+    return f"{number(point.low)} to {number(point.high)}"

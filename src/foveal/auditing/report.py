@@ -11,6 +11,7 @@ from foveal.auditing.report_comparison import comparison, policy_names
 from foveal.auditing.report_films import filmed, player
 from foveal.auditing.report_maps import Shown, section
 from foveal.auditing.results import DRIFT, SUCCESS, Audit, Curve, Point
+from foveal.evaluation.layout import number
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.page import Cell, Line, Table, write_page
 from foveal.explanation.pictures import png, webp
@@ -256,7 +257,7 @@ def _kept_means(audit: Audit) -> str:
 def _number(audit: Audit, value: float) -> str:
     if audit.measure == SUCCESS:
         return f"{100 * value:.0f} %"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.2f}" if audit.measure == DRIFT else f"{value:.3g}"
+    return f"{value:.2f}" if audit.measure == DRIFT else number(value)
 
 
 def _alarms(point: Point) -> str:

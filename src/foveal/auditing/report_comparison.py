@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from foveal.auditing.conditions import CLEAN
 from foveal.auditing.results import SUCCESS, Audit, Difference
+from foveal.evaluation.layout import signed
 from foveal.explanation.page import Cell, Line, Table
 
 
@@ -73,4 +74,4 @@ def _cell(audit: Audit, one: Difference) -> Cell:
 def _signed(audit: Audit, value: float) -> str:
     if audit.measure == SUCCESS:
         return f"{100 * value:+.0f} %"
-    return f"{value:+,.0f}" if abs(value) >= 100 else f"{value:+.3g}"
+    return signed(value)

@@ -72,9 +72,9 @@ def player(audit: Audit, names: Sequence[str]) -> Player | None:
         "apart": apart,
         "total": "return",
     }
-    first = {"condition": min(1, len(conditions) - 1), "layer": min(1, len(maps)), "policy": 0}
-    left = first if len(of_all) > 1 else {**first, "layer": 0}
-    sides = [("left", left), ("right", {**first, "policy": len(of_all) - 1})]
+    weakest = {"condition": min(1, len(conditions) - 1), "layer": min(1, len(maps)), "policy": 0}
+    left = weakest if len(of_all) > 1 else {**weakest, "condition": 0}
+    sides = [("left", left), ("right", {**weakest, "policy": len(of_all) - 1})]
     told = _told(len(of_all) > 1, bool(maps))
     return Player(told, bool(maps), sides, choices, list(sheets.items()), data, width, height, -(-last // apart))
 

@@ -10,6 +10,7 @@ import numpy as np
 from foveal.auditing.covering import ELSEWHERE, OTHERS, SALIENT, SHARE
 from foveal.auditing.results import DRIFT, SUCCESS, Audit, counted
 from foveal.auditing.trials import ACTION, FALSE, SENSITIVE, TRUE, Estimate, Path, Trial
+from foveal.evaluation.layout import number
 from foveal.explanation.charts import ShareCurve
 from foveal.explanation.page import Cell, Line, Table
 from foveal.explanation.pictures import png, webp
@@ -244,4 +245,4 @@ def _estimated(one: Estimate | None) -> str | Cell:
 def _score(audit: Audit, value: float) -> str:
     if audit.measure == SUCCESS:
         return f"{100 * value:.0f} %"
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    return number(value)

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from foveal.auditing.conditions import Condition
 from foveal.auditing.film import Film
 from foveal.auditing.trials import ENOUGH, Trial
-from foveal.evaluation.layout import columns
+from foveal.evaluation.layout import columns, number, signed
 from foveal.evaluation.results import Episode, write_json
 from foveal.evaluation.statistics import SuccessRate, bootstrap_interval
 
@@ -224,7 +224,12 @@ class Audit:
         """A plain-text table of the differences from the other policy."""
         head = (f"{self.measure}, difference", "mean", "95 % interval", "sure")
         rows = [
-            (one.condition.title, f"{one.mean:+.3g}", f"{one.low:+.3g} to {one.high:+.3g}", "yes" if one.sure else "")
+            (
+                one.condition.title,
+                signed(one.mean),
+                f"{signed(one.low)} to {signed(one.high)}",
+                "yes" if one.sure else "",
+            )
             for one in self.differences
         ]
         return columns([head, *rows])
@@ -288,8 +293,8 @@ class Audit:
         alarms = "" if point.alarms is None else f"{100 * point.alarms:.0f} %"
         return (
             f"{point.condition.title}{f' ({point.note})' if point.note else ''}",
-            f"{point.mean:.3g}",
-            f"{point.low:.3g} to {point.high:.3g}",
+            number(point.mean),
+            f"{number(point.low)} to {number(point.high)}",
             "-" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %",
             "yes" if point.sure else "",
             *((alarms,) if self.shield else ()),

@@ -34,6 +34,16 @@ def _lines(rows: Sequence[Sequence[str]], to_the_left: Collection[int]) -> list[
     ]
 
 
+def number(value: float) -> str:
+    """To three digits or the whole number, thousands apart: ``"0.123"``, ``"12.3"``, ``"1,234"``."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def signed(value: float) -> str:
+    """The same of a difference: ``"+12.3"``."""
+    return f"+{number(value)}" if value >= 0 else number(value)
+
+
 def listed(names: Sequence[str]) -> str:
     """``"a, b and c"``."""
     return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} and {names[-1]}"

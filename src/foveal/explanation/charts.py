@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
+from foveal.evaluation.layout import number
 from foveal.evaluation.statistics import Summary
-from foveal.explanation.page import number
 
 WIDE, NARROW, SPARKLINE = 860, 380, 400
 _LETTER = 6.6  # mean width of a letter of 12 px text, to leave room for names

@@ -10,8 +10,8 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from foveal.errors import FovealError
+from foveal.evaluation.layout import number
 from foveal.explanation.charts import SeverityCurve
-from foveal.explanation.page import number
 from foveal.explanation.pictures import Picture
 
 SCALE = 2

@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from foveal.evaluation.layout import number
 from foveal.evaluation.results import machine, now, versions, write_text
 
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -57,11 +58,6 @@ class Table:
     head: Line
     rows: Sequence[Line]
     style: str = "numbers"
-
-
-def number(value: float) -> str:
-    """As an axis tells it: thousands separated, no needless decimals."""
-    return f"{value:,.0f}" if abs(value) >= 100 or value == int(value) else f"{value:.3g}"
 
 
 def render(template: str, **data: object) -> str:

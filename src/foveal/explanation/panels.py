@@ -12,10 +12,11 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from foveal.evaluation.insides import BUILT_IN, Insides, Reading
+from foveal.evaluation.layout import number
 from foveal.explanation import pictures
 from foveal.explanation.attention import Attention
 from foveal.explanation.charts import Sparkline
-from foveal.explanation.page import TIMES, Cell, number
+from foveal.explanation.page import TIMES, Cell
 from foveal.explanation.pictures import Picture
 
 MOST_STILLS = 8

@@ -10,8 +10,9 @@ import numpy as np
 
 from foveal.corruptions import CORRUPTIONS, Corruption
 from foveal.errors import FovealError
+from foveal.evaluation.layout import number
 from foveal.explanation.charts import Sparkline
-from foveal.explanation.page import Cell, Line, Table, number, write_page
+from foveal.explanation.page import Cell, Line, Table, write_page
 from foveal.explanation.panels import percent
 from foveal.explanation.pictures import Picture, png
 from foveal.fovea.frames import FrameSet

@@ -15,12 +15,12 @@ import yaml
 
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
-from foveal.evaluation.layout import duration
+from foveal.evaluation.layout import duration, number
 from foveal.evaluation.results import Results, machine, now, versions
 from foveal.evaluation.world import TRAIN
 from foveal.explanation.charts import NARROW, WIDE, LearningCurve, Sparkline
 from foveal.explanation.explain import explain
-from foveal.explanation.page import number, render
+from foveal.explanation.page import render
 from foveal.loading import load
 from foveal.training.run_folder import CONFIG, EPISODES, EVALUATIONS, read_metrics, read_records
 
