@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.auditing.conditions import CHANCE, CLEAN, Condition, blindness, conditions
-from foveal.auditing.judging import judged, summarized, verdict
+from foveal.auditing.judging import BESIDE_THE_POINT, judged, summarized, verdict
 from foveal.auditing.results import DRIFT, RETURN, SUCCESS, Audit, Curve, Point, point
+from foveal.auditing.trials import Path, Trial
 from foveal.errors import FovealError
 
 CHANCES = point(Condition(CHANCE), [2.0] * 5, RETURN)
@@ -140,6 +142,13 @@ def test_sentences_of_the_blind_and_of_the_unclear() -> None:
         "The one change tried does not take half of what it is worth; the worst, hue:1, leaves 98 %."
     )
     assert summarized(an_audit())[1] == "No change of the picture was tried."
+
+
+def test_a_true_map_of_a_blind_policy_is_said_to_be_beside_the_point() -> None:
+    areas = Path(np.array([0.0, 1.0]), np.zeros((5, 2)), np.ones((5, 2)), np.full(5, 0.5), np.full(5, 0.5))
+    unclear = Trial("gradient", "q1", {"value": areas}, {"value": areas}, layers=(), likeness=())
+    blind_one, seeing = (replace(an_audit(word=word), maps=(unclear,)) for word in ("blind", "looks"))
+    assert summarized(blind_one)[2] == summarized(seeing)[2] + BESIDE_THE_POINT
 
 
 def test_what_a_shield_saves_is_counted() -> None:

@@ -13,6 +13,7 @@ from foveal.evaluation.layout import number
 from foveal.evaluation.statistics import bootstrap_interval
 
 LOOKS, BLIND, UNCLEAR = "looks", "blind", "unclear"
+BESIDE_THE_POINT = " What it achieves rests on none of what they mark, though: for that it needs no camera."
 SLIGHT = 0.1
 """Share of what a policy is worth that counts as no loss; drift up to which it counts as none."""
 
@@ -60,7 +61,8 @@ def verdict(blind: Sequence[Point], measure: str) -> str:
 
 def summarized(audit: Audit) -> tuple[str, ...]:
     """Sentences from the numbers: does it look, what breaks it, which maps to trust (if some were tried), how sure."""
-    maps = [trusting(audit.maps)] if audit.maps else []
+    needless = BESIDE_THE_POINT if audit.verdict == BLIND else ""
+    maps = [trusting(audit.maps) + needless] if audit.maps else []
     return (_looking(audit), _breaking(audit), *maps, _certainty(audit))
 
 
