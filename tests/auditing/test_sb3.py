@@ -100,7 +100,7 @@ DRAWN = AdapterOptions(drawn=True)
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["ppo-discrete", "ppo-box"])
 @pytest.mark.parametrize("live", [True, False])
-def test_actions_are_drawn_as_the_agent_draws_them_and_alike_in_every_episode(
+def test_actions_are_drawn_as_the_agent_draws_them_and_alike_whenever_an_episode_is_played(
     name: str, live: bool, tmp_path: Path
 ) -> None:
     agent = jittered(AGENTS[name]())
@@ -110,11 +110,13 @@ def test_actions_are_drawn_as_the_agent_draws_them_and_alike_in_every_episode(
     adapter = adapted(agent if live else tmp_path / "agent.zip", DRAWN)
     before = torch.get_rng_state()
     episodes = []
-    for _ in range(2):
+    for number in (0, 1, 0):
         adapter.reset()
+        adapter.begin_draws(number)
         episodes.append(np.array([adapter.act(picture) for _ in range(400)]))
     assert torch.equal(torch.get_rng_state(), before)
-    np.testing.assert_array_equal(*episodes)
+    np.testing.assert_array_equal(episodes[0], episodes[2])
+    assert (episodes[0] != episodes[1]).any()
     assert any("drawn" in remark for remark in adapter.remarks)
     if name == "ppo-discrete":
         shares = np.bincount(episodes[0], minlength=3) / 400

@@ -36,6 +36,7 @@ def black_box_insides(adapter: Adapter, camera: Camera, choices: int | None = No
     def asked(seen: Any, pixels: NDArray[np.float32]) -> NDArray[np.float32]:
         frames = np.clip(np.rint(pixels), 0, 255).astype(np.uint8).reshape(-1, RGB, camera.height, camera.width)
         adapter.reset()
+        adapter.begin_draws(0)  # what was seen alone shall make the difference
         return numbers(adapter.act(replaced(seen, camera.path, camera.written(frames))), choices)
 
     def pixels(observations: Sequence[Any]) -> Tensor:

@@ -92,6 +92,7 @@ class Viewer:
     def _actions(self, piece: Sequence[Any], fit: Fit) -> Actions:
         fit.reset()
         self.adapter.reset()
+        self.adapter.begin_draws(0)  # the same under all changes
         found = []
         for seen in piece:
             output = asked(self.adapter, fit, seen, "what was recorded", self.recording.space)

@@ -178,7 +178,7 @@ class Player:
 
     def _episode(self, env: gymnasium.Env[Any, Any], act: Act, number: int, seen: _Seen) -> Episode:
         observation, info = env.reset(seed=self.seed + number)
-        act.reset()
+        act.reset(number)
         seen.begin((self.seed, number))
         total, length, terminated, truncated = 0.0, 0, False, False
         while not (terminated or truncated):
@@ -226,13 +226,14 @@ class Act:
     env: gymnasium.Env[Any, Any]
     through: Through | None = None
 
-    def reset(self) -> None:
-        """A new episode."""
+    def reset(self, number: int) -> None:
+        """Episode ``number`` begins."""
         self.fit.reset()
         if self.through is not None:
             self.through.begin()
         if self.adapter is not None:
             self.adapter.reset()
+            self.adapter.begin_draws(number)
 
     def __call__(self, observation: Any) -> Any:
         """The action."""

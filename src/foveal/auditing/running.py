@@ -94,7 +94,7 @@ def audit(
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: ``"bytes"``, 0 to 255, or ``"unit"``, 0 to 1.
         prompt: the task in words, for policies that take some.
-        drawn: let it draw its actions, as it does in training, with the same draws in every episode.
+        drawn: let it draw its actions, as it does in training, in an episode alike under all changes.
         discrete: the numbers that a bare network gives are one for each action; of recorded frames alone, as an
             environment says it.
         image_size: side of recorded frames, for policies that don't say which they see.

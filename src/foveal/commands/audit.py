@@ -43,7 +43,7 @@ class AuditOptions:
         trust: load a file of Stable-Baselines3 by that library, which runs whatever code is in the file.
         pixels: what a bare network takes: bytes (0 to 255) or unit (0 to 1).
         prompt: the task in words, for policies that take some.
-        drawn: let it draw its actions, as it does in training, with the same draws in every episode.
+        drawn: let it draw its actions, as it does in training, in an episode alike under all changes.
         discrete: with frames: what a bare network gives is a number for each action.
         image_size: with frames: side that they are resized to, for policies that don't say which they see.
         camera: with a LeRobotDataset: which picture, for policies that see one.

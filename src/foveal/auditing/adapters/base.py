@@ -81,6 +81,9 @@ class Adapter(ABC):
     def reset(self) -> None:  # noqa: B027 - most policies remember nothing
         """A new episode begins."""
 
+    def begin_draws(self, number: int) -> None:  # noqa: B027 - most draw nothing
+        """What is drawn in this episode, after ``reset``, is that of episode ``number``: whenever it is played."""
+
     @abstractmethod
     def act(self, observation: Any) -> Any:
         """What it does: an action, or a number for each discrete one; deterministic where it can and is not to draw."""

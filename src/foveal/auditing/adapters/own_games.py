@@ -21,8 +21,8 @@ from foveal.evaluation.world import WorldOptions
 class OwnGame(Adapter):
     """An agent of games, which acts as in ``foveal evaluate``.
 
-    It draws from its policy, or takes its best action but for some random ones. The draws are the same in every
-    episode, so that episodes differ by what was seen alone.
+    It draws from its policy, or takes its best action but for some random ones. The draws are the same whenever an
+    episode is played, so that an episode under a change differs by what was seen alone.
 
     Raises:
         FovealError: the extra that brings the games is missing.
@@ -50,8 +50,8 @@ class OwnGame(Adapter):
             return None
         return GameMaker(games.env_id(env or self.policy.env_id), games.rules(self.policy.env_options))
 
-    def reset(self) -> None:
-        self._world.acting.manual_seed(self._world.seed)
+    def begin_draws(self, number: int) -> None:
+        self._world.acting.manual_seed(self._world.seed + number)
 
     def act(self, observation: Any) -> Any:
         return int(self._world.act(np.asarray(observation)[None])[0])

@@ -30,8 +30,8 @@ class PredictingPolicy(Adapter):
     step and begun anew with each episode. Its ``observation_space`` says how pictures are to be laid out: channels
     first, where they went through VecTransposeImage, and as deep as VecFrameStack stacked them.
 
-    One that is to draw its actions gets the same draws of PyTorch's generator in every episode, so that episodes differ
-    by what was seen alone; what others draw from that generator is not disturbed.
+    One that is to draw its actions gets the same draws of PyTorch's generator whenever an episode is played, so that an
+    episode under a change differs by what was seen alone; what others draw from that generator is not disturbed.
     """
 
     rank = 40
@@ -47,19 +47,22 @@ class PredictingPolicy(Adapter):
         self.action_space = _space(policy, "action_space")
         self.draws = "deterministic" in self._takes and getattr(policy, "draws", True)
         if self.options.drawn:
-            self.remarks = ("Its actions are drawn, with the same draws in every episode.",)
+            self.remarks = ("Its actions are drawn, in an episode alike under all conditions.",)
         origin = type(policy).__module__.partition(".")[0]
         self.kind = f"{type(policy).__name__} of {origin}"
         self._state: Any = None
         self._begins = True
-        self._dice = _first_dice()
+        self._dice = _dice(0)
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
         return callable(getattr(policy, "predict", None)) and not isinstance(policy, type)
 
     def reset(self) -> None:
-        self._state, self._begins, self._dice = None, True, _first_dice()
+        self._state, self._begins = None, True
+
+    def begin_draws(self, number: int) -> None:
+        self._dice = _dice(number)
 
     def act(self, observation: Any) -> Any:
         given = {
@@ -91,9 +94,9 @@ class PredictingPolicy(Adapter):
         return None if network is None else network_insides(network, camera, discrete=discrete)
 
 
-def _first_dice() -> Tensor:
+def _dice(number: int) -> Tensor:
     """The generator's state at an episode's beginning."""
-    return torch.Generator().manual_seed(0).get_state()
+    return torch.Generator().manual_seed(number).get_state()
 
 
 def _network(policy: Any) -> Network | None:

@@ -68,6 +68,9 @@ class StableBaselinesFile(Adapter):
     def reset(self) -> None:
         self._acts.reset()
 
+    def begin_draws(self, number: int) -> None:
+        self._acts.begin_draws(number)
+
     def act(self, observation: Any) -> Any:
         return self._acts.act(observation)
 
