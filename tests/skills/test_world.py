@@ -123,6 +123,8 @@ def test_the_command_evaluates_a_policy_of_the_arm(tmp_path: Path, capsys: pytes
     shown = capsys.readouterr().out
     assert "ur5e/pick · a master that chooses among scripted experts" in shown and "solved, 95 % interval" in shown
     assert Results.load(out).perturbations == ["train", "far_starts", "moved_camera", "noisy_depth"]
+    assert main(["evaluate", str(folder), "--random", "--on", "train", "--episodes", "1", "--workers", "1"]) == 0
+    assert "0 %" in capsys.readouterr().out.split("random")[-1]
 
 
 def test_what_demonstrations_call_training_is_train() -> None:
@@ -139,7 +141,6 @@ def test_what_demonstrations_call_training_is_train() -> None:
         ("--seed -1", "seed must not be negative"),
         ("--data x", "data means nothing for a simulated arm"),
         ("--adapt", "adapt means nothing for a simulated arm"),
-        ("--random", "there is no random policy to show beside a master that chooses among scripted experts"),
         ("--on goal_moved", "ur5e/pick has no place to put something, so goal_moved can't happen in it"),
         ("--workers -1", "workers is -1; it takes at least 1"),
     ],
