@@ -20,7 +20,9 @@ ROOT = Path(__file__).resolve().parents[1]
 WANTED = (
     "foveal/py.typed",
     "foveal/explanation/page.css",
+    "foveal/explanation/compare.js",
     "foveal/explanation/player.js",
+    "foveal/explanation/transport.js",
     "foveal/explanation/templates/audit.html.j2",
     "foveal/explanation/templates/base.html.j2",
     "foveal/explanation/templates/bench.html.j2",

@@ -2,14 +2,10 @@
 // Two views beside each other: each side shows a policy under a condition, as it saw it or with a map over it.
 // Both show the same agent step. A chart's link with data-condition turns both sides to that condition.
 (() => {
-  const STEPS_PER_SECOND = 12;
-
   function start(player) {
     const source = JSON.parse(document.getElementById(player.dataset.source).textContent);
     const sides = [...player.querySelectorAll(".side")].map((side) => sideOf(side, source, show));
     const slider = player.querySelector("input[type=range]");
-    const button = player.querySelector("button");
-    let timer = null;
 
     function show() {
       const step = Number(slider.value) * source.apart;
@@ -17,32 +13,7 @@
       sides.forEach((side) => side.show(step));
     }
 
-    const atEnd = () => Number(slider.value) >= Number(slider.max);
-
-    function pause() {
-      clearInterval(timer);
-      timer = null;
-      button.textContent = "Play";
-    }
-
-    function advance() {
-      slider.value = Number(slider.value) + 1;
-      show();
-      if (atEnd()) pause();
-    }
-
-    function play() {
-      if (atEnd()) slider.value = 0;
-      timer = setInterval(advance, 1000 / STEPS_PER_SECOND);
-      button.textContent = "Pause";
-      show();
-    }
-
-    button.addEventListener("click", () => (timer === null ? play() : pause()));
-    slider.addEventListener("input", () => {
-      pause();
-      show();
-    });
+    transport(player, show);
     for (const link of document.querySelectorAll("a[data-condition]")) {
       link.addEventListener("click", (event) => {
         event.preventDefault(); // which would take the focus away

@@ -21,7 +21,7 @@ from foveal.evaluation.layout import number
 from foveal.evaluation.results import machine, now, versions, write_text
 
 TIMES = "\N{MULTIPLICATION SIGN}"
-SCRIPTS = ("player.js", "compare.js")
+SCRIPTS = ("transport.js", "player.js", "compare.js")
 
 
 @dataclass(frozen=True)

@@ -2,16 +2,12 @@
 // Plays an episode: every layer (frame, saliency maps, masks) is one sheet of pictures, drawn piece by piece on a canvas.
 // Without this script the page shows the strips of still pictures alone.
 (() => {
-  const PICTURES_PER_SECOND = 12;
-
   function start(player) {
     const source = JSON.parse(document.getElementById(player.dataset.source).textContent);
     const painters = [...player.querySelectorAll(".views > div")].map((view) => painter(view, source));
     const slider = player.querySelector("input[type=range]");
-    const button = player.querySelector("button");
     const output = player.querySelector("output");
     const cursors = player.querySelectorAll(".cursor");
-    let timer = null;
 
     function show() {
       const index = Number(slider.value);
@@ -27,32 +23,7 @@
       }
     }
 
-    const atEnd = () => Number(slider.value) >= Number(slider.max);
-
-    function pause() {
-      clearInterval(timer);
-      timer = null;
-      button.textContent = "Play";
-    }
-
-    function advance() {
-      slider.value = Number(slider.value) + 1;
-      show();
-      if (atEnd()) pause();
-    }
-
-    function play() {
-      if (atEnd()) slider.value = 0;
-      timer = setInterval(advance, 1000 / PICTURES_PER_SECOND);
-      button.textContent = "Pause";
-      show();
-    }
-
-    button.addEventListener("click", () => (timer === null ? play() : pause()));
-    slider.addEventListener("input", () => {
-      pause();
-      show();
-    });
+    transport(player, show);
     for (const toggle of player.querySelectorAll("input[type=checkbox]")) {
       const view = player.querySelector(`.views > [data-layer=${toggle.dataset.layer}]`);
       toggle.addEventListener("change", () => (view.hidden = !toggle.checked));
