@@ -10,14 +10,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import ale_py  # noqa: F401 - registers the games
 import numpy as np
 import torch
 import tyro
-from sb3_game import POLICY, STACK
+from sb3_game import POLICY, games_of
 from stable_baselines3 import PPO
-from stable_baselines3.common.env_util import make_atari_env
-from stable_baselines3.common.vec_env import VecFrameStack
 
 GREY = 127
 
@@ -43,7 +40,7 @@ class Options:
 
 def scores(model: PPO, asked: Options, *, blind: bool) -> list[float]:
     """Of the first whole game of each place."""
-    games = VecFrameStack(make_atari_env(asked.game, n_envs=asked.games, seed=asked.seed), STACK)
+    games = games_of(asked.game, asked.games, asked.seed)
     torch.manual_seed(asked.seed)
     seen, found = games.reset(), dict[int, float]()
     while len(found) < asked.games:

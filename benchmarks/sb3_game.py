@@ -41,12 +41,17 @@ class Options:
     seed: int = 0
 
 
+def games_of(game: str, count: int, seed: int) -> VecFrameStack:
+    """Games side by side as SB3's own wrappers show them."""
+    return VecFrameStack(make_atari_env(game, n_envs=count, seed=seed), STACK)
+
+
 def main() -> None:
     """Train, save, and print the score."""
     asked = tyro.cli(Options)
     torch.set_num_threads(1)
     asked.out.mkdir(parents=True)
-    games = VecFrameStack(make_atari_env(asked.game, n_envs=GAMES, seed=asked.seed), STACK)
+    games = games_of(asked.game, GAMES, asked.seed)
     falling: Any = lambda left: left * 2.5e-4  # noqa: E731 - SB3 asks for a function of the share that is left
     model = PPO(
         "CnnPolicy",
@@ -63,7 +68,7 @@ def main() -> None:
     )
     model.learn(asked.steps, log_interval=20)
     model.save(asked.out / POLICY)
-    trial = VecFrameStack(make_atari_env(asked.game, n_envs=1, seed=asked.seed + 1000), STACK)
+    trial = games_of(asked.game, 1, asked.seed + 1000)
     mean, spread = evaluate_policy(model, trial, n_eval_episodes=5)
     print(f"{asked.game}: {mean:.0f} +- {spread:.0f} in 5 games")
 

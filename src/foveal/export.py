@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from foveal.errors import FovealError
 from foveal.learners import Learner, Shapes
 from foveal.methods import Method
+from foveal.pictures.writing import written_whole
 from foveal.types import Observation
 
 TOLERANCE = 1e-3
@@ -116,19 +117,11 @@ def write_onnx(exported: Exportable, path: Path) -> Path:
     """
     runtime = _runtime()
     exported.network.eval()
-    unfinished = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path) as unfinished:
         _write(exported, unfinished)
         session = runtime.InferenceSession(str(unfinished), providers=["CPUExecutionProvider"])
         for size in (1, 3):
             _compare(exported.network, session, exported.examples(size))
-        unfinished.replace(path)
-    except OSError as error:
-        raise FovealError(f"can't write {path}: {error.strerror}") from error
-    finally:
-        if unfinished.exists():
-            unfinished.unlink()
     return path
 
 

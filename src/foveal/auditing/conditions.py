@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from typing import Any
 
 from foveal.auditing.blindness import REPLACEMENTS
 from foveal.corruptions import SEVERITIES
@@ -40,6 +41,10 @@ class Condition:
     def title(self) -> str:
         """The same, and whether it is behind a shield."""
         return f"{self.name}{', shield' if self.shielded else ''}"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able."""
+        return asdict(self)
 
     @property
     def perturbation(self) -> str | None:

@@ -66,9 +66,7 @@ class Point:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, without the pictures."""
         return {
-            "change": self.condition.change,
-            "severity": self.condition.severity,
-            "shielded": self.condition.shielded,
+            **self.condition.as_dict(),
             "mean": self.mean,
             "low": self.low,
             "high": self.high,
@@ -141,9 +139,7 @@ class Difference:
     def as_dict(self) -> dict[str, Any]:
         """JSON-able."""
         return {
-            "change": self.condition.change,
-            "severity": self.condition.severity,
-            "shielded": self.condition.shielded,
+            **self.condition.as_dict(),
             "mean": self.mean,
             "low": self.low,
             "high": self.high,

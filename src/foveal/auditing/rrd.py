@@ -20,6 +20,7 @@ from foveal.auditing.results import Audit
 from foveal.errors import FovealError, require
 from foveal.explanation.panels import map_name
 from foveal.explanation.pictures import Picture
+from foveal.pictures.writing import written_whole
 
 TIMELINE = "step"
 FRAME = "frame"
@@ -65,14 +66,9 @@ def write_rrd(audit: Audit, path: str | Path) -> Path:
     if not all(policies.values()):
         raise FovealError("this audit has no films: they are of policies that act in an environment")
     rerun, path = importlib.import_module("rerun"), Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, "the recording ") as partial:
         partial.touch()  # the library's own words for a place that can't be written are no OSError
         _write(rerun, audit, policies, partial)
-        partial.replace(path)
-    except OSError as error:
-        raise FovealError(f"can't write the recording {path}: {error.strerror or error}") from error
     return path
 
 

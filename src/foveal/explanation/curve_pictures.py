@@ -13,6 +13,7 @@ from foveal.errors import FovealError
 from foveal.evaluation.layout import number
 from foveal.explanation.charts import SeverityCurve
 from foveal.explanation.pictures import Picture
+from foveal.pictures.writing import written_whole
 
 SCALE = 2
 """Pixels of the picture for one of a chart."""
@@ -56,13 +57,8 @@ def write_picture(path: str | Path, picture: Picture) -> Path:
     """
     path, held = Path(path), io.BytesIO()
     Image.fromarray(picture).save(held, "png", optimize=True)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, "the picture ") as partial:
         partial.write_bytes(held.getvalue())
-        partial.replace(path)
-    except OSError as error:
-        raise FovealError(f"can't write the picture {path}: {error.strerror or error}") from error
     return path
 
 

@@ -13,6 +13,7 @@ from av.container import InputContainer
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
+from foveal.pictures.writing import written_whole
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -38,16 +39,8 @@ def write_video(path: str | Path, pictures: Iterable[Picture], *, fps: int) -> P
         FovealError: there is no picture, one has another shape than the first, or the film can't be written.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.partial")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+    with written_whole(path, "the film ") as partial:  # FFmpeg's own errors are errors of the system, too
         _encode(partial, pictures, fps)
-        partial.replace(path)
-    except OSError as error:  # FFmpeg's own errors included
-        raise FovealError(f"can't write the film {path}: {error.strerror or error}") from error
-    finally:
-        if partial.exists():
-            partial.unlink()
     return path
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter
+from foveal.auditing.adapters.delegating import Delegating
 from foveal.auditing.adapters.own_arms import OwnArm
 from foveal.auditing.adapters.own_games import OwnGame
 from foveal.auditing.cameras import Camera
@@ -25,7 +26,7 @@ from foveal.training.run_folder import CONFIG
 
 
 @ADAPTERS.register("foveal")
-class OwnPolicy(Adapter):
+class OwnPolicy(Delegating):
     """A policy of foveal's, which knows its environment.
 
     Attributes:
@@ -44,12 +45,10 @@ class OwnPolicy(Adapter):
         self.env_id: Any = getattr(loaded, "env_id", None)
         self.env: Any = None
         self.env_options: Mapping[str, Any] | None = None
-        self._acts = _acting(loaded)
+        self.leave_to(_acting(loaded))
         if isinstance(self._acts, OwnAgent):
             self.env, self.env_options = self._acts.env, loaded.env_options
-        self.observation_space, self.fill = self._acts.observation_space, self._acts.fill
-        self.action_space, self.remarks, self.kind = self._acts.action_space, self._acts.remarks, self._acts.kind
-        self.draws = self._acts.draws
+        self.remarks, self.kind = self._acts.remarks, self._acts.kind
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
@@ -59,23 +58,8 @@ class OwnPolicy(Adapter):
             return is_ours(Path(policy))
         return hasattr(policy, "predict") and (hasattr(policy, "env_options") or hasattr(policy, "world"))
 
-    def reset(self) -> None:
-        self._acts.reset()
-
-    def begin_draws(self, number: int) -> None:
-        self._acts.begin_draws(number)
-
-    def act(self, observation: Any) -> Any:
-        return self._acts.act(observation)
-
-    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
-        return self._acts.insides(camera, discrete=discrete)
-
     def world(self, env: Any) -> Callable[[], Any] | None:
         return self._acts.world(env)
-
-    def close(self) -> None:
-        self._acts.close()
 
     @property
     def about(self) -> dict[str, Any]:

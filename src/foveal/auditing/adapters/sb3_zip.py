@@ -23,12 +23,11 @@ from gymnasium import spaces
 from torch import Tensor
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter, is_file
+from foveal.auditing.adapters.delegating import Delegating
 from foveal.auditing.adapters.files import is_stable_baselines
 from foveal.auditing.adapters.predicting import PredictingPolicy
 from foveal.auditing.adapters.sb3_networks import Rebuilt, rebuilt
-from foveal.auditing.cameras import Camera
 from foveal.errors import FovealError
-from foveal.evaluation.insides import Insides
 
 ALGORITHMS = {
     "PPO": ("clip_range", "n_epochs"),
@@ -42,7 +41,7 @@ SERIALIZED = ":serialized:"
 
 
 @ADAPTERS.register("stable-baselines3")
-class StableBaselinesFile(Adapter):
+class StableBaselinesFile(Delegating):
     """A zip file of Stable-Baselines3.
 
     Raises:
@@ -57,25 +56,11 @@ class StableBaselinesFile(Adapter):
         settings, weights = _read(Path(policy))
         algorithm = _algorithm(settings)
         self.kind = f"{algorithm or 'agent'} of Stable-Baselines3, from its file"
-        self._acts = self._trusted(algorithm) if self.options.trust else self._rebuilt(algorithm, settings, weights)
-        self.observation_space, self.action_space = self._acts.observation_space, self._acts.action_space
-        self.fill, self.draws = self._acts.fill, self._acts.draws
+        self.leave_to(self._trusted(algorithm) if self.options.trust else self._rebuilt(algorithm, settings, weights))
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
         return is_file(policy) and is_stable_baselines(Path(policy))
-
-    def reset(self) -> None:
-        self._acts.reset()
-
-    def begin_draws(self, number: int) -> None:
-        self._acts.begin_draws(number)
-
-    def act(self, observation: Any) -> Any:
-        return self._acts.act(observation)
-
-    def insides(self, camera: Camera, *, discrete: bool) -> Insides | None:
-        return self._acts.insides(camera, discrete=discrete)
 
     @property
     def about(self) -> dict[str, Any]:
