@@ -11,6 +11,7 @@ from torch import Tensor
 
 from foveal.networks.encoders import ConvEncoder, EncoderConfig
 from foveal.networks.kernels import convolution as convolution_kernel
+from foveal.networks.kernels import instructions
 from foveal.networks.kernels import weight_gradient as weight_kernel
 from foveal.networks.kernels.convolution import Convolution, convolve
 from foveal.saliency import gradient, guided_backprop, pixel_gradient
@@ -55,7 +56,7 @@ def by_products(monkeypatch: pytest.MonkeyPatch) -> list[tuple[int, ...]]:
 
     monkeypatch.setattr(convolution_kernel, "parameter_gradients", noting)
     monkeypatch.setattr(weight_kernel, "LEAST_PRODUCTS", 0)
-    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    monkeypatch.setattr(weight_kernel, "may_use_avx512", lambda: False)
     monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**19)
     return shapes
 
@@ -209,7 +210,7 @@ def test_products_serve_every_layer_of_stride_one(by_products: list[tuple[int, .
 
 def test_products_are_for_float32_without_avx512(monkeypatch: pytest.MonkeyPatch) -> None:
     image, weight = torch.zeros(128, 32, 33, 33), torch.zeros(32, 32, 3, 3)
-    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: False)
+    monkeypatch.setattr(weight_kernel, "may_use_avx512", lambda: False)
     monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**19)
     assert weight_kernel.suits_products(image, weight, [1, 1])
     assert not weight_kernel.suits_products(image, weight, [2, 2])
@@ -218,12 +219,12 @@ def test_products_are_for_float32_without_avx512(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 2**21)
     assert not weight_kernel.suits_products(image, weight, [1, 1])
     monkeypatch.setattr(weight_kernel, "second_level_cache", lambda: 0)  # where the system doesn't say
-    monkeypatch.setattr(weight_kernel, "_has_avx512", lambda: True)
+    monkeypatch.setattr(weight_kernel, "may_use_avx512", lambda: True)
     assert not weight_kernel.suits_products(image, weight, [1, 1])
 
 
 def test_the_size_of_the_cache_is_a_number_wherever_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    size = weight_kernel.second_level_cache.__wrapped__
+    size = instructions.second_level_cache.__wrapped__
     assert size() >= 0
     monkeypatch.delattr("os.sysconf")
     assert size() == 0
@@ -232,7 +233,7 @@ def test_the_size_of_the_cache_is_a_number_wherever_it_is_asked_for(monkeypatch:
 @pytest.mark.parametrize("limit", ["avx2", "AVX2_VNNI", "SSE41"])
 def test_the_users_limit_of_the_library_counts(limit: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.backends.cpu, "get_cpu_capability", lambda: "AVX512")
-    has_avx512 = weight_kernel._has_avx512.__wrapped__
+    has_avx512 = instructions.may_use_avx512.__wrapped__
     monkeypatch.delenv("ONEDNN_MAX_CPU_ISA", raising=False)
     assert has_avx512()
     monkeypatch.setenv("ONEDNN_MAX_CPU_ISA", limit)

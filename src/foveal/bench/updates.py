@@ -170,6 +170,8 @@ def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = 
 
 _IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm}
 """In-place operations, whose formula PyTorch's registry has under another name."""
+_CONVOLUTIONS = ("mkldnn::_convolution_pointwise", "foveal::winograd_convolve")
+"""With a ReLU in one operation, unknown to the registry; counted as the definition has them, however they are done."""
 
 
 class _Arithmetic(TorchDispatchMode):
@@ -179,8 +181,10 @@ class _Arithmetic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func.name() == "mkldnn::_convolution_pointwise":  # a convolution and a ReLU in one, unknown to the registry
+        if func.name() in _CONVOLUTIONS:
             self.operations += conv_flop_count(list(args[0].shape), list(args[1].shape), list(out.shape))
+        elif func.name() == "foveal::winograd_parameter_gradients":
+            self.operations += conv_flop_count(list(args[1].shape), list(args[2].shape), list(args[0].shape))
         elif count := flop_registry.get(_IN_PLACE.get(func.overloadpacket, func.overloadpacket)):
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out

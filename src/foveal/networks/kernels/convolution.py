@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from foveal.networks.kernels import winograd
 from foveal.networks.kernels.weight_gradient import parameter_gradients, suits_products
 from foveal.networks.precision import check_dtype
 
@@ -126,6 +127,8 @@ class _Convolutions(torch.autograd.Function):
 
 def _forward(image: Tensor, weight: Tensor, bias: Tensor, geometry: _Geometry) -> Tensor:
     stride, padding, relu = geometry
+    if winograd.suits(image, weight, stride, padding):
+        return winograd.convolve(image, weight, bias, padding, relu=relu)
     if not _fuses(image):
         out = F.conv2d(image, weight, bias, stride, padding)
         return out.relu_() if relu else out
@@ -181,6 +184,8 @@ def _parameter_gradients(
 ) -> tuple[Tensor | None, Tensor | None]:
     """The gradients of a convolution's weight and bias."""
     of_weight, of_bias = wanted
+    if of_weight and winograd.suits(image, weight, geometry.stride, geometry.padding):
+        return winograd.parameter_gradients(gradient, image, weight, geometry.padding)
     if of_weight and suits_products(image, weight, geometry.stride):
         return parameter_gradients(gradient, image, weight, geometry.padding)
     return (
@@ -201,6 +206,8 @@ def _turned(gradient: Tensor, weight: Tensor, geometry: _Geometry, kind: str) ->
     """
     turned = weight.transpose(0, 1).flip(2, 3).contiguous(memory_format=torch.channels_last)
     sides = [side - 1 - padding for side, padding in zip(weight.shape[2:], geometry.padding, strict=True)]
+    if winograd.suits(gradient, turned, geometry.stride, sides):
+        return winograd.convolve(gradient, turned, None, sides, relu=kind == "relu")
     return torch.ops.mkldnn._convolution_pointwise(gradient, turned, None, sides, [1, 1], [1, 1], 1, kind, [], "")
 
 

@@ -13,12 +13,11 @@ sum over b, r and c, costs little more.
 
 from __future__ import annotations
 
-import functools
-import os
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+from foveal.networks.kernels.instructions import may_use_avx512, second_level_cache
 
 KEPT = 5 * 2**18
 """Numbers in the windows of the images that are handled together: 5 MiB, which stay in a cache of the third level."""
@@ -27,15 +26,13 @@ LEAST_PRODUCTS = 2**21
 SMALL_CACHE = 2**20
 """Bytes of a core's second-level cache above which oneDNN's kernel is the quicker one: with 2 MiB it reaches 153
 GFLOP/s and products 129, with 512 KiB 95 and 125."""
-_WITHOUT_AVX512 = ("SSE41", "AVX", "AVX2", "AVX2_VNNI", "AVX2_VNNI_2")
-"""Values of ONEDNN_MAX_CPU_ISA that keep oneDNN from AVX-512."""
 
 
 def suits_products(image: Tensor, weight: Tensor, stride: list[int]) -> bool:
     """Whether ``parameter_gradients`` is faster than oneDNN."""
     on_cpu = image.device.type == "cpu" and image.dtype == torch.float32
     large = image.numel() * weight.shape[3] >= LEAST_PRODUCTS
-    return on_cpu and stride == [1, 1] and large and not _has_avx512() and second_level_cache() <= SMALL_CACHE
+    return on_cpu and stride == [1, 1] and large and not may_use_avx512() and second_level_cache() <= SMALL_CACHE
 
 
 def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding: list[int]) -> tuple[Tensor, Tensor]:
@@ -76,19 +73,3 @@ def _at_once(batch: int, numbers: int) -> int:
     """How many images, with so many numbers in their windows, are handled together: a divisor of ``batch``."""
     most = max(1, KEPT // numbers)
     return max(count for count in range(1, min(batch, most) + 1) if batch % count == 0)
-
-
-@functools.cache
-def second_level_cache() -> int:
-    """Bytes of a core's second-level cache; 0 where the system doesn't say."""
-    try:
-        return max(0, os.sysconf("SC_LEVEL2_CACHE_SIZE"))
-    except (AttributeError, ValueError, OSError):  # not Linux with the GNU library
-        return 0
-
-
-@functools.cache
-def _has_avx512() -> bool:
-    """Whether oneDNN may use AVX-512: the processor has it, and the user hasn't limited the library."""
-    limit = os.environ.get("ONEDNN_MAX_CPU_ISA", "").upper()
-    return limit not in _WITHOUT_AVX512 and torch.backends.cpu.get_cpu_capability().startswith("AVX512")
