@@ -33,11 +33,14 @@ from foveal.fovea.config import TRAINED_ON
 from foveal.fovea.frames import FrameSet
 from foveal.shield.config import ShieldConfig
 from foveal.shield.different import different
-from foveal.shield.measures import detection, measure
+from foveal.shield.measures import Measured, detection, measure
 from foveal.training.looking import collect
 
 CONDITIONS = ("train", "color_hard", "video_easy", "video_hard")
 HELD_OUT = tuple(sorted(set(CORRUPTIONS.names()) - set(TRAINED_ON)))
+MOVED = ("rotate", "zoom")
+"""Held-out corruptions that move the camera: a shield can't know that, and its page says so. Doubt is judged without
+them as well."""
 FRESH = 1000
 """Frames, of episodes that no training saw, on which errors and doubt are measured."""
 VARIANTS: dict[str, tuple[str, ...]] = {
@@ -196,18 +199,25 @@ def filmed(policy: Named, count: int, seed: int, folder: Path) -> list[str]:
 def judged(shield: foveal.Shield, fresh: FrameSet) -> dict[str, Any]:
     """Errors, masks and doubt on fresh frames: as trained, and under what training lacked."""
     plain = measure(shield, fresh)
-    kinds = [(name, severity) for name in HELD_OUT for severity in range(1, 6)]
-    changed = [measure(shield, fresh, name, severity) for name, severity in kinds]
-    doubt, error = (np.concatenate([getattr(one, what) for one in changed]) for what in ("doubt", "after"))
+    changed = {
+        (name, severity): measure(shield, fresh, name, severity) for name in HELD_OUT for severity in range(1, 6)
+    }
     return {
         "trained_look": plain.as_dict(),
-        "held_out": {f"{name}:{severity}": one.as_dict() for (name, severity), one in zip(kinds, changed, strict=True)},
+        "held_out": {f"{name}:{severity}": one.as_dict() for (name, severity), one in changed.items()},
         "doubt": {
-            "auroc": detection(doubt, error),
             "false_alarms": float((plain.doubt > shield.limit).mean()),
-            "caught": float((doubt > shield.limit)[error >= np.quantile(error, 0.9)].mean()),
+            **detected([one for (name, _), one in changed.items() if name not in MOVED], shield.limit),
+            "with_moved_cameras": detected(list(changed.values()), shield.limit),
         },
     }
+
+
+def detected(changed: Sequence[Measured], limit: float) -> dict[str, float]:
+    """How well doubt tells the frames whose error is in the worst tenth, and how many of them are above the limit."""
+    doubt, error = (np.concatenate([getattr(one, what) for one in changed]) for what in ("doubt", "after"))
+    worst = error >= np.quantile(error, 0.9)
+    return {"auroc": detection(doubt, error), "caught": float((doubt > limit)[worst].mean())}
 
 
 def milliseconds(shield: foveal.Shield, repeats: int = 200) -> float:

@@ -35,6 +35,7 @@ WANTED = (
     "foveal/explanation/templates/progress.html.j2",
     "foveal/explanation/templates/shield.html.j2",
     "foveal/explanation/templates/watch.html.j2",
+    "foveal/networks/kernels/winograd.c",
     "foveal/data/demo-sac-compact-generated.json",
     "foveal/data/published.yaml",
     "foveal/data/suites/dmc-cpu.yaml",
