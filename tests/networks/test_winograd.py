@@ -94,6 +94,12 @@ def test_weights_that_reach_over_a_tiles_border_are_all_used() -> None:
             close(found, F.conv2d(image, weight, padding=1))
 
 
+def test_what_is_not_a_number_stays_so_behind_a_relu() -> None:
+    width = winograd.vector_width()
+    image = torch.full((1, width, 8, 8), torch.nan)
+    assert winograd.convolve(image, torch.ones(width, width, 3, 3), None, [0, 0], relu=True).isnan().all()
+
+
 def test_a_network_is_the_same_by_either_way(everywhere: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Forward, saliency with guided ReLUs, and all gradients."""
     width = winograd.vector_width()

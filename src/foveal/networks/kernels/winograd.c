@@ -1,9 +1,9 @@
 /* Convolutions of 3x3 kernels and stride 1 by Winograd's F(4x4, 3x3): 36 products where the definition has 144.
 
    Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016): a tile of 4x4 results is
-   A' [(G g G') * (B' d B)] A, summed over input channels, with d the 6x6 pixels that it sees and * element by element.
-   A few tiles at a time stay in a core's caches from the pixels to the results. Images are (B, H, W, C), C a multiple of
-   WIDTH; transformed kernels (36, C, K); no sum runs over two tiles' results, so that threads change nothing. */
+   A' [(G g G') * (B' d B)] A, summed over input channels, with d the 6x6 pixels that it sees and * element by
+   element. A few tiles at a time stay in a core's caches from the pixels to the results. Images are (B, H, W, C),
+   C and K multiples of WIDTH; transformed kernels (36, C, K). Threads change no sum. */
 
 #include <stdlib.h>
 #include <string.h>
@@ -121,6 +121,7 @@ static void see(const Shape *s, const float *x, long first, long count, float *p
 PRODUCT(product_of_two, 2)
 PRODUCT(product_of_one, 1)
 
+/* One product of matrices for each of the 36 points: (count, C) by (C, K). */
 static void multiply(const Shape *s, const float *seen, const float *kernel, long count, float *products) {
     long channels = s->channels, outs = s->out_channels;
     for (long point = 0; point < POINTS; point++) {
@@ -128,13 +129,17 @@ static void multiply(const Shape *s, const float *seen, const float *kernel, lon
         float *to = products + point * (TILES * outs + GAP);
         for (long k = 0; k < outs; k += 2 * WIDTH)
             for (long t = 0; t < count; t += ROWS) {
-                if (k + 2 * WIDTH <= outs) product_of_two(from + t * channels, weights + k, to + t * outs + k, channels, outs);
-                else product_of_one(from + t * channels, weights + k, to + t * outs + k, channels, outs);
+                const float *tiles = from + t * channels;
+                float *out = to + t * outs + k;
+                if (k + 2 * WIDTH <= outs) product_of_two(tiles, weights + k, out, channels, outs);
+                else product_of_one(tiles, weights + k, out, channels, outs);
             }
     }
 }
 
-static void finish(const Shape *s, const float *products, const float *bias, int relu, long first, long count, float *y) {
+/* From products to results: collected, the bias added, negative ones dropped if there is a ReLU. */
+static void finish(const Shape *s, const float *products, const float *bias, int relu, long first, long count,
+                   float *y) {
     long outs = s->out_channels, next = TILES * outs + GAP;
     for (long t = 0; t < count; t++) {
         long image, row, column;
@@ -153,7 +158,7 @@ static void finish(const Shape *s, const float *products, const float *bias, int
                 collect(between[i], v);
                 for (int j = 0; j < columns; j++) {
                     Vector value = v[j] + shift;
-                    if (relu) value = (Vector)((Mask)value & (Mask)(value > 0));
+                    if (relu) value = (Vector)((Mask)value & ~(Mask)(value <= 0));  /* NaN stays NaN */
                     *(Vector *)(tile + (i * s->out_width + j) * outs + k) = value;
                 }
             }
@@ -191,7 +196,8 @@ static void trace(const Shape *s, const float *gradient, long first, long count,
 
 /* sums (36, C, K) += seen' traced, over the tiles. */
 #define OUTER(NAME, LINES, VECTORS)                                                                                    \
-    static inline void NAME(const float *seen, const float *traced, float *sums, long channels, long outs, long count) { \
+    static inline void NAME(const float *seen, const float *traced, float *sums, long channels, long outs,             \
+                            long count) {                                                                              \
         Vector block[LINES][VECTORS];                                                                                  \
         for (int i = 0; i < LINES; i++)                                                                                \
             for (int k = 0; k < VECTORS; k++) block[i][k] = *(const Vector *)(sums + i * outs + k * WIDTH);            \
@@ -250,8 +256,8 @@ int convolve(const Shape *s, const float *x, const float *kernel, const float *b
     return failed;
 }
 
-/* ``sums`` (parts, 36, C, K) and ``bias`` (parts, K) are zeros at first. Each part of the batch has an entry of its own,
-   in an order that threads don't change; all are added up in the first. Returns what ``convolve`` does. */
+/* ``sums`` (parts, 36, C, K) and ``bias`` (parts, K) are zeros at first. Each part of the batch has an entry of its
+   own, in an order that threads don't change; all are added up in the first. Returns what ``convolve`` does. */
 int weight_gradient(const Shape *s, const float *x, const float *gradient, float *sums, float *bias, long parts,
                     int threads) {
     long tiles = tiles_of(s), blocks = (tiles + TILES - 1) / TILES;

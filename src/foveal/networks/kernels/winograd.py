@@ -51,19 +51,17 @@ _GG = torch.kron(G, G)  # (36, 9): the same for rows and columns of a kernel at 
 
 def suits(image: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> bool:
     """Whether a convolution of ``image`` (B, C, H, W) by ``weight`` (C', C, h, w) can run here, and gains by it."""
-    if image.device.type != "cpu" or image.dtype != torch.float32 or stride != [1, 1] or weight.shape[2:] != (3, 3):
+    in_float32 = image.device.type == "cpu" and image.dtype == torch.float32
+    if not in_float32 or stride != [1, 1] or weight.shape[2:] != (3, 3) or not set(padding) <= {0, 1, 2}:
         return False
+    outs, channels = weight.shape[:2]
     rows, columns = (side + 2 * more - 2 for side, more in zip(image.shape[2:], padding, strict=True))
-    if (
-        max(padding) > 2
-        or min(rows, columns) < 1
-        or len(image) * rows * columns * weight[:, :, 0, 0].numel() < LEAST_WORK
-    ):
+    if min(rows, columns) < 1 or len(image) * rows * columns * channels * outs < LEAST_WORK:
         return False
     if rows * columns < LEAST_USE * TILE**2 * _tiles(rows) * _tiles(columns):
         return False
     width = vector_width()
-    return width > 0 and weight.shape[0] % width == 0 and weight.shape[1] % width == 0 and library() is not None
+    return width > 0 and outs % width == 0 and channels % width == 0 and library() is not None
 
 
 def convolve(image: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], *, relu: bool) -> Tensor:
