@@ -70,7 +70,7 @@ class Scale:
 
 
 SCALES = {
-    "compact": Scale(20_000, 5, 2, 10, 250, 60, {}, 6.0),
+    "compact": Scale(24_000, 6, 2, 10, 250, 60, {}, 6.0),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
     "debug": Scale(120, 2, 1, 1, 25, 10, {"action_repeat": 40}, 0.5),
 }
