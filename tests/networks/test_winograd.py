@@ -5,7 +5,6 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -27,11 +26,10 @@ CLOSE = 1e-5
 
 
 @pytest.fixture
-def everywhere(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def everywhere(monkeypatch: pytest.MonkeyPatch) -> None:
     """However small the image is."""
     monkeypatch.setattr(winograd, "LEAST_WORK", 0)
     monkeypatch.setattr(winograd, "LEAST_USE", 0)
-    return
 
 
 def close(found: Tensor, wanted: Tensor) -> None:

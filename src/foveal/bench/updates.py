@@ -170,8 +170,13 @@ def summarize(subject: Subject, times: list[float], blocks: int = 3, now: Now = 
 
 _IN_PLACE = {torch.ops.aten.baddbmm_: torch.ops.aten.baddbmm}
 """In-place operations, whose formula PyTorch's registry has under another name."""
-_CONVOLUTIONS = ("mkldnn::_convolution_pointwise", "foveal::winograd_convolve")
-"""With a ReLU in one operation, unknown to the registry; counted as the definition has them, however they are done."""
+_CONVOLUTIONS: dict[str, Callable[[Any, Any], tuple[Any, Any, Any]]] = {
+    "mkldnn::_convolution_pointwise": lambda args, out: (args[0], args[1], out),
+    "foveal::winograd_convolve": lambda args, out: (args[0], args[1], out),
+    "foveal::winograd_parameter_gradients": lambda args, out: (args[1], args[2], args[0]),
+}
+"""Unknown to the registry: image, weights and result (or its gradient), by which they are counted as the definition has
+them, however they are done."""
 
 
 class _Arithmetic(TorchDispatchMode):
@@ -181,10 +186,9 @@ class _Arithmetic(TorchDispatchMode):
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         out = func(*args, **(kwargs or {}))
-        if func.name() in _CONVOLUTIONS:
-            self.operations += conv_flop_count(list(args[0].shape), list(args[1].shape), list(out.shape))
-        elif func.name() == "foveal::winograd_parameter_gradients":
-            self.operations += conv_flop_count(list(args[1].shape), list(args[2].shape), list(args[0].shape))
+        if convolution := _CONVOLUTIONS.get(func.name()):
+            image, weight, result = (list(tensor.shape) for tensor in convolution(args, out))
+            self.operations += conv_flop_count(image, weight, result)
         elif count := flop_registry.get(_IN_PLACE.get(func.overloadpacket, func.overloadpacket)):
             self.operations += count(*args, **(kwargs or {}), out_val=out)
         return out

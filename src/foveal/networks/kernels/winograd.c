@@ -63,30 +63,32 @@ static inline void place(const Shape *s, long tile, long *image, long *row, long
     *column = tile % across * 4;
 }
 
-/* A square of pixels that begins at (row, column), with zeros where it leaves the image. */
-static void copy_inside(const float *from, long line, long row, long column, long height, long width, long channels,
-                        long side, float *patch) {
+/* The square of pixels that begins at (row, column) of an image, and how far its lines are apart: where it lies, or, if
+   it leaves the image, a copy in ``patch`` with zeros there. */
+static const float *square(const float *images, long image, long row, long column, long height, long width,
+                           long channels, long side, float *patch, long *line) {
+    const float *from = images + ((image * height + row) * width + column) * channels;
+    *line = width * channels;
+    if (row >= 0 && column >= 0 && row + side <= height && column + side <= width) return from;
     for (long i = 0; i < side; i++)
-        for (long j = 0; j < side; j++, patch += channels) {
+        for (long j = 0; j < side; j++) {
             int inside = row + i >= 0 && row + i < height && column + j >= 0 && column + j < width;
-            if (inside) memcpy(patch, from + i * line + j * channels, channels * sizeof(float));
-            else memset(patch, 0, channels * sizeof(float));
+            float *to = patch + (i * side + j) * channels;
+            if (inside) memcpy(to, from + i * *line + j * channels, channels * sizeof(float));
+            else memset(to, 0, channels * sizeof(float));
         }
+    *line = side * channels;
+    return patch;
 }
 
 /* The pixels that some tiles see, transformed: (36, count, channels). */
 static void see(const Shape *s, const float *x, long first, long count, float *patch, float *seen) {
     long channels = s->channels, next = TILES * channels + GAP;
     for (long t = 0; t < count; t++) {
-        long image, row, column;
+        long image, row, column, line;
         place(s, first + t, &image, &row, &column);
         row -= s->pad_rows, column -= s->pad_columns;
-        const float *from = x + ((image * s->height + row) * s->width + column) * channels;
-        long line = s->width * channels;
-        if (row < 0 || column < 0 || row + 6 > s->height || column + 6 > s->width) {
-            copy_inside(from, line, row, column, s->height, s->width, channels, 6, patch);
-            from = patch, line = 6 * channels;
-        }
+        const float *from = square(x, image, row, column, s->height, s->width, channels, 6, patch, &line);
         for (long c = 0; c < channels; c += WIDTH) {
             Vector between[6][6], d[6], v[6];
             for (int j = 0; j < 6; j++) {
@@ -170,14 +172,9 @@ static void finish(const Shape *s, const float *products, const float *bias, int
 static void trace(const Shape *s, const float *gradient, long first, long count, float *patch, float *traced) {
     long outs = s->out_channels, next = TILES * outs + GAP;
     for (long t = 0; t < count; t++) {
-        long image, row, column;
+        long image, row, column, line;
         place(s, first + t, &image, &row, &column);
-        const float *from = gradient + ((image * s->out_height + row) * s->out_width + column) * outs;
-        long line = s->out_width * outs;
-        if (row + 4 > s->out_height || column + 4 > s->out_width) {
-            copy_inside(from, line, row, column, s->out_height, s->out_width, outs, 4, patch);
-            from = patch, line = 4 * outs;
-        }
+        const float *from = square(gradient, image, row, column, s->out_height, s->out_width, outs, 4, patch, &line);
         for (long k = 0; k < outs; k += WIDTH) {
             Vector between[6][4], d[4], v[6];
             for (int j = 0; j < 4; j++) {

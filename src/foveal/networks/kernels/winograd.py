@@ -55,7 +55,7 @@ def suits(image: Tensor, weight: Tensor, stride: list[int], padding: list[int]) 
     if not in_float32 or stride != [1, 1] or weight.shape[2:] != (3, 3) or not set(padding) <= {0, 1, 2}:
         return False
     outs, channels = weight.shape[:2]
-    rows, columns = (side + 2 * more - 2 for side, more in zip(image.shape[2:], padding, strict=True))
+    rows, columns = _result_sides(image, padding)
     if min(rows, columns) < 1 or len(image) * rows * columns * channels * outs < LEAST_WORK:
         return False
     if rows * columns < LEAST_USE * TILE**2 * _tiles(rows) * _tiles(columns):
@@ -96,7 +96,8 @@ def parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, padding
 def _convolve(image: Tensor, weight: Tensor, bias: Tensor | None, padding: list[int], relu: bool) -> Tensor:
     image, shape = _pixel_by_pixel(image), _shape(image, weight, padding)
     kernels = _GG @ weight.permute(2, 3, 1, 0).reshape(9, -1)  # (36, C * C')
-    out = torch.empty(_result(shape), memory_format=torch.channels_last)
+    sides = _result_sides(image, padding)
+    out = torch.empty(len(image), len(weight), *sides, memory_format=torch.channels_last)
     bias = None if bias is None else bias.contiguous()
     failed = _ready().convolve(shape, _at(image), _at(kernels), _at(bias), relu, _at(out), torch.get_num_threads())
     _check(failed)
@@ -164,7 +165,7 @@ def _translated(width: int) -> Path:
     with tempfile.TemporaryDirectory(dir=cache) as folder:
         made = Path(folder, target.name)
         subprocess.run([*command, "-o", str(made), str(SOURCE)], check=True, capture_output=True, timeout=120)
-        made.replace(target)  # whole, or not at all, for other processes
+        made.replace(target)  # whole; several processes may be at it, each in a folder of its own
     return target
 
 
@@ -174,15 +175,15 @@ def _ready() -> ctypes.CDLL:
     return found
 
 
+def _result_sides(image: Tensor, padding: list[int]) -> list[int]:
+    """Rows and columns of the result."""
+    return [side + 2 * more - 2 for side, more in zip(image.shape[2:], padding, strict=True)]
+
+
 def _shape(image: Tensor, weight: Tensor, padding: list[int]) -> ctypes.Array[ctypes.c_long]:
     """The structure Shape of ``winograd.c``."""
-    (batch, channels, *sides), outs = image.shape, len(weight)
-    results = [side + 2 * more - 2 for side, more in zip(sides, padding, strict=True)]
-    return (ctypes.c_long * 9)(batch, *sides, channels, *results, outs, *padding)
-
-
-def _result(shape: ctypes.Array[ctypes.c_long]) -> tuple[int, int, int, int]:
-    return shape[0], shape[6], shape[4], shape[5]
+    batch, channels, *sides = image.shape
+    return (ctypes.c_long * 9)(batch, *sides, channels, *_result_sides(image, padding), len(weight), *padding)
 
 
 def _tiles(side: int) -> int:
