@@ -135,7 +135,8 @@ class Agent:
             return PPO(self.config.learner_config, self.learner.policy, self.acting_generator, self.generator)
         kind = CapturedUpdater if self._can_capture() else Updater
         pixel_gradient = requirements(self.config).pixel_gradient
-        return kind(self.learner, self.method, pixel_gradient=pixel_gradient)
+        plain_updates = self.config.training.plain_updates
+        return kind(self.learner, self.method, pixel_gradient=pixel_gradient, plain_updates=plain_updates)
 
     def _can_capture(self) -> bool:
         wanted = self.device.type == "cuda" and self.config.training.cuda_graphs

@@ -99,6 +99,10 @@ class TrainingConfig(RolloutTrainingConfig):
         initial_random_steps: agent steps with random actions before the first update.
         catch_up_updates: extra updates taken at once when the random phase ends.
         updates_per_step: gradient updates per agent step.
+        plain_updates: updates before the method's own views, losses and steps begin. Until then the learner learns from
+            what the method makes of each batch, such as SGQN's random shift, alone: a quick start, and robustness
+            after it (after Ko and Ok, "Efficient scheduling of data augmentation for deep reinforcement learning",
+            NeurIPS 2022).
         overlays: pictures for overlay augmentations: "generated", or a folder of images such as Places365.
         overlay_count: how many of them are kept in memory; every sample is a new random crop of one. At 84 pixels,
             20,000 take 0.9 GiB.
@@ -116,6 +120,7 @@ class TrainingConfig(RolloutTrainingConfig):
     initial_random_steps: Annotated[int, at_least(0)] = 1000
     catch_up_updates: Annotated[int, at_least(0)] = 1000
     updates_per_step: Annotated[float, at_least(0)] = 1.0
+    plain_updates: Annotated[int, at_least(0)] = 0
     overlays: Annotated[str, Anything("a folder of the user's, which is looked for when training begins")] = "generated"
     overlay_count: Annotated[int, at_least(1)] = 20_000
     overlay_refresh: Annotated[float, at_least(0)] = 0.5

@@ -6,7 +6,7 @@ from collections.abc import Callable, Hashable
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from foveal.errors import FovealError
 from foveal.learners.base import CriticInput, ValueLearner
@@ -37,16 +37,21 @@ class Updater:
         learner: on its device already.
         method: built for that learner, on the same device.
         pixel_gradient: whether the method takes saliency from the graphs of the views' values.
+        plain_updates: how many updates the method's views, losses and steps are left out of at first; see ``Plain``.
 
     Raises:
         FovealError: the method adds to the loss of a policy that the learner does not have.
     """
 
-    def __init__(self, learner: ValueLearner, method: Method, *, pixel_gradient: bool) -> None:
+    def __init__(
+        self, learner: ValueLearner, method: Method, *, pixel_gradient: bool, plain_updates: int = 0
+    ) -> None:
         check_pair(learner, method)
         self.learner = learner
         self.method = method
-        self.pixel_gradient = pixel_gradient
+        self.plain = Plain(method)
+        self.plain_updates = plain_updates
+        self.takes_saliency = pixel_gradient
         self.updates = 0
         self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
         self.restart()
@@ -77,8 +82,18 @@ class Updater:
         return Due(
             self.learner.has_policy and self.updates % policy == 0,
             self.updates % target == 0,
-            self.method.due(self.updates),
+            self.acting.due(self.updates),
         )
+
+    @property
+    def acting(self) -> Method:
+        """What takes part in the next update: the method, or at first what is ``Plain`` of it."""
+        return self.plain if self.updates < self.plain_updates else self.method
+
+    @property
+    def pixel_gradient(self) -> bool:
+        """Whether saliency is taken in the next update."""
+        return self.takes_saliency and self.acting is self.method
 
     def restart(self) -> None:
         """Called at first, and whenever weights, optimizers or counters were replaced by others."""
@@ -91,7 +106,7 @@ class Updater:
 
     def _steps(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """All that the device computes, so that a CUDA graph can record it."""
-        learner, method, due = self.learner, self.method, self.due()
+        learner, method, due = self.learner, self.acting, self.due()
         with phase("augment"):  # weakly (``prepare``), then as every network sees it (``observe``)
             prepared = self._in_floats(method.prepare(batch))
             obs = self._observed(prepared.obs)
@@ -115,14 +130,14 @@ class Updater:
     def _views(self, prepared: Batch, batch: Batch) -> list[EstimatedView]:
         """The method's views, each observed once, with the critic's estimates of them."""
         views = []
-        for view in self.method.views(prepared):
+        for view in self.acting.views(prepared):
             obs = batch.obs if view.obs is prepared.obs else self._observed(view.obs)
             views.append(EstimatedView(obs, view.weight, self.learner.estimate(obs, batch.action), view.obs))
         return views
 
     def _critic_step(self, context: Context, target: Tensor) -> dict[str, Tensor]:
         """One step of the critic's optimizer on the weighted TD losses of the views plus the method's terms."""
-        learner, method = self.learner, self.method
+        learner, method = self.learner, self.acting
         td_losses = [view.weight * learner.td_loss(view.estimate, target) for view in context.views]
         terms = method.critic_loss(context)
         loss = sum([*td_losses[1:], *terms.values()], td_losses[0])
@@ -138,7 +153,7 @@ class Updater:
 
     def _policy_step(self, context: Context) -> dict[str, Tensor]:
         """The policy's step on the method's ``policy_views``, without gradients to what it sees."""
-        views, extra_loss = self.method.policy_views(context), self.method.actor_loss(context)
+        views, extra_loss = self.acting.policy_views(context), self.acting.actor_loss(context)
         known = self._known_features(context)
         if len(views) == 1 and views[0].actor is views[0].critic:
             actor = views[0].actor
@@ -179,6 +194,23 @@ class Updater:
     def _observed_again(self, obs: Observation) -> Observation:
         """The observation through an ``observe`` that the critic's step has trained, without its graph."""
         return self._observed(obs)
+
+
+class Plain(Method):
+    """What is left of a method where its views, losses and steps are left out: what it does to every batch.
+
+    Its weak augmentation and what it shows to the networks stay, so that nothing is seen anew when the method begins.
+    """
+
+    def __init__(self, method: Method) -> None:
+        nn.Module.__init__(self)
+        self.prepare = method.prepare  # type: ignore[method-assign]
+        self.observe = method.observe  # type: ignore[method-assign]
+        self.critic_parameters = method.critic_parameters  # type: ignore[method-assign]
+
+    def due(self, number: int) -> Hashable:
+        """Unlike any update of a method."""
+        return Plain
 
 
 def check_pair(learner: ValueLearner, method: Method) -> None:
