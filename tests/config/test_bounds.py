@@ -55,7 +55,8 @@ OTHERWISE = {
 """Configurations without declared bounds, and why. Those in foveal.commands are checked by what they are handed to."""
 ALLOWED_ZEROS = {
     *("camera", "seed", "sticky", "workers", "examples", "View.size"),
-    *("initial_random_steps", "catch_up_updates", "updates_per_step", "overlay_refresh", "shift", "early", "linger"),
+    *("initial_random_steps", "catch_up_updates", "updates_per_step", "plain_updates", "overlay_refresh"),
+    *("shift", "early", "linger"),
     *("discount", "gae_lambda", "quantile", "held_out", "follow", "missing", "swapped", "alpha_beta1", "augmentation"),
     *("consistency_weight", "clean_weight", "augmented_weight", "entropy", "value", "gripper", "velocity"),
     *("evaluate_every", "checkpoint_every", "rollouts", "near", "relief", "noise"),

@@ -97,6 +97,13 @@ def evaluations(run: Path) -> list[tuple[int, str, list[float]]]:
             "training.updater", "Updater.update", "args[0].updates == 40", [], id="in the middle of an episode"
         ),
         pytest.param(
+            "training.updater",
+            "Updater.update",
+            "args[0].updates == 40",
+            ["--training.plain-updates", "35"],
+            id="of a method that begins after the latest checkpoint",
+        ),
+        pytest.param(
             "checkpoint.files",
             "write",
             "'.000000060.partial' in str(args[0])",

@@ -19,6 +19,7 @@ from foveal.methods import Context, Method, Setup, View
 from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater, differentiable
 from foveal.types import Batch, Observation
+from small_env import small_agent
 
 IMAGE = (3, 4, 4)
 
@@ -204,6 +205,48 @@ def test_policy_and_targets_have_periods_of_their_own(events: list[str]) -> None
     assert [policy for policy, _, _ in due] == [True, False, True, False, True, False, True]
     assert [target for _, target, _ in due] == [True, False, False, True, False, False, True]
     assert all(policy == told for policy, _, told in due)
+
+
+def test_a_method_that_begins_late_changes_what_is_seen_and_nothing_else_until_then(events: list[str]) -> None:
+    learner = Toy(events)
+    method = Busy(learner, events)
+    updater = Updater(learner, method, pixel_gradient=True, plain_updates=2)
+    plain = updater.due()
+    brightness = method.brightness.weight.item()
+    for _ in range(2):
+        events.clear()
+        assert not updater.pixel_gradient
+        assert updater.due() == plain
+        metrics = updater.update(batch_of(), nothing)
+        assert events == [
+            "prepare", "observe", "observe", "targets", "estimate", "td_loss",
+            "observe",  # the critic's step has trained it
+            "policy_step", "update_target_networks",
+        ]  # fmt: skip
+        assert metrics.keys() == {"critic/loss", "critic/td", "critic/value", "actor/loss"}
+    assert learner.policy_calls[-1][1] is None
+    assert method.brightness.weight.item() != brightness
+    assert updater.pixel_gradient
+    assert updater.due() != plain
+    events.clear()
+    updater.update(batch_of(), lambda size: batch_of(size))
+    assert {"views", "critic_loss", "actor_loss", "auxiliary"} <= set(events)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["sgqn", "sgqn+svea", "svea", "sada"])
+def test_until_a_method_begins_it_is_its_random_shift(name: str) -> None:
+    shift = {"shift": 2}
+    late = small_agent(method=name, training={"plain_updates": 3}, **dict.fromkeys(name.split("+")[:1], shift))
+    drq = small_agent(method="drq", drq=shift)
+    for agent in (late, drq):
+        agent.learn(12, progress=False, evaluate_every=0)
+    assert late.updates == drq.updates == 3
+    learned, wanted = late.learner.state_dict(), drq.learner.state_dict()
+    assert all(learned[key].equal(wanted[key]) for key in wanted)
+    for agent in (late, drq):
+        agent.learn(1, progress=False, evaluate_every=0)
+    assert not all(tensor.equal(drq.learner.state_dict()[key]) for key, tensor in late.learner.state_dict().items())
 
 
 def test_the_context_holds_what_the_update_computed(events: list[str]) -> None:

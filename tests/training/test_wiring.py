@@ -190,6 +190,15 @@ def replay_device(room: Room, value: str) -> str:
     return made[0]
 
 
+def plain_updates(room: Room, value: int) -> int:
+    """The first update in which the method takes a step of its own."""
+    agent = small_agent(Clean, method="svea", training={"plain_updates": value})
+    steps = room.watch(agent.method, "auxiliary")
+    agent.learn(20, progress=False, evaluate_every=0)
+    ((context,), _), *_ = steps
+    return int(context.update)
+
+
 def cuda_graphs(room: Room, value: bool) -> bool:
     """Whether updates would be recorded on a GPU."""
     agent = small_agent(method="none", training={"cuda_graphs": value})
@@ -209,6 +218,7 @@ TRAINING = {
     "updates_per_step": Wire(
         1.0, 0.5, 2.0, observe=lambda _, n: updates(19, updates_per_step=n), expected=lambda n: int(10 * n)
     ),
+    "plain_updates": Wire(0, 2, 5, observe=plain_updates, expected=lambda n: n),
     "environments": Wire(1, 3, observe=lambda _, n: len(learned(6, environments=n).replay.state()["rows"])),  # type: ignore[union-attr]
     "processes": Wire(False, True, observe=processes),
     "overlays": Wire(

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import math
+import sys
 from dataclasses import dataclass, replace
 
 from foveal.agent import Agent
 from foveal.bench.rates import RANDOM_STEPS, environment_rate, training_rate
+from foveal.config.environment import env_options
+from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
 
 MEASURED = 6.0
@@ -24,14 +27,20 @@ class Forecast:
     Attributes:
         training: agent steps a second, with their updates.
         rollout: agent steps a second of the environment alone.
+        plain: agent steps a second before the method begins (``training.plain_updates``).
+        plain_steps: how many there are of these.
     """
 
     training: float
     rollout: float
+    plain: float = math.inf
+    plain_steps: int = 0
 
     def minutes(self, training_steps: int, rollout_steps: int) -> int:
         """The minutes that so many agent steps will take, rounded up."""
-        return math.ceil((training_steps / self.training + rollout_steps / self.rollout) / 60)
+        plain = min(self.plain_steps, training_steps)
+        seconds = plain / self.plain + (training_steps - plain) / self.training + rollout_steps / self.rollout
+        return math.ceil(seconds / 60)
 
 
 def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
@@ -39,12 +48,34 @@ def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
 
     Args:
         config: its environment must be an id.
-        seconds: of training, after the first updates, which are slower.
+        seconds: of training, after the first updates, which are slower; as many again where the method begins late.
 
     Raises:
         FovealError: as for ``Agent``.
     """
-    loop = replace(config.training, initial_random_steps=RANDOM_STEPS, catch_up_updates=0, replay_capacity=CAPACITY)
-    agent = Agent.from_config(replace(config, training=loop))
-    size, quality = agent.env_options["image_size"], config.environment.quality
-    return Forecast(training_rate(agent, seconds), environment_rate(config.env, size, quality, RENDERED))
+    size, quality = env_options(config)["image_size"], config.environment.quality
+    rollout = environment_rate(config.env, size, quality, RENDERED)
+    found = Forecast(_training_rate(config, seconds, plain_updates=0), rollout)
+    steps = _plain_steps(config.training)
+    if not steps:
+        return found
+    return replace(found, plain=_training_rate(config, seconds, plain_updates=sys.maxsize), plain_steps=steps)
+
+
+def _training_rate(config: Config, seconds: float, *, plain_updates: int) -> float:
+    loop = replace(
+        config.training,
+        initial_random_steps=RANDOM_STEPS,
+        catch_up_updates=0,
+        plain_updates=plain_updates,
+        replay_capacity=CAPACITY,
+    )
+    return training_rate(Agent.from_config(replace(config, training=loop)), seconds)
+
+
+def _plain_steps(training: TrainingConfig) -> int:
+    """Agent steps until the method begins."""
+    if not (training.plain_updates and training.updates_per_step):
+        return 0
+    earned = max(0, training.plain_updates - training.catch_up_updates)
+    return training.initial_random_steps + math.ceil(earned / training.updates_per_step)

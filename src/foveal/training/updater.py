@@ -43,9 +43,7 @@ class Updater:
         FovealError: the method adds to the loss of a policy that the learner does not have.
     """
 
-    def __init__(
-        self, learner: ValueLearner, method: Method, *, pixel_gradient: bool, plain_updates: int = 0
-    ) -> None:
+    def __init__(self, learner: ValueLearner, method: Method, *, pixel_gradient: bool, plain_updates: int = 0) -> None:
         check_pair(learner, method)
         self.learner = learner
         self.method = method
