@@ -80,18 +80,18 @@ class Updater:
         return Due(
             self.learner.has_policy and self.updates % policy == 0,
             self.updates % target == 0,
-            self.acting.due(self.updates),
+            self.active.due(self.updates),
         )
 
     @property
-    def acting(self) -> Method:
+    def active(self) -> Method:
         """What takes part in the next update: the method, or at first what is ``Plain`` of it."""
         return self.plain if self.updates < self.plain_updates else self.method
 
     @property
     def pixel_gradient(self) -> bool:
         """Whether saliency is taken in the next update."""
-        return self.takes_saliency and self.acting is self.method
+        return self.takes_saliency and self.active is self.method
 
     def restart(self) -> None:
         """Called at first, and whenever weights, optimizers or counters were replaced by others."""
@@ -104,7 +104,7 @@ class Updater:
 
     def _steps(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """All that the device computes, so that a CUDA graph can record it."""
-        learner, method, due = self.learner, self.acting, self.due()
+        learner, method, due = self.learner, self.active, self.due()
         with phase("augment"):  # weakly (``prepare``), then as every network sees it (``observe``)
             prepared = self._in_floats(method.prepare(batch))
             obs = self._observed(prepared.obs)
@@ -128,14 +128,14 @@ class Updater:
     def _views(self, prepared: Batch, batch: Batch) -> list[EstimatedView]:
         """The method's views, each observed once, with the critic's estimates of them."""
         views = []
-        for view in self.acting.views(prepared):
+        for view in self.active.views(prepared):
             obs = batch.obs if view.obs is prepared.obs else self._observed(view.obs)
             views.append(EstimatedView(obs, view.weight, self.learner.estimate(obs, batch.action), view.obs))
         return views
 
     def _critic_step(self, context: Context, target: Tensor) -> dict[str, Tensor]:
         """One step of the critic's optimizer on the weighted TD losses of the views plus the method's terms."""
-        learner, method = self.learner, self.acting
+        learner, method = self.learner, self.active
         td_losses = [view.weight * learner.td_loss(view.estimate, target) for view in context.views]
         terms = method.critic_loss(context)
         loss = sum([*td_losses[1:], *terms.values()], td_losses[0])
@@ -151,7 +151,7 @@ class Updater:
 
     def _policy_step(self, context: Context) -> dict[str, Tensor]:
         """The policy's step on the method's ``policy_views``, without gradients to what it sees."""
-        views, extra_loss = self.acting.policy_views(context), self.acting.actor_loss(context)
+        views, extra_loss = self.active.policy_views(context), self.active.actor_loss(context)
         known = self._known_features(context)
         if len(views) == 1 and views[0].actor is views[0].critic:
             actor = views[0].actor
@@ -202,13 +202,23 @@ class Plain(Method):
 
     def __init__(self, method: Method) -> None:
         nn.Module.__init__(self)
-        self.prepare = method.prepare  # type: ignore[method-assign]
-        self.observe = method.observe  # type: ignore[method-assign]
-        self.critic_parameters = method.critic_parameters  # type: ignore[method-assign]
+        self.method = method
 
     def due(self, number: int) -> Hashable:
-        """Unlike any update of a method."""
+        """Equal to no answer of the method's, so that a CUDA graph of the one is never replayed for the other."""
         return Plain
+
+    def prepare(self, batch: Batch) -> Batch:
+        """The method's."""
+        return self.method.prepare(batch)
+
+    def observe(self, obs: Observation) -> Observation:
+        """The method's."""
+        return self.method.observe(obs)
+
+    def critic_parameters(self) -> list[nn.Parameter]:
+        """The method's: the critic's loss trains what ``observe`` shows."""
+        return self.method.critic_parameters()
 
 
 def check_pair(learner: ValueLearner, method: Method) -> None:
