@@ -237,7 +237,7 @@ def test_a_method_that_begins_late_changes_what_is_seen_and_nothing_else_until_t
 @pytest.mark.parametrize("name", ["sgqn", "sgqn+svea", "svea", "sada"])
 def test_until_a_method_begins_it_is_its_random_shift(name: str) -> None:
     shift = {"shift": 2}
-    late = small_agent(method=name, training={"plain_updates": 3}, **dict.fromkeys(name.split("+")[:1], shift))
+    late = small_agent(method=name, training={"plain_updates": 3}, **{name.partition("+")[0]: shift})
     drq = small_agent(method="drq", drq=shift)
     for agent in (late, drq):
         agent.learn(12, progress=False, evaluate_every=0)
