@@ -14,7 +14,7 @@
 typedef int Mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float Vector __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
-enum { POINTS = 36, TILES = 24, ROWS = 6, GAP = 16 };
+enum { POINTS = 36, PLACES = 9, TILES = 24, ROWS = 6, GAP = 16 };
 
 typedef struct {
     long batch, height, width, channels;  /* of the image */
@@ -253,10 +253,12 @@ int convolve(const Shape *s, const float *x, const float *kernel, const float *b
     return failed;
 }
 
-/* ``sums`` (parts, 36, C, K) and ``bias`` (parts, K) are zeros at first. Each part of the batch has an entry of its
-   own, in an order that threads don't change; all are added up in the first. Returns what ``convolve`` does. */
-int weight_gradient(const Shape *s, const float *x, const float *gradient, float *sums, float *bias, long parts,
-                    int threads) {
+/* ``sums`` (parts, 36, C, K), ``bias`` (parts, K) and ``weights`` (9, C, K) are zeros at first. Each part of the batch has
+   an entry of its own, in an order that threads don't change; all are added up in the first, which ``back`` (36, 9) takes
+   to the kernel's nine places: here, since a library's product of matrices divides its sums among threads. Returns what
+   ``convolve`` does. */
+int weight_gradient(const Shape *s, const float *x, const float *gradient, const float *back, float *sums, float *bias,
+                    float *weights, long parts, int threads) {
     long tiles = tiles_of(s), blocks = (tiles + TILES - 1) / TILES;
     long outs = s->out_channels, size = s->channels * outs;
     int failed = 0;
@@ -284,6 +286,11 @@ int weight_gradient(const Shape *s, const float *x, const float *gradient, float
         for (long point = 0; point < POINTS; point++)
             for (long part = 1; part < parts; part++)
                 for (long i = point * size; i < (point + 1) * size; i++) sums[i] += sums[part * POINTS * size + i];
+#pragma omp for
+        for (long place = 0; place < PLACES; place++)
+            for (long point = 0; point < POINTS; point++)
+                for (long i = 0; i < size; i++)
+                    weights[place * size + i] += back[point * PLACES + place] * sums[point * size + i];
     }
     for (long part = 1; part < parts; part++)
         for (long k = 0; k < outs; k++) bias[k] += bias[part * outs + k];

@@ -109,13 +109,14 @@ def _parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, paddin
     outs, channels = weight.shape[:2]
     tiles = len(image) * _tiles(gradient.shape[2]) * _tiles(gradient.shape[3])
     parts = min(MOST_PARTS, max(1, tiles // TILES_OF_PART))  # whatever the number of threads, for the same sums
-    sums, bias = image.new_zeros(parts, len(_GG), channels * outs), image.new_zeros(parts, outs)
+    sums, bias = image.new_zeros(parts, len(_GG), channels, outs), image.new_zeros(parts, outs)
+    weights = image.new_zeros(3, 3, channels, outs)
+    made = [_at(tensor) for tensor in (_GG, sums, bias, weights)]
     failed = _ready().weight_gradient(
-        shape, _at(image), _at(gradient), _at(sums), _at(bias), ctypes.c_long(parts), torch.get_num_threads()
+        shape, _at(image), _at(gradient), *made, ctypes.c_long(parts), torch.get_num_threads()
     )
     _check(failed)
-    weights = (_GG.T @ sums[0]).view(3, 3, channels, outs).permute(3, 2, 0, 1)
-    return weights.contiguous(memory_format=torch.channels_last), bias[0].clone()
+    return weights.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last), bias[0].clone()
 
 
 # As operations of PyTorch's, so that its profiler and whatever counts arithmetic see them.
