@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
@@ -12,6 +14,8 @@ from functools import lru_cache
 from pathlib import Path
 
 import pytest
+
+from foveal.cli import main
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md"), *(ROOT / "docs").glob("[a-z]*/*.md")])
@@ -63,9 +67,10 @@ def flags() -> Callable[[str, tuple[str, ...]], set[str]]:
 
     @lru_cache
     def read(command: str, decisive: tuple[str, ...]) -> set[str]:
-        words = [*command.split(), *decisive, "--help"]
-        program = f"import sys; from foveal.cli import main; sys.exit(main({words!r}))"
-        return set(re.findall(r"--[a-z][\w.-]*", run_python(ROOT, program)))
+        said = io.StringIO()
+        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
+            main([*command.split(), *decisive, "--help"])
+        return set(re.findall(r"--[a-z][\w.-]*", said.getvalue()))
 
     return read
 

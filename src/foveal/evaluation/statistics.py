@@ -12,7 +12,6 @@ from typing import Any, TypeAlias, TypedDict
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 from foveal.errors import FovealError
 
@@ -92,6 +91,8 @@ class SuccessRate:
         """
         if not outcomes:
             raise FovealError("there is no episode to take a success rate of")
+        from scipy.stats import binomtest  # here, as it takes a second, which every command would spend
+
         successes = sum(map(bool, outcomes))
         interval = binomtest(successes, len(outcomes)).proportion_ci(CONFIDENCE, "wilson")
         return cls(successes, len(outcomes), successes / len(outcomes), float(interval.low), float(interval.high))

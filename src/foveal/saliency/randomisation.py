@@ -17,7 +17,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from foveal.errors import FovealError
@@ -129,6 +128,8 @@ def likeness(one: Tensor, other: Tensor) -> Numbers:
 
 
 def _ranks(maps: Tensor) -> Numbers:
+    from scipy.stats import rankdata  # here, as it takes a second, which every command would spend
+
     return np.stack([rankdata(values) for values in maps.flatten(1).cpu()])
 
 

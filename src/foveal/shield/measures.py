@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import rankdata
 from torch import Tensor
 
 from foveal.corruptions import CORRUPTIONS, Corruption, CorruptionOptions, corrupted
@@ -88,6 +87,8 @@ def detection(doubt: NDArray[Any], error: NDArray[Any], worst: float = WORST) ->
         error: (N,).
         worst: share of frames that count as failures.
     """
+    from scipy.stats import rankdata  # here, as it takes a second, which every command would spend
+
     failed = error >= np.quantile(error, 1.0 - worst)
     ranks, positives = rankdata(doubt), int(failed.sum())
     negatives = len(error) - positives
