@@ -46,7 +46,7 @@ def deadly(self):
             if not marker.exists():
                 marker.touch()
                 os.kill(victim, signal.SIGKILL)
-                time.sleep(60)  # where the victim was another: what happens to this process is the point
+                time.sleep(20)  # where the victim was another: what happens to this process is the point
 
 Trainer._step = deadly
 """
