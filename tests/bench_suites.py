@@ -40,13 +40,11 @@ original = Trainer._step
 
 def deadly(self):
     original(self)
-    if self.work.steps == 50:
-        for number, victim in enumerate([{victims}]):
-            marker = pathlib.Path({folder!r}) / f"killed-{{number}}"
-            if not marker.exists():
-                marker.touch()
-                os.kill(victim, signal.SIGKILL)
-                time.sleep(20)  # where the victim was another: what happens to this process is the point
+    marker = pathlib.Path({marker!r})
+    if self.work.steps == 50 and not marker.exists():
+        marker.touch()
+        os.kill({victim}, signal.SIGKILL)
+        time.sleep(20)  # where the victim was another: what happens to this process is the point
 
 Trainer._step = deadly
 """
@@ -60,17 +58,14 @@ def write_suite(folder: Path, name: str = "small", **changed: object) -> Path:
     return path
 
 
-def write_killer(folder: Path, *victims: str) -> str:
-    """A module that kills a process whenever a training comes to step 50, until each victim has had its turn.
+def write_killer(folder: Path, victim: str = "os.getpid()") -> str:
+    """A module that kills a process once, at step 50 of the first training; returns what ``--import`` takes.
 
     Args:
-        folder: must be on the workers' path; it gets ``killed-0`` and so on.
-        victims: Python that gives a process's number.
-
-    Returns:
-        What ``--import`` takes.
+        folder: must be on the workers' path.
+        victim: Python that gives its number.
     """
-    (folder / "killer.py").write_text(KILLER.format(folder=str(folder), victims=", ".join(victims)))
+    (folder / "killer.py").write_text(KILLER.format(marker=str(folder / "killed"), victim=victim))
     return "killer"
 
 

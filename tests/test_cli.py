@@ -276,12 +276,13 @@ def test_python_m_foveal_is_the_command() -> None:
 
 @pytest.mark.slow
 def test_commands_are_there_without_extras() -> None:
-    """Nothing of an extra is imported before it is used."""
+    """Nothing of an extra is imported before it is used, nor what takes a second."""
     program = (
         "import importlib, pkgutil, sys; "
         f"sys.modules.update(dict.fromkeys({EXTRAS})); "
         "import foveal.loading, foveal.explanation, foveal.commands as commands; "
-        "[importlib.import_module(f'foveal.commands.{room.name}') for room in pkgutil.iter_modules(commands.__path__)]"
+        "[importlib.import_module(f'foveal.commands.{room.name}') for room in pkgutil.iter_modules(commands.__path__)]; "
+        "assert 'scipy.stats' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

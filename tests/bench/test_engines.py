@@ -79,7 +79,7 @@ def test_ray_makes_good_what_is_killed(victim: str, workplace: Path, wanted: str
     two = ("--workers", "2", "--cpus-per-run", "1")
     done = bench_apart(suite, workplace / "out", "--on", "ray", "--import", killer, *two)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert (workplace / "killed-0").exists()
+    assert (workplace / "killed").exists()
     assert [cell_of(workplace / "out", seed=seed).state for seed in (0, 1)] == [DONE, DONE]
     assert checksum(folder_of(workplace / "out") / "run") == wanted
 

@@ -111,13 +111,13 @@ def test_a_failed_cell_says_why_and_stops_no_other_and_what_is_killed_is_made_go
 ) -> None:
     """After a kill the last weights and the results are those of a training that nothing disturbed, to the last bit."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "luck.py").write_text(f"import {write_killer(tmp_path, 'os.getpid()')}\n{BROKEN}")
+    (tmp_path / "luck.py").write_text(f"import {write_killer(tmp_path)}\n{BROKEN}")
     suite, out = write_suite(tmp_path, seeds=[1, 0]), tmp_path / "out"
     done = bench_apart(suite, out, "--import", "luck")
     assert done.returncode == 2
     assert "1 of 2 cells failed" in done.stderr and UNLUCKY in done.stderr
     assert (cell_of(out, seed=1).state, cell_of(out, seed=1).error) == (FAILED, UNLUCKY)
-    assert cell_of(out, seed=0).state == DONE and (tmp_path / "killed-0").exists()
+    assert cell_of(out, seed=0).state == DONE and (tmp_path / "killed").exists()
     assert checksum(folder_of(out) / "run") == checksum(folder_of(whole) / "run")
     ours, theirs = (Results.load(folder_of(where) / "results.json") for where in (out, whole))
     assert ours.conditions == theirs.conditions

@@ -91,7 +91,7 @@ class SuccessRate:
         """
         if not outcomes:
             raise FovealError("there is no episode to take a success rate of")
-        from scipy.stats import binomtest  # here, as it takes a second, which every command would spend
+        from scipy.stats import binomtest  # takes a second, which every command would spend
 
         successes = sum(map(bool, outcomes))
         interval = binomtest(successes, len(outcomes)).proportion_ci(CONFIDENCE, "wilson")

@@ -128,7 +128,7 @@ def likeness(one: Tensor, other: Tensor) -> Numbers:
 
 
 def _ranks(maps: Tensor) -> Numbers:
-    from scipy.stats import rankdata  # here, as it takes a second, which every command would spend
+    from scipy.stats import rankdata  # takes a second, which every command would spend
 
     return np.stack([rankdata(values) for values in maps.flatten(1).cpu()])
 

@@ -87,7 +87,7 @@ def detection(doubt: NDArray[Any], error: NDArray[Any], worst: float = WORST) ->
         error: (N,).
         worst: share of frames that count as failures.
     """
-    from scipy.stats import rankdata  # here, as it takes a second, which every command would spend
+    from scipy.stats import rankdata  # takes a second, which every command would spend
 
     failed = error >= np.quantile(error, 1.0 - worst)
     ranks, positives = rankdata(doubt), int(failed.sum())
