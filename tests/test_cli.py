@@ -281,8 +281,8 @@ def test_commands_are_there_without_extras() -> None:
         "import importlib, pkgutil, sys; "
         f"sys.modules.update(dict.fromkeys({EXTRAS})); "
         "import foveal.loading, foveal.explanation, foveal.commands as commands; "
-        "[importlib.import_module(f'foveal.commands.{room.name}') for room in pkgutil.iter_modules(commands.__path__)]; "
-        "assert 'scipy.stats' not in sys.modules"
+        "[importlib.import_module(f'foveal.commands.{room.name}') for room in pkgutil.iter_modules(commands.__path__)]"
+        "; assert 'scipy.stats' not in sys.modules"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
