@@ -48,7 +48,7 @@ class Scale:
         episodes: under each condition, at the end.
         episode: agent steps of one.
         moments: pictures in each player.
-        environment, training: settings that differ from the preset's.
+        environment: settings that differ from the preset's.
         measured: seconds of training by which the time that all of it takes is forecast; 0 for no forecast.
     """
 
@@ -59,7 +59,6 @@ class Scale:
     episode: int
     moments: int
     environment: dict[str, Any]
-    training: dict[str, Any]
     measured: float
 
     def rollout_steps(self, *, shielded: bool) -> int:
@@ -71,11 +70,9 @@ class Scale:
 
 
 SCALES = {
-    # Few random steps, and one policy in three settles for a pose on the floor that pays half of what standing does. An
-    # update before the method begins, DrQ's, takes less than a third of the time.
-    "compact": Scale(28_000, 7, 2, 10, 250, 60, {}, {"initial_random_steps": 2500, "plain_updates": 4000}, 6.0),
+    "compact": Scale(24_000, 6, 2, 10, 250, 60, {}, 6.0),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
-    "debug": Scale(120, 2, 1, 1, 25, 10, {"action_repeat": 40}, {}, 0.5),
+    "debug": Scale(120, 2, 1, 1, 25, 10, {"action_repeat": 40}, 0.5),
 }
 
 
@@ -120,7 +117,6 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
         preset=options.preset,
         seed=options.seed,
         environment=scale.environment,
-        training=scale.training,
         sgqn={"consistency_weight": CONSISTENCY},
     )
     seed = agent.seed + SEED_OFFSET
@@ -164,10 +160,9 @@ def _say_how_long(agent: Agent, scale: Scale, *, shielded: bool) -> None:
     """Measure this machine, and tell what it will take."""
     found = forecast(agent.config, scale.measured)
     minutes = found.minutes(scale.steps, scale.rollout_steps(shielded=shielded))
-    first = f"{found.plain:.0f} steps a second until {METHOD} begins, then " if found.plain_steps else ""
     print(
-        f"about {minutes} minute{'s' * (minutes > 1)} on this machine: it trains {first}{found.training:.0f} steps a "
-        f"second and renders {found.rollout:.0f}",
+        f"about {minutes} minute{'s' * (minutes > 1)} on this machine: it trains {found.training:.0f} steps a second "
+        f"and renders {found.rollout:.0f}",
         flush=True,
     )
 
