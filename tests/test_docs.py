@@ -68,8 +68,12 @@ def flags() -> Callable[[str, tuple[str, ...]], set[str]]:
     @lru_cache
     def read(command: str, decisive: tuple[str, ...]) -> set[str]:
         said = io.StringIO()
-        with contextlib.redirect_stdout(said), contextlib.suppress(SystemExit):
-            main([*command.split(), *decisive, "--help"])
+        with contextlib.redirect_stdout(said):
+            try:
+                status = main([*command.split(), *decisive, "--help"])
+            except SystemExit as end:
+                status = end.code
+        assert not status, f"foveal {command} --help ended with {status}"
         return set(re.findall(r"--[a-z][\w.-]*", said.getvalue()))
 
     return read

@@ -21,6 +21,7 @@ from foveal.methods import Setup
 from foveal.methods import smg as method_module
 from foveal.methods.smg import SMG, Changed, Due, SMGConfig
 from foveal.networks.encoders import EncoderConfig
+from foveal.networks.kernels import winograd
 from foveal.training.updater import Updater
 from foveal.types import Batch, Observation
 from oracle import problem, smg_problem
@@ -215,9 +216,10 @@ def test_gradients_are_the_published_ones_and_go_to_the_same_weights(run: Any) -
     }
     assert sorted(ours) == names
     # Gradients of biases nearly cancel in their sum over pixels: Winograd's rounding is 3e-4 of what is left.
+    limit = 2e-4 if winograd.library() is None else 1e-3
     for name, wanted in zip(names, taken_apart(values, [summarized(name, ours[name]) for name in names]), strict=True):
         error = np.abs(summarized(name, ours[name]) - wanted).max() / max(np.abs(wanted).max(), 1e-12)
-        assert error < 1e-3, f"gradient of {name}: off by {error:.1e} of the largest"
+        assert error < limit, f"gradient of {name}: off by {error:.1e} of the largest"
 
 
 @pytest.mark.slow

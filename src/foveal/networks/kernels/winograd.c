@@ -14,7 +14,7 @@
 typedef int Mask __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 typedef float Vector __attribute__((vector_size(4 * WIDTH), aligned(4), may_alias));
 
-enum { POINTS = 36, PLACES = 9, TILES = 24, ROWS = 6, GAP = 16 };
+enum { POINTS = 36, TAPS = 9, TILES = 24, ROWS = 6, GAP = 16 };
 
 typedef struct {
     long batch, height, width, channels;  /* of the image */
@@ -255,7 +255,7 @@ int convolve(const Shape *s, const float *x, const float *kernel, const float *b
 
 /* ``sums`` (parts, 36, C, K), ``bias`` (parts, K) and ``weights`` (9, C, K) are zeros at first. Each part of the batch has
    an entry of its own, in an order that threads don't change; all are added up in the first, which ``back`` (36, 9) takes
-   to the kernel's nine places: here, since a library's product of matrices divides its sums among threads. Returns what
+   to the kernel's nine taps: here, since a library's product of matrices divides its sums among threads. Returns what
    ``convolve`` does. */
 int weight_gradient(const Shape *s, const float *x, const float *gradient, const float *back, float *sums, float *bias,
                     float *weights, long parts, int threads) {
@@ -287,10 +287,10 @@ int weight_gradient(const Shape *s, const float *x, const float *gradient, const
             for (long part = 1; part < parts; part++)
                 for (long i = point * size; i < (point + 1) * size; i++) sums[i] += sums[part * POINTS * size + i];
 #pragma omp for
-        for (long place = 0; place < PLACES; place++)
+        for (long tap = 0; tap < TAPS; tap++)
             for (long point = 0; point < POINTS; point++)
                 for (long i = 0; i < size; i++)
-                    weights[place * size + i] += back[point * PLACES + place] * sums[point * size + i];
+                    weights[tap * size + i] += back[point * TAPS + tap] * sums[point * size + i];
     }
     for (long part = 1; part < parts; part++)
         for (long k = 0; k < outs; k++) bias[k] += bias[part * outs + k];

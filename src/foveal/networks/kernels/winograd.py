@@ -111,10 +111,8 @@ def _parameter_gradients(gradient: Tensor, image: Tensor, weight: Tensor, paddin
     parts = min(MOST_PARTS, max(1, tiles // TILES_OF_PART))  # whatever the number of threads, for the same sums
     sums, bias = image.new_zeros(parts, len(_GG), channels, outs), image.new_zeros(parts, outs)
     weights = image.new_zeros(3, 3, channels, outs)
-    made = [_at(tensor) for tensor in (_GG, sums, bias, weights)]
-    failed = _ready().weight_gradient(
-        shape, _at(image), _at(gradient), *made, ctypes.c_long(parts), torch.get_num_threads()
-    )
+    arrays = [_at(tensor) for tensor in (image, gradient, _GG, sums, bias, weights)]
+    failed = _ready().weight_gradient(shape, *arrays, ctypes.c_long(parts), torch.get_num_threads())
     _check(failed)
     return weights.permute(3, 2, 0, 1).contiguous(memory_format=torch.channels_last), bias[0].clone()
 
