@@ -13,11 +13,13 @@ from torch import Tensor
 import foveal
 from foveal.augmentations import AugmentationOptions
 from foveal.errors import FovealError
+from foveal.evaluation.insides import insides_of
 from foveal.fovea.frames import FrameSet
 from foveal.methods import METHODS, Setup
 from foveal.methods.foveal import Foveal, FovealConfig
+from foveal.shield import Shielded
 from small_env import SIZE, Ignorant, SavedCounter, small_agent, weights
-from small_shield import pictures
+from small_shield import Inverter, pictures
 from small_updates import batch_for
 
 
@@ -103,6 +105,21 @@ def test_what_it_takes_for_the_task_is_a_map() -> None:
     found = agent.method.maps()["fovea"](image)
     assert found.shape == (2, SIZE, SIZE) and float(found.min()) >= 0 and float(found.max()) <= 1
     assert found.equal(agent.method.maps()["fovea"](torch.cat([torch.zeros_like(image[:, :3]), image[:, 3:]], 1)))
+
+
+@pytest.mark.parametrize("vector", [False, True])
+def test_what_it_lets_through_is_shown_beside_the_frame(vector: bool) -> None:
+    agent = small_agent(lambda: SavedCounter(vector=vector), method="foveal")
+    image = pictures(1, *agent.shapes.image)[0]
+    seen = {"image": image, "vector": np.zeros(3, np.float32)} if vector else image
+    view = insides_of(agent).views["perceived"]
+    shown = view.draw(seen)
+    assert view.beneath and shown.dtype == np.uint8
+    assert np.array_equal(shown, agent.perceive(torch.from_numpy(image)[None])[0, -3:].permute(1, 2, 0).numpy())
+    assert not np.array_equal(shown, image[-3:].transpose(1, 2, 0))
+    shielded = insides_of(Shielded(Inverter(), agent)).views["perceived"]
+    assert np.array_equal(shielded.draw(image), view.draw(255 - image))  # of what it is given
+    assert insides_of(small_agent()).views == {}
 
 
 def test_values_have_gradients_back_to_the_pixels_that_came_in() -> None:

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from foveal.envs.games import is_atari
 from foveal.evaluation.insides import (
     BUILT_IN,
     Insides,
+    View,
     action_scalars,
     critic_scalars,
     decision_of,
@@ -18,6 +22,7 @@ from foveal.evaluation.insides import (
     policy_scalars,
     summed,
 )
+from foveal.saliency import CHANNELS
 
 
 def agent_insides(agent: Any) -> Insides:
@@ -32,7 +37,18 @@ def agent_insides(agent: Any) -> Insides:
         names = [f"action{number + 1}" for number in range(int(np.prod(actions.shape)))]
         scalars = {**scalars, **action_scalars(decision, names)}
     insides = pixel_insides(agent, scalars, decision)
+    if not agent.method.sees_all:
+        insides = replace(insides, views={"perceived": _perceived(agent)})
     return of_games(insides, agent) if is_atari(agent.env_id) else insides
+
+
+def _perceived(agent: Any) -> View:
+    def draw(observation: Any) -> NDArray[np.uint8]:
+        image = observation["image"] if isinstance(observation, Mapping) else observation
+        frame: NDArray[np.uint8] = agent.perceive(torch.as_tensor(image)[None])[0, -CHANNELS:].cpu().numpy()
+        return frame.transpose(1, 2, 0)
+
+    return View(draw, "what its method lets through, which is all that its networks see", beneath=True)
 
 
 def of_games(insides: Insides, agent: Any) -> Insides:

@@ -167,6 +167,9 @@ class Shielded:
         def own(made: Callable[[Sequence[Any]], Tensor]) -> Callable[[Sequence[Any]], Tensor]:
             return lambda seen: made(given(seen))
 
+        def view(of: View) -> View:
+            return replace(of, draw=lambda one: of.draw(see(one)))
+
         def task(seen: Sequence[Any]) -> Tensor:
             return torch.from_numpy(np.stack([see.newest(one).mask for one in seen]))
 
@@ -177,7 +180,7 @@ class Shielded:
             pixels=lambda seen: inner.pixels(given(seen)),
             maps={**{name: own(made) for name, made in inner.maps.items()}, "shield": task},
             views={
-                **inner.views,
+                **{name: view(of) for name, of in inner.views.items()},
                 "given": View(
                     lambda one: see.newest(one).given.transpose(1, 2, 0),
                     "what the shield made of it and the policy acts on",
