@@ -23,6 +23,7 @@ from foveal.evaluation.results import Condition, Episode, Results, describe_poli
 from foveal.evaluation.rollouts import evaluate, random_returns
 from foveal.evaluation.statistics import SuccessRate, summary
 from foveal.evaluation.world import SEED_OFFSET, Bar, World, WorldOptions
+from small_env import small_agent
 
 OPTIONS = {"image_size": 16, "frame_stack": 2, "action_repeat": 1, "quality": "fast", "camera": 0}
 
@@ -424,3 +425,13 @@ def test_a_part_of_the_benchmarks_videos_is_said_to_be_one(dmcgb: Path) -> None:
 def test_policies_in_words() -> None:
     assert describe_policy({"name": "random"}) == "random"
     assert describe_policy({"method": "none", "learner": "sac", "updates": 12000}) == "none on sac, 12,000 updates"
+    knowing = {"learner": "sac", "updates": 5, "privileged": True}
+    assert describe_policy({"method": "tstm", **knowing}) == "tstm on sac, 5 updates, privileged"
+    behind = "tstm behind a shield (privileged)"
+    assert describe_policy({"method": behind, **knowing}) == f"{behind} on sac, 5 updates"
+
+
+@pytest.mark.parametrize("method", ["foveal", "svea", "foveal+svea"])
+def test_a_policy_that_learned_from_the_simulator_says_so(method: str) -> None:
+    results = evaluate(small_agent(method=method), episodes=1, progress=False)
+    assert ("privileged" in results.title) == results.policy.get("privileged", False) == (method != "svea")

@@ -244,7 +244,7 @@ def _scores(run: Run, name: str) -> tuple[list[Score], list[str]]:
 def _privileged(policy: Mapping[str, Any], method: str) -> bool:
     """Whether a method, a part of it or its shield knows more than the picture."""
     name = str(policy.get("method", method))
-    if PRIVILEGED in name:
+    if policy.get("privileged") or PRIVILEGED in name:
         return True
     try:
         return method_class(name.partition(" ")[0]).privileged

@@ -278,9 +278,14 @@ class Thinned:
 
 
 def describe_agent(agent: object) -> dict[str, Any]:
-    """What a result says of the agent: method, learner, seed, steps and updates, as far as it tells."""
+    """What a result says of the agent: method, learner, seed, steps and updates, as far as it tells.
+
+    ``"privileged"`` is there where its method learned from what the simulator alone knows.
+    """
     names = {"method": "method_name", "learner": "learner_name", "seed": "seed", "steps": "steps", "updates": "updates"}
     told = {key: getattr(agent, attribute) for key, attribute in names.items() if hasattr(agent, attribute)}
+    if getattr(getattr(agent, "method", None), "privileged", False):
+        told["privileged"] = True
     return {"name": type(agent).__name__.lower(), **told}
 
 

@@ -291,11 +291,12 @@ def provenance(source: str | None, items: int | None, benchmark_items: int | Non
 
 
 def describe_policy(policy: Mapping[str, Any]) -> str:
-    """One phrase, e.g. ``"sgqn on sac, 12,000 updates"`` or ``"random"``."""
+    """One phrase, e.g. ``"tstm on sac, 12,000 updates, privileged"`` or ``"random"``."""
     if "method" not in policy:
         return str(policy.get("name", "unknown policy"))
     updates = f", {policy['updates']:,} updates" if isinstance(policy.get("updates"), int) else ""
-    return f"{policy['method']} on {policy.get('learner', '?')}{updates}"
+    unsaid = policy.get("privileged") and "privileged" not in policy["method"]  # as behind a shield it is
+    return f"{policy['method']} on {policy.get('learner', '?')}{updates}{', privileged' if unsaid else ''}"
 
 
 def machine() -> dict[str, Any]:

@@ -205,8 +205,9 @@ def _return_table(rows: Sequence[_Row]) -> Table:
 
 
 def _policy_cell(row: _Row) -> Cell:
-    updates = row.results.policy.get("updates")
-    told = ", ".join(part for part in (row.note, f"{updates:,} updates" if isinstance(updates, int) else "") if part)
+    policy = row.results.policy
+    updates = f"{policy['updates']:,} updates" if isinstance(policy.get("updates"), int) else ""
+    told = ", ".join(part for part in (row.note, updates, "privileged" * bool(policy.get("privileged"))) if part)
     return Cell(row.name, small=(told,) if told else ())
 
 
