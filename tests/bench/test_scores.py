@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from bench_ledgers import CAR, STAND, WALK, condition, small_ledger, write_chance, write_run
+from foveal.bench import scores
 from foveal.bench.scores import Look, read
 from foveal.errors import FovealError
 
@@ -52,6 +53,11 @@ def test_names_marks_and_shields(tmp_path: Path) -> None:
         "svea on drqv2": (False, False),
         "variant-of-somebody": (False, False),
     }
+
+
+def test_a_result_that_says_so_is_privileged_whatever_its_method_is_called() -> None:
+    assert scores._privileged({"method": "somebodys", "privileged": True}, "somebodys")
+    assert not scores._privileged({"method": "somebodys"}, "somebodys")
 
 
 def test_looks_tell_apart_what_must_not_be_averaged() -> None:
