@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from dataclasses import replace
+from typing import Any
+
 import pytest
 
 from foveal.bench import forecast as module
+from foveal.bench import rates
 from foveal.bench.forecast import Forecast, forecast
 from foveal.config.tree import Config
 from small_env import small_agent
@@ -21,6 +26,31 @@ def test_steps_before_the_method_begins_have_a_rate_of_their_own() -> None:
     assert found.minutes(600, 0) == 1  # training ends before it begins
 
 
+def test_what_a_method_learns_first_takes_its_time() -> None:
+    assert Forecast(training=10.0, rollout=50.0, looking=59.0).minutes(600, 0) == 2
+    agent = small_agent("dmc/walker-stand", method="foveal+svea")
+    found = rates.looking_seconds(agent)
+    fovea = agent.config.sections()["foveal"].fovea
+    more = replace(fovea, steps=10 * fovea.steps, frames=100 * fovea.frames)
+    longer = small_agent("dmc/walker-stand", method="foveal+svea", foveal={"fovea": more.as_dict()})
+    assert 0.0 < found < rates.looking_seconds(longer)
+    assert rates.looking_seconds(small_agent("dmc/walker-stand", method="svea")) == 0.0
+
+
+def test_evaluations_take_the_policys_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    agent = small_agent("dmc/walker-stand", method="svea")
+    decide, decided = agent.predict, []
+
+    def slowly(*arguments: Any, **options: Any) -> Any:
+        decided.append(options)
+        time.sleep(0.1)
+        return decide(*arguments, **options)
+
+    monkeypatch.setattr(agent, "predict", slowly)
+    rate = rates.rollout_rate(agent, 0.5)
+    assert 0.0 < rate < 10.0 and decided == [{"deterministic": True}] * len(decided)
+
+
 def test_both_rates_are_measured_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 
@@ -29,12 +59,13 @@ def test_both_rates_are_measured_and_no_others(monkeypatch: pytest.MonkeyPatch) 
         return 20.0 if seen[-1] else 10.0
 
     monkeypatch.setattr(module, "training_rate", rate)
-    monkeypatch.setattr(module, "environment_rate", lambda *_: 50.0)
+    monkeypatch.setattr(module, "rollout_rate", lambda *_: 50.0)
+    monkeypatch.setattr(module, "looking_seconds", lambda *_: 7.0)
     settings = {"plain_updates": 30, "updates_per_step": 0.5, "catch_up_updates": 10, "initial_random_steps": 7}
     found = forecast(config_of(**settings))
-    assert found == Forecast(training=10.0, rollout=50.0, plain=20.0, plain_steps=7 + 40)
+    assert found == Forecast(training=10.0, rollout=50.0, plain=20.0, plain_steps=7 + 40, looking=7.0)
     assert len(seen) == 2
-    assert forecast(config_of()) == Forecast(training=10.0, rollout=50.0)
+    assert forecast(config_of()) == Forecast(training=10.0, rollout=50.0, looking=7.0)
 
 
 def config_of(**training: float) -> Config:

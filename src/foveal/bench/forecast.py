@@ -7,15 +7,14 @@ import sys
 from dataclasses import dataclass, replace
 
 from foveal.agent import Agent
-from foveal.bench.rates import RANDOM_STEPS, environment_rate, training_rate
-from foveal.config.environment import env_options
+from foveal.bench.rates import RANDOM_STEPS, looking_seconds, rollout_rate, training_rate
 from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
 
 MEASURED = 6.0
 """Seconds of training to measure."""
 RENDERED = 1.0
-"""Seconds of environment steps to measure."""
+"""Seconds of an evaluation's steps to measure."""
 CAPACITY = 2000
 """Frames in the replay of that training, which makes far fewer."""
 
@@ -26,21 +25,23 @@ class Forecast:
 
     Attributes:
         training: agent steps a second, with their updates.
-        rollout: agent steps a second of the environment alone.
+        rollout: agent steps a second of evaluations.
         plain: agent steps a second before the method begins (``training.plain_updates``).
         plain_steps: how many there are of these.
+        looking: seconds that the method learns to see before the first step.
     """
 
     training: float
     rollout: float
     plain: float = math.inf
     plain_steps: int = 0
+    looking: float = 0.0
 
     def minutes(self, training_steps: int, rollout_steps: int) -> int:
         """The minutes that so many agent steps will take, rounded up."""
         plain = min(self.plain_steps, training_steps)
-        seconds = plain / self.plain + (training_steps - plain) / self.training + rollout_steps / self.rollout
-        return math.ceil(seconds / 60)
+        training = plain / self.plain + (training_steps - plain) / self.training
+        return math.ceil((self.looking + training + rollout_steps / self.rollout) / 60)
 
 
 def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
@@ -53,9 +54,9 @@ def forecast(config: Config, seconds: float = MEASURED) -> Forecast:
     Raises:
         FovealError: as for ``Agent``.
     """
-    size, quality = env_options(config)["image_size"], config.environment.quality
-    rollout = environment_rate(config.env, size, quality, RENDERED)
-    found = Forecast(_training_rate(config, seconds, plain_updates=0), rollout)
+    agent = Agent.from_config(config)
+    rollout, looking = rollout_rate(agent, RENDERED), looking_seconds(agent)
+    found = Forecast(_training_rate(config, seconds, plain_updates=0), rollout, looking=looking)
     steps = _plain_steps(config.training)
     if not steps:
         return found

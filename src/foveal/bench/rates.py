@@ -1,4 +1,4 @@
-"""Environment steps a second, and training steps a second, updates included."""
+"""Steps a second: of an environment, of a policy in it, and of training, updates included."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ import numpy as np
 
 from foveal.agent import Agent
 from foveal.bench.stopwatch import wait_for
-from foveal.envs import make_vector
+from foveal.envs import make, make_vector
 from foveal.envs.family import QUALITIES
+from foveal.fovea.config import FoveaConfig
+from foveal.fovea.learning import Learning
+from foveal.fovea.network import FoveaNetwork
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
+from foveal.training.looking import collect
 
 RANDOM_STEPS = 40
+LOOKED, LEARNED = 40, 4
+"""Frames and steps from which the time that a fovea takes to learn is told."""
 
 
 def environment_rates(env: str, image_size: int, budget: float) -> dict[str, float]:
@@ -64,6 +70,49 @@ def environment_rate(env: str, image_size: int, quality: str, budget: float, pro
         return steps / (time.perf_counter() - start)
     finally:
         envs.close()
+
+
+def rollout_rate(agent: Agent, budget: float) -> float:
+    """Agent steps a second of an evaluation: the policy decides, and random actions move the picture.
+
+    Args:
+        agent: its environment is made anew.
+        budget: seconds.
+    """
+    env = make(agent.env, **agent.env_options)
+    env.action_space.seed(0)
+    try:
+        observation, _ = env.reset(seed=0)
+        agent.predict(observation, deterministic=True)  # the first one is slower
+        steps, start = 0, time.perf_counter()
+        while (seconds := time.perf_counter() - start) < budget:
+            agent.predict(observation, deterministic=True)
+            observation, _, terminated, truncated, _ = env.step(env.action_space.sample())
+            if terminated or truncated:
+                observation, _ = env.reset()
+            steps += 1
+        return steps / seconds
+    finally:
+        env.close()
+
+
+def looking_seconds(agent: Agent) -> float:
+    """Seconds that a fovea takes to learn before the first step; 0 where the agent's method has none."""
+    foveas = (getattr(section, "fovea", None) for section in agent.config.sections().values())
+    config = next((fovea for fovea in foveas if isinstance(fovea, FoveaConfig)), None)
+    if config is None:
+        return 0.0
+    start = time.perf_counter()
+    frames = collect(agent.env, agent.env_options, LOOKED, agent.seed)
+    looked = time.perf_counter()
+    network = FoveaNetwork(config.filters, config.depth)
+    learning = Learning(network, config, frames.pixels.shape[-1], agent.seed)
+    learning.step(frames)  # the first one is slower
+    ready = time.perf_counter()
+    for _ in range(LEARNED):
+        learning.step(frames)
+    step = (time.perf_counter() - ready) / LEARNED
+    return (looked - start) / LOOKED * config.frames + (ready - looked) + step * config.steps
 
 
 UNTIMED = 8
