@@ -23,7 +23,7 @@ help: ## show this list
 
 install: $(STAMP) ## make .venv and install foveal with its pinned dependencies
 
-demo: egl install ## train SGQN on SVEA's views from pixels, stress it, and write a page about it; says first how long that takes here
+demo: egl install ## train SGQN behind a fovea from pixels, stress it, and write a page about it; says first how long that takes here
 	@$(BIN)/foveal demo $(DEMO_ARGS)
 
 test: egl lint types ## run every check of the code: ruff, mypy, import rules, all tests

@@ -521,18 +521,11 @@ def test_a_demo_without_baseline_and_with_the_benchmarks_own_data(tmp_path: Path
     assert "not comparable" not in text
 
 
-def test_a_demo_shows_its_policy_behind_a_shield_that_ships(demo: Path, tmp_path: Path) -> None:
-    policy = {**SGQN, "method": "sgqn behind a shield"}
-    shielded = some_results(policy, {"train": 300.0, "color_hard": 298.0})
-    path = a_demo(tmp_path, shielded=shielded, behind=[an_attention("video_hard", "generated")])
-    source = path.read_text(encoding="utf-8")
-    text = " ".join("".join(Reader(source).text).split())
-    assert "SGQN behind a shield" in text and "297 to 299" in text and "Behind a shield" in text
-    assert source.count('class="attention"') == 3 and len(set(re.findall('data-source="([^"]+)"', source))) == 3
-    assert source.count('<g class="series-3">') == 2 * 2  # two conditions, on wide and on narrow screens
-    told = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-    assert Results.from_dict(told["shielded"])["train"].summary["mean"] == 300
-    assert "shield" not in " ".join("".join(Reader(demo.read_text(encoding="utf-8")).text).split())
+def test_a_demo_says_what_its_policy_knew_beside_the_picture(demo: Path, tmp_path: Path) -> None:
+    knowing = some_results({**SGQN, "privileged": True}, {"train": 321.0, "color_hard": 210.0})
+    said = a_demo(tmp_path, results=knowing).read_text(encoding="utf-8")
+    assert "updates, privileged" in said and "“Privileged” is what learned from the simulator's word" in said
+    assert "rivileged" not in demo.read_text(encoding="utf-8")
 
 
 def test_a_demo_on_a_part_of_the_benchmark_says_so_at_every_number(tmp_path: Path) -> None:
@@ -661,7 +654,7 @@ def test_pages_work_in_a_browser(any_page: Path, tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_the_demo_page_fits_a_narrow_screen(tmp_path: Path) -> None:
     many = dict.fromkeys(["train", "color_easy", "color_hard", "video_easy", "video_hard"], 123.0)
-    path = a_demo(tmp_path, results=some_results(SGQN, many), shielded=some_results(SGQN, many))
+    path = a_demo(tmp_path, results=some_results(SGQN, many))
     found, console = visit(path.read_text(encoding="utf-8"), tmp_path, width=500)
     assert console == []
     assert found["wide"] <= 0

@@ -16,7 +16,6 @@ import torch
 import foveal
 from foveal.checkpoint import shipped
 from foveal.cli import main
-from foveal.commands import demo
 from foveal.errors import FovealError
 from foveal.evaluation.insides import insides_of
 from foveal.evaluation.results import Results
@@ -195,11 +194,6 @@ def test_a_shield_that_ships_is_found_by_its_name(tmp_path: Path, monkeypatch: p
     assert shipped("shields") == ["walker-stand"] and shipped() == []
     with pytest.raises(FovealError, match="no pretrained policy 'shields'; these ship with foveal: none"):
         foveal.load("pretrained:shields")
-    agent = small_agent("dmc/walker-stand", environment={"image_size": 40})
-    assert demo._shield(agent) is not None
-    assert demo._shield(small_agent("dmc/walker-stand")) is None  # of 36 pixels
-    (tmp_path / "pretrained" / "shields" / "walker-stand").rename(tmp_path / "other")
-    assert demo._shield(agent) is None
 
 
 @pytest.mark.slow

@@ -82,8 +82,6 @@ def demo_page(
     attentions: Sequence[Attention],
     config: Mapping[str, Any],
     baseline: Results | None = None,
-    shielded: Results | None = None,
-    behind: Sequence[Attention] = (),
     stills: int = 5,
 ) -> Path:
     """Write the page, and everything on it as JSON beside it (same name, ``.json``).
@@ -96,8 +94,6 @@ def demo_page(
         attentions: from ``look``, one per condition to show.
         config: everything the agent was made with, JSON-able.
         baseline: of plain SAC, trained elsewhere for as many updates.
-        shielded: of the agent behind a shield.
-        behind: the same from ``look``.
         stills: pictures per condition.
 
     Returns:
@@ -108,12 +104,9 @@ def demo_page(
     """
     shipped = [] if baseline is None else [_Row("shipped result", baseline)]
     rows = [_Row("trained here", results), *shipped, _Row("", random)]
-    if shielded is not None:
-        rows.append(_Row("the same weights", shielded))
     _check_same_environment(rows)
     out = Path(out)
-    write_json(out.with_suffix(".json"), _ledger(results, random, baseline, shielded, training, attentions, config))
-    shown = panels([[attention] for attention in (*attentions, *behind)], stills)
+    write_json(out.with_suffix(".json"), _ledger(results, random, baseline, training, attentions, config))
     first, name, task = attentions[0], _policy_name(results), str(results.environment["id"])
     own, chance = _summary(results.get(TRAIN)), _summary(random.get(TRAIN))
     times_random = own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None
@@ -128,6 +121,7 @@ def demo_page(
         hardware=_hardware(training.machine),
         training=training,
         own=own,
+        privileged=results.policy.get("privileged", False),
         times_random=times_random,
         ratios=ratios,
         figures=_figures(own, times_random, ratios, training.seconds),
@@ -139,9 +133,7 @@ def demo_page(
         seed=first.recording.episode.seed,
         guide=reading_guide([first]),
         precision=mask_table(attentions) if first.precision is not None else None,
-        panels=shown[: len(attentions)],
-        behind=shown[len(attentions) :],
-        behind_guide=reading_guide([behind[0]]) if behind else [],
+        panels=panels([[attention] for attention in attentions], stills),
         ledger=out.with_suffix(".json").name,
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],
         config=config,
@@ -165,9 +157,8 @@ def _policy_name(results: Results) -> str:
     policy = results.policy
     if policy.get("method") is None:
         return f"{policy.get('name', 'unknown')} policy"
-    method, _, behind = str(policy["method"]).partition(" ")  # "behind a shield", for one
-    name = f"plain {str(policy.get('learner', '')).upper()}" if method == "none" else method.upper()
-    return f"{name} {behind}".rstrip()
+    method = str(policy["method"])
+    return f"plain {str(policy.get('learner', '')).upper()}" if method == "none" else method.upper()
 
 
 def _hardware(machine: Mapping[str, Any]) -> str:
@@ -239,7 +230,6 @@ def _ledger(
     results: Results,
     random: Results,
     baseline: Results | None,
-    shielded: Results | None,
     training: Training,
     attentions: Sequence[Attention],
     config: Mapping[str, Any],
@@ -249,7 +239,6 @@ def _ledger(
         "training": training.as_dict(),
         "results": results.as_dict(),
         "baseline": None if baseline is None else baseline.as_dict(),
-        "shielded": None if shielded is None else shielded.as_dict(),
         "random": random.as_dict(),
         "attention": [attention.as_dict() for attention in attentions],
         "config": dict(config),
