@@ -52,7 +52,7 @@ class Scale:
     episodes: int
     episode: int
     moments: int
-    settings: dict[str, dict[str, Any]]
+    settings: dict[str, Any]
     measured: float
 
     @property
