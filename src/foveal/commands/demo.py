@@ -65,15 +65,25 @@ class Scale:
 SCALES = {
     # An update of SGQN takes two and a half times as long as one of DrQ, so it comes last.
     "compact": Scale(
-        *(18_000, 9, 2, 10, 250, 60),
-        {"training": {"plain_updates": 5_750}, "foveal": {"fovea": {"steps": 1_000}}},
-        6.0,
+        steps=18_000,
+        evaluations=9,
+        validation_episodes=2,
+        episodes=10,
+        episode=250,
+        moments=60,
+        settings={"training": {"plain_updates": 5_750}, "foveal": {"fovea": {"steps": 1_000}}},
+        measured=6.0,
     ),
     # 25 agent steps per episode: nearly all of the time goes into drawing pictures of them.
     "debug": Scale(
-        *(120, 2, 1, 1, 25, 10),
-        {"training": {"plain_updates": 5}, "environment": {"action_repeat": 40}},
-        0.5,
+        steps=120,
+        evaluations=2,
+        validation_episodes=1,
+        episodes=1,
+        episode=25,
+        moments=10,
+        settings={"training": {"plain_updates": 5}, "environment": {"action_repeat": 40}},
+        measured=0.5,
     ),
 }
 
