@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -38,15 +37,15 @@ def agent_insides(agent: Any) -> Insides:
         scalars = {**scalars, **action_scalars(decision, names)}
     insides = pixel_insides(agent, scalars, decision)
     if not agent.method.sees_all:
-        insides = replace(insides, views={"perceived": _perceived(agent)})
+        insides = replace(insides, views={"perceived": _perceived(agent, insides)})
     return of_games(insides, agent) if is_atari(agent.env_id) else insides
 
 
-def _perceived(agent: Any) -> View:
+def _perceived(agent: Any, insides: Insides) -> View:
     def draw(observation: Any) -> NDArray[np.uint8]:
-        image = observation["image"] if isinstance(observation, Mapping) else observation
-        frame: NDArray[np.uint8] = agent.perceive(torch.as_tensor(image)[None])[0, -CHANNELS:].cpu().numpy()
-        return frame.transpose(1, 2, 0)
+        frame = agent.perceive(insides.pixels([observation]))[0, -CHANNELS:]
+        picture: NDArray[np.uint8] = frame.permute(1, 2, 0).to("cpu", torch.uint8).numpy()
+        return picture
 
     return View(draw, "what its method lets through, which is all that its networks see", beneath=True)
 
