@@ -97,7 +97,7 @@ def test_the_table_for_a_terminal_has_a_row_for_every_point(found: foveal.Audit)
 
 def test_a_place_where_no_page_can_be_written_is_told(found: foveal.Audit, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(FovealError, match="cannot write"):
+    with pytest.raises(FovealError, match="can't write"):
         report(found, tmp_path / "file" / "report.html")
 
 

@@ -24,7 +24,7 @@ from foveal.auditing.rrd import check_rrd, write_rrd
 from foveal.auditing.shielding import Shielding
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
-from foveal.evaluation.results import machine, now, versions
+from foveal.evaluation.results import origin
 from foveal.explanation.curve_pictures import check_picture
 from foveal.explanation.explain import check_writable
 from foveal.explanation.movies import check_film
@@ -130,13 +130,7 @@ def audit(
         else:
             recording = read_recording(frames, adapter.observation_space, image_size, camera)
             found = _shown(adapter, recording, asked, discrete=discrete)
-    origin = {
-        "seconds": round(time.monotonic() - start, 1),
-        "created": now(),
-        "versions": versions(),
-        "machine": machine(),
-    }
-    found = replace(found, origin=origin)
+    found = replace(found, origin={"seconds": round(time.monotonic() - start, 1), **origin()})
     if out is not None:
         found = replace(found, page=report(found, out))
     if json is not None:

@@ -16,7 +16,7 @@ from foveal.envs.dmc import ControlSuite, ControlSuiteEnv
 from foveal.envs.family import QUALITIES, EnvOptions
 from foveal.errors import FovealError
 from foveal.evaluation.layout import columns
-from foveal.evaluation.results import machine, now, versions
+from foveal.evaluation.results import origin
 from foveal.registry import nearest
 
 BENCHMARK_TASKS = (
@@ -153,7 +153,5 @@ def rendering_record(speeds: Sequence[RenderingSpeed], image_size: int, pictures
         "pictures": pictures,
         "tasks": tasks,
         "bars": BARS,
-        "created": now(),
-        "versions": versions(),
-        "machine": machine(),
+        **origin(),
     }

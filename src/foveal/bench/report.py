@@ -16,7 +16,7 @@ from foveal.bench.reading import reading
 from foveal.bench.scales import references
 from foveal.bench.scores import Ledger, read
 from foveal.errors import FovealError
-from foveal.evaluation.results import machine, now, versions
+from foveal.evaluation.results import origin
 from foveal.registry import nearest
 
 FORMAT = "foveal.bench-report/1"
@@ -79,9 +79,7 @@ class Report:
             "holes": [hole.as_dict() for hole in self.holes],
             "runs": [run.as_dict() for run in self.ledger.runs],
             "published": [table.as_dict() for table in published_tables()],
-            "created": now(),
-            "versions": versions(),
-            "machine": machine(),
+            **origin(),
         }
 
 

@@ -18,7 +18,7 @@ from foveal.bench.tables import speed_table
 from foveal.bench.updates import Subject, UpdateSpeed, agent_of, free_memory, summarize
 from foveal.config.bounds import POSITIVE, Anything, Bounded, Names, at_least, one_of
 from foveal.config.presets import PRESETS
-from foveal.evaluation.results import machine, now, versions
+from foveal.evaluation.results import origin
 from foveal.methods import METHODS
 from foveal.training.cuda_graphs import WARM_UP
 
@@ -123,9 +123,7 @@ class SpeedReport:
             "training_steps_per_second": self.training,
             "growth": [asdict(point) for point in self.growth],
             "environment_scaling": {str(count): rate for count, rate in self.environment_scaling.items()},
-            "created": now(),
-            "versions": versions(),
-            "machine": machine(),
+            **origin(),
         }
 
     def __str__(self) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
@@ -24,6 +23,7 @@ from numpy.typing import NDArray
 from foveal.errors import FovealError
 from foveal.evaluation.layout import laid_out
 from foveal.evaluation.statistics import SuccessRate, Summary, summary
+from foveal.pictures.writing import written_whole
 from foveal.saliency.evenness import Evenness
 
 FORMAT = "foveal.results/1"
@@ -320,6 +320,11 @@ def versions() -> dict[str, str]:
     return found
 
 
+def origin() -> dict[str, Any]:
+    """When, with what and where something is measured: ``created``, ``versions`` and ``machine``."""
+    return {"created": now(), "versions": versions(), "machine": machine()}
+
+
 def now() -> str:
     """The current time, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
@@ -337,30 +342,11 @@ def write_text(path: str | Path, text: str) -> Path:
         FovealError: the folder cannot be made or the file cannot be written. An earlier file of that name is unharmed.
     """
     path = Path(path)
-    temporary: Path | None = None
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            temporary = Path(file.name)
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(0o666 & ~_umask())
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise FovealError(f"cannot write {path}: {error.strerror}") from error
+    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     return path
-
-
-def _umask() -> int:
-    """The process's umask, which a temporary file ignores. It can only be read by setting it."""
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
 
 
 def _processor() -> str:

@@ -16,7 +16,7 @@ from typing import Any
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy, pixel_world
-from foveal.evaluation.results import Condition, Results, machine, now, versions
+from foveal.evaluation.results import Condition, Results, origin
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, BringsWorld, World, WorldOptions
 
 
@@ -126,7 +126,5 @@ def run(world: World, episodes: int = 30, *, progress: bool = True) -> Results:
         conditions=tuple(conditions),
         data=None if world.data is None else str(world.data),
         seconds=round(time.monotonic() - start, 1),
-        created=now(),
-        versions=versions(),
-        machine=machine(),
+        **origin(),
     )

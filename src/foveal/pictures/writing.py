@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -22,7 +23,7 @@ def written_whole(path: Path, what: str = "") -> Iterator[Path]:
     Raises:
         FovealError: it can't be written, an ``OSError`` of the block included.
     """
-    partial = path.with_name(f".{path.name}.partial")
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(4)}.partial")  # two processes may write the same file
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield partial
