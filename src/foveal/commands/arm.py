@@ -22,7 +22,7 @@ from foveal.commands.arm_options import (
     settings_of,
 )
 from foveal.commands.plugins import import_plugins
-from foveal.commands.verbs import parse
+from foveal.commands.verbs import Verbs, do_verb
 from foveal.explanation.explain import check_writable
 from foveal.robot import PolicyFunction, Step, run, unlock
 from foveal.robot.cameras.base import SIZE
@@ -66,16 +66,8 @@ class ArmUnlockOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Do what the second word says."""
-    verbs = {"run": ArmRunOptions, "unlock": ArmUnlockOptions, **arm_record.VERBS, **arm_calibrate.VERBS}
-    options = parse("arm", verbs, import_plugins(arguments))
-    if isinstance(options, ArmRunOptions):
-        _run(options)
-    elif isinstance(options, ArmUnlockOptions):
-        _unlock(options)
-    elif type(options) in arm_record.VERBS.values():
-        arm_record.main(options)
-    else:
-        arm_calibrate.main(options)
+    own: Verbs = {"run": (ArmRunOptions, _run), "unlock": (ArmUnlockOptions, _unlock)}
+    do_verb("arm", {**own, **arm_record.VERBS, **arm_calibrate.VERBS}, import_plugins(arguments))
 
 
 def _run(options: ArmRunOptions) -> None:

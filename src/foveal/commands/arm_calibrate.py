@@ -12,6 +12,7 @@ import numpy as np
 import tyro
 
 from foveal.commands.arm_options import place_of
+from foveal.commands.verbs import Verbs
 from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
 from foveal.robot import TaskFrame
@@ -64,15 +65,8 @@ class ArmCalibrateOptions:
     origin: tuple[float, float, float] = TaskFrame.origin
 
 
-VERBS: dict[str, type] = {"board": ArmBoardOptions, "calibrate": ArmCalibrateOptions}
-
-
-def main(options: ArmBoardOptions | ArmCalibrateOptions) -> None:
-    """Write the board, or calibrate."""
-    if isinstance(options, ArmBoardOptions):
-        print(write_board(options.out))
-    else:
-        _calibrate(options)
+def _board(options: ArmBoardOptions) -> None:
+    print(write_board(options.out))
 
 
 def _calibrate(options: ArmCalibrateOptions) -> None:
@@ -139,3 +133,6 @@ def _in_words(found: Calibration, taken: int) -> str:
     doubtful = any(value > most for value, most in zip(residuals, GOOD, strict=True))
     advice = "\nthat is much: did the board bend or slip, is --square right, did the arm stand still?"
     return line + (advice if doubtful else "")
+
+
+VERBS: Verbs = {"board": (ArmBoardOptions, _board), "calibrate": (ArmCalibrateOptions, _calibrate)}

@@ -19,6 +19,7 @@ from foveal.commands.arm_options import (
     opened_camera,
     settings_of,
 )
+from foveal.commands.verbs import Verbs
 from foveal.envs.ur5e import TASKS
 from foveal.envs.ur5e.experts import skills
 from foveal.errors import FovealError
@@ -69,17 +70,6 @@ class ArmDemosOptions:
     recording: tyro.conf.Positional[Path]
     out: Path | None = None
     size: int | None = None
-
-
-VERBS: dict[str, type] = {"record": ArmRecordOptions, "demos": ArmDemosOptions}
-
-
-def main(options: ArmRecordOptions | ArmDemosOptions) -> None:
-    """Record, or convert."""
-    if isinstance(options, ArmDemosOptions):
-        _demos(options)
-    else:
-        _record(options)
 
 
 def _record(options: ArmRecordOptions) -> None:
@@ -175,3 +165,6 @@ def _view(options: ArmDemosOptions) -> View | None:
     if options.size is None or not recorded:
         return View() if recorded == View.render else None
     return View(options.size, recorded)
+
+
+VERBS: Verbs = {"record": (ArmRecordOptions, _record), "demos": (ArmDemosOptions, _demos)}

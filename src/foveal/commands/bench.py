@@ -13,9 +13,10 @@ from foveal.bench.plots import growth_plot
 from foveal.bench.rendering import BENCHMARK_TASKS, measure_rendering, rendering_record, rendering_table
 from foveal.bench.speed import SpeedOptions, measure_speed
 from foveal.commands import bench_report, benchmark
+from foveal.commands.bench_report import BenchReportOptions
 from foveal.commands.benchmark import BenchRunOptions, BenchStatusOptions
 from foveal.commands.plugins import plugins_in
-from foveal.commands.verbs import parse
+from foveal.commands.verbs import Verbs, do_verb
 from foveal.errors import FovealError
 from foveal.evaluation.results import write_json
 from foveal.explanation.explain import check_writable
@@ -72,26 +73,16 @@ class BenchRenderingOptions:
 
 def main(arguments: Sequence[str]) -> None:
     """Run one benchmark."""
-    verbs = {
-        "run": BenchRunOptions,
-        "status": BenchStatusOptions,
-        "report": bench_report.BenchReportOptions,
-        "speed": BenchSpeedOptions,
-        "rendering": BenchRenderingOptions,
-    }
     plugins, others = plugins_in(arguments)
     import_plugins(plugins)
-    options = parse("bench", verbs, others)
-    if isinstance(options, BenchRunOptions):
-        benchmark.run(options, plugins)
-    elif isinstance(options, BenchStatusOptions):
-        benchmark.status(options)
-    elif isinstance(options, BenchSpeedOptions):
-        _speed(options)
-    elif isinstance(options, bench_report.BenchReportOptions):
-        bench_report.run(options)
-    else:
-        _rendering(options)
+    verbs: Verbs = {
+        "run": (BenchRunOptions, lambda options: benchmark.run(options, plugins)),
+        "status": (BenchStatusOptions, benchmark.status),
+        "report": (BenchReportOptions, bench_report.run),
+        "speed": (BenchSpeedOptions, _speed),
+        "rendering": (BenchRenderingOptions, _rendering),
+    }
+    do_verb("bench", verbs, others)
 
 
 def checked(options: BenchSpeedOptions) -> SpeedOptions:

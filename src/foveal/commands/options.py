@@ -5,22 +5,16 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Protocol
+from typing import Annotated, Any
 
 import tyro
 import yaml
 
 from foveal.errors import FovealError
+from foveal.training import Trainer
 from foveal.training.threads import busy
 
 NUMBERS = ("seed", "steps")
-
-
-class Trains(Protocol):
-    """A trainer."""
-
-    def train(self, steps: int | None = None) -> None:
-        """Train for so many steps."""
 
 
 def checked(name: str, value: Any) -> Any:
@@ -72,7 +66,7 @@ def named(text: str) -> Any:
     return Annotated[str, tyro.conf.arg(help=text)]
 
 
-def carry_out(trainer: Trains, steps: int | None, run: Path) -> None:
+def carry_out(trainer: Trainer, steps: int | None, run: Path) -> None:
     """Train; say before where the machine is busy, and how to go on where Ctrl-C ends it."""
     if (said := busy()) is not None:
         print(said)

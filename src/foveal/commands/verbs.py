@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Annotated, Any, Union
+from collections.abc import Callable, Mapping, Sequence
+from typing import Annotated, Any, TypeAlias, Union
 
 import tyro
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
+
+Verbs: TypeAlias = Mapping[str, tuple[type, Callable[[Any], object]]]
+"""Second word -> a dataclass of its options, and what does it."""
+
+
+def do_verb(command: str, verbs: Verbs, arguments: Sequence[str]) -> None:
+    """Do what the verb that was asked for does; arguments and errors as for ``parse``."""
+    options = parse(command, {name: kind for name, (kind, _) in verbs.items()}, arguments)
+    dict(verbs.values())[type(options)](options)
 
 
 def parse(command: str, verbs: Mapping[str, Any], arguments: Sequence[str]) -> Any:
