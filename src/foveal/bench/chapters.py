@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from foveal.bench import drawings
@@ -12,6 +12,7 @@ from foveal.bench.comparison import SuiteReport
 from foveal.bench.drawings import Drawing
 from foveal.bench.gaps import warnings
 from foveal.bench.report import Report, published_for
+from foveal.bench.scores import Look
 from foveal.evaluation.world import TRAIN
 from foveal.explanation.page import Table
 
@@ -125,45 +126,33 @@ def _each_task(suite: SuiteReport) -> Section:
 
 
 def _improvement(suite: SuiteReport) -> list[Section]:
+    drawn = {look.look: [drawings.matrix(look)] for look in suite.looks if look.improvement}
     caption = (
         "How probably a run of the row's policy beats one of the column's on a task drawn at random. Bold: the 95 % "
         "interval excludes one half."
     )
-    plots = [
-        Plot(
-            _file(suite, f"improvement-{look.look}"),
-            f"Probability of improvement, {look.look}",
-            caption,
-            [drawings.matrix(look)],
-        )
-        for look in suite.looks
-        if look.improvement
-    ]
-    return [Section("Probability of improvement", [], _first_open(suite, plots))] if plots else []
+    return _for_each_look(suite, "Probability of improvement", "improvement", drawn, caption)
 
 
 def _profiles(suite: SuiteReport) -> list[Section]:
+    drawn = {look.look: drawings.profiles(look) for look in suite.looks if look.profiles}
     caption = (
         "Share of runs that score more than a threshold on the common scale, with 95 % bands; faint: the other "
         "policies. Higher is better everywhere."
     )
-    plots = [
-        Plot(
-            _file(suite, f"profiles-{look.look}"),
-            f"Performance profiles, {look.look}",
-            caption,
-            drawings.profiles(look),
-        )
-        for look in suite.looks
-        if look.profiles
-    ]
-    return [Section("Performance profiles", [], _first_open(suite, plots))] if plots else []
+    return _for_each_look(suite, "Performance profiles", "profiles", drawn, caption)
 
 
-def _first_open(suite: SuiteReport, plots: Sequence[Plot]) -> list[Table | Plot | Folded]:
+def _for_each_look(
+    suite: SuiteReport, title: str, file: str, drawn: Mapping[Look, Sequence[Drawing]], caption: str
+) -> list[Section]:
     """One plot for each look: the last changed look's open, the others folded."""
+    plots = [Plot(_file(suite, f"{file}-{look}"), f"{title}, {look}", caption, made) for look, made in drawn.items()]
+    if not plots:
+        return []
     shown = plots[-1] if suite.looks[-1].look.perturbation != TRAIN else plots[0]
-    return [shown, *(Folded(plot.title, [plot]) for plot in plots if plot is not shown)]
+    folded = [Folded(plot.title, [plot]) for plot in plots if plot is not shown]
+    return [Section(title, [], [shown, *folded])]
 
 
 def _learning(report: Report, suite: SuiteReport) -> list[Section]:

@@ -22,17 +22,27 @@ FIVE = ("dmc/walker-walk", "dmc/walker-stand", "dmc/ball_in_cup-catch", "dmc/car
 def aggregate_table(suite: SuiteReport, what: Callable[[Aggregate], SeedEstimate], caption: str) -> Table:
     """A policy's number over all tasks under each look."""
     ranked = [look for look in suite.looks if look.aggregates]
+    return _by_look(suite, ranked, suite.policies, lambda look, policy: _aggregate(look, policy, what), caption)
+
+
+def _by_look(
+    suite: SuiteReport,
+    looks: Sequence[LookReport],
+    policies: Sequence[str],
+    cell: Callable[[LookReport, str], str | Cell],
+    caption: str,
+) -> Table:
+    """A row for each policy, best first, and a column for each look."""
     rows: list[Line] = [
-        [name_cell(suite, policy), *(_aggregate(look, policy, what) for look in ranked)]
-        for policy in _by_first(ranked, suite.policies)
+        [name_cell(suite, policy), *(cell(look, policy) for look in looks)] for policy in _by_first(looks, policies)
     ]
-    return Table(caption, ["", *(look_cell(look.look) for look in ranked)], rows)
+    return Table(caption, ["", *(look_cell(look.look) for look in looks)], rows)
 
 
 def _by_first(looks: Sequence[LookReport], policies: Sequence[str]) -> list[str]:
     """Best first under the look that is hardest, or is last."""
-    order = looks[-1].ranking if looks else []
-    return [*order, *(name for name in policies if name not in order)]
+    ranked = [name for name in looks[-1].ranking if name in policies] if looks else []
+    return [*ranked, *(name for name in policies if name not in ranked)]
 
 
 def _aggregate(look: LookReport, policy: str, what: Callable[[Aggregate], SeedEstimate]) -> str | Cell:
@@ -94,15 +104,11 @@ def gap_table(suite: SuiteReport) -> Table | None:
     changed = [look for look in suite.looks if any(gap is not None for gap in look.gaps.values())]
     if not changed:
         return None
-    rows: list[Line] = [
-        [name_cell(suite, policy), *(_gap(look.gaps.get(policy)) for look in changed)]
-        for policy in _by_first(changed, suite.policies)
-    ]
     caption = (
         "Score under the trained look minus score under the changed one, of the same runs, on the common scale, and "
         "the share of the trained score that this is; each with its 95 % interval."
     )
-    return Table(caption, ["", *(look_cell(look.look) for look in changed)], rows)
+    return _by_look(suite, changed, suite.policies, lambda look, policy: _gap(look.gaps.get(policy)), caption)
 
 
 def _gap(gap: Gap | None) -> str | Cell:
@@ -122,16 +128,12 @@ def difference_table(suite: SuiteReport) -> Table | None:
     looks = [look for look in suite.looks if any(estimate is not None for estimate in look.differences.values())]
     if suite.baseline is None or not looks:
         return None
-    rows: list[Line] = [
-        [name_cell(suite, policy), *(_difference(look.differences.get(policy)) for look in looks)]
-        for policy in _by_first(looks, suite.policies)
-        if policy != suite.baseline
-    ]
+    others = [policy for policy in suite.policies if policy != suite.baseline]
     caption = (
         f"Score minus that of {suite.baseline} with the same task and seed, on the common scale: mean over tasks, 95 % "
         "interval, number of pairs. Labelled where the interval excludes 0."
     )
-    return Table(caption, ["", *(look_cell(look.look) for look in looks)], rows)
+    return _by_look(suite, looks, others, lambda look, policy: _difference(look.differences.get(policy)), caption)
 
 
 def _difference(estimate: SeedEstimate | None) -> str | Cell:
