@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -67,7 +68,7 @@ def press_ctrl_c(step: int) -> float:
     return 0.0
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="module", autouse=True)
 def _registered() -> Any:
     gymnasium.register(COUNTER, entry_point=SavedCounter)
     gymnasium.register(DISCRETE, entry_point=SavedCounter, kwargs={"discrete": True})
@@ -94,29 +95,28 @@ def train(*arguments: str) -> int:
 
 
 @pytest.mark.slow
-def test_train_evaluate_explain(tmp_path: Path) -> None:
+def test_train_evaluate_explain(here: Path, capsys: pytest.CaptureFixture[str]) -> None:
     options = "--preset debug --steps 60 --environment.action-repeat 40 --evaluate-every 30 --evaluate-episodes 1"
-    done = foveal_command("train", "dmc/cartpole-swingup", *options.split(), "--out", "run", folder=tmp_path)
+    done = foveal_command("train", "dmc/cartpole-swingup", *options.split(), "--out", "run", folder=here)
     assert done.returncode == 0, done.stderr
     assert "next: foveal evaluate run" in done.stdout
     assert "100%" in done.stderr  # the bar
-    assert [record["step"] for record in read_records(tmp_path / "run" / "episodes.jsonl")] == [25, 50]
-    assert [record["step"] for record in read_records(tmp_path / "run" / "evaluations.jsonl")] == [30, 60]
+    assert [record["step"] for record in read_records(here / "run" / "episodes.jsonl")] == [25, 50]
+    assert [record["step"] for record in read_records(here / "run" / "evaluations.jsonl")] == [30, 60]
 
     options = "--on train color_hard --episodes 2 --random --out scores.json"
-    done = foveal_command("evaluate", "run", *options.split(), folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    results = Results.load(tmp_path / "scores.json")
+    assert main(["evaluate", "run", *options.split()]) == 0
+    told = capsys.readouterr().out
+    results = Results.load(here / "scores.json")
     assert [len(condition.returns) for condition in results.conditions] == [2, 2]
     assert results.policy["steps"] == 60
     for condition in results.conditions:
-        assert f"{condition.summary['mean']:.1f}" in done.stdout
-    assert "generated" in done.stdout and "random" in done.stdout
+        assert f"{condition.summary['mean']:.1f}" in told
+    assert "generated" in told and "random" in told
 
-    done = foveal_command("explain", "run", "--on", "video_hard", "--out", "looks.html", folder=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.splitlines()[-1] == str(tmp_path / "looks.html")
-    found, console = visit((tmp_path / "looks.html").read_text(encoding="utf-8"), tmp_path)
+    assert main(["explain", "run", "--on", "video_hard", "--out", "looks.html"]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(here / "looks.html")
+    found, console = visit((here / "looks.html").read_text(encoding="utf-8"), here)
     assert console == []
     assert found["images"] and min(found["images"]) > 0
 
@@ -392,14 +392,20 @@ MISTAKES = [
 ]
 
 
+@pytest.fixture(scope="module")
+def saved(_registered: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an agent."""
+    return foveal.Agent(COUNTER, preset="debug").save(tmp_path_factory.mktemp("saved") / "AGENT")
+
+
 @pytest.fixture
-def prepared(here: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def prepared(here: Path, saved: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with an agent and with files to stumble over."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     for name, content in FILES.items():
         (here / name).parent.mkdir(exist_ok=True)
         (here / name).write_text(content)
-    foveal.Agent(COUNTER, preset="debug").save("AGENT")
+    shutil.copytree(saved, here / "AGENT")
     return here
 
 

@@ -14,13 +14,16 @@ import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from bench_suites import bench, bench_apart, checksum, write_suite
+from bench_suites import bench, checksum, write_suite
 from foveal.bench import locks, stages
 from foveal.bench.arm import METHODS
 from foveal.bench.arm_cells import Maker, demonstrations, train
 from foveal.bench.cells import DONE, cell_folder, read_cell
+from foveal.bench.engines import EngineOptions
+from foveal.bench.engines.local import LocalEngine
 from foveal.bench.grids import Asked, jobs_of
 from foveal.bench.jobs import Job
+from foveal.bench.launching import prepare
 from foveal.bench.suites import load_suite
 from foveal.cli import main
 from foveal.errors import FovealError
@@ -257,8 +260,9 @@ def test_the_commands_in_the_cell_train_the_same_policy(
 def killed(folder: Path, method: str) -> tuple[Path, list[str]]:
     """A ledger in whose only cell processes were killed, and where."""
     (folder / "killer.py").write_text(KILLER.format(folder=str(folder)))
-    done = bench_apart(arm_suite(folder), folder / "out", "--methods", method, "--import", "killer", timeout=LONG)
-    assert done.returncode == 0, done.stderr
+    (job,) = arm_jobs(folder, Asked(folder / "out", methods=(method,), plugins=("killer",)))
+    assert prepare([job], retry_failed=False) == [job]
+    LocalEngine(EngineOptions(workers=1, cpus_per_run=1)).run([job.folder], lambda: None)
     return folder / "out", sorted(path.name for path in folder.glob("killed-*"))
 
 

@@ -13,13 +13,14 @@ import pytest
 
 from bench_suites import bench, bench_apart, cell_of, checksum, folder_of, write_killer, write_suite
 from foveal.bench.cells import DONE, FAILED
-from foveal.bench.engines import EngineOptions
+from foveal.bench.engines import EngineOptions, local
 from foveal.bench.engines.base import died, give_up
 from foveal.bench.engines.local import LocalEngine
 from foveal.bench.engines.slurm import SlurmEngine
 from foveal.bench.grids import Asked, jobs_of
 from foveal.bench.jobs import Job
 from foveal.bench.launching import prepare
+from foveal.bench.running import train
 from foveal.bench.suites import load_suite
 from foveal.bench.worker import BUSY, INTERRUPTED
 
@@ -52,9 +53,9 @@ Trainer._step, Interruption._note = waiting, noting
 @pytest.fixture(scope="module")
 def wanted(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Checksum of the weights that every engine must reach."""
-    folder = tmp_path_factory.mktemp("wanted")
-    assert bench(write_suite(folder), folder / "out") == 0
-    return checksum(folder_of(folder / "out") / "run")
+    job = job_in(tmp_path_factory.mktemp("wanted"))
+    train(job, lambda *_: None)
+    return checksum(job.folder / "run")
 
 
 @pytest.fixture
@@ -98,9 +99,10 @@ def test_submitit_runs_cells(workplace: Path, wanted: str) -> None:
 
 
 @pytest.mark.slow
-def test_what_always_dies_fails_in_the_end(workplace: Path) -> None:
-    (workplace / "suicide.py").write_text(SUICIDE)
-    job = job_in(workplace, "suicide")
+def test_what_always_dies_fails_in_the_end(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (workplace / "sitecustomize.py").write_text(SUICIDE)  # which every new process imports at first
+    monkeypatch.setattr(local, "LOOK", 0.05)
+    job = job_in(workplace)
     LocalEngine(EngineOptions(workers=1)).run([job.folder], lambda: None)
     cell = cell_of(workplace / "out")
     assert cell.state == FAILED

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shlex
+import signal
 import subprocess
 import sys
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench_suites import TASK, bench, bench_apart, cell_of, checksum, folder_of, write_killer, write_suite
-from foveal.bench import locks
+from foveal.bench import locks, worker
 from foveal.bench.cells import DONE, FAILED, Cell, read_cell, write_cell
 from foveal.bench.engines import ENGINES, EngineOptions
 from foveal.bench.grids import Asked, jobs_of
@@ -48,6 +51,26 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     assert bench(write_suite(folder), folder / "out") == 0
     return folder / "out"
+
+
+class Ended:
+    """In the place of a worker's process: its work, which was done in this one."""
+
+    def __init__(self, folder: Path, *_: object) -> None:
+        self.status = worker.main([str(folder), str(os.getppid())])
+
+    def poll(self) -> int:
+        return self.status
+
+
+@pytest.fixture
+def no_processes(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Cells are worked on here, without waiting for the start of a process."""
+    monkeypatch.setattr("foveal.bench.engines.local.start", Ended)
+    monkeypatch.setattr("foveal.bench.engines.local.LOOK", 0.0)
+    before = signal.getsignal(signal.SIGUSR2)
+    yield
+    signal.signal(signal.SIGUSR2, before)
 
 
 def job_in(tmp_path: Path, **changed: object) -> Job:
@@ -87,8 +110,7 @@ def test_the_command_in_the_cell_trains_the_same_policy(whole: Path, tmp_path: P
     words = shlex.split(cell_of(whole).command)
     assert words[:3] == ["foveal", "train", TASK]
     words[words.index("--out") + 1] = str(tmp_path / "run")
-    done = subprocess.run([sys.executable, "-m", *words], cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    assert main(words[1:]) == 0
     assert checksum(tmp_path / "run") == checksum(folder_of(whole) / "run")
 
 
@@ -107,7 +129,7 @@ def test_a_second_call_does_what_is_missing(whole: Path, tmp_path: Path, capsys:
 
 @pytest.mark.slow
 def test_a_failed_cell_says_why_and_stops_no_other_and_what_is_killed_is_made_good(
-    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    whole: Path, tmp_path: Path, no_processes: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """After a kill the last weights and the results are those of a training that nothing disturbed, to the last bit."""
     monkeypatch.chdir(tmp_path)
@@ -130,7 +152,7 @@ def test_a_failed_cell_says_why_and_stops_no_other_and_what_is_killed_is_made_go
 
 
 @pytest.mark.slow
-def test_shields_are_trained_and_evaluated_and_run_folders_can_go(tmp_path: Path) -> None:
+def test_shields_are_trained_and_evaluated_and_run_folders_can_go(tmp_path: Path, no_processes: None) -> None:
     suite = write_suite(tmp_path, shield={"frames": 60, "steps": 20, "filters": 4})
     assert bench(suite, tmp_path / "out", "--slim") == 0
     folder = folder_of(tmp_path / "out")

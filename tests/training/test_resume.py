@@ -258,10 +258,15 @@ def len_of_episodes(batch: Any) -> set[int]:
 # --- damage -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture(scope="module")
+def stopped_at_23(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return stopped(tmp_path_factory.mktemp("runs") / "run", 23)
+
+
 @pytest.fixture
-def run(tmp_path: Path) -> Path:
+def run(stopped_at_23: Path, tmp_path: Path) -> Path:
     """Checkpoints of the steps 15 and 20, and nothing after."""
-    return stopped(tmp_path / "run", 23)
+    return Path(shutil.copytree(stopped_at_23, tmp_path / "run"))
 
 
 def newest(run: Path) -> Path:

@@ -61,12 +61,22 @@ def learn(run: Path, steps: int = 40, **options: Any) -> None:
     small_agent(method="none").learn(steps, run, progress=False, **settings)
 
 
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
+    """A run's folder, and what W&B was told of it."""
+    folder = tmp_path_factory.mktemp("learnt") / "run"
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "wandb", made := Stand())
+        learn(folder)
+    (told,) = made.runs
+    return folder, told
+
+
 @pytest.mark.slow
-def test_the_same_scalars_as_tensorboard(stand: Stand, tmp_path: Path) -> None:
-    learn(tmp_path / "run")
-    (run,) = stand.runs
+def test_the_same_scalars_as_tensorboard(learnt: tuple[Path, Any]) -> None:
+    folder, run = learnt
     own = {name: points for name, points in logged(run).items() if not name.startswith("evaluation/")}
-    board = read_metrics(tmp_path / "run")
+    board = read_metrics(folder)
     assert own.keys() == board.keys() >= {"return/train_episode", "return/evaluation/train", "updates"}
     for name, points in board.items():
         assert own[name] == [(step, pytest.approx(value, rel=1e-6)) for step, value in points]
@@ -75,14 +85,13 @@ def test_the_same_scalars_as_tensorboard(stand: Stand, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_configuration_and_evaluations(stand: Stand, tmp_path: Path) -> None:
-    learn(tmp_path / "run")
-    (run,) = stand.runs
+def test_configuration_and_evaluations(learnt: tuple[Path, Any]) -> None:
+    folder, run = learnt
     assert run.settings["project"] == "looks" and run.settings["name"] == "run"
     assert run.settings["config"]["training"]["initial_random_steps"] == 10
     assert run.settings["config"]["run"]["evaluate_every"] == 20
     assert (("*",), {"step_metric": "agent_step"}) in run.metrics
-    record = read_records(tmp_path / "run" / "evaluations.jsonl")[0]
+    record = read_records(folder / "evaluations.jsonl")[0]
     told = record["perturbations"]["train"]
     at = next(entry for entry in run.logged if entry["agent_step"] == record["step"])
     assert at["evaluation/train/iqm"] == told["summary"]["iqm"]
@@ -99,14 +108,13 @@ def test_a_resumed_run_goes_on_there(stand: Stand, tmp_path: Path) -> None:
     assert second.settings["resume"] == "allow"
     assert json.loads((tmp_path / "run" / IDENTITY).read_text()) == {"project": "looks", "id": first.settings["id"]}
     assert max(step for step, _ in logged(first)["updates"]) < min(step for step, _ in logged(second)["updates"])
-    other = small_agent(method="none")
-    other.learn(20, tmp_path / "other", progress=False, evaluate_every=0, wandb="looks")
+    learn(tmp_path / "other", 12, evaluate_every=0)
     assert stand.runs[2].settings["id"] != first.settings["id"]
 
 
 @pytest.mark.slow
 def test_without_the_option_nothing_is_asked_for(stand: Stand, tmp_path: Path) -> None:
-    learn(tmp_path / "run", wandb=None)
+    learn(tmp_path / "run", 12, wandb=None)
     assert not stand.runs and not (tmp_path / "run" / IDENTITY).exists()
     assert RunOptions().wandb is None
 
