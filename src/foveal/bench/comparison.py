@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations
@@ -224,7 +224,8 @@ def _look(
 ) -> LookReport:
     tasks = tuple(sorted({score.run.task for score in scores}))
     policies = tuple(sorted({score.policy for score in scores}))
-    raw, scaled = {p: _runs(scores, p) for p in policies}, {p: _scaled_runs(scores, p, scales) for p in policies}
+    raw = {p: _runs(scores, p, lambda score: score.value) for p in policies}
+    scaled = {p: _runs(scores, p, lambda score: _scaled(score, scales)) for p in policies}
     wanted = {task for runs in scaled.values() for task in runs}
     whole = {policy: runs for policy, runs in scaled.items() if runs and runs.keys() == wanted}
     thresholds = _thresholds(whole)
@@ -248,21 +249,17 @@ def _look(
     return replace(report, differences=against)
 
 
-def _runs(scores: Sequence[Score], policy: str) -> TaskScores:
+def _runs(scores: Sequence[Score], policy: str, number: Callable[[Score], float | None]) -> TaskScores:
     found: TaskScores = {}
     for score in scores:
-        if score.policy == policy:
-            found.setdefault(score.run.task, {})[score.run.seed] = score.value
+        if score.policy == policy and (value := number(score)) is not None:
+            found.setdefault(score.run.task, {})[score.run.seed] = value
     return found
 
 
-def _scaled_runs(scores: Sequence[Score], policy: str, scales: Mapping[str, Scale | str]) -> TaskScores:
-    found: TaskScores = {}
-    for score in scores:
-        scale = scales[score.run.task]
-        if score.policy == policy and isinstance(scale, Scale):
-            found.setdefault(score.run.task, {})[score.run.seed] = scale(score)
-    return found
+def _scaled(score: Score, scales: Mapping[str, Scale | str]) -> float | None:
+    scale = scales[score.run.task]
+    return scale(score) if isinstance(scale, Scale) else None
 
 
 def _thresholds(scores: Mapping[str, TaskScores]) -> Any:

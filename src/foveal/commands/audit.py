@@ -81,33 +81,13 @@ class AuditOptions:
 def main(arguments: Sequence[str]) -> None:
     """Audit a policy and print the table; the page's path is the last line."""
     options = tyro.cli(AuditOptions, args=import_plugins(arguments), prog="foveal audit")
-    found = audit(
-        options.model,
-        options.env,
-        options.out,
-        against=options.against,
-        frames=options.frames,
-        changes=None if options.changes is None else split(options.changes),
-        severities=[whole(word) for word in split(options.severities)],
-        episodes=options.episodes,
-        seed=options.seed,
-        longest=options.longest,
-        data=options.data,
-        shield=options.shield,
-        json=options.json,
-        mp4=options.mp4,
-        png=options.png,
-        rrd=options.rrd,
-        maps=None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
-        of=options.of,
-        trust=options.trust,
-        pixels=options.pixels,
-        prompt=options.prompt,
-        drawn=options.drawn,
-        discrete=options.discrete,
-        image_size=options.image_size,
-        camera=options.camera,
-    )
+    asked = vars(options) | {
+        "changes": None if options.changes is None else split(options.changes),
+        "severities": [whole(word) for word in split(options.severities)],
+        "maps": None if options.maps is None else [] if options.maps == ("none",) else split(options.maps),
+    }
+    del asked["plugins"]
+    found = audit(asked.pop("model"), **asked)  # whose arguments are called like the options
     print(found)
     for written in (options.json, options.mp4, options.png, options.rrd):
         if written is not None:

@@ -103,12 +103,15 @@ def configure(
     env = games.env_id(env) if games.is_atari(env) else env
     if learner is None:
         learner = "ppo" if games.is_atari(env) else "sac"
-    if method is None:
-        method = "none" if LEARNERS.get(learner).on_policy else "sgqn"
     kind = LEARNERS.get(learner)
+    if method is None:
+        method = "none" if kind.on_policy else "sgqn"
     methods = parts_of(method)
     components: dict[str, type[Learner] | type[Method]] = {learner: kind, **methods}
-    _check_pair(learner, method)
+    if kind.on_policy and method != "none":
+        raise FovealError(
+            f"method {method!r} is composed onto value learners, and {learner!r} is not one: leave the method out"
+        )
     overrides = dict(overrides or {})
     bases = {
         "environment": GameConfig if games.is_atari(env) else EnvironmentConfig,
@@ -160,13 +163,6 @@ def configure(
         configs[learner],
         configs[method] if len(methods) == 1 else {name: configs[name] for name in methods},
     )
-
-
-def _check_pair(learner: str, method: str) -> None:
-    if LEARNERS.get(learner).on_policy and method != "none":
-        raise FovealError(
-            f"method {method!r} is composed onto value learners, and {learner!r} is not one: leave the method out"
-        )
 
 
 def _encoder_of_preset(presets: Mapping[str, Any], learner: type[Learner]) -> Mapping[str, Any]:

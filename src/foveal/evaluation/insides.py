@@ -253,7 +253,7 @@ def critic_scalars(agent: Any) -> dict[str, Scalar]:
     How many heads there are, its learner says; one where it has none.
     """
 
-    def head(number: int | None) -> Scalar:
+    def head(number: int | None, meaning: str) -> Scalar:
         def bind(observations: Sequence[Any], actions: Sequence[Any]) -> ScalarFunction:
             acted = _tensor(actions if len(actions) else _best(agent, observations), agent.device)  # (B, A) or (B,)
             vector = _vector(observations, agent.device)
@@ -264,13 +264,12 @@ def critic_scalars(agent: Any) -> dict[str, Scalar]:
 
             return value
 
-        meaning = "the critic's first head" if number == 0 else f"the critic's head number {(number or 0) + 1}"
-        meaning = "the smallest of the critic's heads" if number is None else meaning
         return Scalar(bind, "Q", "critic's value", meaning)
 
     heads = getattr(getattr(agent, "learner", None), "heads", 1)
-    smallest = {"min_q": head(None)} if heads > 1 else {}
-    return {**{f"q{number + 1}": head(number) for number in range(heads)}, **smallest}
+    meanings = ["the critic's first head", *(f"the critic's head number {number}" for number in range(2, heads + 1))]
+    smallest = {"min_q": head(None, "the smallest of the critic's heads")} if heads > 1 else {}
+    return {**{f"q{number + 1}": head(number, meaning) for number, meaning in enumerate(meanings)}, **smallest}
 
 
 def policy_scalars(agent: Any) -> dict[str, Scalar]:
