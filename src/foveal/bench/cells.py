@@ -13,14 +13,13 @@ arm share: demonstrations and skills.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 from foveal.errors import FovealError
-from foveal.evaluation.results import write_json
+from foveal.evaluation.results import read_json, write_json
 
 FORMAT = "foveal.cell/1"
 CELL, RUN, RESULTS, SHIELDED, RANDOM = "cell.json", "run", "results.json", "results-shield.json", "random.json"
@@ -105,13 +104,10 @@ def read_cell(folder: Path) -> Cell | None:
         FovealError: ``cell.json`` can't be read or holds something else.
     """
     path = folder / CELL
-    try:
-        return Cell.from_dict(json.loads(path.read_text(encoding="utf-8")))
-    except FileNotFoundError:
+    if not path.exists():
         return None
-    except OSError as error:
-        raise FovealError(f"can't read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise FovealError(f"{path} is no JSON file: {error}") from error
+    content = read_json(path)
+    try:
+        return Cell.from_dict(content)
     except FovealError as error:
         raise FovealError(f"{path}: {error}") from error

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
@@ -13,7 +12,7 @@ from foveal.bench.arm import SKILLS, Making
 from foveal.bench.cells import RUN, SHARED, Cell, cell_folder, task_folder
 from foveal.config.tree import Config, changed, configure
 from foveal.errors import FovealError
-from foveal.evaluation.results import write_json
+from foveal.evaluation.results import read_json, write_json
 from foveal.shield.config import ShieldConfig
 from foveal.training import RunOptions
 
@@ -196,10 +195,7 @@ def read_job(folder: Path) -> Job:
         FovealError: there is none, or of another layout.
     """
     path = folder / JOB
-    try:
-        state = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise FovealError(f"can't read {path}: {error}") from error
+    state = read_json(path)
     names = {entry.name for entry in fields(Job)}
     if not isinstance(state, Mapping) or state.get("format") != FORMAT or names - set(state):
         raise FovealError(f"{path} is no job of a benchmark of this version of foveal")

@@ -264,12 +264,7 @@ class Results:
         Raises:
             FovealError: the file is missing, no JSON, or holds something else.
         """
-        try:
-            state = json.loads(Path(path).read_text(encoding="utf-8"))
-        except OSError as error:
-            raise FovealError(f"cannot read results from {path}: {error.strerror}") from error
-        except ValueError as error:
-            raise FovealError(f"{path} is no JSON file of results: {error}") from error
+        state = read_json(path)
         try:
             return cls.from_dict(state)
         except FovealError as error:
@@ -328,6 +323,20 @@ def origin() -> dict[str, Any]:
 def now() -> str:
     """The current time, UTC, ISO 8601 to the second."""
     return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+def read_json(path: str | Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        FovealError: it can't be read, or is no JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise FovealError(f"cannot read {path}: {error.strerror}") from error
+    except ValueError as error:
+        raise FovealError(f"{path} is no JSON file: {error}") from error
 
 
 def write_json(path: str | Path, content: Any) -> Path:

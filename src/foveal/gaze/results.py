@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from foveal.errors import FovealError
-from foveal.evaluation.results import machine, now, versions, write_text
+from foveal.evaluation.results import machine, now, read_json, versions, write_text
 from foveal.evaluation.statistics import bootstrap_interval
 from foveal.gaze.protocols import FOVEAL, gaze_protocol
 
@@ -238,12 +238,7 @@ def read_rows(path: str | Path) -> dict[str, Rows]:
     Raises:
         FovealError: the file can't be read, is something else, or is from before such rows were kept.
     """
-    try:
-        state = json.loads(Path(path).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise FovealError(f"cannot read {path}: {error.strerror}") from error
-    except ValueError as error:
-        raise FovealError(f"{path} is no JSON file of foveal gaze: {error}") from error
+    state = read_json(path)
     if not isinstance(state, Mapping) or state.get("format") != FORMAT:
         raise FovealError(f"{path} is no file of foveal gaze --json: the field 'format' must be {FORMAT!r}")
     try:
