@@ -461,7 +461,7 @@ def test_agents_that_stable_baselines_trained_are_loaded(tmp_path: Path, frames:
     policy = theirs.policy
     aliases = ("pi_features_extractor.", "vf_features_extractor.")
     weights = {name: weight for name, weight in policy.state_dict().items() if not name.startswith(aliases)}
-    generators = [checkpoint.generator_state(torch.Generator().manual_seed(seed)) for seed in (5, 6)]
+    generators = [torch.Generator().manual_seed(seed).get_state() for seed in (5, 6)]
     tensors, networks = checkpoint.split({"policy": weights, "generators": generators})
     held, optimizer = checkpoint.optimizer_state(policy.optimizer)
     tensors |= held

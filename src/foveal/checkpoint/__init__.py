@@ -5,17 +5,14 @@ from foveal.checkpoint.folder import Checkpoint, Segment, load, save
 from foveal.checkpoint.manifest import kind_of
 from foveal.checkpoint.pretrained import place_of, shipped
 from foveal.checkpoint.states import (
-    generator_state,
     global_random_state,
     join,
     load_generator_state,
     load_global_random_state,
     load_numpy_state,
     load_optimizer_state,
-    load_python_state,
     numpy_state,
     optimizer_state,
-    python_state,
     split,
     under,
 )
@@ -26,7 +23,6 @@ __all__ = [
     "CheckpointStore",
     "DamagedCheckpoint",
     "Segment",
-    "generator_state",
     "global_random_state",
     "join",
     "kind_of",
@@ -35,11 +31,9 @@ __all__ = [
     "load_global_random_state",
     "load_numpy_state",
     "load_optimizer_state",
-    "load_python_state",
     "numpy_state",
     "optimizer_state",
     "place_of",
-    "python_state",
     "save",
     "shipped",
     "split",

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import random
 from collections.abc import Mapping
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -154,13 +153,8 @@ def _copy(value: Any, parameter: Tensor, name: str) -> Any:
 # --------------------------------------------------------------------------------------------------- random generators
 
 
-def generator_state(generator: torch.Generator) -> Tensor:
-    """The state of a torch generator of any device, ``uint8`` on the CPU."""
-    return generator.get_state()
-
-
 def load_generator_state(generator: torch.Generator, state: Tensor) -> None:
-    """Put back ``generator_state``.
+    """Put back what ``generator.get_state()`` gave, wherever that tensor is now.
 
     Raises:
         FovealError: the state is of a generator of another device.
@@ -189,18 +183,6 @@ def load_numpy_state(generator: np.random.Generator, state: Mapping[str, Any]) -
         raise FovealError(f"the saved random state does not fit a {kind} generator: {error}") from error
 
 
-def python_state(generator: random.Random | ModuleType) -> list[Any]:
-    """The state of a ``random.Random``, or of the module's own, ready for JSON."""
-    version, internal, gauss = generator.getstate()
-    return [version, list(internal), gauss]
-
-
-def load_python_state(generator: random.Random | ModuleType, state: list[Any]) -> None:
-    """Put back ``python_state``."""
-    version, internal, gauss = state
-    generator.setstate((version, tuple(internal), gauss))
-
-
 def global_random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     """The states of the global generators: torch's on the CPU and every GPU, NumPy's legacy one and Python's.
 
@@ -210,7 +192,7 @@ def global_random_state() -> tuple[dict[str, Tensor], dict[str, Any]]:
     if torch.cuda.is_available():
         tensors |= {f"cuda:{i}": state for i, state in enumerate(torch.cuda.get_rng_state_all())}
     numpy = _listed(np.random.get_state(legacy=False))  # noqa: NPY002 - it is the legacy generator that is meant
-    return tensors, {"python": python_state(random), "numpy": numpy}
+    return tensors, {"python": random.getstate(), "numpy": numpy}
 
 
 def load_global_random_state(tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -219,7 +201,8 @@ def load_global_random_state(tensors: Mapping[str, Tensor], state: Mapping[str, 
     for i in range(torch.cuda.device_count()):
         if f"cuda:{i}" in tensors:
             torch.cuda.set_rng_state(tensors[f"cuda:{i}"].clone(), i)
-    load_python_state(random, state["python"])
+    version, internal, gauss = state["python"]
+    random.setstate((version, tuple(internal), gauss))  # JSON has no tuples
     np.random.set_state(dict(state["numpy"]))  # noqa: NPY002
 
 

@@ -173,7 +173,7 @@ class ShieldWork(Work):
 
     def state(self) -> dict[str, Any]:
         """Draws and counts."""
-        return {"generator": checkpoint.generator_state(self.learning.generator), "steps": self.steps}
+        return {"generator": self.learning.generator.get_state(), "steps": self.steps}
 
     def segments(self) -> Iterable[FramesOnDisk]:
         """The frames."""

@@ -287,7 +287,7 @@ class CloningWork(Work):
             "data": self.data,
             "weights": self._weights(),
             "sampler": self.sampler.state(),
-            "generator": checkpoint.generator_state(self.generator),
+            "generator": self.generator.get_state(),
             "steps": self.steps,
             "sum": self._sum,
             "merit": list(self._merit),
