@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from itertools import product
-from typing import Any
 
 from foveal.bench.cells import DONE, FAILED
 from foveal.bench.comparison import SuiteReport
@@ -29,10 +28,6 @@ class Hole:
     seed: int
     state: str
     why: str
-
-    def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return asdict(self)
 
 
 def holes(ledger: Ledger) -> list[Hole]:

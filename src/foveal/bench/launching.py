@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -99,7 +99,7 @@ def prepare(jobs: Sequence[Job], *, retry_failed: bool) -> list[Job]:
     return chosen
 
 
-def launch(engine: Engine, grid: Grid, chosen: Sequence[Job], say: Callable[[str], None] = print) -> None:
+def launch(engine: Engine, grid: Grid, chosen: Sequence[Job]) -> None:
     """Let an engine work on cells until all have ended.
 
     Raises:
@@ -111,4 +111,4 @@ def launch(engine: Engine, grid: Grid, chosen: Sequence[Job], say: Callable[[str
             engine.run([job.folder for job in chosen], grid.watch)
     finally:
         grid.close()
-    say(summary_line(grid.standings, grid.at_once))
+    print(summary_line(grid.standings, grid.at_once))

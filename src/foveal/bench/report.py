@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class Report:
             "ours": self.ours,
             "baseline": self.baseline,
             "suites": suites,
-            "holes": [hole.as_dict() for hole in self.holes],
+            "holes": [asdict(hole) for hole in self.holes],
             "runs": [run.as_dict() for run in self.ledger.runs],
             "published": [table.as_dict() for table in published_tables()],
             **origin(),

@@ -10,8 +10,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from foveal.agent import Agent
 from foveal.bench import arm_cells
 from foveal.bench.cells import RANDOM, RESULTS, RUN, SHIELDED, task_folder
@@ -20,7 +18,7 @@ from foveal.bench.stages import SHARES, Tell, Watch, made_once, trained
 from foveal.envs import games
 from foveal.envs.perturbations import named_perturbation
 from foveal.errors import FovealError
-from foveal.evaluation.results import Results, machine
+from foveal.evaluation.results import Results
 from foveal.evaluation.rollouts import run, world_of
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, WorldOptions
 from foveal.loading import load
@@ -139,11 +137,6 @@ def by_chance(job: Job, agent: Any) -> Results:
     results = run(world.by_chance(), job.episodes)
     (played,) = results.conditions
     return replace(results, conditions=tuple(replace(played, perturbation=name) for name in job.conditions))
-
-
-def about_machine() -> dict[str, Any]:
-    """What a cell says of where it ran."""
-    return {**machine(), "threads": torch.get_num_threads()}
 
 
 @lru_cache

@@ -13,13 +13,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import torch
+
 from foveal.allocator import keep_freed_memory
 from foveal.bench import locks
 from foveal.bench.cells import DONE, FAILED, read_cell, write_cell
 from foveal.bench.jobs import read_job
-from foveal.bench.running import about_machine, commit, missing_data, run_cell
+from foveal.bench.running import commit, missing_data, run_cell
 from foveal.errors import FovealError
-from foveal.evaluation.results import write_json
+from foveal.evaluation.results import machine, write_json
 from foveal.registry import import_plugins
 
 LOG, PROGRESS = "log.txt", "progress.json"
@@ -111,7 +113,8 @@ def _attempt(folder: Path, diary: Diary) -> int:
         return 0
     spent = 0.0 if before is None else (before.seconds or 0.0) + last_doing(folder)[2]
     job = read_job(folder)
-    cell = job.cell(commit=commit(), machine=about_machine(), seconds=spent or None)
+    place = {**machine(), "threads": torch.get_num_threads()}
+    cell = job.cell(commit=commit(), machine=place, seconds=spent or None)
     write_cell(folder, cell)
     diary.write()
     try:

@@ -41,13 +41,7 @@ def agent_state(agent: LearningAgent, *, policy_only: bool = False) -> tuple[dic
 
 
 def load_agent_state(agent: LearningAgent, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
-    """Undo of ``agent_state``; the configurations must agree.
-
-    Random draws go on as they would have, unless that was on another kind of device.
-
-    Raises:
-        FovealError: the networks differ.
-    """
+    """Undo of ``agent_state``; see ``Agent.load_state``."""
     tree = checkpoint.join(tensors, state["networks"])
     weights, policy_only = tree["learner"], state.get("policy_only", False)
     if policy_only:
