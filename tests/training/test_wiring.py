@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -276,6 +277,14 @@ def action_repeat(room: Room, value: int | None) -> int:
     return made[-1].steps // agent.steps
 
 
+@cache
+def first_picture(**settings: Any) -> np.ndarray[Any, Any]:
+    env = make(WALKER, **settings, seed=0)
+    picture: np.ndarray[Any, Any] = env.reset(seed=0)[0]
+    env.close()
+    return picture
+
+
 def rendered(name: str) -> Callable[[Room, Any], bool]:
     """Whether the first picture is that of the environment with this setting at its value, and of no other value."""
 
@@ -286,11 +295,7 @@ def rendered(name: str) -> Callable[[Room, Any], bool]:
         agent.learn(1, progress=False, evaluate_every=0)
         start = sampled(agent, 1).obs.image[0].numpy()
         rest = {"quality": "draft"} if name == "camera" else {}
-        pictures = {}
-        for other in others:
-            env = make(WALKER, **settings, **{**rest, name: other}, seed=0)
-            pictures[other] = env.reset(seed=0)[0]
-            env.close()
+        pictures = {other: first_picture(**settings, **{**rest, name: other}) for other in others}
         return [other for other, picture in pictures.items() if np.array_equal(picture, start)]
 
     return observe  # type: ignore[return-value]

@@ -158,8 +158,7 @@ def _check(env: Any, frames: Any, against: Any, episodes: int, seed: int, longes
 def _check_files(frames: Any, files: Mapping[str, str | Path | None]) -> None:
     """Refuse what can't be written; ``files`` by an example of their names."""
     for example, path in files.items():
-        if path is not None:
-            check_writable(path, example)
+        check_writable(path, example)
     checks = {"report.mp4": check_film, "report.png": check_picture, "report.rrd": check_rrd}
     for example, check in checks.items():
         if (path := files[example]) is not None:

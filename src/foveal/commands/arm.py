@@ -72,8 +72,7 @@ def main(arguments: Sequence[str]) -> None:
 
 def _run(options: ArmRunOptions) -> None:
     settings, success = settings_of(options, options.dry_run), options.stop_on and load_success(options.stop_on)
-    if options.log is not None:
-        check_writable(options.log)
+    check_writable(options.log)
     policy, avoid = _policy(options), avoidance_of(options)
     if not options.dry_run:
         ask_to_move(options)

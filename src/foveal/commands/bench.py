@@ -91,9 +91,8 @@ def checked(options: BenchSpeedOptions) -> SpeedOptions:
     Raises:
         FovealError: a file can't be written, or an option is wrong.
     """
-    for path in (options.json, options.svg):
-        if path is not None:
-            check_writable(path)
+    check_writable(options.json)
+    check_writable(options.svg)
     if options.svg is not None and not options.growth:
         raise FovealError("--svg draws what --growth measures: add --growth")
     settings: dict[str, Any] = {"training": {"precision": options.precision, "device": options.device}}
@@ -125,8 +124,7 @@ def _speed(options: BenchSpeedOptions) -> None:
 
 
 def _rendering(options: BenchRenderingOptions) -> None:
-    if options.json is not None:
-        check_writable(options.json)
+    check_writable(options.json)
     if options.pictures < 1:
         raise FovealError(f"pictures must be at least 1, not {options.pictures}")
     tasks = tuple(name for name in options.tasks.split(",") if name) or BENCHMARK_TASKS

@@ -64,8 +64,7 @@ class EvaluateOptions:
 def main(arguments: Sequence[str]) -> None:
     """Evaluate an agent and print the table."""
     options = tyro.cli(EvaluateOptions, args=import_plugins(arguments), prog="foveal evaluate")
-    if options.out is not None:
-        check_writable(options.out, "results.json")
+    check_writable(options.out, "results.json")
     agent = behind(options.shield, load(options.agent, device=options.device))
     workers = options.workers or available()
     wanted = WorldOptions(

@@ -80,9 +80,8 @@ class _Agents:
 def main(arguments: Sequence[str]) -> None:
     """Compare, print the tables, and write what was asked for."""
     options = tyro.cli(GazeCommandOptions, args=import_plugins(arguments), prog="foveal gaze")
-    for path in (options.json, options.out):
-        if path is not None:
-            check_writable(path)
+    check_writable(options.json)
+    check_writable(options.out)
     if options.out is not None and options.out.suffix != ".png":
         raise FovealError(f"--out draws a PNG: call it {options.out.with_suffix('.png')}")
     if options.results is not None:

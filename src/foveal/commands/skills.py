@@ -113,8 +113,7 @@ def _train(demos: Path, options: TrainOptions) -> None:
 
 
 def _evaluate(options: EvaluateOptions) -> None:
-    if options.out is not None:
-        check_writable(options.out, "turns.json")
+    check_writable(options.out, "turns.json")
     report = judged(options.skills, options.on, options.episodes, options.seed, workers=options.workers, progress=True)
     print(report)
     if options.out is not None:

@@ -118,16 +118,18 @@ def explain_page(out: str | Path, attentions: Sequence[Attention], *, frames: in
     )
 
 
-def check_writable(out: str | Path, example: str = "explain.html") -> None:
+def check_writable(out: str | Path | None, example: str = "explain.html") -> None:
     """Refuse a place where no file can be written, before an hour of work goes into it.
 
     Args:
-        out: the place.
+        out: the place; None where no file was asked for.
         example: of a file's name.
 
     Raises:
         FovealError: ``out`` is a folder, or stands in something that is none.
     """
+    if out is None:
+        return
     path = Path(out)
     if path.is_dir():
         raise FovealError(f"{path} is a folder; name the file to write, e.g. {path / example}")
