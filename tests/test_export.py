@@ -27,16 +27,24 @@ def run(path: Path, **inputs: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
 
 
 @pytest.mark.slow
-def test_actions_equal_those_of_the_agent(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    agent = small_agent(method="soda", training=FLOAT32).learn(20, progress=False)  # SODA crops what the policy sees
+def test_actions_equal_those_of_the_agent_which_stays_as_it_was(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    # SODA crops what the policy sees.
+    agent, other = (small_agent(method="soda", training=FLOAT32).learn(12, progress=False) for _ in range(2))
+    level = logging.getLogger("torch.onnx._internal.exporter._registration").level
     capfd.readouterr()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         path = agent.export(tmp_path / "deep" / "policy.onnx")
     assert "".join(capfd.readouterr()) == ""  # and the exporter had nothing to say
     assert list(path.parent.iterdir()) == [path]
+    assert logging.getLogger("torch.onnx._internal.exporter._registration").level == level
     size = agent.env_options["image_size"]
     assert size > SIZE
+    image = np.zeros((9, size, size), np.uint8)
+    assert (agent.predict(image)[0] == other.predict(image)[0]).all()
+    assert all(parameter.requires_grad for parameter in agent.learner.critic_parameters())
     for batch in (1, 3):
         image = np.random.default_rng(batch).integers(0, 256, (batch, 9, size, size), np.uint8)
         expected, _ = agent.predict(image, deterministic=True)
@@ -65,17 +73,6 @@ def test_vectors_beside_the_image(tmp_path: Path) -> None:
         expected, _ = agent.predict({"image": image, "vector": vector}, deterministic=True)
         np.testing.assert_allclose(run(path, image=image, vector=vector), expected, atol=1e-5)
         assert not np.allclose(run(path, image=image, vector=-vector), expected, atol=1e-5)
-
-
-@pytest.mark.slow
-def test_exporting_leaves_the_agent_as_it_was(tmp_path: Path) -> None:
-    agent, other = (small_agent(seed=2).learn(15, progress=False) for _ in range(2))
-    level = logging.getLogger("torch.onnx._internal.exporter._registration").level
-    agent.export(tmp_path / "policy.onnx")
-    assert logging.getLogger("torch.onnx._internal.exporter._registration").level == level
-    image = np.zeros((9, SIZE, SIZE), np.uint8)
-    assert (agent.predict(image)[0] == other.predict(image)[0]).all()
-    assert all(parameter.requires_grad for parameter in agent.learner.critic_parameters())
 
 
 @pytest.mark.slow
