@@ -13,7 +13,7 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.tasks import SUCCESS_REWARD
 from foveal.errors import FovealError
-from foveal.skills.arms import Arms, for_policy
+from foveal.skills.arms import Arms
 from foveal.skills.config import master_config
 from foveal.skills.master import Master
 from foveal.skills.seeds import EVALUATION
@@ -36,7 +36,7 @@ def test_near_is_white_and_far_is_black() -> None:
 @pytest.mark.slow
 def test_episodes_are_those_of_evaluation() -> None:
     policy = small_policy()
-    env, arms = DepthEnv(policy.acting()), Arms(for_policy(policy), 1, policy.stack)
+    env, arms = DepthEnv(policy.acting()), Arms(policy.arm_settings, 1, policy.stack)
     seen, _ = env.reset(seed=3)
     arms.reset(0, EVALUATION + 3)
     assert env.observation_space.contains(seen) and env.agent_mask().shape == (32, 32) and env.agent_mask().any()
