@@ -110,7 +110,7 @@ def moved_at(setting: str, *parts: str) -> Any:
     def observe(room: Room, value: int) -> list[int]:
         agent = agent_with(**{setting: value})
         found = []
-        for number in range(7):
+        for number in range(5):
             before = {part: kept(getattr(agent.learner, part)) for part in parts}
             update(agent)
             moved = {part: not torch.equal(kept(getattr(agent.learner, part)), before[part]) for part in parts}
@@ -141,7 +141,7 @@ def widths(room: Room, value: int) -> set[int]:
     return {size for network in networks for size in (network[0].out_features, network[2].out_features)}
 
 
-EVERY = {period: list(range(0, 7, period)) for period in (1, 2, 3)}
+EVERY = {period: list(range(0, 5, period)) for period in (1, 2, 3)}
 SAC_WIRES = {
     "encoder": Wire(
         {"filters": 3},

@@ -20,9 +20,12 @@ from foveal.skills.seeds import EVALUATION
 from foveal.skills.single import DepthEnv, as_brightness, as_millimetres
 
 
+POLICY = small_policy()
+
+
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
 def test_the_network_sees_the_same_of_depth_that_was_a_picture(millimetres: list[int]) -> None:
-    policy, depth = small_policy(), np.array(millimetres, np.uint16)
+    policy, depth = POLICY, np.array(millimetres, np.uint16)
     back = as_millimetres(as_brightness(policy, depth), policy.config.near, policy.config.far)
     np.testing.assert_array_equal(policy.input(back).numpy(), policy.input(depth).numpy())
 
