@@ -19,7 +19,6 @@ from foveal.skills.master import Master
 from foveal.skills.seeds import EVALUATION
 from foveal.skills.single import DepthEnv, as_brightness, as_millimetres
 
-
 POLICY = small_policy()
 
 
