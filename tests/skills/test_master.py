@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import pickle
+import signal
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -82,11 +84,13 @@ def test_masters_see_the_features_of_every_skill():
 
 
 @pytest.mark.slow
-def test_processes_give_what_one_process_gives():
+def test_processes_give_what_one_process_gives_and_leave_ctrl_c_to_their_parent():
     rows = []
     for workers in (1, 2):
         arms = GroupVector(ORACLE, 2, workers)
         found = [arms.reset()[0]]
+        for group in arms._groups if workers > 1 else []:
+            os.kill(group._process.pid, signal.SIGINT)
         for actions in ([2, 0], [0, 2], [1, 1]):
             seen, rewards, terminated, truncated, infos = arms.step(np.array(actions))
             found += [seen, rewards, terminated, truncated, infos["steps"]]
