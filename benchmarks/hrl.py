@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +33,6 @@ from foveal.evaluation.statistics import SuccessRate
 from foveal.skills import seeds
 from foveal.skills.arms import ArmSettings
 from foveal.skills.conditions import CONDITIONS
-from foveal.skills.config import as_dict
 from foveal.skills.flat import FlatPolicy
 from foveal.skills.minari import require_extra
 from foveal.skills.policy import SkillPolicy
@@ -68,7 +68,7 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
             outcomes = _evaluated(contender, condition, options.episodes_of(condition), crew)
             rate = SuccessRate.of([outcome.success for outcome in outcomes])
             told(f"{options.row} on {row.task}, {condition}: {rate}")
-            found[condition] = {**as_dict(rate), "outcomes": [as_dict(outcome) for outcome in outcomes]}
+            found[condition] = {**asdict(rate), "outcomes": [asdict(outcome) for outcome in outcomes]}
     report = {
         "task": row.task,
         "row": options.row,

@@ -16,7 +16,7 @@ from foveal.bench.arm_cells import demonstrations
 from foveal.bench.stages import trained
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.skills.actor_critic import ActorCritic
-from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.base import ArmPolicy
 from foveal.skills.cloning import clone
 from foveal.skills.config import CloneConfig, clone_config, master_config
@@ -104,7 +104,7 @@ class Maker:
 
     def _by_chance(self) -> Contender:
         policy = self._skills("skills", "random", flat=False)
-        return Contender(AtRandom(policy.skills), policy, for_policy(policy), SKILL_STEPS, {})
+        return Contender(AtRandom(policy.skills), policy, policy.arm_settings, SKILL_STEPS, {})
 
     def _drawn(self) -> Contender:
         mastered = self._mastered(self._skills("skills", "random", flat=False))
@@ -112,12 +112,12 @@ class Maker:
         return replace(mastered, plan=mastered.plan.drawing())
 
     def _replanned(self, policy: SkillPolicy | None) -> Contender:
-        arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
+        arms = ArmSettings(self.task, View(size=0)) if policy is None else policy.arm_settings
         return Contender(ByState(), policy, arms, SKILL_STEPS, {})
 
     def _ordered(self, policy: SkillPolicy) -> Contender:
         plan: InOrder = scripted(self.task, policy.skills)
-        return Contender(plan, policy, for_policy(policy), SKILL_STEPS, {"order": list(plan.order)})
+        return Contender(plan, policy, policy.arm_settings, SKILL_STEPS, {"order": list(plan.order)})
 
     def _skills(self, name: str, order: str, *, flat: bool) -> SkillPolicy:
         """Cloned here, or by an earlier row."""
@@ -156,7 +156,7 @@ class Maker:
         config = master_config(self.options.preset)
         folder = self.folder / ("oracle" if policy is None else "master")
         master = self._learned(folder, Master, lambda: Master(self.task, policy, config, self.options.seed))
-        arms = ArmSettings(self.task, View(size=0)) if policy is None else for_policy(policy)
+        arms = ArmSettings(self.task, View(size=0)) if policy is None else policy.arm_settings
         return Contender(master, policy, arms, master.config.skill_steps, {"curve": master.curve})
 
     def _stepping(self, name: str, new: Callable[[], FlatPolicy]) -> Contender:

@@ -84,13 +84,13 @@ class StopAfter(Callback):
 @pytest.mark.slow
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, discrete: bool) -> None:
     env, ppo = partial(SavedCounter, discrete=discrete), {"rollout": 13}
-    whole = agent_in(env, ppo=ppo).learn(200, tmp_path / "whole", progress=False, evaluate_every=0)
+    whole = agent_in(env, ppo=ppo).learn(120, tmp_path / "whole", progress=False, evaluate_every=0)
     cut = agent_in(env, ppo=ppo)
-    cut.learn(200, tmp_path / "cut", progress=False, evaluate_every=0, callbacks=[StopAfter(70)])
+    cut.learn(120, tmp_path / "cut", progress=False, evaluate_every=0, callbacks=[StopAfter(70)])
     assert cut.updater.beginning.all()  # the next step only begins episodes, which is to be remembered
     torch.manual_seed(99)  # another process has other global generators
     resumed = foveal.resume(tmp_path / "cut", env=env, progress=False)
-    assert (resumed.agent.steps, resumed.target) == (72, 200)
+    assert (resumed.agent.steps, resumed.target) == (72, 120)
     resumed.train()
     assert differing(whole.state()[0], resumed.agent.state()[0]) == []
     episodes = read_records(tmp_path / "whole" / "episodes.jsonl")
@@ -225,12 +225,12 @@ def test_what_it_can_not_serve_is_refused() -> None:
 def test_the_command_line(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     line = f"train {WALKER} --learner ppo --preset debug --encoder nature --steps 64 --seed 2 --ppo.clip 0.3"
-    assert main([*line.split(), "--evaluate-every", "0", "--training.environments", "4"]) == 0
+    assert main([*line.split(), "--evaluate-every", "0", "--training.environments", "1"]) == 0
     run = Path("runs/dmc-walker-walk-nature-2")
     told = capsys.readouterr().out
     assert f"training nature on {WALKER}" in told and f"foveal evaluate {run} --on train color_hard" in told
     settings = yaml.safe_load((run / "config.yaml").read_text())
-    assert (settings["learner"], settings["training"]["environments"], settings["ppo"]["clip"]) == ("ppo", 4, 0.3)
+    assert (settings["learner"], settings["training"]["environments"], settings["ppo"]["clip"]) == ("ppo", 1, 0.3)
     assert settings["ppo"]["encoder"] == {"name": "nature", "projection": 100}
     assert main(["train", "--resume", str(run), "--steps", "128"]) == 0
     assert main(["train", "--config", str(run / "config.yaml"), "--out", "again"]) == 0

@@ -113,15 +113,20 @@ def test_log_prob_equals_the_change_of_variables_also_where_tanh_saturates(
     assert float(ours) == pytest.approx(expected, rel=1e-5, abs=1e-3)
 
 
+def gaussian(learner: SAC, obs: Observation) -> tuple[Tensor, Tensor]:
+    """Its mean and log standard deviation before tanh."""
+    return learner._gaussian(learner.features(obs), obs.vector)
+
+
 def test_sampled_actions_come_with_the_log_probability_of_their_gaussian() -> None:
     learner, obs = sac(actions=3), observation(6)
     noise = torch.randn(6, 3, generator=twin(learner.generator)).double()
-    sample = learner.sample(obs)
-    mean, log_std = torch.atanh(sample.mean.double()), sample.log_std.double()
+    action, log_prob = learner._sample(learner.features(obs), obs.vector)
+    mean, log_std = (part.double() for part in gaussian(learner, obs))
     raw = mean + log_std.exp() * noise
-    torch.testing.assert_close(sample.action, torch.tanh(raw).float(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(action, torch.tanh(raw).float(), rtol=1e-4, atol=1e-4)
     oracle = torch.distributions.Normal(mean, log_std.exp()).log_prob(raw) + 2 * torch.cosh(raw).log()
-    torch.testing.assert_close(sample.log_prob, oracle.sum(1).float(), rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(log_prob, oracle.sum(1).float(), rtol=1e-3, atol=1e-3)
 
 
 def test_the_standard_deviation_stays_within_its_bounds() -> None:
@@ -132,7 +137,7 @@ def test_the_standard_deviation_stays_within_its_bounds() -> None:
         with torch.no_grad():
             output.weight.zero_()
             output.bias.fill_(bias)
-        torch.testing.assert_close(learner.sample(observation()).log_std, torch.full((4, 2), bound))
+        torch.testing.assert_close(gaussian(learner, observation())[1], torch.full((4, 2), bound))
 
 
 # --- acting -----------------------------------------------------------------------------------------------------------
@@ -149,9 +154,9 @@ def test_acting_is_the_tanh_of_the_mean_or_a_sample_from_the_callers_generator()
     assert not sampled.requires_grad
 
     torch.testing.assert_close(mean, learner.best_action(obs).detach(), rtol=0, atol=0)
-    sample = learner.sample(obs)
-    torch.testing.assert_close(mean, sample.mean.detach(), rtol=0, atol=0)
-    expected = torch.tanh(torch.atanh(mean) + sample.log_std.detach().exp() * noise)
+    raw, log_std = (part.detach() for part in gaussian(learner, obs))
+    torch.testing.assert_close(mean, torch.tanh(raw), rtol=0, atol=0)
+    expected = torch.tanh(raw + log_std.exp() * noise)
     torch.testing.assert_close(sampled, expected, rtol=1e-4, atol=1e-4)
 
 
@@ -288,14 +293,14 @@ def test_the_policys_distribution_has_the_densities_and_the_divergence_of_squash
     learner = sac()
     one, two = observation(), observation()._replace(image=observation().image.flip(-1) / 3)
     (m, s), (n, t) = (
-        (torch.atanh(sample.mean.double()), sample.log_std.double().exp()) for sample in map(learner.sample, (one, two))
+        (mean.double(), log_std.double().exp()) for mean, log_std in (gaussian(learner, obs) for obs in (one, two))
     )
     p, q = learner.distribution(one), learner.distribution(two)
     divergence = ((t / s).log() + (s.square() + (m - n).square()) / (2 * t.square()) - 0.5).sum(1)
     torch.testing.assert_close(kl_divergence(p, q).double(), divergence, rtol=1e-3, atol=1e-5)
     assert float(divergence.detach().min()) > 1e-4
-    drawn = learner.sample(one)
-    torch.testing.assert_close(p.log_prob(drawn.action), drawn.log_prob, rtol=1e-3, atol=1e-3)
+    drawn, log_prob = learner._sample(learner.features(one).detach(), None)
+    torch.testing.assert_close(p.log_prob(drawn), log_prob, rtol=1e-3, atol=1e-3)
     kl_divergence(p, q).sum().backward()
     assert all(p.grad is None for p in learner.convolutions.parameters())
     assert any(bool(p.grad.any()) for p in learner.policy.parameters() if p.grad is not None)

@@ -65,7 +65,7 @@ def shared(name: str) -> dict[str, Wire]:
         steps = room.watch(agent.learner, "update_target_networks")
         found = []
         sample = random_batches(agent)
-        for number in range(7):
+        for number in range(5):
             before = len(steps)
             agent.updater.update(sample(4), sample)
             found += [number] if len(steps) > before else []
@@ -104,7 +104,7 @@ def shared(name: str) -> dict[str, Wire]:
         ),
         "lr": Wire(1e-4, 1e-2, observe=of(lambda v: pytest.approx(moved_by(1e3, lr=v), rel=1e-3))),
         "adam_eps": Wire(1e-8, 1e-3, observe=of(added_by_adam)),
-        "target_period": Wire(1, 2, 3, observe=copied_at, expected=lambda v: list(range(0, 7, v))),
+        "target_period": Wire(1, 2, 3, observe=copied_at, expected=lambda v: list(range(0, 5, v))),
         "target_tau": Wire(1.0, 0.25, observe=of(target_share)),
         "initial_epsilon": Wire(1.0, 0.4, observe=epsilon_at("initial_epsilon", 0)),
         "final_epsilon": Wire(0.1, 0.02, observe=epsilon_at("final_epsilon", 10**6)),

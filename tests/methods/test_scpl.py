@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,7 +19,7 @@ from foveal.augmentations import AugmentationOptions
 from foveal.learners import Shapes, ValueLearner
 from foveal.learners.sac import SAC, SACConfig
 from foveal.methods import Setup
-from foveal.methods.agreement import divergence, policy_agreement
+from foveal.methods.agreement import divergence
 from foveal.methods.scpl import SCPL, SCPLConfig
 from foveal.networks.encoders import EncoderConfig
 from foveal.training.updater import Updater
@@ -189,10 +190,11 @@ def test_a_policy_of_another_kind_has_its_own_divergence() -> None:
 def test_a_learner_whose_policy_has_no_distribution_does_without() -> None:
     updater = built()
     obs = transitions().obs.float()
-    assert policy_agreement(updater.learner, obs, obs, 1.0) is not None
+    context: Any = SimpleNamespace(learner=updater.learner, batch=SimpleNamespace(obs=obs), seen=lambda number: obs)
+    assert updater.method.actor_loss(context) is not None
     silent = type("Silent", (SAC,), {"distribution": ValueLearner.distribution})
     updater.learner.__class__ = silent
-    assert policy_agreement(updater.learner, obs, obs, 1.0) is None
+    assert updater.method.actor_loss(context) is None
 
 
 def test_it_learns_with_values_alone() -> None:

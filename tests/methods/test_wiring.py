@@ -144,14 +144,14 @@ def period(method: str, setting: str, moves: str, metric: str) -> Any:
     def observe(room: Room, value: int) -> list[list[int]]:
         agent = agent_with(method, **{setting: value})
         moved, noted = [], []
-        for number in range(7):
+        for number in range(5):
             before = kept(getattr(agent.method, moves))
             metrics = update(agent)
             moved += [number] if not torch.equal(before, kept(getattr(agent.method, moves))) else []
             noted += [number] if metric in metrics else []
         return [moved, noted]
 
-    return Wire(1, 2, 3, observe=observe, expected=lambda v: [list(range(0, 7, v))] * 2)
+    return Wire(1, 2, 3, observe=observe, expected=lambda v: [list(range(0, 5, v))] * 2)
 
 
 def step_size(method: str, setting: str, network: str) -> Any:

@@ -204,4 +204,4 @@ def test_only_grippers_that_measure_tell_success() -> None:
     assert set(KNOWN) == {"none", "tool-output", "robotiq", "rg2", "rg6"}
     assert Robotiq.measures and OnRobot.measures
     with pytest.raises(FovealError, match="does not measure its opening"):
-        check_measured(known_gripper("none", "nowhere")())
+        check_measured(known_gripper("none", "nowhere"))

@@ -339,7 +339,7 @@ def test_the_controller_stops_the_arm_itself_while_a_policy_hangs(arm: StandIn) 
     woke = []
 
     def hang() -> None:
-        time.sleep(3.0)
+        time.sleep(2.0)
         woke.append(time.monotonic())
 
     with pytest.raises(ArmStopped, match=r"took \d+\.\d\d s to look and decide, longer than the timeout of 1 s"):

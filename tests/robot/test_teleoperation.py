@@ -207,7 +207,7 @@ class Eye:
 
 
 class Person:
-    \"\"\"Shows each skill for six steps; the second of the episodes goes wrong and is thrown away.\"\"\"
+    \"\"\"Shows each skill for four steps; the second of the episodes goes wrong and is thrown away.\"\"\"
 
     episodes = 0
 
@@ -222,9 +222,9 @@ class Person:
 
     def __call__(self, observation):
         assert observation["vector"].shape == (14,) and observation["depth"].shape == (36, 36)
-        self.skill = min(2, self.steps // 6)
+        self.skill = min(2, self.steps // 4)
         self.steps += 1
-        if self.steps == 18:
+        if self.steps == 12:
             Person.episodes += 1
             self.ended = "discarded" if Person.episodes == 2 else "success"
         direction = [[0.5, 0.0, 0.0], [0.0, 0.0, -0.5], [0.0, 0.0, 0.5]][self.skill]
@@ -254,21 +254,21 @@ def test_from_a_recording_to_skills(arm: StandIn, folder: Path, capsys: pytest.C
     arm.reset()
     words = ["--host", arm.host, "--camera", "showing:Eye", "--by", "showing:Person", "--timeout", "1", "--yes"]
 
-    assert main(["arm", "record", "--out", "recorded", *words, "--episodes", "4", "--speed", "0.05"]) == 0
+    assert main(["arm", "record", "--out", "recorded", *words, "--episodes", "2", "--speed", "0.05"]) == 0
 
     shown = capsys.readouterr().out
-    assert "discarded: not kept" in shown and "4 episodes: recorded" in shown
+    assert "discarded: not kept" in shown and "2 episodes: recorded" in shown
     episodes = list(open_recording("recorded"))
-    assert [len(one) for one in episodes] == [18] * 4 and all(one.success for one in episodes)
-    assert episodes[0].skill.tolist() == [0] * 6 + [1] * 6 + [2] * 6
+    assert [len(one) for one in episodes] == [12] * 2 and all(one.success for one in episodes)
+    assert episodes[0].skill.tolist() == [0] * 4 + [1] * 4 + [2] * 4
     assert np.abs(episodes[0].action[:, :3]).max() == pytest.approx(0.25)  # 0.05 m/s of 0.2: what the limits left
-    assert (episodes[0].action[:, 3] > 0.0).tolist() == [False] * 6 + [True] * 12
+    assert (episodes[0].action[:, 3] > 0.0).tolist() == [False] * 4 + [True] * 8
     about = json.loads((folder / "recorded/meta/foveal.json").read_text())
     assert about["task"] == "pick" and len(about["skills"]) == 3
     assert arm.record()["twist"] == [0.0] * 6
 
     assert main(["arm", "demos", "recorded", "--out", "shown"]) == 0
-    assert "4 episodes, 68 steps: shown" in capsys.readouterr().out
+    assert "2 episodes, 22 steps: shown" in capsys.readouterr().out
     train = ["shown", "--out", "skills", "--preset", "debug", "--workers", "1", "--rollouts", "0"]
     assert main(["skills", "train", *train]) == 0
     assert "best epoch" in capsys.readouterr().out

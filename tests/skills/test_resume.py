@@ -30,7 +30,6 @@ from foveal.skills.groups import Deciding
 from foveal.skills.master import Master
 from foveal.skills.noise import DepthNoise
 from foveal.skills.policy import SkillPolicy
-from foveal.skills.vector import GroupVector
 from foveal.skills.view import View
 
 OPTIONS = {"decisions": 12, "skill_steps": 70}  # three updates; an episode of pick is three decisions
@@ -72,7 +71,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(tmp_path: Path, cloned:
     run = tmp_path / "run"
     whole = new().learn(run, workers=workers)
     assert CheckpointStore(run, kind=Master.kind).steps() == [8, 12]
-    if workers == 1:
+    if workers == 1 and not cloned:
         assert same(whole, new().learn())  # keeping a run changes nothing
     forget(run, 8)
     stopped = foveal.load(run)
@@ -184,16 +183,6 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     bar = capsys.readouterr().err
     assert "/12 [" in bar and " 0/12 [" not in bar  # it starts where training stands, so that its time left is right
     assert same(Master.load(out), Master.load(whole))
-
-
-@pytest.mark.slow
-def test_processes_of_arms_leave_ctrl_c_to_their_parent() -> None:
-    arms = GroupVector(Deciding(ArmSettings("pick", View(size=0)), 5, seed=0), 2, workers=2)
-    arms.reset()
-    for group in arms._groups:
-        os.kill(group._process.pid, signal.SIGINT)
-    assert arms.step(np.array([0, 1]))[1].shape == (2,)
-    arms.close()
 
 
 def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,16 +13,18 @@ pytest.importorskip("h5py", reason='needs the extra "skills"')
 
 from foveal.envs.ur5e.tasks import SUCCESS_REWARD
 from foveal.errors import FovealError
-from foveal.skills.arms import Arms, for_policy
+from foveal.skills.arms import Arms
 from foveal.skills.config import master_config
 from foveal.skills.master import Master
 from foveal.skills.seeds import EVALUATION
 from foveal.skills.single import DepthEnv, as_brightness, as_millimetres
 
+POLICY = small_policy()
+
 
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
 def test_the_network_sees_the_same_of_depth_that_was_a_picture(millimetres: list[int]) -> None:
-    policy, depth = small_policy(), np.array(millimetres, np.uint16)
+    policy, depth = POLICY, np.array(millimetres, np.uint16)
     back = as_millimetres(as_brightness(policy, depth), policy.config.near, policy.config.far)
     np.testing.assert_array_equal(policy.input(back).numpy(), policy.input(depth).numpy())
 
@@ -36,7 +38,7 @@ def test_near_is_white_and_far_is_black() -> None:
 @pytest.mark.slow
 def test_episodes_are_those_of_evaluation() -> None:
     policy = small_policy()
-    env, arms = DepthEnv(policy.acting()), Arms(for_policy(policy), 1, policy.stack)
+    env, arms = DepthEnv(policy.acting()), Arms(policy.arm_settings, 1, policy.stack)
     seen, _ = env.reset(seed=3)
     arms.reset(0, EVALUATION + 3)
     assert env.observation_space.contains(seen) and env.agent_mask().shape == (32, 32) and env.agent_mask().any()

@@ -32,6 +32,7 @@ from foveal.skills.config import (
 )
 from foveal.skills.dataset import sampled
 from foveal.skills.demos import DEMO_PRESETS, DemoOptions, _choices, collect, demo_options
+from foveal.skills.groups import Deciding
 from foveal.skills.master import Master
 from foveal.skills.minari import DemoFolder, DemoWriter, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
@@ -259,10 +260,27 @@ def master(**changes: Any) -> Master:
     return Master("pick", small_policy(), master_config("debug", changes))
 
 
+class Still:
+    """Arms in which nothing ever happens."""
+
+    def __init__(self, settings: Deciding, first: int, count: int) -> None:
+        self.seen, self.count = np.zeros((count, *settings.spaces[0].shape), np.float32), count
+
+    def reset(self) -> Any:
+        return self.seen
+
+    def step(self, actions: Any) -> Any:
+        return self.seen, np.zeros(self.count, np.float32), np.zeros(self.count, bool), [{"steps": 1}] * self.count
+
+    def close(self) -> None:
+        pass
+
+
 def in_ppo(setting: str, read: Any, *values: Any, expected: Any = lambda value: value, decisions: int = 1) -> Wire:
     """What PPO has of a setting after so many decisions, or one rollout."""
 
     def observe(room: Room, value: Any) -> Any:
+        room.patch.setattr(Deciding, "make", lambda *given: Still(*given))
         return read(Master("pick", None, master_config("debug", {"decisions": decisions, setting: value})).learn().ppo)
 
     return Wire(*values, observe=observe, expected=expected)
@@ -275,6 +293,7 @@ def channels(room: Room, value: int) -> set[int]:
 
 
 def decisions(room: Room, value: int) -> int:
+    room.patch.setattr(Deciding, "make", lambda *given: Still(*given))
     return int(Master("pick", None, master_config("debug", {"decisions": value})).learn().curve[-1]["actions"])
 
 
@@ -301,8 +320,8 @@ MASTER = {
     "decay_clip": in_ppo("decay_clip", lambda p: p.clip < 0.2, False, True, decisions=8),
     "value_loss": in_ppo("value_loss", lambda p: p.config.value_loss, "plain", "clipped"),
     "normalise_advantages": in_ppo("normalise_advantages", lambda p: p.config.normalise_advantages, "rollout", "none"),
-    "bootstrap_timeouts": in_ppo("bootstrap_timeouts", lambda p: p.rollout_config.bootstrap_timeouts, False, True),
-    "freeze_encoder": in_ppo("freeze_encoder", lambda p: p.rollout_config.freeze_encoder, False, True),
+    "bootstrap_timeouts": in_ppo("bootstrap_timeouts", lambda p: p.config.bootstrap_timeouts, False, True),
+    "freeze_encoder": in_ppo("freeze_encoder", lambda p: p.config.freeze_encoder, False, True),
     "gradient_norm": in_ppo("gradient_norm", lambda p: p.config.gradient_norm, 0.5, 0.1),
     "adam_epsilon": in_ppo("adam_epsilon", lambda p: p.optimizer.param_groups[0]["eps"], 1e-5, 1e-3),
     "channels": Wire(4, 6, observe=channels, expected=lambda n: {n}),

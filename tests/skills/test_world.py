@@ -21,7 +21,7 @@ from foveal.evaluation.rollouts import run
 from foveal.evaluation.statistics import SuccessRate
 from foveal.evaluation.world import WorldOptions
 from foveal.skills import seeds
-from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.config import master_config
 from foveal.skills.flat import FlatPolicy, flat_config
@@ -104,7 +104,7 @@ def test_every_policy_of_the_arm_is_evaluated() -> None:
     policy, flat = small_policy(), FlatPolicy("pick", View(48, 48), flat_config(64))
     master = Master("pick", policy, master_config("debug", {"skill_steps": 40}))
     chosen = range(5, 5 + 4)
-    noisy = CONDITIONS["noisy_depth"].of(for_policy(policy))
+    noisy = CONDITIONS["noisy_depth"].of(policy.arm_settings)
     played: list[tuple[Any, list[Outcome]]] = [
         (policy, play(noisy, scripted("pick", 3), policy, chosen)),
         (master, play(noisy, master, policy, chosen, skill_steps=40)),

@@ -9,13 +9,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
-from foveal.skills.config import CloneConfig, MasterConfig, as_dict, clone_config, master_config
+from foveal.skills.config import CloneConfig, MasterConfig, clone_config, master_config
 from foveal.skills.demos import DemoOptions, demo_options
 
 SKILLS = "skills"
@@ -116,5 +116,5 @@ class Making:
 
 def _digest(*settings: Any) -> str:
     """Tells settings apart in a name."""
-    text = json.dumps([as_dict(each) for each in settings], sort_keys=True)
+    text = json.dumps([asdict(each) for each in settings], sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:8]

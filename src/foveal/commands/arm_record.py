@@ -161,7 +161,7 @@ def _demos(options: ArmDemosOptions) -> None:
 
 def _view(options: ArmDemosOptions) -> View | None:
     """Which part of the recorded frames skills see; None for all of it."""
-    recorded = open_recording(options.recording).info["features"].get(DEPTH, {"shape": [0]})["shape"][0]
+    recorded = open_recording(options.recording).source.features.get(DEPTH, {"shape": [0]})["shape"][0]
     if options.size is None or not recorded:
         return View() if recorded == View.render else None
     return View(options.size, recorded)

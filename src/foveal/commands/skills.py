@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -17,7 +17,7 @@ from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
 from foveal.skills.augmentation import read_augmentation
 from foveal.skills.cloning import CloningWork, Epoch, clone
-from foveal.skills.config import CloneConfig, as_dict, clone_config
+from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.judging import judged
 from foveal.skills.workers import available
 from foveal.training import Callback, Trainer
@@ -117,7 +117,7 @@ def _evaluate(options: EvaluateOptions) -> None:
     report = judged(options.skills, options.on, options.episodes, options.seed, workers=options.workers, progress=True)
     print(report)
     if options.out is not None:
-        options.out.write_text(json.dumps(as_dict(report), indent=1) + "\n", encoding="utf-8")
+        options.out.write_text(json.dumps(asdict(report), indent=1) + "\n", encoding="utf-8")
         print(f"wrote {options.out}")
 
 

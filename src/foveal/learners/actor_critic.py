@@ -65,21 +65,17 @@ class ActorCritic(ValueLearner):
         return (estimate.prediction - target).square().mean(1).sum()  # (2, B) - (B,)
 
     def action_features(self, action: Tensor) -> Tensor:
-        """Continuous actions are their own features."""
         return action
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Convolutions, the critic's projection and both critics."""
         return [*self.encoder_parameters, *self.critics.parameters()]
 
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam on the critic, the encoder and a method's extra parameters."""
         return adam([*self.critic_parameters(), *extra], self.config.critic_lr)
 
     # --- policy ---------------------------------------------------------------------------------------------------
 
     def actor_parameters(self) -> list[nn.Parameter]:
-        """The actor's projection and policy."""
         return [*self.actor_projection.parameters(), *self.policy.parameters()]
 
     @cached_property

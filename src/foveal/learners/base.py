@@ -231,7 +231,6 @@ class ValueLearner(Learner):
     action_size: int
 
     def encoder(self) -> nn.Module:
-        """The convolutions."""
         return self.convolutions
 
     def values(self, obs: Observation, action: Tensor | None) -> Tensor:
@@ -323,6 +322,12 @@ class ValueLearner(Learner):
     def encoder_parameters(self) -> list[nn.Parameter]:
         """Convolutions and the critic's projection: what auxiliary losses on the latent train."""
         return [*self.convolutions.parameters(), *self.projection.parameters()]
+
+
+def linear(step: Tensor, initial: float, final: float, steps: int) -> Tensor:
+    """A schedule: ``initial`` at step 0, ``final`` from ``steps`` on, in the shape and on the device of ``step``."""
+    passed = (step / steps).clamp(max=1.0)
+    return initial + (final - initial) * passed
 
 
 LEARNERS: Registry[type[Learner]] = Registry("learner", "foveal.learners")

@@ -15,8 +15,7 @@ from torch import Tensor, nn
 
 from foveal.config.bounds import POSITIVE, SHARE, STEP, Bounded, at_least
 from foveal.errors import FovealError
-from foveal.learners.base import Estimate, Shapes, ValueLearner, check_action_space
-from foveal.learners.schedules import linear
+from foveal.learners.base import Estimate, Shapes, ValueLearner, check_action_space, linear
 from foveal.networks.averaging import blend, frozen_copy
 from foveal.networks.encoders import EncoderChoice, EncoderConfig, build_encoder, projection_behind
 from foveal.networks.heads import Dueling, mlp, with_vector
@@ -165,7 +164,6 @@ class DiscreteLearner(ValueLearner):
 
     @torch.no_grad()
     def target_latent(self, obs: Observation) -> Tensor:
-        """After the target encoder's projection, (B, D)."""
         return self.target_projection(self.target_convolutions(obs.image))
 
     # --- training -------------------------------------------------------------------------------------------------
@@ -180,19 +178,15 @@ class DiscreteLearner(ValueLearner):
         return 1, self.config.target_period
 
     def action_features(self, action: Tensor) -> Tensor:
-        """One-hot, (B, actions)."""
         return F.one_hot(action, self.action_size).float()
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """Convolutions, projection and values."""
         return [*self.encoder_parameters, *self.critic.parameters()]
 
     def critic_optimizer(self, extra: list[nn.Parameter]) -> torch.optim.Optimizer:
-        """Adam on these and a method's extra parameters."""
         return adam([*self.critic_parameters(), *extra], self.config.lr, eps=self.config.adam_eps)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """None beside the critic's."""
         return {}
 
     # --- acting ---------------------------------------------------------------------------------------------------
@@ -203,11 +197,9 @@ class DiscreteLearner(ValueLearner):
         return linear(self.agent_step, config.initial_epsilon, config.final_epsilon, config.epsilon_steps)
 
     def best_action(self, obs: Observation) -> Tensor:
-        """The action of the highest value, (B,)."""
         return best(self.table(obs))
 
     def decision(self, obs: Observation) -> Tensor:
-        """The actions' values, (B, actions)."""
         return self.table(obs).mean(2)
 
     @torch.no_grad()

@@ -25,11 +25,7 @@ class DQNConfig(DiscreteConfig, section="dqn"):
 
 @LEARNERS.register("dqn")
 class DQN(DiscreteLearner):
-    """One value for every action.
-
-    Raises:
-        FovealError: the actions are not discrete.
-    """
+    """One value for every action."""
 
     Config = DQNConfig
     config: DQNConfig

@@ -16,8 +16,7 @@ from torch.distributions import Distribution, Independent, Normal
 
 from foveal.config.bounds import POSITIVE, STEP, Bounded, at_least, one_of
 from foveal.learners.actor_critic import ActorCritic
-from foveal.learners.base import LEARNERS, CriticInput
-from foveal.learners.schedules import linear
+from foveal.learners.base import LEARNERS, CriticInput, linear
 from foveal.networks.averaging import blend
 from foveal.networks.encoders import EncoderChoice, EncoderConfig
 from foveal.networks.heads import with_vector
@@ -72,9 +71,6 @@ class DrQV2(ActorCritic):
     """Twin critics on a shared encoder, and a deterministic policy that explores by clipped Gaussian noise.
 
     There is no target encoder: the trained convolutions show the next observation to the policy and to target critics.
-
-    Raises:
-        FovealError: the actions are not continuous.
     """
 
     Config = DrQV2Config
@@ -142,7 +138,6 @@ class DrQV2(ActorCritic):
         blend(self.target_projection, self.projection, self.config.tau)
 
     def policy_periods(self) -> tuple[int, int]:
-        """The policy and the target networks move in every update."""
         return 1, 1
 
     # --- policy ---------------------------------------------------------------------------------------------------
@@ -177,7 +172,6 @@ class DrQV2(ActorCritic):
         return Independent(Normal(mean, self.std().expand_as(mean), validate_args=False), 1, validate_args=False)
 
     def best_action(self, obs: Observation) -> Tensor:
-        """The policy's action without noise, (B, A)."""
         return self._mean(self.features(obs), obs.vector)
 
     @torch.no_grad()
@@ -187,7 +181,6 @@ class DrQV2(ActorCritic):
         return mean if deterministic else self._explored(mean, generator)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The actor's."""
         return {"actor": self.actor_optimizer}
 
     def _mean(self, features: Tensor, vector: Tensor | None) -> Tensor:

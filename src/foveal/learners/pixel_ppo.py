@@ -81,7 +81,6 @@ class PixelPPO(Learner):
 
     @classmethod
     def check(cls, config: PixelPPOConfig, environments: int) -> None:
-        """Minibatches must divide a rollout."""
         config.check_minibatches(environments)
 
     def encoder(self) -> nn.Module:
@@ -92,11 +91,11 @@ class PixelPPO(Learner):
     @torch.no_grad()
     def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
         """Indices (B,), or vectors (B, A) within the environment's bounds."""
-        features = self.policy.features(obs.image)
-        return self._bounded(self.policy.actor.sample(features, generator, deterministic=deterministic)[0])
+        if deterministic:
+            return self.best_action(obs)
+        return self._bounded(self.policy.actor.sample(self.policy.features(obs.image), generator)[0])
 
     def best_action(self, obs: Observation) -> Tensor:
-        """The likeliest action, (B,) or (B, A)."""
         return self._bounded(self.policy.actor.mode(self.policy.features(obs.image)))
 
     def decision(self, obs: Observation) -> Tensor:

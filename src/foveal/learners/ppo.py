@@ -3,31 +3,39 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 
+import numpy as np
 import torch
 from gymnasium import spaces
 from gymnasium.vector import VectorEnv
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from foveal.config.bounds import POSITIVE, at_least, one_of
+from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least, one_of
 from foveal.errors import FovealError
-from foveal.learners.on_policy import OnPolicyLearner, OnStep, RolloutConfig
-from foveal.learners.rollouts import Rollout, Samples, resets_at_once
+from foveal.learners.rollouts import Rollout, Samples, as_actions, as_tensor, resets_at_once
 from foveal.networks.optimization import adam, minimize
 from foveal.networks.policies import CRITIC_GAIN, ActorCritic, CategoricalHead, GaussianHead, PolicyHead, linear
 
 VALUE_LOSSES = ("baselines", "plain", "clipped")
 NORMALISATIONS = ("minibatch", "rollout", "none")
+OnStep = Callable[[Mapping[str, Any]], None]
+"""Takes the ``infos`` of a step of the vector environment."""
 
 
 @dataclass(frozen=True)
-class PPOConfig(RolloutConfig, section="ppo"):
-    """Hyperparameters of PPO, beside those of its rollouts; the defaults are those of OpenAI Baselines on Atari.
+class PPOConfig(Bounded, section="ppo"):
+    """Hyperparameters of PPO; the defaults are those of OpenAI Baselines on Atari.
 
     Attributes:
+        rollout: steps of each environment between updates.
+        discount: gamma, per step.
+        gae_lambda: of the generalized advantage estimate.
+        bootstrap_timeouts: expect further reward after a time limit, by the critic's estimate; else it ends the return.
+        freeze_encoder: leave the encoder as it is; its features are computed once, when acting, and kept.
         minibatches: parts into which a rollout is divided, in every epoch anew.
         epochs: passes over a rollout.
         learning_rate: Adam's step size, at the start.
@@ -44,6 +52,11 @@ class PPOConfig(RolloutConfig, section="ppo"):
         adam_epsilon: in Adam's denominator.
     """
 
+    rollout: Annotated[int, at_least(1)] = 128
+    discount: Annotated[float, SHARE] = 0.99
+    gae_lambda: Annotated[float, SHARE] = 0.95
+    bootstrap_timeouts: bool = True
+    freeze_encoder: bool = False
     minibatches: Annotated[int, at_least(1)] = 4
     epochs: Annotated[int, at_least(1)] = 4
     learning_rate: Annotated[float, POSITIVE] = 2.5e-4
@@ -122,7 +135,7 @@ def actor_critic(encoder: nn.Module, size: int, space: spaces.Space[Any]) -> Act
     return ActorCritic(encoder, head_for(space, size), linear(size, 1, CRITIC_GAIN))
 
 
-class PPO(OnPolicyLearner):
+class PPO:
     """Collects rollouts in a vector environment and improves a policy on them.
 
     ::
@@ -140,6 +153,10 @@ class PPO(OnPolicyLearner):
         total: steps at which the linear decays end; 0 leaves the rates as they are.
 
     Attributes:
+        steps: taken so far, by all environments together.
+        seen: (N, ...), what the environments show now; None before the first rollout, which then resets them.
+        beginning: (N,), where the next step only begins an episode; None before the first rollout.
+        rollout: the latest.
         optimizer: Adam, over all that is trained.
         updates: passes over rollouts so far.
         left: share of training that was left when the latest rollout began.
@@ -153,8 +170,13 @@ class PPO(OnPolicyLearner):
         shuffling: torch.Generator,
         total: int = 0,
     ) -> None:
-        super().__init__(config, policy, acting)
-        self.config, self.shuffling, self.total = config, shuffling, total
+        self.config, self.policy, self.total = config, policy, total
+        self.acting, self.shuffling = acting, shuffling
+        self.device = acting.device
+        self.steps = 0
+        self.seen: NDArray[Any] | None = None
+        self.rollout: Rollout | None = None
+        self.beginning: NDArray[np.bool_] | None = None
         policy.encoder.requires_grad_(not config.freeze_encoder)
         self.parameters = [weight for weight in policy.parameters() if weight.requires_grad]
         self.optimizer = adam(self.parameters, config.learning_rate, eps=config.adam_epsilon)
@@ -163,21 +185,86 @@ class PPO(OnPolicyLearner):
 
     # --- collecting ---------------------------------------------------------------------------------------------------
 
+    def begin(self, seen: NDArray[Any] | None = None, beginning: NDArray[np.bool_] | None = None) -> None:
+        """Go on in environments that show ``seen``, or in ones that the next rollout resets; see the attributes."""
+        self.seen, self.beginning = seen, beginning
+
+    @torch.no_grad()
     def collect(self, envs: VectorEnv[Any, Any, Any], on_step: OnStep | None = None) -> Rollout:
-        """Let the policy act for ``config.rollout`` steps in every environment; see ``OnPolicyLearner``.
+        """Let the policy act for ``config.rollout`` steps in every environment.
+
+        Args:
+            envs: observe arrays, not dicts; act in a discrete or a continuous space; and reset episodes by themselves.
+            on_step: is called with the infos of every step.
 
         Raises:
-            FovealError: the environments are not as they must be, or too few for the minibatches.
+            FovealError: the environments are others than that, or too few for the minibatches.
         """
-        config = self.config
-        least = 2 if resets_at_once(envs) else 4  # with short episodes, as many as half the steps only begin one
+        config, same_step = self.config, resets_at_once(envs)
+        least = 2 if same_step else 4  # with short episodes, as many as half the steps only begin one
         if config.rollout * envs.num_envs < least * config.minibatches:
             raise FovealError(
                 f"ppo.minibatches is {config.minibatches}, which is too many for {config.rollout} steps of "
                 f"{envs.num_envs} environments: a minibatch takes at least {least} of them"
             )
         self.left = max(0.0, 1 - self.steps / self.total) if self.total else 1.0
-        rollout = super().collect(envs, on_step)
+        if self.seen is None:
+            self.seen, _ = envs.reset()
+        if self.beginning is None:
+            self.beginning = np.zeros(envs.num_envs, np.bool_)
+        for step in range(config.rollout):
+            infos = self._act(envs, step, self.seen, self.beginning, same_step=same_step)
+            if on_step is not None:
+                on_step(infos)
+        return self._judged(self.seen, same_step=same_step)
+
+    def _act(
+        self,
+        envs: VectorEnv[Any, Any, Any],
+        step: int,
+        shown: NDArray[Any],
+        beginning: NDArray[np.bool_],
+        *,
+        same_step: bool,
+    ) -> Mapping[str, Any]:
+        """One step of every environment; gives its ``infos``."""
+        rollout, features = self._see(step, shown)
+        actions, rollout.log_probs[step] = self.policy.actor.sample(features, self.acting)
+        rollout.actions[step], rollout.values[step] = actions, self.policy.value(features)
+        self.seen, rewards, ended, cut, infos = envs.step(as_actions(actions, envs.single_action_space))
+        rollout.rewards[step], rollout.terminations[step], rollout.truncations[step] = rewards, ended, cut
+        rollout.valid[step] = ~beginning
+        self.steps += int(rollout.valid[step].sum())
+        timeouts = np.flatnonzero(cut & ~ended)
+        if same_step and self.config.bootstrap_timeouts and len(timeouts):
+            final = np.stack([infos["final_obs"][index] for index in timeouts])
+            rollout.timeout_values[step, timeouts] = self.policy.values(as_tensor(final, self.device))
+        if not same_step:
+            self.beginning = ended | cut
+        return infos
+
+    def _see(self, step: int, shown: NDArray[Any]) -> tuple[Rollout, Tensor]:
+        """Keep what the environments show, or its features where the encoder is frozen; and the features."""
+        seen = as_tensor(shown, self.device)
+        if self.config.freeze_encoder:
+            seen = self.policy.features(seen)
+        if self.rollout is None or self.rollout.values.shape[1] != len(shown):
+            actor = self.policy.actor
+            self.rollout = Rollout(self.config.rollout, len(shown), seen, actor.action_shape, actor.action_dtype)
+        self.rollout.seen[step].copy_(seen)
+        return self.rollout, self._features(self.rollout.seen[step])
+
+    def _features(self, seen: Tensor) -> Tensor:
+        """Of what a rollout has kept of observations."""
+        return seen if self.config.freeze_encoder else self.policy.features(seen)
+
+    def _judged(self, shown: NDArray[Any], *, same_step: bool) -> Rollout:
+        """The rollout with its advantages and returns, where the environments show this after it."""
+        config, rollout = self.config, self.rollout
+        assert rollout is not None  # ``_see`` made it
+        last_values = self.policy.values(as_tensor(shown, self.device))
+        bootstrap, follow = config.bootstrap_timeouts, not same_step
+        rollout.estimate(last_values, config.discount, config.gae_lambda, bootstrap=bootstrap, values_follow=follow)
         if config.normalise_advantages == "rollout":
             valid = rollout.rows().to(self.device)
             rollout.advantages.view(-1)[valid] = normalised(rollout.advantages.flatten()[valid])

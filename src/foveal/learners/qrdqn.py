@@ -38,11 +38,7 @@ class QRDQNConfig(DiscreteConfig, section="qrdqn"):
 
 @LEARNERS.register("qrdqn")
 class QRDQN(DiscreteLearner):
-    """N quantiles of the return for every action; their mean is its value.
-
-    Raises:
-        FovealError: the actions are not discrete.
-    """
+    """N quantiles of the return for every action; their mean is its value."""
 
     Config = QRDQNConfig
     config: QRDQNConfig
@@ -61,7 +57,6 @@ class QRDQN(DiscreteLearner):
 
     @classmethod
     def outputs_of(cls, config: Any) -> int:
-        """The number of quantiles."""
         return config.quantiles
 
     def estimate(self, obs: Observation, action: Tensor) -> Estimate:

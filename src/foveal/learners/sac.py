@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
 import torch
 import torch.nn.functional as F
@@ -67,29 +67,9 @@ class SACConfig(Bounded, section="sac"):
             )
 
 
-class PolicySample(NamedTuple):
-    """Actions of a squashed Gaussian policy.
-
-    Attributes:
-        mean: (B, A), tanh of the Gaussian's mean: the deterministic action.
-        action: (B, A), a sample in (-1, 1).
-        log_prob: (B,), log density of ``action``.
-        log_std: (B, A), of the Gaussian before tanh.
-    """
-
-    mean: Tensor
-    action: Tensor
-    log_prob: Tensor
-    log_std: Tensor
-
-
 @LEARNERS.register("sac")
 class SAC(ActorCritic):
-    """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions.
-
-    Raises:
-        FovealError: the actions are not continuous.
-    """
+    """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions."""
 
     Config = SACConfig
     config: SACConfig
@@ -118,15 +98,14 @@ class SAC(ActorCritic):
     def targets(self, batch: Batch) -> Tensor:
         """R + discount * (min_i Q'_i(s', a') - alpha log pi(a' | s')), a' ~ pi(s'); (B,)."""
         features = self.features(batch.next_obs)  # the policy has no target network
-        sample = self._sample(features, batch.next_obs.vector)
+        action, log_prob = self._sample(features, batch.next_obs.vector)
         latent = self.target_latent(batch.next_obs)
-        values = self.target_critics(with_vector(latent, batch.next_obs.vector), sample.action)  # (2, B)
-        soft_value = values.amin(0) - self.log_alpha.exp() * sample.log_prob  # (B,)
+        values = self.target_critics(with_vector(latent, batch.next_obs.vector), action)  # (2, B)
+        soft_value = values.amin(0) - self.log_alpha.exp() * log_prob  # (B,)
         return batch.reward + batch.discount * soft_value
 
     @torch.no_grad()
     def target_latent(self, obs: Observation) -> Tensor:
-        """After the target encoder's projection, (B, D)."""
         return self.target_projection(self.target_convolutions(obs.image))
 
     # --- policy ---------------------------------------------------------------------------------------------------
@@ -140,22 +119,16 @@ class SAC(ActorCritic):
     ) -> dict[str, Tensor]:
         """One step of the policy, one of the temperature; one pass of the convolutions serves actor and critic."""
         features, latent = self._seen(obs, features, critic_input)
-        sample = self._sample(features, obs.vector)
-        value = self.critics(latent, sample.action).amin(0)  # (B,)
-        loss = (self.log_alpha.exp().detach() * sample.log_prob - value).mean()
+        action, log_prob = self._sample(features, obs.vector)
+        value = self.critics(latent, action).amin(0)  # (B,)
+        loss = (self.log_alpha.exp().detach() * log_prob - value).mean()
         if extra_loss is not None:
             loss = loss + extra_loss()
         minimize(loss, self.actor_optimizer, self.actor_parameters())
-        temperature_loss = self.log_alpha.exp() * (-sample.log_prob - self.target_entropy).detach().mean()
+        temperature_loss = self.log_alpha.exp() * (-log_prob - self.target_entropy).detach().mean()
         minimize(temperature_loss, self.alpha_optimizer, [self.log_alpha])
-        entropy = -sample.log_prob.detach().mean()
+        entropy = -log_prob.detach().mean()
         return {"actor/loss": loss.detach(), "actor/entropy": entropy, "actor/alpha": self.log_alpha.detach().exp()}
-
-    def sample(self, obs: Observation) -> PolicySample:
-        """Sampled and deterministic actions for a batch of observations."""
-        with torch.no_grad():
-            features = self.features(obs)
-        return self._sample(features, obs.vector)
 
     def distribution(self, obs: Observation) -> Distribution:
         """A Gaussian over (B, A) squashed by tanh; two of them have a KL divergence in closed form, (B,)."""
@@ -166,13 +139,11 @@ class SAC(ActorCritic):
         return TransformedDistribution(gaussian, TanhTransform(), validate_args=False)
 
     def best_action(self, obs: Observation) -> Tensor:
-        """The mean action, (B, A)."""
         mean, _ = self._gaussian(self.features(obs), obs.vector)
         return torch.tanh(mean)
 
     @torch.no_grad()
     def act(self, obs: Observation, deterministic: bool, generator: torch.Generator) -> Tensor:
-        """(B, A) in [-1, 1]."""
         mean, log_std = self._gaussian(self.features(obs), obs.vector)
         if deterministic:
             return torch.tanh(mean)
@@ -180,11 +151,9 @@ class SAC(ActorCritic):
 
     @cached_property
     def alpha_optimizer(self) -> torch.optim.Optimizer:
-        """Adam on the temperature."""
         return adam([self.log_alpha], self.config.alpha_lr, (self.config.alpha_beta1, 0.999))
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The actor's and the temperature's."""
         return {"actor": self.actor_optimizer, "alpha": self.alpha_optimizer}
 
     def _gaussian(self, features: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
@@ -194,11 +163,12 @@ class SAC(ActorCritic):
         low, high = self.config.log_std_min, self.config.log_std_max
         return mean, low + 0.5 * (high - low) * (torch.tanh(log_std) + 1)
 
-    def _sample(self, features: Tensor, vector: Tensor | None) -> PolicySample:
+    def _sample(self, features: Tensor, vector: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Actions (B, A) in (-1, 1), and their log densities (B,)."""
         mean, log_std = self._gaussian(features, vector)
         noise = _normal_like(mean, self.generator)
         raw = mean + log_std.exp() * noise
-        return PolicySample(torch.tanh(mean), torch.tanh(raw), squashed_log_prob(noise, log_std, raw), log_std)
+        return torch.tanh(raw), squashed_log_prob(noise, log_std, raw)
 
     # --- target networks ------------------------------------------------------------------------------------------
 
@@ -209,7 +179,6 @@ class SAC(ActorCritic):
         blend(self.target_projection, self.projection, self.config.encoder_tau)
 
     def policy_periods(self) -> tuple[int, int]:
-        """Critic updates per actor and per target update."""
         return self.config.actor_period, self.config.target_period
 
 

@@ -1,4 +1,4 @@
-"""A policy that acts alike on two views of one scene: a term of its loss which SCPL and TSTM share."""
+"""A policy that acts alike on two views of one scene: what SCPL and TSTM share."""
 
 from __future__ import annotations
 
@@ -8,20 +8,31 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, TransformedDistribution, kl_divergence
 
 from foveal.learners.base import ValueLearner
-from foveal.types import Observation
+from foveal.methods.base import Context, Method, StrongAugmentation, View
+from foveal.types import Batch
 
 
-def policy_agreement(
-    learner: ValueLearner, clean: Observation, strong: Observation, weight: float
-) -> Callable[[], Tensor] | None:
-    """``weight`` times the mean divergence of the policies on two views, a term of the policy's loss.
+class Agreeing(Method):
+    """A method with a clean and a changed view, and the divergence of policies on them by ``config.agreement_weight``.
 
-    Returns:
-        The term, or None where the learner's policy has no distribution.
+    Where there is no policy, or one without a distribution, it does without that term.
     """
-    if type(learner).distribution is ValueLearner.distribution:
-        return None
-    return lambda: weight * divergence(learner.distribution(clean), learner.distribution(strong)).mean()
+
+    augment: StrongAugmentation
+    needs_policy = False
+
+    def views(self, batch: Batch) -> list[View]:
+        """The observation and the same under the strong augmentation, of equal weight."""
+        strong = batch.obs._replace(image=self.augment(batch.obs.image.detach(), self.generator))
+        return [View(batch.obs, 0.5), View(strong, 0.5)]
+
+    def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
+        """KL(pi(s) || pi(changed s)), averaged over the batch."""
+        learner, clean, strong = context.learner, context.batch.obs, context.seen(1)
+        if type(learner).distribution is ValueLearner.distribution:
+            return None
+        weight = self.config.agreement_weight
+        return lambda: weight * divergence(learner.distribution(clean), learner.distribution(strong)).mean()
 
 
 def divergence(clean: Distribution, strong: Distribution) -> Tensor:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from functools import cached_property
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
-from foveal.methods.base import Method
+from foveal.methods.base import Method, Setup
 from foveal.networks.optimization import adam, minimize
 
 
@@ -22,17 +22,20 @@ class Auxiliary(Method):
 
     optimizer_name: ClassVar[str]
 
+    def __init__(self, config: Any, setup: Setup) -> None:
+        super().__init__(config, setup)
+        self._encoder = setup.learner.encoder_parameters
+
     def has_step(self, number: int) -> bool:
         """Whether update ``number`` has the step."""
         return bool(number % self.config.auxiliary_period == 0)
 
     def due(self, number: int) -> Hashable:
-        """The same."""
         return self.has_step(number)
 
     def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What the step trains."""
-        raise NotImplementedError
+        """What the step trains: by default the critic's encoder, and everything of the method's own."""
+        return [*self._encoder, *self.parameters()]
 
     @cached_property
     def auxiliary_optimizer(self) -> torch.optim.Optimizer:
@@ -40,7 +43,6 @@ class Auxiliary(Method):
         return adam(self.auxiliary_parameters(), self.config.auxiliary_lr)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The step's."""
         return {self.optimizer_name: self.auxiliary_optimizer}
 
     def minimize(self, loss: Tensor, gradient_norm: float | None = None) -> None:

@@ -112,104 +112,83 @@ class Composed(Method):
 
     @property
     def sees_all(self) -> bool:
-        """Whether each of them does."""
         return all(part.sees_all for part in self)
 
     @property
     def adapts(self) -> bool:
-        """Whether one of them learns at test time."""
         return any(part.adapts for part in self)
 
     @property
     def needs_policy(self) -> bool:
-        """Whether one of them adds to the policy's loss."""
         return any(part.needs_policy for part in self)
 
     def look_around(self, look: Look, *, visible: bool) -> None:
-        """Each of them looks around."""
         for part in self:
             part.look_around(look, visible=visible)
 
     def get_ready(self) -> None:
-        """Each of them gets ready."""
         for part in self:
             part.get_ready()
 
     def begin_learning(self, sample: Callable[[int], Batch], *, visible: bool) -> None:
-        """Each of them learns what it needs."""
         for part in self:
             part.begin_learning(sample, visible=visible)
 
     def close(self) -> None:
-        """Each of them is closed."""
         for part in self:
             part.close()
 
     def begin_update(self, number: int) -> None:
-        """Each of them begins it."""
         for part in self:
             part.begin_update(number)
 
     def due(self, number: int) -> Hashable:
-        """Their answers, in order."""
         return tuple(part.due(number) for part in self)
 
     def perceive(self, image: Tensor) -> Tensor:
-        """Through each of them."""
         for part in self:
             image = part.perceive(image)
         return image
 
     def observe(self, obs: Observation) -> Observation:
-        """Through each of them."""
         for part in self:
             obs = part.observe(obs)
         return obs
 
     def prepare(self, batch: Batch) -> Batch:
-        """Through each of them."""
         for part in self:
             batch = part.prepare(batch)
         return batch
 
     def views(self, batch: Batch) -> list[View]:
-        """Of the one that makes some."""
         views: list[View] = self._first_with("views")(batch)
         return views
 
     def policy_views(self, context: Context) -> list[PolicyView]:
-        """Of the one that makes some."""
         views: list[PolicyView] = self._first_with("policy_views")(context)
         return views
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
-        """All terms of all of them."""
         return self._of_each("critic_loss", context)
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """All of all of them."""
         return [parameter for part in self for parameter in part.critic_parameters()]
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """The sum of their terms."""
         terms = [term for part in self if (term := part.actor_loss(context)) is not None]
         return partial(_sum, terms) if terms else None
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
-        """One step after the other."""
         return self._of_each("auxiliary", context)
 
     def adapt(self, transition: Batch) -> None:
-        """One after the other."""
         for part in self:
             part.adapt(transition)
 
     def maps(self) -> dict[str, Any]:
-        """All of all of them."""
         return self._of_each("maps")
 
     def optimizers(self) -> dict[str, Any]:
-        """All of all of them."""
         return self._of_each("optimizers")
 
 

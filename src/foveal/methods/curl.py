@@ -56,7 +56,6 @@ class CURL(Auxiliary, Cropping):
         super().__init__(config, setup)
         learner = setup.learner
         self.similarity = nn.Parameter(torch.rand(learner.latent_size, learner.latent_size))
-        self._encoder = learner.encoder_parameters
         self.own_keys = type(learner).target_latent is ValueLearner.target_latent
         if self.own_keys:
             self.target_convolutions = frozen_copy(learner.convolutions)
@@ -89,7 +88,6 @@ class CURL(Auxiliary, Cropping):
         return learner.target_latent(obs)
 
     def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What the contrastive step trains: the critic's encoder and the similarity."""
         return [*self._encoder, self.similarity]
 
 

@@ -49,11 +49,9 @@ class MaDi(SVEA):
         self.masker = Masker(config.filters, setup.dtype, setup.frame_channels)
 
     def observe(self, obs: Observation) -> Observation:
-        """The image times its mask."""
         return obs._replace(image=self.masker.masked(obs.image))
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """The masker's."""
         return list(self.masker.parameters())
 
     def maps(self) -> dict[str, Callable[[Tensor], Tensor]]:

@@ -76,7 +76,7 @@ class PAD(Auxiliary, Cropping):
         # A copy of the encoder in which these are the learner's very own. It is kept in a tuple, which hides it from
         # PyTorch: the learner saves what is shared.
         encoder = copy.deepcopy(learner.convolutions, {id(layer): layer for layer in shared})
-        self._encoder = (encoder,)
+        self._own_encoder = (encoder,)
         own = nn.ModuleList(layer for layer in _layers_with_weights(encoder) if layer not in shared)
         self.own_layers = own.cpu().apply(orthogonal_)  # drawn there on every device, as all initial weights are
         self._shared = [parameter for layer in shared for parameter in layer.parameters()]
@@ -88,7 +88,7 @@ class PAD(Auxiliary, Cropping):
 
     def latent(self, image: Tensor) -> Tensor:
         """The head's encoder and its projection: (B, C, H, W) -> (B, D)."""
-        return self.projection(self._encoder[0](image))
+        return self.projection(self._own_encoder[0](image))
 
     def loss(self, image: Tensor, action: Tensor, next_image: Tensor) -> Tensor:
         """Of the task, a scalar (section 3.2).
@@ -137,7 +137,6 @@ class PAD(Auxiliary, Cropping):
         return adam(self.auxiliary_parameters(), self.config.adaptation_lr)
 
     def optimizers(self) -> dict[str, torch.optim.Optimizer]:
-        """The one of training and the one of test time."""
         return {**super().optimizers(), "pad_adaptation": self.adaptation_optimizer}
 
 

@@ -15,7 +15,6 @@ with any learner:
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Annotated
 
@@ -26,9 +25,9 @@ from torch import Tensor, nn
 from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import PART, POSITIVE, at_least, registered
 from foveal.learners.base import ValueLearner
-from foveal.methods.agreement import policy_agreement
+from foveal.methods.agreement import Agreeing
 from foveal.methods.auxiliary import Auxiliary
-from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation, View
+from foveal.methods.base import METHODS, Context, Requirements, Setup, StrongAugmentation
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.methods.sgqn import consistency, fill_masked, salient_mask
 from foveal.types import Batch, Observation, joined, joined_vectors
@@ -74,14 +73,12 @@ class Dynamics(nn.Module):
 
 
 @METHODS.register("scpl")
-class SCPL(Auxiliary, DrQ):
+class SCPL(Auxiliary, Agreeing, DrQ):
     """Values from salient pixels, dynamics and a policy that agree on the plain and on the changed observation."""
 
     Config = SCPLConfig
     config: SCPLConfig
     optimizer_name = "dynamics"
-    augment: StrongAugmentation
-    needs_policy = False  # where there is none, it does without that term
     presets = {"compact": {"hidden": 256, "shift": 2}, "debug": {"hidden": 8}}
 
     def __init__(self, config: SCPLConfig, setup: Setup) -> None:
@@ -89,18 +86,12 @@ class SCPL(Auxiliary, DrQ):
         learner = setup.learner
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         self.dynamics = Dynamics(learner.latent_size, learner.action_size, config.hidden)
-        self._encoder = learner.encoder_parameters
         self._frame_channels = setup.frame_channels
 
     @classmethod
     def requirements(cls, config: SCPLConfig, image_size: int) -> Requirements:
         """Saliency starts from the values that the TD losses made, so their graphs must reach the pixels."""
         return Requirements(render_size=image_size, pixel_gradient=True)
-
-    def views(self, batch: Batch) -> list[View]:
-        """The observation and the same under the strong augmentation, of equal weight."""
-        strong = batch.obs._replace(image=self.augment(batch.obs.image.detach(), self.generator))
-        return [View(batch.obs, 0.5), View(strong, 0.5)]
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """SGQN's consistency loss (its eq. 3) on both views as one batch; neither side is detached."""
@@ -113,11 +104,6 @@ class SCPL(Auxiliary, DrQ):
         masked = context.learner.estimate(both, torch.cat([action, action])).values  # (heads, 2 * B)
         values = torch.cat([view.estimate.values for view in views], dim=1)  # (heads, 2 * B)
         return {"consistency": self.config.consistency_weight * consistency(values, masked)}
-
-    def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """KL(pi(s) || pi(changed s)), if there is a policy that has a distribution."""
-        weight = self.config.agreement_weight
-        return policy_agreement(context.learner, context.batch.obs, context.seen(1), weight)
 
     def auxiliary(self, context: Context) -> dict[str, Tensor]:
         """One step of the critic's encoder and the dynamics; s and s' of a sample are changed alike."""
@@ -142,7 +128,3 @@ class SCPL(Auxiliary, DrQ):
         with torch.no_grad():
             wanted = learner.latent(next_obs)
         return 0.5 * F.mse_loss(latent, wanted), F.mse_loss(predicted, torch.cat([reward, reward]))
-
-    def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What the step trains: convolutions, the critic's projection and the dynamics."""
-        return [*self._encoder, *self.dynamics.parameters()]

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Annotated
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from foveal.augmentations import AUGMENTATIONS
 from foveal.config.bounds import PART, POSITIVE, at_least, registered
@@ -73,12 +73,10 @@ class SGQN(Auxiliary, DrQ):
         self.augment = StrongAugmentation(config.augmentation, setup.augmentation)
         size = learner.latent_size + learner.action_size
         self.decoder = MaskDecoder(size, setup.image_shape, config.decoder_filters, setup.dtype)
-        self._encoder = learner.encoder_parameters
         self._frame_channels = setup.frame_channels
 
     @classmethod
     def task_settings(cls, env: str) -> dict[str, float]:
-        """The paper's table of quantiles."""
         domain = env.removeprefix("dmc/").split("-")[0]
         return {"quantile": QUANTILES[domain]} if env.startswith("dmc/") and domain in QUANTILES else {}
 
@@ -110,10 +108,6 @@ class SGQN(Auxiliary, DrQ):
         loss = binary_cross_entropy(logits, mask)
         self.minimize(loss)
         return {"attribution/loss": loss.detach()}
-
-    def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What the attribution step trains: convolutions, the critic's projection and the decoder."""
-        return [*self._encoder, *self.decoder.parameters()]
 
 
 def salient_mask(values: Tensor, image: Tensor, quantile: float, channels: int = CHANNELS) -> Tensor:

@@ -129,7 +129,6 @@ class SMG(Auxiliary, DrQ):
         self.foreground_decoder = PixelDecoder(size, (self.channels + 1, *one_frame), filters, dtype)  # and the mask
         self.background_decoder = PixelDecoder(size, (self.channels, *one_frame), filters, dtype)
         self.action = mlp(2 * size, config.hidden, learner.action_size)
-        self._encoder = learner.encoder_parameters
         self._changed: Changed | None = None  # from the critic's loss to the auxiliary step of the same update
 
     def due(self, number: int) -> Due:
@@ -216,7 +215,6 @@ class SMG(Auxiliary, DrQ):
         }
 
     def weights(self, due: Due) -> Mapping[str, float]:
-        """Of each loss."""
         config = self.config
         return {
             "reconstruction": config.reconstruction_weight,
@@ -225,7 +223,3 @@ class SMG(Auxiliary, DrQ):
             "action": config.action_weight,
             "foreground": config.foreground_weight,
         }
-
-    def auxiliary_parameters(self) -> list[nn.Parameter]:
-        """What the step trains: the critic's encoder and everything of the method's own."""
-        return [*self._encoder, *self.parameters()]

@@ -52,7 +52,6 @@ class SVEA(DrQ):
         self.augment = StrongAugmentation(config.augmentation, options)
 
     def views(self, batch: Batch) -> list[View]:
-        """The observation, and the same under the strong augmentation."""
         image = self.augment(batch.obs.image.detach(), self.generator)
         augmented = batch.obs._replace(image=image)
         return [View(batch.obs, self.config.clean_weight), View(augmented, self.config.augmented_weight)]

@@ -25,17 +25,8 @@ from torch import Tensor, nn
 from foveal.augmentations import AUGMENTATIONS, random_shift
 from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least, registered
 from foveal.errors import FovealError
-from foveal.methods.agreement import policy_agreement
-from foveal.methods.base import (
-    METHODS,
-    Context,
-    Method,
-    PolicyView,
-    Requirements,
-    Setup,
-    StrongAugmentation,
-    View,
-)
+from foveal.methods.agreement import Agreeing
+from foveal.methods.base import METHODS, Context, PolicyView, Requirements, Setup, StrongAugmentation
 from foveal.networks.frames import COLOURS
 from foveal.networks.optimization import adam, minimize
 from foveal.networks.segmenter import Segmenter
@@ -99,15 +90,13 @@ class TSTMConfig(Bounded, section="tstm"):
 
 
 @METHODS.register("tstm")
-class TSTM(Method):
+class TSTM(Agreeing):
     """A frozen mask of the scene's objects before every network, and views that agree behind it."""
 
     Config = TSTMConfig
     config: TSTMConfig
-    augment: StrongAugmentation
     trained: Tensor
     capturable = True
-    needs_policy = False  # where there is none, it does without that term
     privileged = True
     presets = {
         "compact": {
@@ -221,14 +210,8 @@ class TSTM(Method):
     # --- the update ---------------------------------------------------------------------------------------------------
 
     def prepare(self, batch: Batch) -> Batch:
-        """A random shift of the observation alone."""
         shifted = random_shift(batch.obs.image, self.config.shift, self.generator)
         return batch.replace(obs=batch.obs._replace(image=shifted))
-
-    def views(self, batch: Batch) -> list[View]:
-        """The observation and the same under the strong augmentation, of equal weight; both are masked after this."""
-        strong = batch.obs._replace(image=self.augment(batch.obs.image.detach(), self.generator))
-        return [View(batch.obs, 0.5), View(strong, 0.5)]
 
     def critic_loss(self, context: Context) -> dict[str, Tensor]:
         """VICReg (Bardes, Ponce and LeCun 2022) between projections of the views' latents."""
@@ -240,18 +223,12 @@ class TSTM(Method):
         return {"vicreg": config.regularization * loss}
 
     def critic_parameters(self) -> list[nn.Parameter]:
-        """The projection."""
         return list(self.project.parameters())
 
     def policy_views(self, context: Context) -> list[PolicyView]:
         """Both views, each judged on itself: half the loss of either."""
         clean, strong = context.batch.obs, context.seen(1)
         return [PolicyView(clean, clean), PolicyView(strong, strong)]
-
-    def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
-        """KL(pi(s) || pi(changed s)), if there is a policy that has a distribution."""
-        weight = self.config.agreement_weight
-        return policy_agreement(context.learner, context.batch.obs, context.seen(1), weight)
 
 
 def scene_masks(batch: Batch, side: int) -> Tensor:

@@ -26,14 +26,14 @@ def with_vector(latent: Tensor, vector: Tensor | None) -> Tensor:
 
 
 class TwinCritic(nn.Module):
-    """Independent critics on one latent: (B, D) and (B, A) -> (heads, B) in units of return."""
+    """Two independent critics on one latent: (B, D) and (B, A) -> (2, B) in units of return."""
 
-    def __init__(self, size: int, hidden: int, heads: int = 2) -> None:
+    def __init__(self, size: int, hidden: int) -> None:
         super().__init__()
-        self.heads = nn.ModuleList(mlp(size, hidden, 1) for _ in range(heads))
+        self.heads = nn.ModuleList(mlp(size, hidden, 1) for _ in range(2))
 
     def forward(self, latent: Tensor, action: Tensor) -> Tensor:
-        """(B, D), (B, A) -> (heads, B)."""
+        """(B, D), (B, A) -> (2, B)."""
         joined = torch.cat([latent, action], dim=1)  # (B, D + A)
         return torch.stack([head(joined).squeeze(1) for head in self.heads])
 

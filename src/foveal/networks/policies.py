@@ -34,20 +34,17 @@ class PolicyHead(nn.Module, ABC):
         self.linear = linear(size, actions, ACTOR_GAIN)
 
     @abstractmethod
-    def sample(
-        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor]:
-        """Actions (B, ...) and their log probabilities or densities (B,).
+    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Drawn actions (B, ...) and their log probabilities or densities (B,).
 
         Args:
             features: (B, F).
             generator: where draws come from, on the features' device.
-            deterministic: take the mode instead of a draw.
         """
 
     @abstractmethod
     def mode(self, features: Tensor) -> Tensor:
-        """The likeliest actions, (B, F) -> (B, ...)."""
+        """The likeliest actions, (B, F) -> (B, ...); continuous ones are not bounded."""
 
     @abstractmethod
     def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
@@ -63,16 +60,11 @@ class CategoricalHead(PolicyHead):
         """(B, F) -> (B, actions)."""
         return torch.log_softmax(self.linear(self.body(features)), dim=1)
 
-    def sample(
-        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Indices (B,) and their log probabilities (B,)."""
         logs = self.log_probabilities(features)
-        if deterministic:
-            actions = logs.argmax(1)
-        else:
-            actions = torch.multinomial(logs.exp(), 1, generator=generator)[:, 0]  # (B, actions) -> (B,)
-        return actions, logs.gather(1, actions[:, None])[:, 0]
+        actions = torch.multinomial(logs.exp(), 1, generator=generator)  # (B, actions) -> (B, 1)
+        return actions[:, 0], logs.gather(1, actions)[:, 0]
 
     def mode(self, features: Tensor) -> Tensor:
         """Indices (B,)."""
@@ -94,27 +86,19 @@ class GaussianHead(PolicyHead):
         self.action_shape = (actions,)
         self.log_std = nn.Parameter(torch.zeros(actions))
 
-    def mean(self, features: Tensor) -> Tensor:
-        """The deterministic action, unbounded: (B, F) -> (B, A)."""
+    def mode(self, features: Tensor) -> Tensor:
+        """Their means, (B, F) -> (B, A)."""
         return self.linear(self.body(features))
 
-    def mode(self, features: Tensor) -> Tensor:
-        """Their means (B, A), unbounded."""
-        return self.mean(features)
-
-    def sample(
-        self, features: Tensor, generator: torch.Generator, *, deterministic: bool = False
-    ) -> tuple[Tensor, Tensor]:
+    def sample(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Actions (B, A), unbounded, and their log densities (B,)."""
-        mean = self.mean(features)
-        if deterministic:
-            return mean, self._log_density(torch.zeros_like(mean))
+        mean = self.mode(features)
         noise = torch.randn(mean.shape, device=mean.device, dtype=mean.dtype, generator=generator)
         return mean + self.log_std.exp() * noise, self._log_density(noise)  # (A,) * (B, A)
 
     def evaluate(self, features: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
         """Log densities of actions (B, A) -> (B,), and the entropy (B,)."""
-        noise = (actions - self.mean(features)) * (-self.log_std).exp()  # (B, A) * (A,)
+        noise = (actions - self.mode(features)) * (-self.log_std).exp()  # (B, A) * (A,)
         entropy = (self.log_std + 0.5 * math.log(2 * math.pi * math.e)).sum()
         return self._log_density(noise), entropy.expand(len(actions))
 

@@ -33,14 +33,6 @@ class RecordedFolder:
     source: LeRobotDataset
     about: dict[str, Any]
 
-    @property
-    def info(self) -> Mapping[str, Any]:
-        """Of the data set."""
-        return self.source.info
-
-    def __len__(self) -> int:
-        return int(self.info["total_episodes"])
-
     def __iter__(self) -> Iterator[RecordedEpisode]:
         return map(self._episode, self.source.episodes())
 
@@ -97,8 +89,8 @@ def to_demonstrations(folder: str | Path, out: str | Path, view: View | None = N
     Raises:
         FovealError: an extra is missing, there is no depth, shapes differ from foveal's, or the folder exists.
     """
-    source = open_recording(folder)
-    features = source.info["features"]
+    recorded = open_recording(folder)
+    features = recorded.source.features
     if DEPTH not in features:
         raise FovealError(f"{folder} has no column {DEPTH}, and skills see depth: record with a depth camera")
     for name, wanted in ((layout.STATE, [14]), (layout.ACTION, [4])):
@@ -111,9 +103,9 @@ def to_demonstrations(folder: str | Path, out: str | Path, view: View | None = N
             f"depth of {folder} is {width} x {height} pixels, and skills' frames are cut from "
             f"{view.render} x {view.render}"
         )
-    about = {**source.about, "size": view.size, "render": view.render, "camera": view.camera, "source": "recording"}
+    about = {**recorded.about, "size": view.size, "render": view.render, "camera": view.camera, "source": "recording"}
     writer = DemoWriter(out, about)
-    for number, episode in enumerate(source):
+    for number, episode in enumerate(recorded):
         if len(episode) < 2:
             raise FovealError(f"episode {number} of {folder} has {len(episode)} frame, too few for a step")
         writer.add(_demonstration(episode, view))

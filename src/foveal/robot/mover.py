@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,16 +24,6 @@ Array = NDArray[np.float64]
 _START = 15.0  # seconds to wait for the control script
 _STOP = 1.0  # seconds to wait for the end of the program, once the tool stands
 _NO_TOOL = 0.01  # metres: a tool that reaches less far than this is none
-
-
-class Mover(Protocol):
-    """Moves the arm."""
-
-    def move(self, twist: Array) -> None:
-        """Take up this velocity (6,) of the tool in the base's frame: m/s, then rad/s."""
-
-    def close(self) -> None:
-        """Stop, and let go of the arm."""
 
 
 class DryMover:
@@ -72,6 +62,11 @@ class ScriptMover:
             raise
 
     def move(self, twist: Array) -> None:
+        """Take up this velocity (6,) of the tool in the base's frame: m/s, then rad/s.
+
+        Raises:
+            ArmStopped: the arm did not take it.
+        """
         answer = self._hand.order({"do": "move", "twist": twist.tolist()}, self._limits.timeout)
         if not answer["done"]:
             raise ArmStopped(

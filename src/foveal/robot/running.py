@@ -19,7 +19,7 @@ from foveal.robot.grippers import NoGripper
 from foveal.robot.interfaces import Camera, Gripper, Observation, PolicyFunction
 from foveal.robot.limits import Limits, limited, turning_back
 from foveal.robot.listener import Listener, Reading
-from foveal.robot.mover import DryMover, Mover, ScriptMover
+from foveal.robot.mover import DryMover, ScriptMover
 from foveal.robot.posture import check_joints, check_tool_down
 from foveal.robot.sources import check_pictures
 from foveal.robot.stops import DASHBOARD_PORT, RTDE_PORT, ArmStopped, advice, check_reachable, trouble
@@ -139,16 +139,11 @@ def run(
                 check_measured(fingers)
             loop = _Loop(policy, host, settings, camera, fingers, on_step, listener, success, avoid)
             loop.first = loop.decide(loop.look(start))
-            with closing(_mover(host, listener, settings)) as mover:
+            dry, limits, bare = settings.dry_run, settings.limits, settings.bare_flange
+            with closing(DryMover() if dry else ScriptMover(host, listener, limits, bare)) as mover:
                 return loop.go(mover)
         finally:
             fingers.disconnect()
-
-
-def _mover(host: str, listener: Listener, settings: RunSettings) -> Mover:
-    if settings.dry_run:
-        return DryMover()
-    return ScriptMover(host, listener, settings.limits, settings.bare_flange)
 
 
 def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
@@ -157,7 +152,8 @@ def _check_start(reading: Reading, settings: RunSettings, host: str) -> None:
         raise FovealError(f"the arm at {host} {reason}{advice(reading.safety_bits, host)}")
     position = settings.frame.position(reading.pose)
     if settings.limits.outside(position) > 0.0:
-        walls = ", ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in _walls(settings.limits))
+        bounds = zip("xyz", settings.limits.workspace, strict=True)
+        walls = ", ".join(f"{axis} {low:g} to {high:g}" for axis, (low, high) in bounds)
         raise FovealError(
             f"the tool is at {_metres(position)} m in the task's frame, out of the workspace ({walls} m): bring it "
             "inside, or give another workspace"
@@ -188,7 +184,7 @@ class _Loop:
     def __post_init__(self) -> None:
         self.watch = StreamWatch(self.settings.frozen)
 
-    def go(self, mover: Mover) -> Report:
+    def go(self, mover: DryMover | ScriptMover) -> Report:
         limits = self.settings.limits
         began = sent = time.monotonic()
         changed = late = done = 0
@@ -255,7 +251,7 @@ class _Loop:
         check_joints(reading.joints, twist, limits.timeout)
         return Step(number, position, wanted, self.velocity, bool(action[3] > 0.0), now - looked), twist
 
-    def _send(self, mover: Mover, twist: Array, number: int) -> None:
+    def _send(self, mover: DryMover | ScriptMover, twist: Array, number: int) -> None:
         try:
             mover.move(twist)
         except ArmStopped:
@@ -290,10 +286,6 @@ def _checked(action: object) -> Array:
     if not np.isfinite(numbers).all():
         raise ArmStopped(f"the policy's action {numbers} holds a value that is not finite")
     return np.clip(numbers, -1.0, 1.0)
-
-
-def _walls(limits: Limits) -> list[tuple[str, tuple[float, float]]]:
-    return list(zip("xyz", limits.workspace, strict=True))
 
 
 def _metres(position: Array) -> str:

@@ -75,7 +75,7 @@ def load_gripper(text: str, host: str) -> Gripper:
         FovealError: there is none, or it makes something else.
     """
     if text.partition(":")[0] in KNOWN:
-        return known_gripper(text, host)()
+        return known_gripper(text, host)
     gripper: Gripper = _named(text, "gripper", "foveal.arm.grippers")()
     _check_methods(gripper, text, "grip", "opening", "disconnect")
     return gripper

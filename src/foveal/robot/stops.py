@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import socket
 import time
 from collections.abc import Callable
-from types import ModuleType
 from typing import Any
 
 from foveal.errors import FovealError
+from foveal.robot.optional import optional
 
 RTDE_PORT, DASHBOARD_PORT = 30004, 29999
 # Bits of RTDE's safety_status_bits that mean that the arm must not move ("RTDE guide", Universal Robots).
@@ -33,16 +32,13 @@ class ArmStopped(FovealError):
     """A run on the arm came to an early end, and the arm was stopped."""
 
 
-def ur_rtde(module: str) -> ModuleType:
+def ur_rtde(module: str) -> Any:
     """A module of ur_rtde.
 
     Raises:
         FovealError: ur_rtde is not installed.
     """
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise FovealError('a real arm needs ur_rtde: pip install "foveal[ur]"') from error
+    return optional(module, "ur", "a real arm")
 
 
 def check_reachable(host: str, *ports: int) -> None:

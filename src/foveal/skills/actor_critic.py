@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Self
@@ -19,7 +20,7 @@ from foveal.errors import FovealError
 from foveal.learners.ppo import PPO
 from foveal.networks import policies as networks
 from foveal.skills.base import ArmPolicy, load_weights
-from foveal.skills.config import MasterConfig, as_dict
+from foveal.skills.config import MasterConfig
 from foveal.skills.groups import GroupSettings
 from foveal.skills.minari import require_extra
 from foveal.skills.networks import FORMER_NAMES, actor_critic, todays_weights
@@ -121,7 +122,7 @@ class ActorCritic(ArmPolicy):
         """Network, optimizer, configuration, curve."""
         tensors = {f"{self.what}/{name}": value for name, value in self.network.state_dict().items()}
         held, optimizer = checkpoint.optimizer_state(self.ppo.optimizer)
-        described = {"config": as_dict(self.config), "seed": self.seed, "curve": self.curve, "optimizer": optimizer}
+        described = {"config": asdict(self.config), "seed": self.seed, "curve": self.curve, "optimizer": optimizer}
         return {**tensors, **held}, described
 
     def _set_learned_state(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
@@ -171,8 +172,7 @@ class ArmWork(Work):
         return GroupVector(self.agent.arms(), self.agent.config.environments, self.workers)
 
     def settings(self) -> dict[str, Any]:
-        """PPO's configuration."""
-        return {"ppo": as_dict(self.agent.config), "workers": self.workers}
+        return {"ppo": asdict(self.agent.config), "workers": self.workers}
 
     def begin(self, target: int) -> None:
         """Rates that decay do so towards the target."""
@@ -186,16 +186,13 @@ class ArmWork(Work):
         return episodes
 
     def learn(self, after_update: Callable[[], None]) -> None:
-        """The update on the rollout."""
         self._latest = {name: float(value) for name, value in self.agent.ppo.update().items()}
         after_update()
 
     def metrics(self) -> dict[str, float]:
-        """Of the latest update."""
         return self._latest
 
     def agent_state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        """Weights, optimizer and learning curve."""
         return self.agent.state()
 
     def state(self) -> dict[str, Any]:
@@ -210,7 +207,6 @@ class ArmWork(Work):
         self._arms.set_state(state["arms"])
 
     def close(self) -> None:
-        """Let go of the arms."""
         super().close()
         if "_arms" in vars(self):
             self._arms.close()

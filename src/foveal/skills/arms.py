@@ -14,7 +14,6 @@ from foveal.envs.ur5e import make_arm
 from foveal.envs.ur5e.env import ArmEnv
 from foveal.envs.ur5e.experts import skills
 from foveal.envs.ur5e.randomization import Randomization
-from foveal.errors import FovealError
 from foveal.skills.events import COVER_MILLIMETRES, Event, Happening
 from foveal.skills.minari import in_millimetres
 from foveal.skills.noise import Sensor
@@ -49,14 +48,6 @@ class Actor(Protocol):
 
     def act(self, frames: NDArray[Any], skill: NDArray[np.int64]) -> NDArray[np.float32]:
         """(B, stack, H, W) millimetres and (B,) numbers of skills -> (B, 4) actions in [-1, 1]."""
-
-
-class Cloned(Protocol):
-    """Cloned skills; ``foveal.skills.policy.SkillPolicy`` is such."""
-
-    @property
-    def skill_set(self) -> Any:
-        """``foveal.skills.policy.SkillSet``: the task, and how its depth was seen."""
 
 
 class Arms:
@@ -182,18 +173,6 @@ class Arms:
         """Free the simulators."""
         for env in self.envs:
             env.close()
-
-
-def for_policy(policy: Cloned) -> ArmSettings:
-    """Arms that are seen as the policy's demonstrations were.
-
-    Raises:
-        FovealError: the demonstrations do not say of which task they are.
-    """
-    known = policy.skill_set
-    if not known.task:
-        raise FovealError("these skills do not say of which task they are, so they can't be tried in the simulator")
-    return ArmSettings(known.task, known.view)
 
 
 def _arm(settings: ArmSettings) -> ArmEnv:

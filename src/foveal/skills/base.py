@@ -217,6 +217,11 @@ class ArmPolicy(ABC):
             FovealError: there is nothing that looks at pictures.
         """
 
+    def examples(self, batch: int) -> dict[str, Tensor]:
+        """Inputs to try an exported network with: ``frames`` (batch, stack, H, W) of random depth, millimetres."""
+        frames = torch.empty(batch, self.stack, self.view.size, self.view.size)
+        return {"frames": frames.uniform_(300, 2500, generator=torch.Generator().manual_seed(0))}
+
     def export(self, path: str | Path) -> Path:
         """Write the network as ONNX, checked against PyTorch; needs the extra ``onnx``.
 

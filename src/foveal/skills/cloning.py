@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +20,9 @@ from foveal.errors import FovealError
 from foveal.networks.optimization import half_cosine
 from foveal.networks.precision import convolution_dtype
 from foveal.skills import seeds
-from foveal.skills.arms import for_policy
 from foveal.skills.augmentation import Augmentation
 from foveal.skills.base import load_weights
-from foveal.skills.config import CloneConfig, as_dict
+from foveal.skills.config import CloneConfig
 from foveal.skills.dataset import BalancedSampler, Samples, sampled
 from foveal.skills.minari import DemoFolder, Episode, open_demos
 from foveal.skills.policy import SkillPolicy, SkillSet
@@ -176,12 +175,10 @@ class CloningWork(Work):
 
     @property
     def updates(self) -> int:
-        """One for each batch."""
         return self.steps
 
     def settings(self) -> dict[str, Any]:
-        """How skills are cloned, and from what."""
-        return {"skills": as_dict(self.config), "seed": self.agent.seed, "data": self.data}
+        return {"skills": asdict(self.config), "seed": self.agent.seed, "data": self.data}
 
     def begin(self, target: int) -> None:
         """See whether the learning rate knows of so many batches.
@@ -224,7 +221,7 @@ class CloningWork(Work):
         if merit >= self._merit or not self.config.rollouts:
             self._merit, self.best = merit, number
             self.best_weights = self._weights()
-        self.agent.about = {"epochs": [as_dict(epoch) for epoch in self.epochs], "best": self.best}
+        self.agent.about = {"epochs": [asdict(epoch) for epoch in self.epochs], "best": self.best}
 
     def _weights(self) -> dict[str, Tensor]:
         """A copy of what the network is now."""
@@ -294,7 +291,6 @@ class CloningWork(Work):
         }
 
     def load_state(self, state: Mapping[str, Any], saved: Checkpoint) -> None:
-        """Go on from ``agent_state`` and ``state``."""
         self.epochs = [Epoch(**epoch) for epoch in self.agent.about.get("epochs", [])]
         self.best = self.agent.about.get("best", 0)
         if self.best:
@@ -351,5 +347,5 @@ def _tried(policy: SkillPolicy, episodes: int, crew: Workers) -> float:
     """Share of the rollouts, skills in the order of the script, that solve the task."""
     plan = scripted(policy.skill_set.task, policy.skills)
     chosen = range(seeds.CHOICE, seeds.CHOICE + episodes)
-    outcomes = play(for_policy(policy), plan, policy, chosen, workers=crew)
+    outcomes = play(policy.arm_settings, plan, policy, chosen, workers=crew)
     return float(np.mean([outcome.success for outcome in outcomes]))

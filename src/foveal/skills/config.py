@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
@@ -232,8 +231,3 @@ def configured(
         raise FovealError(f"unknown preset {preset!r}: {nearest(preset, list(presets))}")
     result: Settings = changed(changed(base, presets[preset], section), changes, section)
     return result
-
-
-def as_dict(settings: Any) -> dict[str, Any]:
-    """Settings as JSON takes them."""
-    return dataclasses.asdict(settings)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
-from functools import partial
-from typing import Any, Self, cast
+from dataclasses import asdict, replace
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -16,22 +15,14 @@ from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
 from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
-from foveal.networks.policies import GaussianHead
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import ArmSettings
 from foveal.skills.base import load_weights
-from foveal.skills.config import (
-    WITH_TIMEOUTS,
-    CloneConfig,
-    MasterConfig,
-    as_dict,
-    master_config,
-    stored_master_config,
-)
+from foveal.skills.config import WITH_TIMEOUTS, CloneConfig, MasterConfig, master_config, stored_master_config
 from foveal.skills.groups import Stepping
 from foveal.skills.insides import step_insides
 from foveal.skills.networks import cloned_actor_critic
-from foveal.skills.policy import SkillPolicy, SkillSet, depth_input, example_frames, portable_config, scaled_depth
+from foveal.skills.policy import SkillPolicy, SkillSet, depth_input, portable_config, scaled_depth
 from foveal.skills.rollouts import InOrder
 from foveal.skills.view import View
 from foveal.skills.world import Acting
@@ -75,9 +66,6 @@ class FlatPolicy(ActorCritic):
         seed: of its training.
         shaped: whether a potential guides it (``foveal.envs.ur5e.shaping``), or the task's reward alone.
         cloning: how the network that it starts from was cloned; None where it starts from scratch, see ``from_cloned``.
-
-    Raises:
-        FovealError: the extra ``skills`` is missing.
     """
 
     what, kind, task = "policy", "foveal.flat", ""
@@ -129,7 +117,6 @@ class FlatPolicy(ActorCritic):
         return depth_input(frames, self.near, self.far)
 
     def acting(self) -> Acting:
-        """It decides all steps."""
         settings, plan, name = self.arms().arms, InOrder((0,)), "a policy of every step"
         return Acting(settings, plan, self, ("",), self.skill_steps, name, self.seed, self.near, self.far)
 
@@ -147,8 +134,8 @@ class FlatPolicy(ActorCritic):
 
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors, described = self._learned_state()
-        described |= {"task": self.task, "view": as_dict(self.view), "shaped": self.shaped}
-        return tensors, {**described, "cloning": None if self.cloning is None else as_dict(self.cloning)}
+        described |= {"task": self.task, "view": asdict(self.view), "shaped": self.shaped}
+        return tensors, {**described, "cloning": None if self.cloning is None else asdict(self.cloning)}
 
     @classmethod
     def from_state(cls, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> Self:
@@ -160,14 +147,12 @@ class FlatPolicy(ActorCritic):
 
     def exportable(self) -> Exportable:
         """Frames in, actions out."""
-        examples = partial(example_frames, stack=self.stack, size=self.view.size)
-        return Exportable(_Acting(self), lambda batch: {"frames": examples(batch)})
+        return Exportable(_Acting(self), self.examples)
 
 
 def _mean_action(network: ActorCriticNetwork, seen: Tensor) -> Tensor:
     """(B, frames, H, W) in [-1, 1] -> (B, 4) in [-1, 1]."""
-    actor = cast(GaussianHead, network.actor)  # of what ``Stepping`` makes
-    return actor.mean(network.features(seen)).clamp(-1.0, 1.0)
+    return network.actor.mode(network.features(seen)).clamp(-1.0, 1.0)
 
 
 class _Acting(nn.Module):

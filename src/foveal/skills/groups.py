@@ -51,9 +51,22 @@ class Deciding:
             shape = (5 + 4 * len(task.things) + (0 if task.bowl is None else 3),)
         return spaces.Box(-np.inf, np.inf, shape, np.float32), actions
 
+    @property
+    def stack(self) -> int:
+        """Depth frames that are seen together."""
+        return 1 if self.policy is None else self.policy.stack
+
+    def observe(self, arms: Arms) -> NDArray[np.float32]:
+        """(B, ...): what is learned from."""
+        return observe(arms, self.policy)
+
+    def act(self, arms: Arms, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Act with every arm; (B,) rewards."""
+        return arms.run(self.policy, np.asarray(actions, np.int64), self.skill_steps)
+
     def make(self, first: int, count: int) -> Group:
         """The arms ``first`` to ``first + count``, of all those that train."""
-        return _DecidingGroup(self, first, count)
+        return Group(self, first, count)
 
 
 @dataclass(frozen=True)
@@ -81,9 +94,27 @@ class Stepping:
         shape = (self.stack, self.arms.view.size, self.arms.view.size)
         return spaces.Box(-1.0, 1.0, shape, np.float32), spaces.Box(-1.0, 1.0, (4,), np.float32)
 
+    def observe(self, arms: Arms) -> NDArray[np.float32]:
+        """(B, ...): what is learned from."""
+        return depth_input(arms.frames(), self.near, self.far).numpy()
+
+    def act(self, arms: Arms, actions: NDArray[Any]) -> NDArray[np.float64]:
+        """Act with every arm; (B,) rewards."""
+        before = self._potentials(arms)
+        rewards = np.array([arms.step(index, action) for index, action in enumerate(actions)])
+        if self.shaping:  # nothing is expected after success, where the potential counts as 0
+            rewards += self.shaping * self._potentials(arms) * ~arms.success - before
+        return rewards
+
     def make(self, first: int, count: int) -> Group:
         """The arms ``first`` to ``first + count``, of all those that train."""
-        return _SteppingGroup(self, first, count)
+        return Group(self, first, count)
+
+    def _potentials(self, arms: Arms) -> NDArray[np.float64]:
+        """(B,), where rewards are shaped; else zeros."""
+        if not self.shaping:
+            return np.zeros(len(arms))
+        return np.array([potential(self.arms.task, env.truth()) for env in arms.envs])
 
 
 GroupSettings: TypeAlias = Deciding | Stepping
@@ -91,22 +122,39 @@ GroupSettings: TypeAlias = Deciding | Stepping
 
 
 class Group:
-    """Some arms in one process, which begin again when they have ended."""
+    """Some arms in one process, which begin again when they have ended.
 
-    def __init__(self, arms: Arms, seed: int, first: int) -> None:
-        self.arms = arms
-        self._seed, self._first = seed, first
-        self._episodes = [0] * len(arms)
+    Args:
+        settings: what they are.
+        first: number of the first, of all those that train.
+        count: how many.
+    """
+
+    def __init__(self, settings: GroupSettings, first: int, count: int) -> None:
+        self.arms = Arms(settings.arms, count, settings.stack)
+        self._settings, self._first = settings, first
+        self._episodes = [0] * count
 
     def reset(self) -> NDArray[np.float32]:
         """(B, ...): the first observations."""
         for index in range(len(self.arms)):
             self._begin(index)
-        return self._observe()
+        return self._settings.observe(self.arms)
 
     def step(self, actions: NDArray[Any]) -> Stepped:
-        """Act with every arm."""
-        raise NotImplementedError
+        """Act with every arm; new episodes begin where the old ones have ended."""
+        before = self.arms.steps.copy()
+        rewards = self._settings.act(self.arms, actions)
+        seen = self._settings.observe(self.arms)
+        ended = self.arms.ended.copy()
+        infos: list[dict[str, Any]] = [{"steps": int(count)} for count in self.arms.steps - before]
+        for index in np.flatnonzero(ended):
+            success = bool(self.arms.success[index])
+            infos[index] |= {"success": success, "final_obs": seen[index].copy(), "truncated": not success}
+            self._begin(int(index))
+        if ended.any():
+            seen = np.where(ended.reshape(-1, *[1] * (seen.ndim - 1)), self._settings.observe(self.arms), seen)
+        return seen, rewards.astype(np.float32), ended, infos
 
     def get_state(self) -> list[dict[str, Any]]:
         """Of each arm: JSON values and arrays."""
@@ -123,66 +171,8 @@ class Group:
         self.arms.close()
 
     def _begin(self, index: int) -> None:
-        self.arms.reset(index, seeds.training(self._seed, self._first + index, self._episodes[index]))
+        self.arms.reset(index, seeds.training(self._settings.seed, self._first + index, self._episodes[index]))
         self._episodes[index] += 1
-
-    def _observe(self) -> NDArray[np.float32]:
-        raise NotImplementedError
-
-    def _after(self, rewards: NDArray[np.float64], steps: NDArray[np.int64]) -> Stepped:
-        """What follows a step, with new episodes where the old ones have ended."""
-        seen = self._observe()
-        ended = self.arms.ended.copy()
-        infos: list[dict[str, Any]] = [{"steps": int(count)} for count in steps]
-        for index in np.flatnonzero(ended):
-            success = bool(self.arms.success[index])
-            infos[index] |= {
-                "success": success,
-                "final_obs": seen[index].copy(),
-                "truncated": not success,
-            }
-            self._begin(int(index))
-        if ended.any():
-            seen = np.where(ended.reshape(-1, *[1] * (seen.ndim - 1)), self._observe(), seen)
-        return seen, rewards.astype(np.float32), ended, infos
-
-
-class _DecidingGroup(Group):
-    def __init__(self, settings: Deciding, first: int, count: int) -> None:
-        self.policy = settings.policy
-        stack = 1 if self.policy is None else self.policy.stack
-        super().__init__(Arms(settings.arms, count, stack), settings.seed, first)
-        self._skill_steps = settings.skill_steps
-
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        before = self.arms.steps.copy()
-        rewards = self.arms.run(self.policy, np.asarray(actions, np.int64), self._skill_steps)
-        return self._after(rewards, self.arms.steps - before)
-
-    def _observe(self) -> NDArray[np.float32]:
-        return observe(self.arms, self.policy)
-
-
-class _SteppingGroup(Group):
-    def __init__(self, settings: Stepping, first: int, count: int) -> None:
-        super().__init__(Arms(settings.arms, count, settings.stack), settings.seed, first)
-        self._range, self._shaping = (settings.near, settings.far), settings.shaping
-
-    def step(self, actions: NDArray[Any]) -> Stepped:
-        before = self._potentials()
-        rewards = np.array([self.arms.step(index, action) for index, action in enumerate(actions)])
-        if self._shaping:  # nothing is expected after success, where the potential counts as 0
-            rewards += self._shaping * self._potentials() * ~self.arms.success - before
-        return self._after(rewards, np.ones(len(self.arms), np.int64))
-
-    def _potentials(self) -> NDArray[np.float64]:
-        """(B,), where rewards are shaped; else zeros."""
-        if not self._shaping:
-            return np.zeros(len(self.arms))
-        return np.array([potential(self.arms.settings.task, env.truth()) for env in self.arms.envs])
-
-    def _observe(self) -> NDArray[np.float32]:
-        return depth_input(self.arms.frames(), *self._range).numpy()
 
 
 def observe(arms: Arms, policy: SkillPolicy | None, which: Any = slice(None)) -> NDArray[np.float32]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from foveal.evaluation.insides import Decision, Insides, Scalar, action_scalars, summed
 from foveal.saliency import ScalarFunction
-from foveal.skills.config import as_dict, clone_config
+from foveal.skills.config import clone_config
 
 VELOCITY, GRIPPER = "velocity", "gripper"
 ALONG = ("velocity_x", "velocity_y", "velocity_z")
@@ -35,13 +36,13 @@ def skill_insides(policy: Any) -> Insides:
         policy: ``foveal.skills.policy.SkillPolicy``.
     """
     exact = policy.copy(precision="float32")  # pixels are ranked by their gradients, which need its digits
-    config = {"skills": as_dict(policy.skill_set), "cloning": as_dict(policy.config)}
+    config = {"skills": asdict(policy.skill_set), "cloning": asdict(policy.config)}
     return _insides(exact, config, control=_insides(untrained(policy), config))
 
 
 def untrained(policy: Any) -> Any:
     """A network of the same shape with other first weights: what its map shows takes no training to see."""
-    config = clone_config("paper", {**as_dict(policy.config), "precision": "float32"})
+    config = clone_config("paper", {**asdict(policy.config), "precision": "float32"})
     fresh = type(policy)(policy.skill_set, config, policy.seed + 1)
     fresh.mean, fresh.spread = policy.mean, policy.spread
     return fresh
@@ -99,7 +100,7 @@ def step_insides(policy: Any) -> Insides:
     network = policy.network
 
     def mean(image: Tensor) -> Tensor:
-        action: Tensor = network.actor.mean(network.features(image))  # (B, 4)
+        action: Tensor = network.actor.mode(network.features(image))  # (B, 4)
         return action
 
     decision = Decision(lambda observations, actions: mean, discrete=False)
@@ -123,6 +124,6 @@ def step_insides(policy: Any) -> Insides:
         pixels=lambda observations: policy.input(np.stack([seen.frames for seen in observations])),
         strength=summed,
         summed=f"the {policy.stack} frames",
-        config={"ppo": as_dict(policy.config), "view": as_dict(policy.view)},
+        config={"ppo": asdict(policy.config), "view": asdict(policy.view)},
         decision=decision,
     )

@@ -9,7 +9,7 @@ from foveal.errors import FovealError
 from foveal.progress import Progress
 from foveal.registry import nearest
 from foveal.skills import seeds
-from foveal.skills.arms import Actor, ArmSettings, for_policy
+from foveal.skills.arms import Actor, ArmSettings
 from foveal.skills.conditions import CONDITIONS
 from foveal.skills.demos import task_of
 from foveal.skills.policy import SkillPolicy
@@ -84,4 +84,4 @@ def _acting(skills: str | Path | SkillPolicy) -> tuple[Actor | None, ArmSettings
     policy = skills if isinstance(skills, SkillPolicy) else SkillPolicy.load(skills)
     if policy.skills == 1:
         raise FovealError("the whole task was cloned as one skill: there are no goals of its parts to judge it by")
-    return policy, for_policy(policy)
+    return policy, policy.arm_settings

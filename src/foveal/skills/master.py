@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Self, cast
 
 import numpy as np
@@ -20,10 +19,10 @@ from foveal.export import Exportable, portable
 from foveal.networks.policies import ActorCritic as ActorCriticNetwork
 from foveal.networks.policies import CategoricalHead
 from foveal.skills.actor_critic import ActorCritic
-from foveal.skills.arms import Arms, ArmSettings, for_policy
+from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.config import MasterConfig, stored_master_config
 from foveal.skills.groups import Deciding, observe
-from foveal.skills.policy import SkillPolicy, example_frames, features_of_all, scaled_depth
+from foveal.skills.policy import SkillPolicy, features_of_all, scaled_depth
 from foveal.skills.view import View
 from foveal.skills.world import BLIND, Acting
 
@@ -36,9 +35,6 @@ class Master(ActorCritic):
         skills: cloned ones, whose features it sees; None where experts act and it sees the simulator's state.
         config: how it learns.
         seed: of its training.
-
-    Raises:
-        FovealError: the extra ``skills`` is missing.
     """
 
     what, kind, task = "master", "foveal.master", ""
@@ -98,7 +94,6 @@ class Master(ActorCritic):
             return _chances(self.network, torch.from_numpy(seen)).double().numpy()
 
     def acting(self) -> Acting:
-        """It chooses skills."""
         names, near, far, doing = tuple(skill.name for skill in skills(self.task)), 0.0, 0.0, "scripted experts"
         if self.skills is not None:
             config, doing = self.skills.config, "cloned skills"
@@ -111,7 +106,7 @@ class Master(ActorCritic):
         return self._cloned().insides()
 
     def arms(self) -> Deciding:
-        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else for_policy(self.skills)
+        arms = ArmSettings(self.task, View(size=0)) if self.skills is None else self.skills.arm_settings
         return Deciding(arms, self.config.skill_steps, self.seed, self.skills)
 
     def _cloned(self) -> SkillPolicy:
@@ -143,9 +138,7 @@ class Master(ActorCritic):
 
     def exportable(self) -> Exportable:
         """Frames in, the chances of all skills out."""
-        cloned = self._cloned()
-        examples = partial(example_frames, stack=cloned.stack, size=cloned.view.size)
-        return Exportable(_Choosing(self, cloned), lambda batch: {"frames": examples(batch)}, ("chances",))
+        return Exportable(_Choosing(self, self._cloned()), self.examples, ("chances",))
 
 
 @dataclass(frozen=True)

@@ -150,16 +150,13 @@ class Aligned(nn.Module):
 
     def forward(self, observations: Tensor) -> Tensor:
         """The same numbers."""
-        return observations if torch.compiler.is_exporting() else aligned(observations)
+        if torch.compiler.is_exporting() or observations.data_ptr() % ALIGNMENT == 0:
+            return observations
+        return observations.clone()
 
 
 ALIGNMENT = 64
 """Bytes: PyTorch's allocations on the CPU begin at multiples of it."""
-
-
-def aligned(tensor: Tensor) -> Tensor:
-    """The tensor, or a copy of it that begins at a multiple of ``ALIGNMENT``."""
-    return tensor.clone() if tensor.data_ptr() % ALIGNMENT else tensor
 
 
 def state_layers(size: int) -> nn.Sequential:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -19,9 +18,9 @@ from foveal.evaluation.insides import Insides
 from foveal.export import Exportable, portable
 from foveal.networks.film_resnet import FilmResNet
 from foveal.networks.precision import convolution_dtype, portable_precision
-from foveal.skills.arms import for_policy
+from foveal.skills.arms import ArmSettings
 from foveal.skills.base import ArmPolicy, load_weights
-from foveal.skills.config import CloneConfig, as_dict, clone_config
+from foveal.skills.config import CloneConfig, clone_config
 from foveal.skills.insides import skill_insides
 from foveal.skills.minari import MILLIMETRES
 from foveal.skills.rollouts import scripted
@@ -44,11 +43,6 @@ def depth_input(millimetres: Any, near: float, far: float) -> Tensor:
 def scaled_depth(millimetres: Tensor, near: float, far: float) -> Tensor:
     """The same of a ``float32`` tensor."""
     return ((millimetres / MILLIMETRES - near) * (2.0 / (far - near)) - 1.0).clamp(-1.0, 1.0)
-
-
-def example_frames(batch: int, stack: int, size: int) -> Tensor:
-    """(batch, stack, size, size) ``float32``: random depth in millimetres, to try a network with."""
-    return torch.empty(batch, stack, size, size).uniform_(300, 2500, generator=torch.Generator().manual_seed(0))
 
 
 @dataclass(frozen=True)
@@ -118,6 +112,17 @@ class SkillPolicy(ArmPolicy):
     def stack(self) -> int:
         return self.config.stack
 
+    @property
+    def arm_settings(self) -> ArmSettings:
+        """Arms that are seen as the demonstrations were.
+
+        Raises:
+            FovealError: the demonstrations do not say of which task they are.
+        """
+        if not self.task:
+            raise FovealError("these skills do not say of which task they are, so they can't be tried in the simulator")
+        return ArmSettings(self.task, self.view)
+
     def one_hot(self, skill: Any) -> Tensor:
         """(B,) numbers -> (B, K)."""
         return torch.eye(self.skills)[torch.as_tensor(skill, dtype=torch.long)]
@@ -138,8 +143,7 @@ class SkillPolicy(ArmPolicy):
         return order[decision % len(order)]
 
     def acting(self) -> Acting:
-        """Skills follow the script."""
-        settings, names, config = for_policy(self), self.skill_set.names, self.config
+        settings, names, config = self.arm_settings, self.skill_set.names, self.config
         plan = scripted(settings.task, self.skills)
         name = "cloned skills in the order of the script" if self.skills > 1 else "one cloned skill"
         return Acting(settings, plan, self, names, SKILL_STEPS, name, self.seed, config.near, config.far)
@@ -164,7 +168,7 @@ class SkillPolicy(ArmPolicy):
     def state(self) -> tuple[dict[str, Tensor], dict[str, Any]]:
         tensors = {f"network/{name}": value for name, value in self.network.state_dict().items()}
         tensors |= {"velocity/mean": self.mean, "velocity/spread": self.spread}
-        described = {"skills": as_dict(self.skill_set), "config": as_dict(self.config), "seed": self.seed}
+        described = {"skills": asdict(self.skill_set), "config": asdict(self.config), "seed": self.seed}
         return tensors, {**described, "about": self.about}
 
     @classmethod
@@ -185,17 +189,16 @@ class SkillPolicy(ArmPolicy):
 
     def exportable(self) -> Exportable:
         """Frames and skills in, actions out."""
-        return Exportable(_Acting(self), self._examples)
+        return Exportable(_Acting(self), self.examples)
 
-    def _examples(self, batch: int) -> dict[str, Tensor]:
-        frames = example_frames(batch, self.stack, self.view.size)
-        return {"frames": frames, "skill": torch.arange(batch) % self.skills}
+    def examples(self, batch: int) -> dict[str, Tensor]:
+        return {**super().examples(batch), "skill": torch.arange(batch) % self.skills}
 
 
 def portable_config(state: Mapping[str, Any]) -> CloneConfig:
     """The configuration that was saved, with a precision that this machine has."""
     config = clone_config("paper", state)
-    return dataclasses.replace(config, precision=portable_precision(config.precision, "cpu"))
+    return replace(config, precision=portable_precision(config.precision, "cpu"))
 
 
 class _Acting(nn.Module):

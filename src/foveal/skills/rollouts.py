@@ -84,7 +84,6 @@ def play(
     seeds: Sequence[int],
     *,
     skill_steps: int = SKILL_STEPS,
-    cloned: tuple[int, ...] | None = None,
     workers: Workers | None = None,
     finished: Callable[[Outcome], None] = lambda outcome: None,
 ) -> list[Outcome]:
@@ -96,11 +95,10 @@ def play(
         actor: does the skills; None for the experts.
         seeds: of the episodes.
         skill_steps: control steps of each decision.
-        cloned: the skills that the actor does, the others being the experts'; None: all.
         workers: processes to spread them over.
         finished: called with every episode that is over.
     """
-    episodes = partial(_episodes, settings, plan, actor, skill_steps, cloned)
+    episodes = partial(_episodes, settings, plan, actor, skill_steps)
     played: list[Outcome] = []
     for outcomes in side_by_side(episodes, seeds, workers):
         played += outcomes
@@ -128,7 +126,6 @@ def _episodes(
     plan: Plan,
     actor: Actor | None,
     skill_steps: int,
-    cloned: tuple[int, ...] | None,
     seeds: tuple[int, ...],
 ) -> list[Outcome]:
     """Arguments as of ``play``."""
@@ -144,18 +141,10 @@ def _episodes(
             skill[which] = plan.choose(arms, which, decision, [seeds[index] for index in which])
             for index in which:
                 chosen[index].append(int(skill[index]))
-            arms.run(actor, skill, skill_steps, cloned)
+            arms.run(actor, skill, skill_steps)
             decision += 1
-        return [
-            Outcome(
-                seed,
-                bool(arms.success[place]),
-                int(arms.steps[place]),
-                tuple(chosen[place]),
-                arms.happenings[place].step,
-            )
-            for place, seed in enumerate(seeds)
-        ]
+        ended = zip(seeds, arms.success.tolist(), arms.steps.tolist(), chosen, arms.happenings, strict=True)
+        return [Outcome(seed, won, steps, tuple(done), event.step) for seed, won, steps, done, event in ended]
     finally:
         arms.close()
 

@@ -73,10 +73,12 @@ class GroupVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
             group.send("step", (actions[part],))
         stepped: list[Stepped] = [group.receive() for group in self._groups]
         seen, rewards, ended, said = zip(*stepped, strict=True)
-        infos: list[dict[str, Any]] = list(itertools.chain(*said))
-        cut = np.array([info.get("truncated", False) for info in infos])
+        infos: dict[str, Any] = {}
+        for index, info in enumerate(itertools.chain(*said)):
+            infos = self._add_info(infos, info, index)
+        cut = infos.get("truncated", np.zeros(self.num_envs, np.bool_))
         over = np.concatenate(ended) & ~cut
-        return np.concatenate(seen), np.concatenate(rewards), over, cut, _together(infos)
+        return np.concatenate(seen), np.concatenate(rewards), over, cut, infos
 
     def get_state(self) -> list[dict[str, Any]]:
         """Of each arm, in whatever process: JSON values and arrays."""
@@ -96,19 +98,6 @@ class GroupVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         for group in self._groups:
             group.close()
         self._groups = []
-
-
-def _together(infos: list[dict[str, Any]]) -> dict[str, Any]:
-    """Arrays over all arms, and masks, as Gymnasium's vector environments give them."""
-    together: dict[str, Any] = {"steps": np.array([info["steps"] for info in infos])}
-    ended = np.array(["final_obs" in info for info in infos])
-    if ended.any():
-        final = np.array([None] * len(infos), dtype=object)
-        for index in np.flatnonzero(ended):
-            final[index] = infos[index]["final_obs"]
-        success = np.array([info.get("success", False) for info in infos])
-        together |= {"final_obs": final, "_final_obs": ended, "success": success, "_success": ended}
-    return together
 
 
 class _Local:

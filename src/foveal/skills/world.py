@@ -20,7 +20,7 @@ from foveal.evaluation.world import OF_GAMES, TRAIN, Bar, World, WorldOptions
 from foveal.registry import nearest
 from foveal.skills import seeds
 from foveal.skills.arms import Actor, Arms, ArmSettings
-from foveal.skills.conditions import CONDITIONS, USUAL, Circumstances
+from foveal.skills.conditions import CONDITIONS, USUAL
 from foveal.skills.rollouts import Outcome, Plan, play, scripted
 from foveal.skills.view import View
 from foveal.skills.workers import Workers
@@ -131,7 +131,6 @@ class ArmWorld(World):
         self._crew = Workers(options.workers)
 
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
-        """Some arms side by side, in as many processes as there are workers."""
         bar.enter(condition)
         acting = self.acting
         outcomes = play(
@@ -156,7 +155,6 @@ class ArmWorld(World):
         return world
 
     def close(self) -> None:
-        """End the processes."""
         self._crew.close()
 
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
@@ -200,7 +198,7 @@ class ArmWorld(World):
         )
 
     def _under(self, condition: str) -> ArmSettings:
-        return _circumstances(condition).of(self.acting.settings)
+        return _KNOWN[condition].of(self.acting.settings)
 
     def _words(self) -> Words:
         played = f"One episode of {self.acting.name}"
@@ -259,26 +257,24 @@ def check_condition(condition: str, task: str) -> None:
     Raises:
         FovealError: as said.
     """
-    known = [_as_results_say(name) for name in CONDITIONS]
-    if condition not in known:
-        raise FovealError(f"unknown condition {condition!r} of ur5e/{task}: {nearest(condition, known)}")
-    _circumstances(condition).of(ArmSettings(task))
+    if condition not in _KNOWN:
+        raise FovealError(f"unknown condition {condition!r} of ur5e/{task}: {nearest(condition, list(_KNOWN))}")
+    _KNOWN[condition].of(ArmSettings(task))
 
 
-def _circumstances(condition: str) -> Circumstances:
-    return CONDITIONS[TRAINING if condition == TRAIN else condition]
+def _conditions(options: WorldOptions) -> tuple[str, ...]:
+    usual = [_as_results_say(name) for name in USUAL]
+    if options.on is not None:
+        names = (options.on,) if isinstance(options.on, str) else options.on
+        options = replace(options, on=[_as_results_say(name) for name in names])
+    return options.conditions(usual, list(_KNOWN), "condition")
 
 
 def _as_results_say(condition: str) -> str:
     return TRAIN if condition == TRAINING else condition
 
 
-def _conditions(options: WorldOptions) -> tuple[str, ...]:
-    usual, known = ([_as_results_say(name) for name in names] for names in (USUAL, CONDITIONS))
-    if options.on is None:
-        return tuple(usual)
-    names = (options.on,) if isinstance(options.on, str) else options.on
-    return replace(options, on=[_as_results_say(name) for name in names]).conditions(usual, known, "condition")
+_KNOWN = {_as_results_say(name): circumstances for name, circumstances in CONDITIONS.items()}
 
 
 def _episode(index: int, outcome: Outcome) -> Episode:

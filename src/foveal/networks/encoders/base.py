@@ -77,6 +77,26 @@ class EncoderConfig(EncoderChoice):
         if not self.strides:
             raise FovealError("encoder.strides must have at least one entry, one for each convolution")
 
+    def kernels(self) -> list[int]:
+        """Sides of the kernels, one for each convolution."""
+        return [self.first_kernel] + [self.kernel] * (len(self.strides) - 1)
+
+    def shape_after(self, height: int, width: int) -> tuple[int, int]:
+        """Height and width of the features of an image of this height and width.
+
+        Raises:
+            FovealError: it is too small for that many convolutions.
+        """
+        sides = [height, width]
+        for kernel, stride in zip(self.kernels(), self.strides, strict=True):
+            sides = [(side - kernel) // stride + 1 for side in sides]
+        if min(sides) < 1:
+            raise FovealError(
+                f"an image of {height}x{width} pixels is too small for {len(self.strides)} convolutions with strides "
+                f"{self.strides}; raise image_size or use fewer convolutions"
+            )
+        return sides[0], sides[1]
+
 
 class Encoder(nn.Module):
     """From stacked frames to features, shared by actor and critic: (B, C, H, W) in [0, 255] -> (B, F) ``float32``.

@@ -6,7 +6,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from foveal.errors import FovealError
 from foveal.networks.attention import FLS, Rendering
 from foveal.networks.encoders.base import ENCODERS, Encoder, EncoderConfig
 from foveal.networks.initialization import INITIALIZATIONS, relu_orthogonal_
@@ -29,16 +28,10 @@ class ConvEncoder(Encoder):
 
     def __init__(self, image_shape: tuple[int, int, int], config: EncoderConfig, dtype: torch.dtype) -> None:
         super().__init__(image_shape, config, dtype)
-        channels, height, width = image_shape
+        height, width = config.shape_after(*image_shape[1:])
         layers: list[nn.Module] = []
-        for index, stride in enumerate(config.strides):
-            kernel = config.kernel if index else config.first_kernel
-            height, width = ((side - kernel) // stride + 1 for side in (height, width))
-            if min(height, width) < 1:
-                raise FovealError(
-                    f"an image of {image_shape[1]}x{image_shape[2]} pixels is too small for {len(config.strides)} "
-                    f"convolutions with strides {config.strides}; raise image_size or use fewer convolutions"
-                )
+        channels = image_shape[0]
+        for kernel, stride in zip(config.kernels(), config.strides, strict=True):
             layers += [nn.Conv2d(channels, config.filters, kernel, stride=stride), nn.ReLU()]
             channels = config.filters
         self.layers = nn.Sequential(*(layers if config.last_relu else layers[:-1]))

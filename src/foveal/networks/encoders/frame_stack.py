@@ -50,20 +50,13 @@ class FrameStackEncoder(Encoder):
     def __init__(self, image_shape: tuple[int, int, int], config: FrameStackConfig, dtype: torch.dtype) -> None:
         super().__init__(image_shape, config, dtype)
         _check(image_shape, config)
-        channels, height, width = image_shape
-        self.frames = channels // COLOURS
+        height, width = config.shape_after(*image_shape[1:])
+        self.frames = image_shape[0] // COLOURS
         self.frame_layers = config.frame_layers
         self.layers = nn.ModuleList()
         inputs = COLOURS
-        for index, stride in enumerate(config.strides):
-            kernel = config.kernel if index else config.first_kernel
+        for index, (kernel, stride) in enumerate(zip(config.kernels(), config.strides, strict=True)):
             outputs = config.frame_filters if index < self.frame_layers else config.filters
-            height, width = ((side - kernel) // stride + 1 for side in (height, width))
-            if min(height, width) < 1:
-                raise FovealError(
-                    f"an image of {image_shape[1]}x{image_shape[2]} pixels is too small for {len(config.strides)} "
-                    f"convolutions with strides {config.strides}; raise image_size or use fewer convolutions"
-                )
             self.layers.append(nn.Conv2d(inputs, outputs, kernel, stride=stride))
             inputs = outputs * (self.frames if index + 1 == self.frame_layers else 1)
         self.output_shape = (config.filters, height, width)

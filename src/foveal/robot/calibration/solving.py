@@ -111,12 +111,10 @@ def calibrated(views: Views, board: Board, mount: str = BESIDE) -> Calibration:
     tools, corners = _usable(views, board)
     intrinsics = views.intrinsics or _intrinsics(corners, views.pictures[0].shape[1::-1])
     boards = [_board_in_camera(one, intrinsics) for one in corners]
-    if mount == BESIDE:  # as if the base moved in the tool's frame: the camera's pose in it is what stays
-        pose = _hand_eye([np.linalg.inv(tool).astype(np.float64) for tool in tools], boards)
-        still = [np.asarray(np.linalg.inv(tool) @ pose @ seen) for tool, seen in zip(tools, boards, strict=True)]
-    else:
-        pose = _hand_eye(tools, boards)
-        still = [np.asarray(tool @ pose @ seen) for tool, seen in zip(tools, boards, strict=True)]
+    # Beside the arm it is as if the base moved in the tool's frame: the camera's pose in it is what stays.
+    hands = [np.asarray(np.linalg.inv(tool)) for tool in tools] if mount == BESIDE else tools
+    pose = _hand_eye(hands, boards)
+    still = [np.asarray(hand @ pose @ seen) for hand, seen in zip(hands, boards, strict=True)]
     mean = _mean(still)
     return Calibration(
         mount=mount,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from foveal.errors import FovealError
 from foveal.robot.grippers.onrobot import MODELS, OnRobot
 from foveal.robot.grippers.plain import NoGripper, ToolOutput
@@ -15,25 +13,25 @@ __all__ = ["KNOWN", "NoGripper", "OnRobot", "Robotiq", "ToolOutput", "known_grip
 KNOWN = ("none", "tool-output", "robotiq", *MODELS)
 
 
-def known_gripper(text: str, host: str) -> Callable[[], Gripper]:
-    """How to make the gripper that ``NAME`` or ``NAME:WHERE`` names, of ``KNOWN``.
+def known_gripper(text: str, host: str) -> Gripper:
+    """The gripper that ``NAME`` or ``NAME:WHERE`` names, of ``KNOWN``.
 
     Args:
         text: WHERE is the number of a tool output, or the address of an OnRobot Compute Box.
         host: address of the arm.
 
     Raises:
-        FovealError: it does not say where.
+        FovealError: it does not say where, or does not answer there.
     """
     name, _, where = text.partition(":")
     if name == "none":
-        return NoGripper
+        return NoGripper()
     if name == "robotiq":
-        return lambda: Robotiq(where or host)
+        return Robotiq(where or host)
     if name == "tool-output":
         if not where.isdecimal():
             raise FovealError(f"--gripper {text} names no output: say tool-output:0 or tool-output:1")
-        return lambda: ToolOutput(host, int(where))
+        return ToolOutput(host, int(where))
     if not where:
         raise FovealError(f"--gripper {text} names no Compute Box: say {text}:192.168.1.1, with its address")
-    return lambda: OnRobot(name, where)
+    return OnRobot(name, where)
