@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import foveal
+from foveal.corruptions import CorruptionOptions
 from foveal.corruptions.streams import change_names
 from foveal.envs import make
-from foveal.envs.perturbations import perturbation_names
+from foveal.envs.perturbations import corruption, perturbation_names
 from foveal.errors import FovealError
 from small_env import SIZE, Ignorant, SavedCounter, small_agent
 
 OPTIONS: dict[str, Any] = {"image_size": SIZE, "frame_stack": 2}
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other places: all 512 take seconds to draw."""
+    monkeypatch.setattr(corruption, "CorruptionOptions", partial(CorruptionOptions, picture_count=16))
 
 
 class Seen(SavedCounter):

@@ -45,7 +45,7 @@ def flat_videos(tmp_path: Path) -> Path:
 
 
 def cheap(perturbation: str | None, **options: Any) -> PixelEnv:
-    settings = {"image_size": SIZE, "quality": "draft", "seed": 0, "action_repeat": 100, **options}
+    settings = {"image_size": SIZE, "quality": "draft", "seed": 0, "action_repeat": 10, **options}
     return make("dmc/cartpole-swingup", perturbation=perturbation, **settings)
 
 
