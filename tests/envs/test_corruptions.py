@@ -47,7 +47,6 @@ def frames(condition: str, seed: int, env: Any = Seen, steps: int = 12) -> Any:
     return np.stack([observation[-3:] for observation in observations])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", change_names())
 def test_every_change_is_a_condition_that_a_seed_repeats(name: str) -> None:
     condition = f"{name}:3"
@@ -68,7 +67,6 @@ def test_another_seed_and_the_next_episode_draw_anew() -> None:
     assert np.abs(first[8] - first[-1]).max() > 20  # after the reset
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", change_names())
 def test_an_episode_that_was_saved_goes_on_as_it_would_have(name: str) -> None:
     here, there = (make(Seen, **OPTIONS, perturbation=f"{name}:4") for _ in range(2))
