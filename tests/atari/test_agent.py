@@ -643,6 +643,12 @@ def test_train_resume_evaluate(
     assert again.config == foveal.load(run).config and again.steps == 64
 
 
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of an agent."""
+    return small().save(tmp_path_factory.mktemp("saved") / "agent", policy_only=True)
+
+
 @pytest.mark.parametrize(
     ("line", "message"),
     [
@@ -686,14 +692,17 @@ def test_train_resume_evaluate(
     ],
 )
 def test_mistakes(
-    line: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    line: str,
+    message: str,
+    saved: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "method.yaml").write_text("method: sgqn\n")
-    if "AGENT" in line:
-        small().save("AGENT", policy_only=True)
     before = sorted(tmp_path.rglob("*"))
-    assert main(line.split()) == 2
+    assert main(line.replace("AGENT", str(saved)).split()) == 2
     out, err = capsys.readouterr()
     assert out == "" and err.startswith("foveal: error: ") and message in err
     assert sorted(tmp_path.rglob("*")) == before

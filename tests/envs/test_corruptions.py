@@ -5,19 +5,27 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 import foveal
+from foveal.corruptions import CorruptionOptions
 from foveal.corruptions.streams import change_names
 from foveal.envs import make
-from foveal.envs.perturbations import perturbation_names
+from foveal.envs.perturbations import corruption, perturbation_names
 from foveal.errors import FovealError
 from small_env import SIZE, Ignorant, SavedCounter, small_agent
 
 OPTIONS: dict[str, Any] = {"image_size": SIZE, "frame_stack": 2}
+
+
+@pytest.fixture(autouse=True)
+def _few_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of other places: all 512 take seconds to draw."""
+    monkeypatch.setattr(corruption, "CorruptionOptions", partial(CorruptionOptions, picture_count=16))
 
 
 class Seen(SavedCounter):
@@ -39,7 +47,6 @@ def frames(condition: str, seed: int, env: Any = Seen, steps: int = 12) -> Any:
     return np.stack([observation[-3:] for observation in observations])
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", change_names())
 def test_every_change_is_a_condition_that_a_seed_repeats(name: str) -> None:
     condition = f"{name}:3"
@@ -60,7 +67,6 @@ def test_another_seed_and_the_next_episode_draw_anew() -> None:
     assert np.abs(first[8] - first[-1]).max() > 20  # after the reset
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("name", change_names())
 def test_an_episode_that_was_saved_goes_on_as_it_would_have(name: str) -> None:
     here, there = (make(Seen, **OPTIONS, perturbation=f"{name}:4") for _ in range(2))

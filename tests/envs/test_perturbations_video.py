@@ -15,7 +15,7 @@ from torch.nn.functional import interpolate
 from foveal.envs import PixelEnv, make
 from foveal.envs.perturbations import benchmark_files
 from foveal.envs.perturbations.benchmark_files import VideoFolder, decoded
-from foveal.envs.perturbations.generated_videos import FRAMES, GeneratedVideos, generated_video
+from foveal.envs.perturbations.generated_videos import FRAMES, LAYERS, GeneratedVideos, _layers, generated_video
 from foveal.envs.perturbations.video import VideoBackground, green_key
 from foveal.errors import FovealError
 
@@ -45,7 +45,7 @@ def flat_videos(tmp_path: Path) -> Path:
 
 
 def cheap(perturbation: str | None, **options: Any) -> PixelEnv:
-    settings = {"image_size": SIZE, "quality": "draft", "seed": 0, "action_repeat": 100, **options}
+    settings = {"image_size": SIZE, "quality": "draft", "seed": 0, "action_repeat": 10, **options}
     return make("dmc/cartpole-swingup", perturbation=perturbation, **settings)
 
 
@@ -216,3 +216,12 @@ def test_generated_videos_move_smoothly_and_look_natural() -> None:
         band = (frequency > 0.05) & (frequency < 0.4)
         slope = np.polyfit(np.log(frequency[band]), np.log(amplitude[band]), 1)[0]
         assert -2.0 < slope < -0.7
+
+
+def test_layers_of_generated_videos_fit_together_at_opposite_borders() -> None:
+    layers = _layers(np.random.default_rng(0), 96)
+    assert layers.shape == (LAYERS, 4, 96, 96) and layers.dtype == np.float32
+    assert (layers[0, 3] == 1.0).all() and all(0.1 < cover.mean() < 0.9 for cover in layers[1:, 3])
+    for axis in (2, 3):
+        steps = np.abs(layers - np.roll(layers, 1, axis)).mean((0, 1, 5 - axis))  # (96,), the first over the border
+        assert steps[0] < 1.5 * steps.mean()

@@ -24,7 +24,7 @@ from foveal.augmentations.overlay import AT_FIRST
 from foveal.augmentations.resized_crop import Boxes, filters, random_boxes, resized
 from foveal.errors import FovealError
 from foveal.pictures import BLOCK, Prefetcher, open_source
-from foveal.pictures.patterns import FAMILIES, Family
+from foveal.pictures.patterns import FAMILIES, Family, ellipse, fallen
 from photos import photos
 
 
@@ -355,6 +355,20 @@ def test_every_family_makes_finite_varied_pictures_of_any_size(family: Family, s
     assert (made.std(axis=(1, 2, 3)) > 1e-3).sum() >= 5
     assert len({picture.tobytes() for picture in made}) == 6
     assert np.array_equal(made, family(np.random.default_rng(0), 6, size))
+
+
+def test_discs_that_wrap_around_hide_one_another_across_borders() -> None:
+    """Written out one disc after the other, by distances on a torus."""
+    size, counts, smallest = 33, np.array([40, 30]), np.array([2.0, 3.0], np.float32)
+    leaves = fallen(np.random.default_rng(0), counts, smallest, 14.0, size, shapes=[ellipse], flattest=1.0, wrap=True)
+    assert (leaves.radius >= smallest[leaves.picture]).all() and leaves.radius.max() <= 14.0
+    expected = np.zeros((2, size, size), np.int64)
+    expected[1] = 40
+    for leaf, picture in enumerate(leaves.picture):
+        middle = leaves.y[leaf], leaves.x[leaf]
+        down, across = ((np.arange(size) - place + size / 2) % size - size / 2 for place in middle)
+        expected[picture][np.hypot(down[:, None], across) < leaves.radius[leaf]] = leaf
+    assert (leaves.label != expected).mean() < 1e-3  # pixels on an edge
 
 
 def test_shares_of_families_add_up() -> None:

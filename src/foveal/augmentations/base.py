@@ -77,6 +77,15 @@ class Augmentation(Protocol):
         ...
 
 
+class Stateless:
+    """Mixed into an augmentation that uses no outside data and builds nothing: all that it needs is drawn in a call."""
+
+    source: str | None = None
+
+    def __init__(self, options: AugmentationOptions) -> None:
+        self._channels = options.channels
+
+
 AUGMENTATIONS: Registry[Callable[[AugmentationOptions], Augmentation]] = Registry(
     "augmentation", "foveal.augmentations"
 )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, Stateless, frames
 from foveal.errors import FovealError
 
 STRENGTH = 0.4
@@ -78,16 +78,15 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor, value: Tensor) -> Tensor:
 
 
 @AUGMENTATIONS.register("color_jitter")
-class ColorJitter:
+class ColorJitter(Stateless):
     """``random_color_jitter`` under the name ``"color_jitter"``.
 
     Raises:
         FovealError: the frames are to be grey.
     """
 
-    source: str | None = None
-
     def __init__(self, options: AugmentationOptions) -> None:
+        super().__init__(options)
         if options.channels != 3:
             raise FovealError(
                 "the augmentation 'color_jitter' changes colours, and these frames are grey: choose another one"

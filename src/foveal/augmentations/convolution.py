@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, Stateless, frames
 
 
 def random_conv(images: Tensor, generator: torch.Generator, channels: int = 3) -> Tensor:
@@ -38,13 +38,8 @@ def random_conv(images: Tensor, generator: torch.Generator, channels: int = 3) -
 
 
 @AUGMENTATIONS.register("conv")
-class RandomConv:
+class RandomConv(Stateless):
     """``random_conv`` under the name ``"conv"``."""
-
-    source: str | None = None
-
-    def __init__(self, options: AugmentationOptions) -> None:
-        self._channels = options.channels  # nothing else is to be built: kernels are drawn in each call
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return random_conv(images, generator, self._channels)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, Stateless, frames
 
 SIDES = (10, 30)
 """Least side of the rectangle, and the end of the range, in pixels of a picture of 84."""
@@ -43,13 +43,8 @@ def _band(side: int, count: int, generator: torch.Generator) -> Tensor:
 
 
 @AUGMENTATIONS.register("cutout")
-class Cutout:
+class Cutout(Stateless):
     """``random_cutout`` under the name ``"cutout"``."""
-
-    source: str | None = None
-
-    def __init__(self, options: AugmentationOptions) -> None:
-        self._channels = options.channels  # nothing else is to be built
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         return random_cutout(images, generator, self._channels)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, Stateless, frames
 
 
 def rotated(images: Tensor, angles: Tensor) -> Tensor:
@@ -34,13 +34,8 @@ def rotated(images: Tensor, angles: Tensor) -> Tensor:
 
 
 @AUGMENTATIONS.register("rotate")
-class Rotate:
+class Rotate(Stateless):
     """``rotated`` by angles that are uniform over the circle, under the name ``"rotate"``."""
-
-    source: str | None = None
-
-    def __init__(self, options: AugmentationOptions) -> None:
-        self._channels = options.channels  # nothing else is to be built: angles are drawn in each call
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         frames(images, self._channels)  # or an error

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, Stateless, frames
 
 LARGEST = 0.5
 """The ring's low edge is uniform between 0 and this, in cycles per pixel; 0.5 is the finest pattern there is."""
@@ -60,13 +60,8 @@ def mask_spectrum(images: Tensor, rings: Tensor, channels: int = 3) -> Tensor:
 
 
 @AUGMENTATIONS.register("spectrum")
-class Spectrum:
+class Spectrum(Stateless):
     """Every sample without a random ring of its own, under the name ``"spectrum"``; pixels are cut to [0, 255]."""
-
-    source: str | None = None
-
-    def __init__(self, options: AugmentationOptions) -> None:
-        self._channels = options.channels  # nothing else is to be built
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
         rings = random_rings(len(images), images.shape[2], images.shape[3], generator)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, frames
+from foveal.augmentations.base import AUGMENTATIONS, AugmentationOptions, Stateless, frames
 from foveal.augmentations.shift import random_shift
 
 REACH = 16 / 84
@@ -13,17 +13,15 @@ REACH = 16 / 84
 
 
 @AUGMENTATIONS.register("strong-shift")
-class StrongShift:
+class StrongShift(Stateless):
     """``random_shift`` by up to 16 pixels of 84, under the name ``"strong-shift"``.
 
     Attributes:
         pad: the largest shift in either direction, in pixels.
     """
 
-    source: str | None = None
-
     def __init__(self, options: AugmentationOptions) -> None:
-        self._channels = options.channels
+        super().__init__(options)
         self.pad = round(REACH * options.image_size)
 
     def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:

@@ -5,27 +5,18 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, CorruptionOptions, Drawn, Frames, uniform
-from foveal.corruptions.pictures import Places
+from foveal.corruptions.base import CORRUPTIONS, Drawn, Frames, uniform
+from foveal.corruptions.pictures import PictureCorruption
 
 EDGE = 12.0
 """Steepness of the border between the two backgrounds, in units of a side."""
 
 
-class Background(Corruption):
+class Background(PictureCorruption):
     """A picture behind the task's own pixels; the severity is its opacity."""
 
     levels = (0.4, 0.6, 0.8, 0.9, 1.0)
     needs_mask = True
-    motion = "still"
-
-    def __init__(self, options: CorruptionOptions) -> None:
-        super().__init__(options)
-        self.places = Places(options, self.motion)
-
-    def draw(self, count: int, generator: torch.Generator) -> Drawn:
-        """A picture for each episode."""
-        return self.places.draw(count, generator)
 
     def opacity(self, frames: Frames, drawn: Drawn) -> Tensor:
         """Of the picture, (B, 1, 1, 1) or (B, 1, H, W)."""
@@ -35,19 +26,19 @@ class Background(Corruption):
         """The picture where the task is not."""
         assert frames.mask is not None  # ``needs_mask``
         shown = self.opacity(frames, drawn) * (1.0 - frames.mask)  # (B, 1, H, W)
-        return torch.lerp(frames.pixels, self.places.now(frames, drawn), shown)
+        return torch.lerp(frames.pixels, self.pictures(frames, drawn), shown)
 
 
 @CORRUPTIONS.register("background")
 class StillBackground(Background):
     """A picture stands behind the task."""
 
+    motion = "still"
+
 
 @CORRUPTIONS.register("background_pan")
 class PanningBackground(Background):
     """A picture drifts behind the task."""
-
-    motion = "pan"
 
 
 @CORRUPTIONS.register("background_flicker")
@@ -62,7 +53,6 @@ class PartialBackground(Background):
     """A picture drifts behind the task on one side of a line; the severity is the side's share of the frame."""
 
     levels = (0.2, 0.35, 0.5, 0.65, 0.8)
-    motion = "pan"
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
         """A picture, and the direction of the line."""

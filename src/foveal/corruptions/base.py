@@ -146,6 +146,12 @@ def uniform(count: int, low: float, high: float, shape: tuple[int, ...], generat
     return low + (high - low) * drawn
 
 
+def looked_up(pictures: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
+    """(B, C, H, W) pictures, each at rows and columns of its own, (B, h) and (B, w): (B, C, h, w)."""
+    sample = torch.arange(len(pictures), device=pictures.device)[:, None, None]
+    return pictures.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+
+
 def signs(count: int, shape: tuple[int, ...], generator: torch.Generator) -> Tensor:
     """(count, *shape) of -1 and 1, equally likely: in which of two directions."""
     return torch.where(uniform(count, 0.0, 1.0, shape, generator) < 0.5, -1.0, 1.0)

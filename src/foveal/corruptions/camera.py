@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from PIL import Image
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, uniform
+from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, looked_up, uniform
 
 
 @CORRUPTIONS.register("blur")
@@ -80,6 +80,4 @@ class Shift(Corruption):
             torch.cat([distance * drawn["angle"].sin(), distance * drawn["angle"].cos()], 1).round().long()
         )  # (B, 2)
         place = torch.arange(self.size, device=moved.device) + moved[..., None]  # (B, 2, S)
-        rows, columns = place.clamp(0, self.size - 1).unbind(1)
-        sample = torch.arange(len(moved), device=moved.device)[:, None, None]
-        return frames.pixels.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+        return looked_up(frames.pixels, *place.clamp(0, self.size - 1).unbind(1))

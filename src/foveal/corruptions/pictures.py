@@ -3,29 +3,30 @@
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from foveal.augmentations import PictureBank
 from foveal.augmentations import pictures as bank_of
-from foveal.corruptions.base import CorruptionOptions, Drawn, Frames, uniform
+from foveal.corruptions.base import Corruption, CorruptionOptions, Drawn, Frames, looked_up, uniform
 
 FASTEST = 0.04
 """How far a picture pans in an agent step at most, in sides of the frame."""
 
 
-class Places:
-    """Pictures for corruptions that show other places.
+class PictureCorruption(Corruption):
+    """A corruption that shows pictures of other places.
 
-    Args:
-        options: of the corruption.
+    Attributes:
         motion: "still", "pan" (the picture drifts, mirrored at its borders) or "flicker" (another for every frame).
     """
 
-    def __init__(self, options: CorruptionOptions, motion: str) -> None:
-        self.motion = motion
-        self.size = options.size
+    motion: ClassVar[str] = "pan"
+
+    def __init__(self, options: CorruptionOptions) -> None:
+        super().__init__(options)
         self._bank = _bank(options)
 
     def draw(self, count: int, generator: torch.Generator) -> Drawn:
@@ -36,7 +37,7 @@ class Places:
             "velocity": uniform(count, -speed, speed, (2,), generator),  # (B, 2), pixels an agent step
         }
 
-    def now(self, frames: Frames, drawn: Drawn) -> Tensor:
+    def pictures(self, frames: Frames, drawn: Drawn) -> Tensor:
         """What is seen of them in these frames, (B, 3, size, size)."""
         if self.motion == "flicker":
             return self._bank.sample(len(frames.pixels), frames.generator)
@@ -54,6 +55,4 @@ def panned(picture: Tensor, moved: Tensor) -> Tensor:
     """(B, 3, S, S) pictures seen from (B, 2) pixels further down and right; at a border they go on as in a mirror."""
     size = picture.shape[-1]
     place = (torch.arange(size, device=picture.device) + moved[..., None]) % (2 * size)  # (B, 2, S)
-    rows, columns = torch.where(place < size, place, 2 * size - 1 - place).unbind(1)  # (B, S) each
-    sample = torch.arange(len(picture), device=picture.device)[:, None, None]
-    return picture.permute(0, 2, 3, 1)[sample, rows[:, :, None], columns[:, None]].permute(0, 3, 1, 2)
+    return looked_up(picture, *torch.where(place < size, place, 2 * size - 1 - place).unbind(1))

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, uniform
+from foveal.corruptions.base import CORRUPTIONS, Corruption, Drawn, Frames, looked_up, uniform
 
 PATCHES = 5
 """Along a side, of a bank of fog that is thicker here and thinner there."""
@@ -94,6 +94,4 @@ def moved(field: Tensor, down: Tensor, right: Tensor) -> Tensor:
     """(B, S, S) fields that repeat themselves, each moved by whole pixels: (B,) down and (B,) right."""
     size = field.shape[-1]
     axis = torch.arange(size, device=field.device)
-    rows, columns = (axis - down[:, None]) % size, (axis - right[:, None]) % size  # (B, S) each
-    sample = torch.arange(len(field), device=field.device)[:, None, None]
-    return field[sample, rows[:, :, None], columns[:, None]]
+    return looked_up(field[:, None], (axis - down[:, None]) % size, (axis - right[:, None]) % size)[:, 0]

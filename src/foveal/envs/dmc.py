@@ -10,7 +10,7 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.envs import mujoco_state
-from foveal.envs.family import FAMILIES, EnvOptions, Family
+from foveal.envs.family import FAMILIES, EnvOptions, Family, checked_action
 from foveal.envs.rendering import load_suite, open_view, quiet
 from foveal.errors import FovealError
 
@@ -195,14 +195,8 @@ class ControlSuiteEnv(gymnasium.Env[NDArray[np.uint8], NDArray[np.float32]]):
         return image
 
     def _control(self, action: NDArray[np.float32]) -> NDArray[np.float64]:
-        action = np.asarray(action, np.float64)
-        if action.shape != self.action_space.shape:
-            raise FovealError(
-                f"action of shape {action.shape} given to dmc/{self.domain}, which takes {self.action_space.shape}"
-            )
-        if not np.isfinite(action).all():
-            raise FovealError(f"action {action} holds a value that is not finite")
-        return np.asarray((np.clip(action, -1.0, 1.0) + 1.0) / 2.0 * self._range + self._low)
+        command = checked_action(action, self._low.shape, f"dmc/{self.domain}")
+        return np.asarray((command + 1.0) / 2.0 * self._range + self._low)
 
     def _check_view(self) -> None:
         model = self.physics.model

@@ -8,6 +8,7 @@ from typing import Any
 
 import gymnasium
 import numpy as np
+from numpy.typing import NDArray
 
 from foveal.errors import FovealError
 from foveal.registry import Registry
@@ -48,6 +49,16 @@ def check_whole(name: str, value: Any, *, least: int) -> None:
     """Raise a FovealError unless ``value`` is a whole number of at least ``least``."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < least:
         raise FovealError(f"{name} is {value!r}; it must be a whole number of at least {least}")
+
+
+def checked_action(action: Any, shape: tuple[int, ...], env: str) -> NDArray[np.float64]:
+    """An action, clipped to [-1, 1]; a FovealError if it has another shape than ``shape`` or is not finite."""
+    command = np.asarray(action, np.float64)
+    if command.shape != shape:
+        raise FovealError(f"action of shape {command.shape} given to {env}, which takes {shape}")
+    if not np.isfinite(command).all():
+        raise FovealError(f"action {command} holds a value that is not finite")
+    return np.clip(command, -1.0, 1.0)
 
 
 def check_quality(quality: str) -> None:

@@ -135,11 +135,8 @@ def takes_discrete(env: EnvLike) -> bool:
     if isinstance(env, str) and (known := _in_family(env)) is not None:
         family, name, _ = known
         return family.discrete(name)
-    raw, _ = _raw(env, EnvOptions())
-    discrete = isinstance(raw.action_space, spaces.Discrete)
-    if raw is not env:  # the user's own environment stays open
-        raw.close()
-    return discrete
+    with made_once(env) as made:
+        return isinstance(_raw(made, EnvOptions())[0].action_space, spaces.Discrete)
 
 
 def _in_family(name: str) -> tuple[Family, str, str] | None:

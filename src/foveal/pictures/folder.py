@@ -75,15 +75,15 @@ class FolderPictures:
         self._unreadable.add(file)
 
 
-def readable(path: Path) -> None:
-    """Decode a picture.
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """A picture, (H, W, 3) RGB.
 
     Raises:
-        FovealError: that is impossible.
+        FovealError: it can't be decoded.
     """
     try:
         with Image.open(path) as image:
-            image.load()
+            return np.asarray(image.convert("RGB"))
     except UNREADABLE as error:
         raise FovealError(f"{path} can't be decoded ({error}): copy it again") from error
 

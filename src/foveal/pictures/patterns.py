@@ -8,7 +8,7 @@ a time.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.floating]
 Family = Callable[[np.random.Generator, int, int], Floats]
+Metric = Callable[[Floats, Floats], Floats]
 
 
 def uniform(rng: np.random.Generator, low: float, high: float, shape: int | tuple[int, ...]) -> Floats:
@@ -46,15 +47,18 @@ def palette(rng: np.random.Generator, n: int, k: int) -> Floats:
     return mean + lightness + tint(rng, n, k, 0.25)
 
 
-def noise(rng: np.random.Generator, n: int, channels: int, size: int, low: float, high: float) -> Floats:
+def noise(
+    rng: np.random.Generator, n: int, channels: int, size: int, low: float, high: float, *, stretched: float = 1.2
+) -> Floats:
     """Gaussian fields (n, channels, size, size) of variance 1 and amplitude spectrum 1 / f ** alpha.
 
-    ``alpha`` is uniform in [low, high) for each picture, which is also stretched in a random direction.
+    ``alpha`` is uniform in [low, high) for each picture, which is also stretched in a random direction, by up to e to
+    the power of ``stretched``. Opposite borders fit together.
     """
     fy = np.fft.fftfreq(size).astype(np.float32)[:, None]
     fx = np.fft.rfftfreq(size).astype(np.float32)
     angle = uniform(rng, 0, np.pi, (n, 1, 1))
-    stretch = np.exp(uniform(rng, 0, 1, (n, 1, 1)) ** 3 * 1.2)
+    stretch = np.exp(uniform(rng, 0, 1, (n, 1, 1)) ** 3 * stretched)
     along, across = np.cos(angle) * fx + np.sin(angle) * fy, np.cos(angle) * fy - np.sin(angle) * fx
     frequency = np.sqrt((along * stretch) ** 2 + (across / stretch) ** 2)
     frequency[:, 0, 0] = np.inf  # no constant part
@@ -204,54 +208,85 @@ def voronoi(rng: np.random.Generator, n: int, size: int) -> Floats:
     return fill(rng, Patches(label, picture, centre[:, 0], centre[:, 1], radius))
 
 
+def ellipse(u: Floats, v: Floats) -> Floats:
+    """The square of a length, less than 1 inside the unit disc."""
+    return u * u + v * v
+
+
 # Shapes by the length of (u, v) in their own metric; a point is inside where it is less than 1.
-SHAPES: tuple[Callable[[Floats, Floats], Floats], ...] = (
-    lambda u, v: u * u + v * v,  # ellipse
-    lambda u, v: u * u + v * v,  # twice as often as the others
+SHAPES: tuple[Metric, ...] = (
+    ellipse,
+    ellipse,  # twice as often as the others
     lambda u, v: np.maximum(np.abs(u), np.abs(v)) * 1.2,  # rectangle
     lambda u, v: np.maximum(np.abs(u) * 0.87 + v * 0.5, -v) * 1.6,  # triangle
 )
 
 
 def dead_leaves(rng: np.random.Generator, n: int, size: int) -> Floats:
-    """Shapes with power-law radii that hide one another (density of radii r ** -3, as objects in photographs)."""
+    """Shapes with power-law radii that hide one another."""
     largest = 0.45 * size
     smallest = np.exp(uniform(rng, np.log(0.025 * size), np.log(0.12 * size), n))
     # Enough leaves to cover a picture about four times: the mean of r ** 2 under r ** -3 between a and b.
     mean_square = np.log(largest / smallest) * 2 / (smallest**-2 - largest**-2)
     counts = np.ceil(4 * size**2 / (np.pi * 0.6 * mean_square)).astype(np.int64)
+    return fill(rng, fallen(rng, counts, smallest, largest, size))
+
+
+def fallen(
+    rng: np.random.Generator,
+    counts: NDArray[np.int64],
+    smallest: Floats,
+    largest: float,
+    size: int,
+    *,
+    shapes: Sequence[Metric] = SHAPES,
+    flattest: float = 0.35,
+    wrap: bool = False,
+) -> Patches:
+    """Leaves that have fallen on each other; the oldest of each picture lies under all others, everywhere.
+
+    Radii have a density of r ** -3, as objects in photographs.
+
+    Args:
+        rng: of everything.
+        counts: (n,), leaves of each picture.
+        smallest: (n,) ``float32``, the least radius in each picture, in pixels.
+        largest: radius, in pixels.
+        size: of the pictures, in pixels.
+        shapes: any of which a leaf may have.
+        flattest: the least height of a leaf over its width.
+        wrap: whether opposite borders fit together.
+    """
+    n = len(counts)
     picture = np.repeat(np.arange(n), counts)
     many = len(picture)
     inverse = rng.random(many, np.float32)  # inverse transform sampling of the radius
     least = smallest[picture]
     radius = (least**-2 * (1 - inverse) + largest**-2 * inverse) ** -0.5
-    x, y = uniform(rng, -3, size + 3, many), uniform(rng, -3, size + 3, many)
-    first = np.cumsum(counts) - counts  # the oldest leaf of each picture lies under all others, everywhere
+    beyond = 0 if wrap else 3  # pixels from the border at which the middle of a leaf may lie
+    x, y = uniform(rng, -beyond, size + beyond, many), uniform(rng, -beyond, size + beyond, many)
+    angle, flat = uniform(rng, 0, np.pi, many), uniform(rng, flattest, 1.0, many)
+    shape = rng.integers(0, len(shapes), many)
+    first = np.cumsum(counts) - counts
     label = np.broadcast_to(first[:, None, None], (n, size, size)).reshape(-1).copy()
-    _drop(rng, label, Patches(np.empty(0, np.int64), picture, x, y, radius), size)
-    return fill(rng, Patches(label.reshape(n, size, size), picture, x, y, radius))
-
-
-def _drop(rng: np.random.Generator, label: NDArray[np.int64], leaves: Patches, size: int) -> None:
-    """Let the leaves fall in the order of their numbers: ``label`` (flat) becomes the last leaf on every pixel."""
-    many = len(leaves.picture)
-    angle, flat = uniform(rng, 0, np.pi, many), uniform(rng, 0.35, 1.0, many)
-    shape = rng.integers(0, len(SHAPES), many)
-    half = 2 ** np.ceil(np.log2(np.maximum(leaves.radius, 1.0)))  # half the window a leaf is drawn in, a power of two
+    half = 2 ** np.ceil(np.log2(np.maximum(radius, 1.0)))  # half the window a leaf is drawn in, a power of two
     for reach in np.unique(half):
         offset = np.arange(-reach, reach + 1).astype(np.int64)
-        for kind, metric in enumerate(SHAPES):
+        for kind, metric in enumerate(shapes):
             which = np.flatnonzero((half == reach) & (shape == kind))
-            row = np.round(leaves.y[which])[:, None].astype(np.int64) + offset  # (leaves, window)
-            column = np.round(leaves.x[which])[:, None].astype(np.int64) + offset
-            dy = ((row - leaves.y[which, None]) / leaves.radius[which, None]).astype(np.float32)[:, :, None]
-            dx = ((column - leaves.x[which, None]) / leaves.radius[which, None]).astype(np.float32)[:, None, :]
+            row = np.round(y[which])[:, None].astype(np.int64) + offset  # (leaves, window)
+            column = np.round(x[which])[:, None].astype(np.int64) + offset
+            dy = ((row - y[which, None]) / radius[which, None]).astype(np.float32)[:, :, None]
+            dx = ((column - x[which, None]) / radius[which, None]).astype(np.float32)[:, None, :]
             cos, sin = np.cos(angle[which, None, None]), np.sin(angle[which, None, None])
             inside = metric(cos * dx + sin * dy, (cos * dy - sin * dx) / flat[which, None, None]) < 1.0
+            if wrap:
+                row, column = row % size, column % size
             inside &= ((row >= 0) & (row < size))[:, :, None] & ((column >= 0) & (column < size))[:, None, :]
             leaf, down, across = np.nonzero(inside)
-            pixel = (leaves.picture[which[leaf]] * size + row[leaf, down]) * size + column[leaf, across]
-            np.maximum.at(label, pixel, which[leaf])
+            pixel = (picture[which[leaf]] * size + row[leaf, down]) * size + column[leaf, across]
+            np.maximum.at(label, pixel, which[leaf])  # a later leaf lies on an earlier one
+    return Patches(label.reshape(n, size, size), picture, x, y, radius)
 
 
 # How often each family is drawn.

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from foveal.corruptions import CorruptionOptions
+from foveal.corruptions.geometry import sampled
 from foveal.fovea.config import TRAINED_ON
 from foveal.fovea.mixture import Mixture
 from foveal.fovea.network import LEVELS, FoveaNetwork
@@ -92,8 +93,7 @@ def moved(pixels: Tensor, masks: Tensor, generator: torch.Generator) -> tuple[Te
     place = torch.zeros(len(pixels), 2, 3)
     place[:, 0, 0], place[:, 1, 1], place[:, :, 2] = zoom * sign, zoom, shift
     both = torch.cat([pixels.float(), masks[:, None].float()], 1)  # (B, 4, S, S)
-    grid = F.affine_grid(place, list(both.shape), align_corners=False)
-    seen = F.grid_sample(both, grid, padding_mode="border", align_corners=False)
+    seen = sampled(both, place)
     return seen[:, :3].round().to(torch.uint8), seen[:, 3] > 0.5
 
 

@@ -13,7 +13,7 @@ from foveal.envs.perturbations.colors import BENCHMARK_COLORS
 from foveal.envs.perturbations.sky_films import TRAINING_FILMS, WITHIN, DavisFilms
 from foveal.envs.perturbations.video import VideoEasy, VideoHard
 from foveal.errors import FovealError
-from foveal.pictures.folder import SUFFIXES, readable
+from foveal.pictures.folder import SUFFIXES, read_picture
 
 PLACES = ("places365_standard", "places365_standard/train", "places365", "data_large")
 """Folders in which Places365 is where DMC-GB and its own archives put it."""
@@ -103,7 +103,7 @@ def _davis(folder: Path, watch: Watch) -> Finding:
     except FovealError as error:
         return Finding(name, "films", 0, len(TRAINING_FILMS), used_by, (str(error),))
     files = list(itertools.chain.from_iterable(films.films))
-    broken = tuple(_unreadable(files, readable, watch, "DAVIS"))
+    broken = tuple(_unreadable(files, read_picture, watch, "DAVIS"))
     return Finding(name, "films", len(films), len(TRAINING_FILMS), used_by, broken)
 
 
@@ -113,7 +113,7 @@ def _places(folder: Path, watch: Watch) -> Finding:
     if place is None:
         return Finding(f"{PLACES[0]}/", "pictures", 0, PLACES_IMAGES, used_by)
     files = sorted(_pictures(place))
-    broken = tuple(_unreadable(files[:: max(1, len(files) // SAMPLE)], readable, watch, "Places"))
+    broken = tuple(_unreadable(files[:: max(1, len(files) // SAMPLE)], read_picture, watch, "Places"))
     return Finding(f"{place.relative_to(folder)}/", "pictures", len(files), PLACES_IMAGES, used_by, broken)
 
 

@@ -30,8 +30,8 @@ def repaint(physics: Any, textures: Paint, self_rgb: Color | None = None) -> Non
     """
     for name, colors in textures.items():
         key = tuple((attribute, tuple(map(float, rgb))) for attribute, rgb in sorted(colors.items()))
-        _texels(physics.model, name)[:] = _compiled(name, key)
-    _upload(physics, list(textures))
+        texels(physics.model, name)[:] = _compiled(name, key)
+    upload(physics, list(textures))
     if self_rgb is not None:
         physics.named.model.mat_rgba["self", :3] = self_rgb
 
@@ -52,15 +52,16 @@ def _compiled(name: str, colors: tuple[tuple[str, tuple[float, ...]], ...]) -> N
     return np.array(model.tex_data)
 
 
-def _texels(model: Any, name: str) -> NDArray[np.uint8]:
+def texels(model: Any, name: str) -> NDArray[np.uint8]:
     """The texels of one texture, a view into the model."""
     index = model.name2id(name, "texture")
     start = model.tex_adr[index]
-    texels: NDArray[np.uint8] = model.tex_data
-    return texels[start : start + model.tex_height[index] * model.tex_width[index] * model.tex_nchannel[index]]
+    data: NDArray[np.uint8] = model.tex_data
+    return data[start : start + model.tex_height[index] * model.tex_width[index] * model.tex_nchannel[index]]
 
 
-def _upload(physics: Any, names: list[str]) -> None:
+def upload(physics: Any, names: list[str]) -> None:
+    """Show textures as the model has them now."""
     import mujoco
 
     contexts = physics.contexts

@@ -8,10 +8,12 @@ from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from foveal.envs.perturbations.generated_videos import generated_video
+from foveal.envs.perturbations.repaint import texels, upload
 from foveal.errors import FovealError
+from foveal.pictures.folder import read_picture
 
 SKY = "skybox"
 SIDE = 800
@@ -83,12 +85,7 @@ class DavisFilms:
         Raises:
             FovealError: it can't be decoded.
         """
-        file = self.films[film][index]
-        try:
-            with Image.open(file) as picture:
-                return enlarged(np.asarray(picture.convert("RGB")))
-        except (OSError, UnidentifiedImageError) as error:
-            raise FovealError(f"{file} can't be decoded ({error}): copy it again from DAVIS") from error
+        return enlarged(read_picture(self.films[film][index]))
 
 
 class GeneratedFilms:
@@ -164,15 +161,11 @@ class Sky:
         self.film = film
 
     def _paint(self, picture: NDArray[np.uint8]) -> None:
-        import mujoco
-
-        model, contexts = self.physics.model, self.physics.contexts
-        sky = model.name2id(SKY, "texture")
-        model.tex_height[sky] = SIDE  # of six pictures below each other before: now one serves all sides
-        start = model.tex_adr[sky]
-        model.tex_data[start : start + picture.size] = picture.ravel()
-        with contexts.gl.make_current() as context:
-            context.call(mujoco.mjr_uploadTexture, model.ptr, contexts.mujoco.ptr, sky)
+        model = self.physics.model
+        # Of six pictures below each other before: now one serves all sides.
+        model.tex_height[model.name2id(SKY, "texture")] = SIDE
+        texels(model, SKY)[:] = picture.ravel()
+        upload(self.physics, [SKY])
 
     def get_state(self) -> dict[str, Any]:
         """Numbers."""

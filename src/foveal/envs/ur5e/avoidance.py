@@ -87,17 +87,6 @@ class Avoidance:
             return np.zeros(JOINTS)
         return np.asarray(speeds[:JOINTS])
 
-    def distance(self, joints: Array) -> float:
-        """Metres between the two shapes of those watched that are nearest to each other, at most ``_SEEN``."""
-        import mujoco
-
-        angles = self._configuration.q.copy()
-        angles[:JOINTS], angles[self._slides] = joints, STROKE
-        self._configuration.update(angles)
-        model, data = self._configuration.model, self._configuration.data
-        pairs = self._limits[-1].geom_id_pairs
-        return min(float(mujoco.mj_geomDistance(model, data, first, other, _SEEN, None)) for first, other in pairs)
-
     def _ahead(self, twist: Array) -> Any:
         """The tool's pose one control step later."""
         now = self._configuration.get_transform_frame_to_world("tool", "site")

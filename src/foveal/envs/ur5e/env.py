@@ -11,7 +11,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from foveal.envs.family import check_quality, check_whole
+from foveal.envs.family import check_quality, check_whole, checked_action
 from foveal.envs.rendering import open_view
 from foveal.envs.ur5e.kinematics import LINKS
 from foveal.envs.ur5e.model import CAMERAS, FAR
@@ -124,7 +124,8 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return self._observation(), {"success": False}
 
     def step(self, action: NDArray[np.float32]) -> tuple[Observation, float, bool, bool, dict[str, Any]]:
-        command = self._checked(action)
+        self.scene()
+        command = checked_action(action, (4,), f"ur5e/{self.task_name}")
         success = False
         for _ in range(min(self.action_repeat, self.task.steps - self._steps)):
             self.simulation.move(MAX_SPEED * command[:3], close=bool(command[3] > 0.0))
@@ -213,15 +214,6 @@ class ArmEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.draw is None:
             raise FovealError("no episode has begun: call reset() first")
         return self.draw
-
-    def _checked(self, action: Any) -> NDArray[np.float64]:
-        self.scene()
-        command = np.asarray(action, np.float64)
-        if command.shape != (4,):
-            raise FovealError(f"action of shape {command.shape} given to ur5e/{self.task_name}, which takes (4,)")
-        if not np.isfinite(command).all():
-            raise FovealError(f"action {command} holds a value that is not finite")
-        return np.clip(command, -1.0, 1.0)
 
     def _observation(self) -> Observation:
         position, orientation = self.simulation.tool()

@@ -271,17 +271,13 @@ class Simulation:
         """The gripper's opening, 0 (closed) to 1."""
         return float(np.clip(self._data.qpos[self._slides].mean() / STROKE, 0.0, 1.0))
 
-    def arm_geoms(self) -> NDArray[np.bool_]:
-        """(geoms,) bool: whether each belongs to the arm or its gripper."""
-        roots = self._model.body_rootid[self._model.geom_bodyid]
-        return np.asarray(roots == self._model.body("base").id)
-
     def parts(self) -> dict[str, NDArray[np.bool_]]:
         """(geoms,) bool each: the geoms of the gripper, of the rest of the arm, of each thing, of bowl and can."""
         model = self._model
         bodies = model.geom_bodyid
         gripper = np.isin(bodies, [self._hand, *self._fingers])
-        parts = {"gripper": gripper, "arm": self.arm_geoms() & ~gripper}
+        robot = model.body_rootid[bodies] == model.body("base").id
+        parts = {"gripper": gripper, "arm": robot & ~gripper}
         parts |= {thing.name: bodies == body for thing, body in zip(self.task.things, self._bodies, strict=True)}
         if self.task.bowl is not None:
             parts["bowl"] = bodies == model.body("bowl").id
