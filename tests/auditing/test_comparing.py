@@ -182,12 +182,18 @@ def test_both_curves_the_differences_and_the_films_are_on_the_page(found: foveal
     assert re.search(r'<svg[^>]* role="group" aria-label="return over the severity of brightness"', page)
 
 
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of two policies with maps."""
+    page = tmp_path_factory.mktemp("looked") / "page.html"
+    audited(Halves(), Sides(), against=Halves(), maps=["gradient"], pixels="unit", out=page)
+    return page.read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1000, 500])
-def test_left_and_right_are_chosen_played_and_reached_from_curves(width: int, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    audited(Halves(), Sides(), against=Halves(), maps=["gradient"], pixels="unit", out=page)
-    probed, console = visit(page.read_text(encoding="utf-8"), tmp_path, width=width, probe=PROBE)
+def test_left_and_right_are_chosen_played_and_reached_from_curves(width: int, looked: str, tmp_path: Path) -> None:
+    probed, console = visit(looked, tmp_path, width=width, probe=PROBE)
     assert console == [] and probed["wide"] <= 0 and probed["shown"] and probed["labelled"]
     assert min(probed["images"]) >= SIDE and min(probed["painted"]) > 0
     first, second = (side["label"] for side in probed["first"])
