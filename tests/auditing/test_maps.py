@@ -199,7 +199,7 @@ def test_elsewhere_is_shifted_the_same_way_for_an_episode() -> None:
 
 def test_samples_are_of_the_middle_and_copies() -> None:
     assert evenly(100, 3) == {25, 50, 74} and evenly(1, 3) == {0}
-    sampling = Sampling([10, 4], 2, lambda: None)
+    sampling = Sampling([evenly(10, 2), evenly(4, 2)])
     frame = np.zeros((3, 8, 8), np.uint8)
     for length in (10, 4):
         sampling.begin()
