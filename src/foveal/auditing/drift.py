@@ -65,7 +65,8 @@ class Viewer:
         """
         cameras, fit = self.cameras, self.adapter.fitting(self.recording.space)
         shielding = Shielding(self.shield, cameras) if condition.shielded else None
-        done, pictures = [], ()
+        done: list[Actions] = []
+        pictures: tuple[Picture, ...] = ()
         for number, piece in enumerate(self.recording.pieces):
             others = [film for place, film in enumerate(self._films) if place != number]
             changed = changed_under(condition, cameras, others or self._films, self.seed)

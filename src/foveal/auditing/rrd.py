@@ -57,7 +57,7 @@ def write_rrd(audit: Audit, path: str | Path) -> Path:
         FovealError: there are no films, the extra is not installed, or the file can't be written.
     """
     check_rrd(path)
-    policies = dict(zip(OWNERS, filmed_policies(audit), strict=False))
+    policies: dict[str, Sequence[Film]] = dict(zip(OWNERS, filmed_policies(audit), strict=False))
     rerun, path = _rerun(), Path(path)
     with written_whole(path, "the recording ") as partial:
         partial.touch()  # the library's own words for a place that can't be written are no OSError
