@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from typing import Any
 
 
 class FovealError(Exception):
@@ -12,13 +13,13 @@ class FovealError(Exception):
     """
 
 
-def require(module: str, message: str) -> None:
-    """Import what an extra brings.
+def require(module: str, message: str) -> Any:
+    """A module that an extra brings.
 
     Raises:
         FovealError: it is not installed; the message, and which module is missing.
     """
     try:
-        importlib.import_module(module)
+        return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise FovealError(f"{message} ({error.name} is missing)") from error

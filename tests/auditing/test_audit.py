@@ -277,7 +277,11 @@ def test_the_command_audits_a_policy_of_foveals_with_and_without_a_shield(
             ["pretrained:walker-stand-sgqn", "--severities", "3,six"],
             "a severity is a whole number from 1 to 5, not six",
         ),
-        (["pretrained:walker-stand-sgqn", "--frames", "nowhere"], "no folder of frames and no film nowhere"),
+        pytest.param(
+            ["pretrained:walker-stand-sgqn", "--frames", "nowhere"],
+            "no folder of frames and no film nowhere",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_the_command_prints_one_line_for_a_mistake(

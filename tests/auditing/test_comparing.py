@@ -7,8 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
+import gymnasium
 import numpy as np
 import pytest
+import torch
 
 import foveal
 from chromium import visit
@@ -163,7 +165,8 @@ def test_long_episodes_are_thinned_and_maps_are_beside_them(monkeypatch: pytest.
     monkeypatch.setattr("foveal.auditing.comparing.MOMENTS", 4)
     monkeypatch.setattr("foveal.auditing.filming.LARGEST", 24)
     page = tmp_path / "page.html"
-    found = audited(Halves(), Sides(), changes=["hue"], maps=["gradient", "occlusion"], pixels="unit", out=page)
+    options: Any = {"episodes": 1, "maps": ["gradient", "occlusion"], "pixels": "unit", "out": page}
+    found = audited(Halves(), Sides(), changes=["hue"], **options)
     film = found.films[1]
     assert film.steps == (0, 3, 6, 9) and film.frames.shape == (4, 24, 24, 3)
     assert list(film.maps) == ["gradient"] and film.maps["gradient"].shape == (4, 24, 24)  # occlusion takes too long
@@ -182,12 +185,18 @@ def test_both_curves_the_differences_and_the_films_are_on_the_page(found: foveal
     assert re.search(r'<svg[^>]* role="group" aria-label="return over the severity of brightness"', page)
 
 
+@pytest.fixture(scope="module")
+def looked(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """A page of two policies with maps."""
+    page = tmp_path_factory.mktemp("looked") / "page.html"
+    audited(Halves(), Sides(), against=Halves(), episodes=2, maps=["gradient"], pixels="unit", out=page)
+    return page.read_text(encoding="utf-8")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("width", [1000, 500])
-def test_left_and_right_are_chosen_played_and_reached_from_curves(width: int, tmp_path: Path) -> None:
-    page = tmp_path / "page.html"
-    audited(Halves(), Sides(), against=Halves(), maps=["gradient"], pixels="unit", out=page)
-    probed, console = visit(page.read_text(encoding="utf-8"), tmp_path, width=width, probe=PROBE)
+def test_left_and_right_are_chosen_played_and_reached_from_curves(width: int, looked: str, tmp_path: Path) -> None:
+    probed, console = visit(looked, tmp_path, width=width, probe=PROBE)
     assert console == [] and probed["wide"] <= 0 and probed["shown"] and probed["labelled"]
     assert min(probed["images"]) >= SIDE and min(probed["painted"]) > 0
     first, second = (side["label"] for side in probed["first"])
@@ -215,16 +224,16 @@ def test_films_of_noise_lose_quality_before_a_page_grows_too_large(monkeypatch: 
 
 
 @pytest.mark.slow
-def test_the_command_compares_two_policies(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "page.html"
-    arguments = [
-        "audit",
-        "pretrained:walker-stand-sgqn",
-        "--against",
-        "pretrained:walker-stand-sgqn",
-        "--out",
-        str(page),
-    ]
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")
+def test_the_command_compares_two_policies(
+    request: pytest.FixtureRequest, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gymnasium.register("Sides-v0", entry_point=Sides, max_episode_steps=LENGTH)
+    request.addfinalizer(lambda: gymnasium.registry.pop("Sides-v0"))
+    policy, page = tmp_path / "halves.pt", tmp_path / "page.html"
+    torch.jit.trace(Halves(), torch.zeros(1, 3, SIDE, SIDE)).save(str(policy))
+    arguments = ["audit", str(policy), "--against", str(policy), "--env", "Sides-v0", "--out", str(page)]
+    arguments += ["--pixels", "unit"]
     arguments += ["--episodes", "1", "--longest", "3", "--severities", "5", "--changes", "noise", "--maps", "gradient"]
     assert main(arguments) == 0
     told = capsys.readouterr().out

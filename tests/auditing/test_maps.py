@@ -80,12 +80,12 @@ def test_a_black_box_gets_maps_that_need_no_gradient() -> None:
         halves = observation[:, : SIDE // 2].mean(), observation[:, SIDE // 2 :].mean()
         return np.array(halves, np.float32)
 
-    found = told(unsure, Told())
+    found = told(unsure, Told(), episodes=2)
     assert [trial.name for trial in found.maps] == ["occlusion", "rise"]
     for trial in found.maps:
         assert trial.of == "the action" and not trial.likeness and not trial.behaviour
         assert trial.parts["pointing"].mean > 0.7
-    assert len(found.maps[0].deletion["action"].areas) == 5
+    assert len(found.maps[0].deletion["action"].areas) == 2
 
 
 def test_maps_that_a_black_box_lacks_are_refused_before_work_and_the_others_named() -> None:
@@ -199,7 +199,7 @@ def test_elsewhere_is_shifted_the_same_way_for_an_episode() -> None:
 
 def test_samples_are_of_the_middle_and_copies() -> None:
     assert evenly(100, 3) == {25, 50, 74} and evenly(1, 3) == {0}
-    sampling = Sampling([10, 4], 2, lambda: None)
+    sampling = Sampling([evenly(10, 2), evenly(4, 2)])
     frame = np.zeros((3, 8, 8), np.uint8)
     for length in (10, 4):
         sampling.begin()

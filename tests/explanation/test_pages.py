@@ -370,11 +370,13 @@ class Reader(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+PARAGRAPH = page.TEMPLATES.from_string('<p title="{{ text }}">{{ text }}</p>')
+
+
 @given(st.text() | st.text("<>&\"'/=; amp"))
 def test_text_and_attributes_are_escaped(text: str) -> None:
     text = text.replace("\r", "").replace("\0", "")
-    template = page.TEMPLATES.from_string('<p title="{{ text }}">{{ text }}</p>')
-    read = Reader(template.render(text=text))
+    read = Reader(PARAGRAPH.render(text=text))
     assert read.tags == [("p", {"title": text})]
     assert "".join(read.text) == text
 

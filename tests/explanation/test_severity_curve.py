@@ -7,10 +7,10 @@ from dataclasses import replace
 
 import pytest
 
-from foveal.explanation.charts import SeverityCurve
+from foveal.explanation.charts import CurveChart
 from foveal.explanation.page import TEMPLATES
 
-CURVE = SeverityCurve(
+CURVE = CurveChart(
     "blur",
     [("as it is", [(1, 90.0, 80.0, 100.0), (5, 20.0, 10.0, 30.0)]), ("behind the shield", [(1, 85.0, 80.0, 90.0)])],
     [("the picture as it is", 95.0)],
@@ -18,9 +18,9 @@ CURVE = SeverityCurve(
 )
 
 
-def drawn(curve: SeverityCurve) -> str:
+def drawn(curve: CurveChart) -> str:
     module = TEMPLATES.get_template("charts.svg.j2").module
-    return str(module.severity_curve(curve, "return"))  # type: ignore[attr-defined]
+    return str(module.curves(curve, "return"))  # type: ignore[attr-defined]
 
 
 def test_severities_stand_at_even_distances_and_values_grow_upwards() -> None:

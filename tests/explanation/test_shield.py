@@ -127,10 +127,10 @@ def test_a_film_shows_them_side_by_side(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("width", [1000, 500])
-def test_the_page_works_in_a_browser(width: int, tmp_path: Path) -> None:
+def test_the_page_works_in_a_narrow_browser(tmp_path: Path) -> None:
+    """As others of its kind do in a wide one, in ``test_pages``."""
     path = explain(behind(), out=tmp_path / "x.html", moments=10, progress=False)
-    found, console = visit(path.read_text(encoding="utf-8"), tmp_path, width)
+    found, console = visit(path.read_text(encoding="utf-8"), tmp_path, width=500)
     assert console == [] and found["wide"] <= 0
     (player,) = found["players"]
     assert player["shown"] and player["painted"] == [True] * 6 and player["last"] != player["first"]

@@ -26,7 +26,8 @@ from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording
 from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, Bar, WorldOptions
-from foveal.explanation import explain, look
+from foveal.explanation import explain
+from foveal.explanation.attention import Lens
 from foveal.explanation.tables import shares
 from foveal.saliency import SALIENCY
 from foveal.skills.config import clone_config, master_config
@@ -67,6 +68,13 @@ def record(agent: Any, condition: str = TRAIN, *, skill: int | None = None, ever
     """An episode of 200 steps, with a sight every so many of them."""
     world = world_of(agent, WorldOptions(condition, skill=skill))
     return world.record(condition, 200 // every, Bar(1, visible=False))
+
+
+@pytest.fixture(scope="module")
+def played() -> tuple[SkillPolicy, Recording]:
+    """A policy, and an episode of its skills with ten sights, which nobody changes."""
+    policy = small_policy()
+    return policy, record(policy, every=20)
 
 
 class Scalar(nn.Module):
@@ -157,9 +165,8 @@ def test_every_pixel_is_somebodys_or_nobodys() -> None:
 
 
 @pytest.mark.slow
-def test_skills_follow_the_script_and_one_alone_is_seen_where_its_turn_is() -> None:
-    policy = small_policy()
-    recording = record(policy, every=20)
+def test_skills_follow_the_script_and_one_alone_is_seen_where_its_turn_is(played: Any) -> None:
+    policy, recording = played
     assert [(sight.step, sight.observation.skill) for sight in recording.sights] == [
         *[(0, 2), (20, 2), (40, 2), (60, 0), (80, 0), (100, 0), (120, 1), (140, 1), (160, 1)],
         (180, 2),
@@ -198,12 +205,13 @@ def test_masters_choose_in_their_own_episodes() -> None:
 
 
 @pytest.mark.slow
-def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     plain = SALIENCY.get
     monkeypatch.setattr(
         SALIENCY, "get", lambda name: (lambda fn, obs: torch.ones_like(obs)) if name == "flat" else plain(name)
     )
-    (attention,) = look(small_policy(), moments=10, saliency="flat", progress=False)
+    policy, recording = played
+    (attention,) = Lens.on(policy, "flat").look(recording, 10)
     found = shares(attention)
     assert list(found) == ["all", "c", "a", "b"]
     for parts in found.values():
@@ -214,13 +222,13 @@ def test_a_map_that_is_the_same_everywhere_has_every_ratio_at_one(monkeypatch: p
 
 
 @pytest.mark.slow
-def test_shares_are_means_over_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_shares_are_means_over_pictures(played: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of the depth frames themselves as a map, worked out one by one."""
-    plain, policy = SALIENCY.get, small_policy()
+    plain, (policy, recording) = SALIENCY.get, played
     monkeypatch.setattr(SALIENCY, "get", lambda name: (lambda fn, obs: obs + 2.0) if name == "depth" else plain(name))
-    (attention,) = look(policy, moments=10, saliency="depth", progress=False)
+    (attention,) = Lens.on(policy, "depth").look(recording, 10)
     expected = []
-    for sight in record(policy, every=20).sights:
+    for sight in recording.sights:
         weight = np.clip((sight.observation.frames / 1000.0 - 0.5) * 2.0 / 1.5 - 1.0, -1.0, 1.0).sum(0) + 6.0
         expected.append((weight * sight.parts["gripper"]).sum() / weight.sum())
     assert shares(attention)["all"]["gripper"].saliency == pytest.approx(np.mean(expected), rel=1e-5)

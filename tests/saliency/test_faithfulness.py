@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
@@ -85,6 +85,7 @@ def test_gradients_of_a_network_are_better_than_gradients_elsewhere() -> None:
 
 
 @given(st.integers(1, 30), st.integers(0, 99))
+@settings(max_examples=30)
 def test_curves_begin_and_end_where_they_must(steps: int, seed: int) -> None:
     obs = observations(2, side=9, seed=seed)
     strength = torch.rand(2, 9, 9, generator=torch.Generator().manual_seed(seed))

@@ -12,12 +12,17 @@ from torch import Tensor
 
 from foveal.errors import FovealError
 from foveal.saliency import gradient, guided_backprop
-from foveal.saliency.randomisation import cascade, likeness, rank_correlation, weights_of
+from foveal.saliency.randomisation import Numbers, _correlation, _ranks, cascade, likeness, weights_of
 from small_networks import SIDE, Small, observations
 
 
 def value(network: Small) -> object:
     return lambda obs: network(obs)[:, 1]
+
+
+def rank_correlation(one: Tensor, other: Tensor) -> Numbers:
+    """What ``likeness`` is made of."""
+    return _correlation(_ranks(one), _ranks(other))
 
 
 def test_weights_are_found_in_the_graph_the_topmost_first() -> None:

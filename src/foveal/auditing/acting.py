@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from foveal.auditing.adapters import Adapter
 from foveal.auditing.asking import Asked, tell
-from foveal.auditing.cameras import Camera, cameras_of
+from foveal.auditing.cameras import Camera
 from foveal.auditing.concluding import concluded
 from foveal.auditing.conditions import CHANCE, CLEAN, Condition, blindness, conditions
 from foveal.auditing.film import Film
@@ -69,8 +69,7 @@ def ready(adapter: Adapter, place: Place, asked: Asked, changes: Sequence[str] |
         with place.open(perturbation):
             pass
     looker = None if asked.maps == () else looker_in(player, asked.maps, asked.of)
-    theirs = () if adapter.observation_space is None else cameras_of(adapter.observation_space)
-    return Ready(player, (*theirs, *cameras)[0], looker, tried, masks)
+    return Ready(player, adapter.first_camera(cameras), looker, tried, masks)
 
 
 def acted(policy: Ready, asked: Asked, *, maps: bool = True) -> Audit:

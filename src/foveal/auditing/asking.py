@@ -25,14 +25,9 @@ class Asked:
     maps: tuple[str, ...] | None = None
     of: str | None = None
 
-    @property
-    def shields(self) -> list[bool]:
-        """Without, and with where there is one."""
-        return [False] if self.shield is None else [False, True]
-
     def both(self, tried: Sequence[Condition]) -> list[Condition]:
         """Conditions without the shield, and again behind it where there is one."""
-        return [replace(one, shielded=shielded) for shielded in self.shields for one in tried]
+        return [*tried, *([] if self.shield is None else [replace(one, shielded=True) for one in tried])]
 
 
 def tell(count: int, each: str, seconds: float) -> None:

@@ -20,7 +20,6 @@ class Noise:
     """Every pixel is drawn anew in every frame."""
 
     def begin(self, draws: torch.Generator) -> None:
-        """A new episode."""
         self._draws = draws
 
     def next(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -35,7 +34,6 @@ class Blank:
         """A new episode."""
 
     def next(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The same for all."""
         return torch.full_like(frame, GREY)
 
 
@@ -43,11 +41,9 @@ class Still:
     """An episode's first frame, for ever."""
 
     def begin(self, draws: torch.Generator) -> None:
-        """A new episode."""
         self._first: Tensor | None = None
 
     def next(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The first one."""
         if self._first is None:
             self._first = frame.clone()
         return self._first
@@ -64,12 +60,10 @@ class Elsewhere:
         self._films = [torch.from_numpy(film) for film in films]
 
     def begin(self, draws: torch.Generator) -> None:
-        """A new episode."""
         self._film = self._films[int(torch.randint(len(self._films), (), generator=draws))]
         self._place = len(self._film) // 2
 
     def next(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
-        """The other episode's next one."""
         self._place += 1
         return self._film[(self._place - 1) % len(self._film)]
 

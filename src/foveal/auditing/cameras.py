@@ -62,6 +62,10 @@ class Camera:
             array = np.clip(np.rint(array), 0, 255).astype(np.uint8)
         return np.array(np.broadcast_to(array, (self.frames, RGB, self.height, self.width)))
 
+    def picture(self, observation: Any) -> NDArray[np.uint8]:
+        """(H, W, 3), the newest frame in an observation."""
+        return self.read(observation)[-1].transpose(1, 2, 0).copy()
+
     def written(self, frames: Frames) -> NDArray[Any]:
         """The array that has these frames: the inverse of ``read``, of floats within a level of 255."""
         array = frames.astype(np.float32)

@@ -48,7 +48,6 @@ class Squared:
         self._rows, self._columns = slice(top, top + height), slice(left, left + width)
 
     def begin(self, draws: torch.Generator) -> None:
-        """A new episode."""
         self.change.begin(draws)
 
     def next(self, frame: Tensor, mask: Tensor | None = None) -> Tensor:
@@ -105,7 +104,6 @@ class Stack:
         self._gave: Frames | None = None
 
     def begin(self, draws: torch.Generator) -> None:
-        """A new episode."""
         self.change.begin(draws)
         self._came = self._gave = None
 

@@ -10,7 +10,7 @@ from foveal.auditing.adapters import Adapter
 from foveal.auditing.asking import Asked
 from foveal.auditing.filming import MOMENTS, worth_filming
 from foveal.auditing.places import place_for
-from foveal.auditing.results import Audit, Difference, Point
+from foveal.auditing.results import Audit, Difference
 from foveal.errors import FovealError
 from foveal.evaluation.layout import signed
 
@@ -41,7 +41,7 @@ def audited(adapter: Adapter, rival: Adapter | None, env: Any, data: Any, asked:
 def _filmed(policy: Ready, other: Ready, one: Audit, two: Audit, asked: Asked) -> tuple[Audit, Audit]:
     """Both under the changes that are the worst for the one."""
     points = worth_filming(one)
-    theirs = [_twin(two, point) for point in points]
+    theirs = [two.at(point.condition) for point in points]
     each, progress = MOMENTS // 2, asked.progress
     return (
         replace(one, films=policy.films(points, each, progress=progress)),
@@ -58,15 +58,9 @@ def compared(one: Audit, two: Audit) -> Audit:
     if one.measure != two.measure:
         raise FovealError(f"of one policy the {one.measure} was measured, and of the other the {two.measure}")
     points = (*one.clean, *one.blind, *(point for curve in one.curves() for point in one.points_of(curve.change)))
-    differences = tuple(Difference.of(point, _twin(two, point)) for point in points)
+    differences = tuple(Difference.of(point, two.at(point.condition)) for point in points)
     summary = (*one.summary, _told(one, two, differences))
     return replace(one, against=two, differences=differences, summary=summary)
-
-
-def _twin(audit: Audit, point: Point) -> Point:
-    """The point of the same condition."""
-    points = (*audit.clean, *audit.blind, *audit.points)
-    return next(other for other in points if other.condition == point.condition)
 
 
 def _told(one: Audit, two: Audit, differences: tuple[Difference, ...]) -> str:

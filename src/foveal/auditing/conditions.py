@@ -6,7 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from foveal.auditing.blindness import REPLACEMENTS
+from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
+from foveal.auditing.cameras import Camera
+from foveal.auditing.changing import Changed, changed_by
 from foveal.corruptions import SEVERITIES
 from foveal.corruptions.streams import change_names, knows_the_task
 from foveal.envs.perturbations import PERTURBATIONS
@@ -42,8 +44,13 @@ class Condition:
         """The same, and whether it is behind a shield."""
         return f"{self.name}{', shield' if self.shielded else ''}"
 
+    @property
+    def words(self) -> str:
+        """As people read it, without a word of shields."""
+        severity = "" if self.severity is None else f", severity {self.severity}"
+        return self.change.replace("_", " ") + severity
+
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return asdict(self)
 
     @property
@@ -87,6 +94,24 @@ def conditions(
 def blindness() -> tuple[Condition, ...]:
     """The test of blindness."""
     return tuple(Condition(name) for name in REPLACEMENTS)
+
+
+def changed_under(
+    condition: Condition, cameras: Sequence[Camera], films: Sequence[Film], seed: int = 0
+) -> Changed | None:
+    """What cameras show under a condition; None where that is what they see, or the simulator is changed.
+
+    Args:
+        condition: what.
+        cameras: of the observations.
+        films: of other episodes, for the test of blindness.
+        seed: of the changes.
+    """
+    if condition.change in REPLACEMENTS:
+        return replacement(condition.change, cameras, films)
+    if condition.severity is None:
+        return None
+    return changed_by(condition.change, condition.severity, cameras, seed)
 
 
 def _check_severities(severities: Sequence[int]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -62,25 +62,21 @@ class Sampling:
     """Keeps some observations of every episode, as the policy takes them, and changes none.
 
     Args:
-        lengths: of the episodes, in agent steps, as they will be.
-        count: how many observations of each, at even distances.
+        wanted: at which agent steps, of each episode.
         mask: tells which pixels of the present frame are the task's own.
     """
 
-    lengths: Sequence[int]
-    count: int
-    mask: Callable[[], Mask | None]
+    wanted: Sequence[Container[int]]
+    mask: Callable[[], Mask | None] = lambda: None
     kept: list[list[tuple[Any, Mask | None]]] = field(default_factory=list, init=False)
     _step: int = field(default=0, init=False)
 
     def begin(self) -> None:
-        """A new episode."""
         self.kept.append([])
         self._step = 0
 
     def __call__(self, given: Any) -> Any:
-        """The observation as it is."""
-        if self._step in evenly(self.lengths[len(self.kept) - 1], self.count):
+        if self._step in self.wanted[len(self.kept) - 1]:
             mask = self.mask()
             self.kept[-1].append((copied(given), None if mask is None else mask.copy()))
         self._step += 1

@@ -17,10 +17,9 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.auditing.adapters import Adapter
-from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
+from foveal.auditing.blindness import Film
 from foveal.auditing.cameras import Camera, check_sees, plain
-from foveal.auditing.changing import Changed, changed_by
-from foveal.auditing.conditions import CLEAN, Condition
+from foveal.auditing.conditions import Condition, changed_under
 from foveal.auditing.fitting import Fit
 from foveal.auditing.playing import asked
 from foveal.auditing.recording import Recording
@@ -64,19 +63,20 @@ class Viewer:
         Raises:
             FovealError: the policy refuses what it sees.
         """
-        cameras = self.cameras
-        fit = Fit(self.recording.space, self.adapter.observation_space, self.adapter.fill)
+        cameras, fit = self.cameras, self.adapter.fitting(self.recording.space)
         shielding = Shielding(self.shield, cameras) if condition.shielded else None
-        done, pictures = [], ()
+        done: list[Actions] = []
+        pictures: tuple[Picture, ...] = ()
         for number, piece in enumerate(self.recording.pieces):
-            changed = self._changed(condition, cameras, number)
+            others = [film for place, film in enumerate(self._films) if place != number]
+            changed = changed_under(condition, cameras, others or self._films, self.seed)
             if changed is not None:
                 changed.begin((self.seed, number))
             shown = [seen if changed is None else changed(seen) for seen in piece]
             given = shown if shielding is None else [shielding(seen) for seen in shown]
             if number == 0:
                 views = [shown[-1], *([] if shielding is None else given[-1:])]
-                pictures = tuple(cameras[0].read(view)[-1].transpose(1, 2, 0).copy() for view in views)
+                pictures = tuple(cameras[0].picture(view) for view in views)
             done.append(self._actions(given, fit))
         return done, None if shielding is None else shielding.alarms.share, pictures
 
@@ -84,7 +84,7 @@ class Viewer:
         """Whether actions are choices: the policy's space says so, or it gives whole numbers."""
         if self.adapter.action_space is not None:
             return isinstance(self.adapter.action_space, spaces.Discrete)
-        fit = Fit(self.recording.space, self.adapter.observation_space, self.adapter.fill)
+        fit = self.adapter.fitting(self.recording.space)
         self.adapter.reset()
         array = plain(self.adapter.act(fit(self.recording.pieces[0][0])))
         return array.size == 1 and bool(np.issubdtype(array.dtype, np.integer))
@@ -104,14 +104,6 @@ class Viewer:
         if self.discrete and array.size > 1:
             array = np.array([array.argmax()])
         return array.astype(np.float64)
-
-    def _changed(self, condition: Condition, cameras: Sequence[Camera], number: int) -> Changed | None:
-        if condition.change in REPLACEMENTS:
-            others = [film for place, film in enumerate(self._films) if place != number]
-            return replacement(condition.change, cameras, others or self._films)
-        if condition.change == CLEAN or condition.severity is None:
-            return None
-        return changed_by(condition.change, condition.severity, cameras, self.seed)
 
     @cached_property
     def _films(self) -> list[Film]:

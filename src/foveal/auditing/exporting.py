@@ -8,13 +8,13 @@ from pathlib import Path
 from foveal.auditing.film import Film
 from foveal.auditing.report import charts, series
 from foveal.auditing.report_comparison import policy_names
-from foveal.auditing.report_films import condition_name, heated, now
+from foveal.auditing.report_films import filmed_policies, heated, now
 from foveal.auditing.results import Audit
 from foveal.errors import FovealError
-from foveal.explanation.curve_pictures import severity_picture, write_picture
+from foveal.explanation.curve_pictures import severity_picture
 from foveal.explanation.movies import write_views
 from foveal.explanation.panels import map_name
-from foveal.explanation.pictures import Picture
+from foveal.explanation.pictures import Picture, write_picture
 
 
 def write_film(audit: Audit, path: str | Path) -> Path:
@@ -29,10 +29,7 @@ def write_film(audit: Audit, path: str | Path) -> Path:
     Raises:
         FovealError: there are no films, or it can't be written.
     """
-    policies = [audit.films, *([] if audit.against is None else [audit.against.films])]
-    if not all(policies):
-        raise FovealError("this audit has no films: they are of policies that act in an environment")
-    rows = [films[:2] for films in policies]
+    rows = [films[:2] for films in filmed_policies(audit)]
     titles = [
         [f"{who}{place}" if number == 0 else place for number, place in enumerate(_titles(films))]
         for who, films in zip(_owners(audit), rows, strict=True)
@@ -58,7 +55,7 @@ def _owners(audit: Audit) -> list[str]:
 
 
 def _titles(films: Sequence[Film]) -> list[str]:
-    return [title for film in films for title in (condition_name(film), *map(map_name, _first(film)))]
+    return [title for film in films for title in (film.condition.words, *map(map_name, _first(film)))]
 
 
 def _first(film: Film) -> Sequence[str]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any
 
@@ -14,12 +14,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from foveal.auditing.cameras import Camera
-from foveal.auditing.covering import copied
+from foveal.auditing.covering import Sampling
 from foveal.auditing.film import Film
 from foveal.auditing.looking import Looker
 from foveal.auditing.playing import Player
 from foveal.auditing.results import Audit, Point
-from foveal.explanation.attention import AT_ONCE
+from foveal.explanation.attention import batches
 from foveal.explanation.pictures import Picture, brightest, resized
 from foveal.progress import watched
 
@@ -30,31 +30,6 @@ CHANGES = 3
 LARGEST = 160
 """Pixels of the longer side of a film's pictures."""
 MOST_MAPS = 3
-
-
-@dataclass
-class _Keeping:
-    """Keeps every so many observations of an episode, as the policy takes them, and changes none.
-
-    Args:
-        stride: agent steps from one to the next.
-    """
-
-    stride: int
-    steps: list[int] = field(default_factory=list, init=False)
-    views: list[Any] = field(default_factory=list, init=False)
-    _step: int = field(default=0, init=False)
-
-    def begin(self) -> None:
-        """The episode begins."""
-
-    def __call__(self, given: Any) -> Any:
-        """The observation as it is."""
-        if self._step % self.stride == 0:
-            self.steps.append(self._step)
-            self.views.append(copied(given))
-        self._step += 1
-        return given
 
 
 class _Noting(gymnasium.Wrapper[Any, Any, Any, Any]):
@@ -98,27 +73,29 @@ def films(
     """
     found = []
     for point in watched(points, len(points), "films", visible=progress, unit="film"):
-        keeping = _Keeping(-(-point.episodes[0].length // moments))
+        wanted = range(0, sys.maxsize, -(-point.episodes[0].length // moments))
+        sampling = Sampling([wanted])
         with player.place.open(point.condition.perturbation) as env:
             noting = _Noting(env)
-            episode = player.watch(point.condition, noting, keeping)
-        frames = np.stack([_small(camera.read(view)[-1].transpose(1, 2, 0)) for view in keeping.views])
+            episode = player.watch(point.condition, noting, sampling)
+        views = [view for view, _ in sampling.kept[0]]
+        steps = tuple(wanted[: len(views)])
+        frames = np.stack([_small(camera.picture(view)) for view in views])
         rewards, actions = np.array(noting.rewards), np.stack(noting.actions)
         before = list(accumulate(noting.rewards, initial=0.0))
-        totals = tuple(before[step] for step in keeping.steps)
-        maps = {} if looker is None else _maps(looker, keeping.views, frames.shape[1:3])
+        totals = tuple(before[step] for step in steps)
+        maps = {} if looker is None else _maps(looker, views, frames.shape[1:3])
         levels = {name: brightest(name, strengths) for name, strengths in maps.items()}
-        steps = tuple(keeping.steps)
         found.append(Film(point.condition, steps, totals, episode, frames, rewards, actions, maps, levels))
     return tuple(found)
 
 
 def _maps(looker: Looker, views: Sequence[Any], size: tuple[int, ...]) -> dict[str, NDArray[np.float32]]:
-    batches = [views[start : start + AT_ONCE] for start in range(0, len(views), AT_ONCE)]
-    names = [name for name in looker.names if looker.quick(name)][:MOST_MAPS]
-    return {
-        name: resized(torch.cat([looker.strengths(name, batch) for batch in batches]).numpy(), size) for name in names
-    }
+    found = {}
+    for name in [name for name in looker.names if looker.quick(name)][:MOST_MAPS]:
+        strengths = torch.cat([looker.strengths(name, batch) for batch in batches(views)])
+        found[name] = resized(strengths.numpy(), size)
+    return found
 
 
 def _small(picture: Picture) -> Picture:
@@ -126,6 +103,6 @@ def _small(picture: Picture) -> Picture:
     height, width, _ = picture.shape
     share = LARGEST / max(height, width)
     if share >= 1:
-        return picture.copy()
+        return picture
     size = max(1, round(width * share)), max(1, round(height * share))
     return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BOX))

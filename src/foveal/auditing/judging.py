@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from foveal.auditing.results import DRIFT, Audit, Point
-from foveal.auditing.trials import ENOUGH, trusting
+from foveal.auditing.trials import ENOUGH, Behaved, trusting
 from foveal.evaluation.layout import number
 from foveal.evaluation.statistics import bootstrap_interval
 
@@ -93,11 +93,9 @@ def _looking(audit: Audit) -> str:
 def _looking_at_frames(audit: Audit, blind: Sequence[Point]) -> str:
     means = sorted(point.mean for point in blind)
     drift = f"by {means[0]:.2f} to {means[-1]:.2f} of the usual distance between actions on different frames"
-    if audit.verdict == BLIND:
-        return f"It is blind to its camera: with that replaced its actions change {drift}."
-    if audit.verdict == LOOKS:
-        return f"It looks at its camera: with that replaced its actions change {drift}."
-    return f"Whether it looks at its camera is unclear: with that replaced its actions change {drift}."
+    told = {BLIND: "It is blind to its camera", LOOKS: "It looks at its camera"}
+    unclear = "Whether it looks at its camera is unclear"
+    return f"{told.get(audit.verdict, unclear)}: with that replaced its actions change {drift}."
 
 
 def _breaking(audit: Audit) -> str:
@@ -145,7 +143,7 @@ def _certainty(audit: Audit) -> str:
     return f"Each point is {audit.sample}, the same for all: {one}; {sure_at}{few}."
 
 
-def percent_left(point: Point) -> str:
+def percent_left(point: Point | Behaved) -> str:
     """What is kept, as people are told it: less than nothing is nothing."""
     return "?" if point.kept is None else f"{100 * max(0.0, point.kept):.0f} %"
 

@@ -127,7 +127,7 @@ class Looker:
         layers, alike = self._random(name, episodes)
         watched = self._watched()
         place = len(episodes[0].views) // 2
-        picture = self.camera.read(episodes[0].views[place])[-1].transpose(1, 2, 0).copy()
+        picture = self.camera.picture(episodes[0].views[place])
         return Trial(
             name,
             self.insides.scalar(self.of).meaning if self.insides.scalars else "the action",

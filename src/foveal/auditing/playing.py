@@ -13,10 +13,10 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.auditing.adapters import Adapter
-from foveal.auditing.blindness import REPLACEMENTS, Film, replacement
+from foveal.auditing.blindness import Film
 from foveal.auditing.cameras import Camera, Frames, check_sees, described
-from foveal.auditing.changing import Changed, changed_by
-from foveal.auditing.conditions import CHANCE, CLEAN, Condition
+from foveal.auditing.changing import Changed
+from foveal.auditing.conditions import CHANCE, Condition, changed_under
 from foveal.auditing.fitting import Fit, as_action, check_actions
 from foveal.auditing.places import Place, mask_of
 from foveal.auditing.results import Picture
@@ -99,7 +99,7 @@ class Player:
         """
         with self.place.open() as env:
             cameras = check_sees(env.observation_space, self.place.name)
-            fit = Fit(env.observation_space, self.adapter.observation_space, self.adapter.fill)
+            fit = self.adapter.fitting(env.observation_space)
             check_actions(env.action_space, self.adapter.action_space)
             observation, _ = env.reset(seed=self.seed)
             if self.shield is not None:
@@ -113,14 +113,17 @@ class Player:
         """Frames of some episodes that are none of those that are tried."""
         cameras = check_sees(env.observation_space, self.place.name)
         most = min(LONGEST_FILM, FILM_BYTES // sum(3 * camera.height * camera.width for camera in cameras))
-        films = []
-        for number in range(FILMED):
-            kept: list[tuple[Frames, ...]] = []
-            seen = _Seen(None, None, _Filming(cameras, kept), max(1, most))
-            self._episode(env, self._acting(env), OTHERS + number, seen)
-            columns = zip(*kept, strict=True)
-            films.append({camera.path: np.stack(frames) for camera, frames in zip(cameras, columns, strict=True)})
-        return tuple(films)
+        return tuple(self._filmed(env, cameras, OTHERS + number, max(1, most)) for number in range(FILMED))
+
+    def _filmed(self, env: gymnasium.Env[Any, Any], cameras: Sequence[Camera], number: int, most: int) -> Film:
+        kept: dict[tuple[str, ...], list[Frames]] = {camera.path: [] for camera in cameras}
+
+        def keep(observation: Any) -> None:
+            for camera in cameras:
+                kept[camera.path].append(camera.read(observation)[-1])
+
+        self._episode(env, self._acting(env), number, _Seen(None, None, keep, most))
+        return {path: np.stack(frames) for path, frames in kept.items()}
 
     def play(self, condition: Condition, plain: gymnasium.Env[Any, Any]) -> Played:
         """Episodes under one condition.
@@ -136,7 +139,7 @@ class Player:
         with nullcontext(plain) if perturbation is None else self.place.open(perturbation) as env:
             cameras = check_sees(env.observation_space, self.place.name)
             shielding = Shielding(self.shield, cameras) if condition.shielded else None
-            changed = self._changed(condition, cameras)
+            changed = changed_under(condition, cameras, self.films, self.seed)
             shown: list[Any] = []
             act = self._by_chance(env) if condition.change == CHANCE else self._acting(env)
             done = []
@@ -158,19 +161,12 @@ class Player:
 
     def watch(self, condition: Condition, env: gymnasium.Env[Any, Any], through: Through) -> Episode:
         """The first episode under a condition, the policy being given what ``through`` makes of what it would see."""
-        changed = self._changed(condition, check_sees(env.observation_space, self.place.name))
+        cameras = check_sees(env.observation_space, self.place.name)
+        changed = changed_under(condition, cameras, self.films, self.seed)
         return self._episode(env, replace(self._acting(env), through=through), 0, _Seen(changed, None, None, 0))
 
-    def _changed(self, condition: Condition, cameras: Sequence[Camera]) -> Changed | None:
-        if condition.change in REPLACEMENTS:
-            return replacement(condition.change, cameras, self.films)
-        if condition.change in (CLEAN, CHANCE) or condition.severity is None:
-            return None
-        name, severity = condition.change, condition.severity
-        return changed_by(name, severity, cameras, self.seed)
-
     def _acting(self, env: gymnasium.Env[Any, Any]) -> Act:
-        return Act(self.adapter, Fit(env.observation_space, self.adapter.observation_space, self.adapter.fill), env)
+        return Act(self.adapter, self.adapter.fitting(env.observation_space), env)
 
     def _by_chance(self, env: gymnasium.Env[Any, Any]) -> Act:
         env.action_space.seed(self.seed)
@@ -194,17 +190,6 @@ class Player:
             truncated = truncated or (self.longest is not None and length >= self.longest)
         success = next((bool(info[key]) for key in ("success", "is_success") if key in info), None)
         return Episode(number, self.seed + number, total, length, bool(terminated), None, success)
-
-
-@dataclass(frozen=True)
-class _Filming:
-    """Keeps the newest frame of every camera."""
-
-    cameras: Sequence[Camera]
-    kept: list[tuple[Frames, ...]]
-
-    def __call__(self, observation: Any) -> None:
-        self.kept.append(tuple(camera.read(observation)[-1] for camera in self.cameras))
 
 
 class Through(Protocol):
@@ -236,7 +221,6 @@ class Act:
             self.adapter.begin_draws(number)
 
     def __call__(self, observation: Any) -> Any:
-        """The action."""
         if self.adapter is None:
             return self.env.action_space.sample()
         given = self.fit(observation)
@@ -276,7 +260,7 @@ def _pictures(shown: Sequence[Any], camera: Camera, shielding: Shielding | None)
     if not shown:
         return ()
     views = [shown[-1], *([] if shielding is None else [shielding.see(shown[-1])])]
-    return tuple(camera.read(view)[-1].transpose(1, 2, 0).copy() for view in views)
+    return tuple(camera.picture(view) for view in views)
 
 
 def asked(adapter: Adapter, fit: Fit, observation: Any, what: str, space: spaces.Space[Any]) -> Any:

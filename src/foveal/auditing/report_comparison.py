@@ -2,37 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import partial
 
 from foveal.auditing.conditions import CLEAN
+from foveal.auditing.report_parts import interval_cell
 from foveal.auditing.results import SUCCESS, Audit, Difference
 from foveal.evaluation.layout import signed
 from foveal.explanation.page import Cell, Line, Table
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """What the template needs.
-
-    Attributes:
-        told: sentences.
-        table: the differences.
-    """
-
-    told: str
-    table: Table
-
-
 def policy_names(audit: Audit) -> list[str]:
     """Of the policy, and of the one beside it; told apart where both are of one kind."""
-    kinds = [str(one.policy["kind"]) for one in (audit, audit.against) if one is not None]
+    kinds = [str(one.policy["kind"]) for one in audit.policies]
     if len(set(kinds)) == len(kinds):
         return kinds
     return [f"{kind}, {which}" for kind, which in zip(kinds, ("the first", "the other"), strict=True)]
 
 
-def comparison(audit: Audit) -> Comparison:
-    """Of an audit with another policy beside it."""
+def comparison(audit: Audit) -> tuple[str, Table]:
+    """Of an audit with another policy beside it: sentences, and the differences."""
     assert audit.against is not None  # the caller looked
     other = policy_names(audit)[1]
     told = (
@@ -42,33 +30,28 @@ def comparison(audit: Audit) -> Comparison:
     severities = sorted({one.condition.severity for one in audit.differences if one.condition.severity is not None})
     head: Line = ["", "difference", *(f"severity {severity}" for severity in severities)]
     names = dict.fromkeys((one.condition.change, one.condition.shielded) for one in audit.differences)
-    rows = [_row(audit, change, shielded, len(head)) for change, shielded in names]
+    rows = [_row(audit, change, shielded) for change, shielded in names]
     caption = (
         f"{audit.measure.capitalize()} of {policy_names(audit)[0]} less that of {other}, episode by episode: means "
         f"over {audit.sample} with a bootstrap 95 % interval. “Sure” where the interval is on one side of 0 and there "
         "are at least five episodes; each is sure by itself, and of many some are so by chance."
     )
-    return Comparison(told, Table(caption, head, rows))
+    return told, Table(caption, head, rows)
 
 
-def _row(audit: Audit, change: str, shielded: bool, width: int) -> Line:
+def _row(audit: Audit, change: str, shielded: bool) -> Line:
     found = [one for one in audit.differences if (one.condition.change, one.condition.shielded) == (change, shielded)]
     small = ("behind the shield",) if shielded else ()
     plain = change == CLEAN or ": " in change
-    cells: list[str | Cell] = [
-        *([] if found[0].condition.severity is None else [""]),
-        *(_cell(audit, one) for one in found),
-    ]
     return [
         Cell("picture as it is" if change == CLEAN else change, code=not plain, small=small),
-        *cells,
-        *[""] * (width - 1 - len(cells)),
+        *([] if found[0].condition.severity is None else [""]),
+        *(_cell(audit, one) for one in found),
     ]
 
 
 def _cell(audit: Audit, one: Difference) -> Cell:
-    small = (f"{_signed(audit, one.low)} to {_signed(audit, one.high)}", *(("sure",) if one.sure else ()))
-    return Cell(_signed(audit, one.mean), small=small)
+    return interval_cell(one, partial(_signed, audit), *(["sure"] if one.sure else []))
 
 
 def _signed(audit: Audit, value: float) -> str:

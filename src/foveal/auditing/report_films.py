@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 
 from foveal.auditing.film import Film
 from foveal.auditing.results import Audit
+from foveal.errors import FovealError
 from foveal.explanation.panels import map_name
 from foveal.explanation.pictures import Picture, heat, lossy_webp, sheet, webp
 
@@ -23,72 +23,62 @@ QUALITIES = (70, 40, 20)
 """Of pictures with loss: all of them get the first before any gets the next."""
 
 
-@dataclass(frozen=True)
-class Player:
-    """What the template needs.
-
-    Attributes:
-        told: a sentence.
-        looked: whether there are maps.
-        sides: names of the two views, and what each shows first, by choice.
-        choices: name, label and the names to choose from.
-        sheets: identifiers and pictures of all moments of a film in one, as data URIs.
-        data: for the page's script.
-        width, height: of the first film's pictures, in pixels.
-        last: place of the last moment.
-    """
-
-    told: str
-    looked: bool
-    sides: Sequence[tuple[str, Mapping[str, int]]]
-    choices: Sequence[tuple[str, str, Sequence[str]]]
-    sheets: Sequence[tuple[str, str]]
-    data: Mapping[str, Any]
-    width: int
-    height: int
-    last: int
-
-
-def player(audit: Audit, names: Sequence[str]) -> Player | None:
-    """Of an audit with films; None of others.
+def player(audit: Audit, names: Sequence[str]) -> dict[str, Any] | None:
+    """What the template needs of an audit with films; None of others.
 
     Args:
         audit: what was found.
         names: of its policies.
+
+    Returns:
+        Whether there are maps (``looked``); ``sides`` (name, and number of each choice at first) and ``choices`` (key,
+        label, names); ``sheets``, the pictures of all moments of a film in one as data URIs, by identifier; ``data``
+        for the page's script; ``size`` of the first film's pictures, and the ``last`` moment.
     """
     if not audit.films:
         return None
-    of_all = [audit.films, *([] if audit.against is None else [audit.against.films])]
+    of_all = filmed_policies(audit)
     maps = list(dict.fromkeys(name for films in of_all for film in films for name in film.maps))
-    conditions = [condition_name(film) for film in audit.films]
+    conditions = [film.condition.words for film in audit.films]
     apart = min(film.apart for films in of_all for film in films)
     last = max(film.steps[-1] for films in of_all for film in films)
-    sheets = fitted(dict(_sheets(of_all, maps)))
     height, width = audit.films[0].frames.shape[1:3]
     choices = [("policy", "policy", names)] if len(of_all) > 1 else []
     choices += [("condition", "picture", conditions), ("layer", "shown", [FRAME, *map(map_name, maps)])]
-    data = {
-        "films": [[_about(film, p, c, maps) for c, film in enumerate(films)] for p, films in enumerate(of_all)],
-        "apart": apart,
-        "total": "return",
-    }
+    sheets: dict[str, Picture] = {}
+    shown = [
+        [_about(film, f"film-{p}-{c}", maps, sheets) for c, film in enumerate(one)] for p, one in enumerate(of_all)
+    ]
     weakest = {"condition": min(1, len(conditions) - 1), "layer": min(1, len(maps)), "policy": 0}
     left = weakest if len(of_all) > 1 else {**weakest, "condition": 0}
     sides = [("left", left), ("right", {**weakest, "policy": len(of_all) - 1})]
-    told = _told(len(of_all) > 1, bool(maps))
-    return Player(told, bool(maps), sides, choices, list(sheets.items()), data, width, height, -(-last // apart))
+    return {
+        "looked": bool(maps),
+        "sides": sides,
+        "choices": choices,
+        "sheets": fitted(sheets),
+        "data": {"films": shown, "apart": apart, "total": "return"},
+        "size": (width, height),
+        "last": -(-last // apart),
+    }
+
+
+def filmed_policies(audit: Audit) -> list[tuple[Film, ...]]:
+    """The films of the policy, and of the one beside it.
+
+    Raises:
+        FovealError: there are none.
+    """
+    films = [one.films for one in audit.policies]
+    if not all(films):
+        raise FovealError("this audit has no films: they are of policies that act in an environment")
+    return films
 
 
 def filmed(audit: Audit) -> dict[str, tuple[int, int]]:
     """Severity and number of the film of each change that has one, by the change's name."""
     found = [(film.condition, number) for number, film in enumerate(audit.films)]
     return {one.change: (one.severity, number) for one, number in found if one.severity is not None}
-
-
-def condition_name(film: Film) -> str:
-    """As people read it."""
-    severity = "" if film.condition.severity is None else f", severity {film.condition.severity}"
-    return film.condition.change.replace("_", " ") + severity
 
 
 def now(film: Film, step: int) -> int:
@@ -101,44 +91,25 @@ def heated(film: Film, name: str, index: int) -> Picture:
     return heat(film.frames[index], film.maps[name][index], film.levels[name])
 
 
-def _told(two: bool, looked: bool) -> str:
-    what = "the first episode as it is and under the weakest changes, each where it broke the policy, or at its highest"
-    maps = " A map's brightness is relative to the 99.5 % quantile of its film." if looked else ""
-    beside = " Both policies began in the same state and went their own ways." if two else ""
-    return f"Choose what to see left and right: {what}.{beside}{maps} A curve above leads to its film."
-
-
-def _columns(film: Film) -> int:
-    return math.ceil(math.sqrt(len(film.steps)))
-
-
-def _about(film: Film, policy: int, condition: int, maps: Sequence[str]) -> dict[str, Any]:
+def _about(film: Film, key: str, maps: Sequence[str], sheets: dict[str, Picture]) -> dict[str, Any]:
+    """What the page's script needs of a film, whose pictures join ``sheets`` under names that begin with ``key``."""
     height, width = film.frames.shape[1:3]
-    there = [None if name not in film.maps else _key(policy, condition, name) for name in maps]
+    columns = math.ceil(math.sqrt(len(film.steps)))
+    shown = {0: f"{key}-frame"}
+    sheets[shown[0]] = sheet(list(film.frames), columns)
+    for place, name in enumerate(maps, start=1):
+        if name in film.maps:
+            shown[place] = f"{key}-{name}"
+            sheets[shown[place]] = sheet([heated(film, name, index) for index in range(len(film.steps))], columns)
     return {
         "width": width,
         "height": height,
-        "columns": _columns(film),
+        "columns": columns,
         "length": film.episode.length,
         "steps": list(film.steps),
         "totals": list(film.totals),
-        "sheets": {place: key for place, key in enumerate([_key(policy, condition), *there]) if key is not None},
+        "sheets": shown,
     }
-
-
-def _key(policy: int, condition: int, name: str = "frame") -> str:
-    return f"film-{policy}-{condition}-{name}"
-
-
-def _sheets(of_all: Sequence[Sequence[Film]], maps: Sequence[str]) -> Iterator[tuple[str, Picture]]:
-    for policy, films in enumerate(of_all):
-        for condition, film in enumerate(films):
-            columns, moments = _columns(film), range(len(film.steps))
-            yield _key(policy, condition), sheet(list(film.frames), columns)
-            for name in maps:
-                if name in film.maps:
-                    pictures = [heated(film, name, index) for index in moments]
-                    yield _key(policy, condition, name), sheet(pictures, columns)
 
 
 def fitted(sheets: Mapping[str, NDArray[np.uint8]]) -> dict[str, str]:

@@ -2,87 +2,38 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import numpy as np
 
 from foveal.auditing.covering import ELSEWHERE, OTHERS, SALIENT, SHARE
-from foveal.auditing.results import DRIFT, SUCCESS, Audit, counted
+from foveal.auditing.judging import percent_left
+from foveal.auditing.report_parts import Shown, interval_cell, measured, two_digits
+from foveal.auditing.results import DRIFT, Audit, counted
 from foveal.auditing.trials import ACTION, FALSE, SENSITIVE, TRUE, Estimate, Path, Trial
-from foveal.evaluation.layout import number
-from foveal.explanation.charts import ShareCurve
+from foveal.explanation.charts import CurveChart, share_chart
 from foveal.explanation.page import Cell, Line, Table
-from foveal.explanation.pictures import png, webp
 
-LARGEST = 200
-"""Side in pixels up to which pictures go into the page without loss."""
 ANSWERS = {TRUE: "yes", FALSE: "no"}
 SERIES = ("along the map", "along the same map, shifted elsewhere")
 OVER_PARTS = ("precision", "recall", "IoU", "pointing", "TID")
 
 
-@dataclass(frozen=True)
-class Shown:
-    """A picture of what came in, and behind a shield of what was given; or a frame, and the same with a map over it.
-
-    Attributes:
-        name: of the change, or of the map.
-        told: what came of it.
-        pictures: data URIs, with what each shows.
-        width, height: in pixels.
-    """
-
-    name: str
-    told: str
-    pictures: Sequence[tuple[str, str]]
-    width: int
-    height: int
-
-
-@dataclass(frozen=True)
-class Section:
-    """What the template needs; sentences, tables and charts.
-
-    Attributes:
-        told, lying, curves_told: sentences.
-        table, behaviour, masks, further: what tells whether a map is true, what becomes of episodes, where the maps
-            lie, and what else there is.
-        shown: a frame under each map.
-        charts: deletion and insertion.
-        likenesses: over the layers that are random.
-        series: names of their lines.
-    """
-
-    told: str
-    lying: str
-    curves_told: str
-    table: Table
-    behaviour: Table | None
-    masks: Table | None
-    further: Table
-    shown: Sequence[Shown]
-    charts: Sequence[ShareCurve]
-    likenesses: Sequence[ShareCurve]
-    series: Sequence[str] = SERIES
-
-
-def section(audit: Audit) -> Section:
-    """Of an audit with maps."""
-    charts = [_chart(trial, kind, path) for trial in audit.maps for kind, path in _paths(trial) if _drawn(path)]
-    alike = [_likeness(trial) for trial in audit.maps if trial.likeness]
-    tables = _table(audit), _behaviour(audit), _masks(audit), _further(audit)
-    return Section(_told(audit), _lying(audit), _curves_told(), *tables, _shown(audit), charts, alike)
-
-
-def _told(audit: Audit) -> str:
-    return (
-        "A map is a claim: these pixels matter. A true one names pixels that, blurred away first (deletion), change "
-        "what it is of sooner than as many pixels elsewhere do, and that, given back first to a blurred picture "
-        "(insertion), restore it sooner; and it depends on what was learned. That is taken out layer by layer, from "
-        f"the top: a map whose likeness to itself stays above {SENSITIVE:g} when the upper half of the layers, or "
-        "all, have random weights is not of this policy."
-    )
+def section(audit: Audit) -> dict[str, Any]:
+    """What the template needs of an audit with maps: sentences, tables, charts, and a frame under each map."""
+    return {
+        "sensitive": SENSITIVE,
+        "lying": _lying(audit),
+        "table": _table(audit),
+        "shown": _shown(audit),
+        "series": SERIES,
+        "charts": [_chart(trial, kind, path) for trial in audit.maps for kind, path in _paths(trial) if _drawn(path)],
+        "likenesses": [_likeness(trial) for trial in audit.maps if trial.likeness],
+        "behaviour": _behaviour(audit),
+        "masks": _masks(audit),
+        "further": _further(audit),
+    }
 
 
 def _lying(audit: Audit) -> str:
@@ -94,14 +45,6 @@ def _lying(audit: Audit) -> str:
         "the same when the layers that decide know nothing. So it tells what the lower layers pick out, edges and "
         "shapes mostly, and not what this policy makes of it. Guided backpropagation is known for it (Adebayo et al. "
         "2018)."
-    )
-
-
-def _curves_told() -> str:
-    return (
-        "What is kept of the number that the map is of, over the share of pixels blurred away (deletion) or given back "
-        "(insertion): 1 where it is the whole picture's, 0 where it is as far from that as the blurred picture's. "
-        "Means over episodes."
     )
 
 
@@ -143,9 +86,8 @@ def _behaved(audit: Audit, trial: Trial, which: str) -> str | Cell:
     found = trial.behaviour.get(which)
     if found is None:
         return "-"
-    interval = f"{_score(audit, found.low)} to {_score(audit, found.high)}"
-    left = () if found.kept is None else (f"{100 * max(0.0, found.kept):.0f} % left",)
-    return Cell(_score(audit, found.mean), small=(interval, *left))
+    left = () if found.kept is None else (f"{percent_left(found)} left",)
+    return interval_cell(found, partial(measured, audit), *left)
 
 
 def _further(audit: Audit) -> Table:
@@ -172,9 +114,8 @@ def _further(audit: Audit) -> Table:
 
 def _stable(trial: Trial, change: str) -> str | Cell:
     alike, similar = trial.stable.get(change), trial.similar.get(change)
-    small = [] if alike is None else [f"{alike.low:.2f} to {alike.high:.2f}"]
-    small += [] if similar is None else [f"SSIM {similar.mean:.2f}", f"{similar.low:.2f} to {similar.high:.2f}"]
-    return Cell("-" if alike is None else f"{alike.mean:.2f}", small=tuple(small))
+    small = () if similar is None else (f"SSIM {similar.mean:.2f}", f"{similar.low:.2f} to {similar.high:.2f}")
+    return Cell("-", small=small) if alike is None else interval_cell(alike, two_digits, *small)
 
 
 def _masks(audit: Audit) -> Table | None:
@@ -198,12 +139,9 @@ def _masks(audit: Audit) -> Table | None:
 def _shown(audit: Audit) -> list[Shown]:
     found = []
     for trial in audit.maps:
-        if trial.picture is None or trial.marked is None:
-            continue
-        height, width, _ = trial.picture.shape
-        encode: Callable[..., str] = png if max(height, width) <= LARGEST else webp
-        pictures = [(encode(trial.picture), "the frame"), (encode(trial.marked), f"map {trial.name} over the frame")]
-        found.append(Shown(trial.name, f"true? {ANSWERS.get(trial.verdict, 'unclear')}", pictures, width, height))
+        if trial.picture is not None and trial.marked is not None:
+            pictures = [(trial.picture, "the frame"), (trial.marked, f"map {trial.name} over the frame")]
+            found.append(Shown.of(trial.name, f"true? {ANSWERS.get(trial.verdict, 'unclear')}", pictures))
     return found
 
 
@@ -215,19 +153,19 @@ def _drawn(path: Path) -> bool:
     return bool(np.isfinite(path.kept).all(1).any() and np.isfinite(path.elsewhere).all(1).any())
 
 
-def _chart(trial: Trial, kind: str, path: Path) -> ShareCurve:
+def _chart(trial: Trial, kind: str, path: Path) -> CurveChart:
     curves = [curve[np.isfinite(curve).all(1)].mean(0) for curve in (path.kept, path.elsewhere)]
     series = [
         (name, list(zip(path.shares.tolist(), curve.tolist(), strict=True)))
         for name, curve in zip(SERIES, curves, strict=True)
     ]
-    return ShareCurve(f"{trial.name}: {kind}", series)
+    return share_chart(f"{trial.name}: {kind}", series)
 
 
-def _likeness(trial: Trial) -> ShareCurve:
+def _likeness(trial: Trial) -> CurveChart:
     shares = [layers / trial.layers[-1] for layers in trial.layers]
     points = [(0.0, 1.0), *zip(shares, (one.mean for one in trial.likeness), strict=True)]
-    return ShareCurve(f"{trial.name}: likeness", [("likeness", points)])
+    return share_chart(f"{trial.name}: likeness", [("likeness", points)])
 
 
 def _against(path: Path) -> str | Cell:
@@ -239,10 +177,4 @@ def _against(path: Path) -> str | Cell:
 
 
 def _estimated(one: Estimate | None) -> str | Cell:
-    return "-" if one is None else Cell(f"{one.mean:.2f}", small=(f"{one.low:.2f} to {one.high:.2f}",))
-
-
-def _score(audit: Audit, value: float) -> str:
-    if audit.measure == SUCCESS:
-        return f"{100 * value:.0f} %"
-    return number(value)
+    return "-" if one is None else interval_cell(one, two_digits)

@@ -137,7 +137,6 @@ class Difference:
         return len(self.values) >= ENOUGH and not self.low <= 0.0 <= self.high
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {
             **self.condition.as_dict(),
             "mean": self.mean,
@@ -200,13 +199,12 @@ class Audit:
 
     def table(self) -> str:
         """A plain-text table for a terminal: the summary, and a row for every point."""
-        shields = [False] if self.shield is None else [False, True]
         points = [*self.clean, *([] if self.chance is None else [self.chance]), *self.blind]
         points += [
             point
             for curve in self.curves()
-            for shielded in shields
-            for point in self._curve(curve.change, shielded).points
+            for shielded in self.shields
+            for point in self.curve(curve.change, shielded).points
         ]
         head = ("picture", self.measure, "95 % interval", "left", "sure", *(("alarms",) if self.shield else ()))
         rows = columns([head, *map(self._row, points)])
@@ -231,14 +229,24 @@ class Audit:
         return columns([head, *rows])
 
     @property
+    def policies(self) -> list[Audit]:
+        """This one, and that of the other policy where there is one."""
+        return [self] if self.against is None else [self, self.against]
+
+    @property
+    def shields(self) -> list[bool]:
+        """Without, and with where there is one."""
+        return [False] if self.shield is None else [False, True]
+
+    @property
     def sample(self) -> str:
         """How many episodes or pieces each point is of."""
         return counted(len(self.clean[0].values), self.unit)
 
     def curves(self, *, shielded: bool = False) -> list[Curve]:
         """The changes, the weakest point of the bare policy first."""
-        names = sorted({point.condition.change for point in self.points}, key=lambda name: self._curve(name).weakness)
-        return [self._curve(name, shielded) for name in names]
+        names = sorted({point.condition.change for point in self.points}, key=lambda name: self.curve(name).weakness)
+        return [self.curve(name, shielded) for name in names]
 
     def as_dict(self) -> dict[str, Any]:
         """All of it, JSON-able."""
@@ -278,8 +286,13 @@ class Audit:
         """
         return write_json(path, self.as_dict())
 
-    def _curve(self, change: str, shielded: bool = False) -> Curve:
+    def curve(self, change: str, shielded: bool = False) -> Curve:
+        """A change, without or with a shield."""
         return Curve(change, tuple(p for p in self.points_of(change) if p.condition.shielded == shielded))
+
+    def at(self, condition: Condition) -> Point:
+        """The point of a condition that was tried."""
+        return next(one for one in (*self.clean, *self.blind, *self.points) if one.condition == condition)
 
     def points_of(self, change: str) -> list[Point]:
         """At all severities that were tried, without and with a shield."""

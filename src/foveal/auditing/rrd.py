@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import io
 import re
 import uuid
 from collections.abc import Iterator, Sequence
@@ -11,15 +9,15 @@ from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
-from PIL import Image
 
 from foveal.auditing.film import Film
 from foveal.auditing.report_comparison import policy_names
-from foveal.auditing.report_films import condition_name, heated
+from foveal.auditing.report_films import filmed_policies, heated
 from foveal.auditing.results import Audit
-from foveal.errors import FovealError, require
+from foveal.errors import require
+from foveal.explanation.explain import check_ending
 from foveal.explanation.panels import map_name
-from foveal.explanation.pictures import Picture
+from foveal.explanation.pictures import Picture, encoded
 from foveal.pictures.writing import written_whole
 
 TIMELINE = "step"
@@ -39,11 +37,8 @@ def check_rrd(path: str | Path) -> None:
     Raises:
         FovealError: it does not end in .rrd, or the extra is not installed.
     """
-    if Path(path).suffix != ".rrd":
-        raise FovealError(
-            f"a recording of Rerun's is an rrd file: call it {Path(path).with_suffix('.rrd')}, not {path}"
-        )
-    require("rerun", 'rrd files need the extra "rerun": pip install "foveal[rerun]"')
+    check_ending(path, ".rrd", "a recording of Rerun's is an rrd file")
+    _rerun()
 
 
 def write_rrd(audit: Audit, path: str | Path) -> Path:
@@ -62,19 +57,16 @@ def write_rrd(audit: Audit, path: str | Path) -> Path:
         FovealError: there are no films, the extra is not installed, or the file can't be written.
     """
     check_rrd(path)
-    policies = _policies(audit)
-    if not all(policies.values()):
-        raise FovealError("this audit has no films: they are of policies that act in an environment")
-    rerun, path = importlib.import_module("rerun"), Path(path)
+    policies: dict[str, Sequence[Film]] = dict(zip(OWNERS, filmed_policies(audit), strict=False))
+    rerun, path = _rerun(), Path(path)
     with written_whole(path, "the recording ") as partial:
         partial.touch()  # the library's own words for a place that can't be written are no OSError
         _write(rerun, audit, policies, partial)
     return path
 
 
-def _policies(audit: Audit) -> dict[str, Sequence[Film]]:
-    films = [audit.films, *([] if audit.against is None else [audit.against.films])]
-    return dict(zip(OWNERS, films, strict=False))
+def _rerun(part: str = "rerun") -> Any:
+    return require(part, 'rrd files need the extra "rerun": pip install "foveal[rerun]"')
 
 
 def _write(rerun: Rerun, audit: Audit, policies: dict[str, Sequence[Film]], path: Path) -> None:
@@ -93,7 +85,7 @@ def _write(rerun: Rerun, audit: Audit, policies: dict[str, Sequence[Film]], path
 def _send(rerun: Rerun, stream: Any, place: str, film: Film) -> None:
     moments = [rerun.TimeColumn(TIMELINE, sequence=film.steps)]
     for name, pictures in _views(film):
-        files = [_png(picture) for picture in pictures]
+        files = [encoded(picture, "png") for picture in pictures]
         columns = rerun.EncodedImage.columns(blob=files, media_type=["image/png"] * len(files))
         stream.send_columns(f"{place}/{name}", moments, columns)
     for name, values in _numbers(film):
@@ -117,7 +109,7 @@ def _numbers(film: Film) -> Iterator[tuple[str, Sequence[float]]]:
 
 def _layout(audit: Audit, policies: dict[str, Sequence[Film]]) -> Any:
     """Every condition a row of pictures, the policies beside each other, and below them the curves."""
-    blueprint = importlib.import_module("rerun.blueprint")
+    blueprint = _rerun("rerun.blueprint")
     names = policy_names(audit)
     grids = [_grid(blueprint, name, *owned) for name, owned in zip(names, policies.items(), strict=True)]
     places = [_place(owner, film) for owner, films in policies.items() for film in films]
@@ -135,7 +127,7 @@ def _grid(blueprint: Any, owner_name: str, owner: str, films: Sequence[Film]) ->
     views = [
         blueprint.Spatial2DView(name=title, origin=f"{_place(owner, film)}/{name}")
         for film in films
-        for name, title in [(FRAME, condition_name(film)), *((_part(one), map_name(one)) for one in film.maps)]
+        for name, title in [(FRAME, film.condition.words), *((_part(one), map_name(one)) for one in film.maps)]
     ]
     return blueprint.Grid(*views, grid_columns=1 + len(films[0].maps), name=owner_name)
 
@@ -147,9 +139,3 @@ def _place(owner: str, film: Film) -> str:
 def _part(name: str) -> str:
     """A part of an entity's path; other characters would need a backslash there."""
     return re.sub(r"[^\w.-]+", "-", name)
-
-
-def _png(picture: Picture) -> bytes:
-    held = io.BytesIO()
-    Image.fromarray(picture).save(held, "png")
-    return held.getvalue()

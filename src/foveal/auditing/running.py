@@ -25,9 +25,7 @@ from foveal.auditing.shielding import Shielding
 from foveal.envs.family import check_whole
 from foveal.errors import FovealError
 from foveal.evaluation.results import origin
-from foveal.explanation.curve_pictures import check_picture
-from foveal.explanation.explain import check_writable
-from foveal.explanation.movies import check_film
+from foveal.explanation.explain import check_ending, check_writable
 from foveal.progress import watched
 from foveal.shield import Shield
 
@@ -159,10 +157,12 @@ def _check_files(frames: Any, files: Mapping[str, str | Path | None]) -> None:
     """Refuse what can't be written; ``files`` by an example of their names."""
     for example, path in files.items():
         check_writable(path, example)
-    checks = {"report.mp4": check_film, "report.png": check_picture, "report.rrd": check_rrd}
-    for example, check in checks.items():
-        if (path := files[example]) is not None:
-            check(path)
+    if (film := files["report.mp4"]) is not None:
+        check_ending(film, ".mp4", "a film is an mp4 file")
+    if (picture := files["report.png"]) is not None:
+        check_ending(picture, ".png", "a picture is a png file")
+    if (recording := files["report.rrd"]) is not None:
+        check_rrd(recording)
     for what, kind in (("film", "mp4"), ("recording", "rrd")):
         if frames is not None and files[f"report.{kind}"] is not None:
             raise FovealError(

@@ -52,30 +52,22 @@ class Estimate:
         return len(self.values) >= ENOUGH
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {"mean": self.mean, "low": self.low, "high": self.high, "values": list(self.values)}
 
 
 @dataclass(frozen=True)
-class Behaved:
-    """Whole episodes with part of every picture blurred.
+class Behaved(Estimate):
+    """Return or success of whole episodes with part of every picture blurred.
 
     Attributes:
-        values: (N,) return or success of each.
-        mean, low, high: of these, with the 95 % interval.
         kept: see ``foveal.auditing.results.Point``.
         sure: whether the loss is told apart from chance.
     """
 
-    values: tuple[float, ...]
-    mean: float
-    low: float
-    high: float
     kept: float | None
     sure: bool
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {**asdict(self), "values": list(self.values)}
 
 
@@ -111,7 +103,6 @@ class Path:
         return Estimate.of(self.areas - self.areas_elsewhere)
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         found = {"area": self.area, "area_elsewhere": self.area_elsewhere, "difference": self.difference}
         told = {name: None if one is None else one.as_dict() for name, one in found.items()}
         curves = {"kept": self.kept, "kept_elsewhere": self.elsewhere}
@@ -187,7 +178,6 @@ class Trial:
         return TRUE if deleted.high < 0 and inserted.low > 0 else UNCLEAR
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {
             "map": self.name,
             "of": self.of,

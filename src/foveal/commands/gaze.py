@@ -13,7 +13,7 @@ import tyro
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
 from foveal.evaluation.insides import BUILT_IN
-from foveal.explanation.explain import check_writable
+from foveal.explanation.explain import check_ending, check_writable
 from foveal.explanation.gaze import write_strip
 from foveal.gaze.agents import even_look, looks_of
 from foveal.gaze.atari_head import Trial, find_trials, game_key
@@ -21,7 +21,7 @@ from foveal.gaze.atari_head_summary import SUMMARY, read_summary
 from foveal.gaze.comparison import BLOCK, GazeOptions, compare_gaze
 from foveal.gaze.maps import BASELINES, Look
 from foveal.gaze.pairing import paired, paired_table
-from foveal.gaze.protocols import FOVEAL, gaze_protocol
+from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS
 from foveal.gaze.results import GameGaze, GazeResults, Rows, read_rows
 from foveal.loading import load
 from foveal.registry import nearest
@@ -82,8 +82,8 @@ def main(arguments: Sequence[str]) -> None:
     options = tyro.cli(GazeCommandOptions, args=import_plugins(arguments), prog="foveal gaze")
     check_writable(options.json)
     check_writable(options.out)
-    if options.out is not None and options.out.suffix != ".png":
-        raise FovealError(f"--out draws a PNG: call it {options.out.with_suffix('.png')}")
+    if options.out is not None:
+        check_ending(options.out, ".png", "--out draws a PNG")
     if options.results is not None:
         _print_paired(options, read_rows(options.results))
         return
@@ -169,7 +169,7 @@ def _recordings(
     Raises:
         FovealError: there are no recordings of an agent's game.
     """
-    rounded = gaze_protocol(options.protocol).rounded
+    rounded = GAZE_PROTOCOLS[options.protocol].rounded
     if (folder / SUMMARY).is_file():
         if options.game is None:
             raise FovealError(f"{folder / SUMMARY} does not tell of which game it is: say --game NAME")

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -24,6 +24,8 @@ from foveal.evaluation.world import TRAIN, Bar, BringsWorld, World, WorldOptions
 from foveal.explanation.pictures import Picture, brightest, resized
 from foveal.saliency import CHANNELS, SALIENCY, quantile_mask
 from foveal.saliency.evenness import Evenness, evenness
+
+T = TypeVar("T")
 
 AGENT = "agent"
 """Name of the part of a picture that is the agent's own body."""
@@ -229,8 +231,7 @@ class Lens:
         grids = self.insides.grids
         if grids is None:
             return None
-        batches = (sights[start : start + AT_ONCE] for start in range(0, len(sights), AT_ONCE))
-        return np.concatenate([grids([sight.observation for sight in batch]) for batch in batches])
+        return np.concatenate([grids([sight.observation for sight in batch]) for batch in batches(sights)])
 
     def _control(self, name: str, sights: Sequence[Sight], size: tuple[int, ...]) -> Sequence[Any]:
         control = self.insides.control
@@ -305,9 +306,15 @@ def _names(saliency: str | Sequence[str]) -> tuple[str, ...]:
     return names
 
 
+def batches(items: Iterable[T]) -> Iterator[list[T]]:
+    """As many at once as a backward pass takes."""
+    left = iter(items)
+    while batch := list(islice(left, AT_ONCE)):
+        yield batch
+
+
 def _in_batches(sights: Sequence[Sight], fn: Any) -> NDArray[np.float32]:
-    parts = [fn(sights[start : start + AT_ONCE]).numpy() for start in range(0, len(sights), AT_ONCE)]
-    return np.concatenate(parts)
+    return np.concatenate([fn(batch).numpy() for batch in batches(sights)])
 
 
 def _mean(values: Iterator[float]) -> float | None:

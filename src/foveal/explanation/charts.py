@@ -89,8 +89,7 @@ class LearningCurve(Chart):
     @cached_property
     def x(self) -> Scale:
         """Of agent steps."""
-        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
-        return Scale(0, self._last, left, self.width - 14)
+        return Scale(0, self._last, _beside(self.up), self.width - 14)
 
     @cached_property
     def y(self) -> Scale:
@@ -189,61 +188,32 @@ class Sparkline:
 
 
 @dataclass(frozen=True)
-class ShareCurve:
-    """What is kept over the share of the picture that is taken away, or given back.
+class CurveChart:
+    """A number over severities of a change, or over shares of a picture; many such charts stand beside each other.
 
     Attributes:
-        name: of the chart.
-        series: name and points, (share, what is kept), of at most four.
-    """
-
-    name: str
-    series: Sequence[tuple[str, Sequence[tuple[float, float]]]]
-    width = SPARKLINE
-    height = 168
-    across = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-    @cached_property
-    def up(self) -> list[float]:
-        """Ticks of what is kept; 0 and 1 among them."""
-        values = [kept for _, points in self.series for _, kept in points]
-        return ticks(min(0.0, *values, 0.0), max(1.0, *values, 1.0), 3)
-
-    @cached_property
-    def x(self) -> Scale:
-        """Of shares."""
-        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
-        return Scale(0.0, 1.0, left, self.width - 12)
-
-    @cached_property
-    def y(self) -> Scale:
-        """Of what is kept."""
-        return Scale(self.up[0], self.up[-1], self.height - 24, 26)
-
-
-@dataclass(frozen=True)
-class SeverityCurve:
-    """A number over the severities of one change, with intervals; several series and lines to compare with.
-
-    Attributes:
-        name: of the change.
-        series: name and points, (severity, mean, low, high), of at most four.
+        name: of the change, or of what is done to the picture.
+        series: name and points, (severity or share, mean, low, high), of at most four.
         references: (name, value), drawn as dashed lines.
-        values: low and high end of the axis, the same for all charts of a page.
+        values: low and high end of the axis.
         film: (severity, number) of the condition of which the page's player has films; None where it has none.
+        shares: whether it is over shares, from 0 to 1, whose points have no intervals.
     """
 
     name: str
-    series: Sequence[tuple[str, Sequence[tuple[int, float, float, float]]]]
+    series: Sequence[tuple[str, Sequence[tuple[float, float, float, float]]]]
     references: Sequence[tuple[str, float]]
     values: tuple[float, float]
     film: tuple[int, int] | None = None
+    shares: bool = False
     width = SPARKLINE
     height = 168
 
     @cached_property
-    def across(self) -> list[int]:
-        """Severities that were tried."""
+    def across(self) -> Sequence[float]:
+        """Ticks of shares, or the severities that were tried."""
+        if self.shares:
+            return (0.0, 0.25, 0.5, 0.75, 1.0)
         return sorted({severity for _, points in self.series for severity, *_ in points})
 
     @cached_property
@@ -253,9 +223,9 @@ class SeverityCurve:
 
     @cached_property
     def x(self) -> Scale:
-        """Of severities."""
-        left = 14 + _LETTER * max(len(number(tick)) for tick in self.up)
-        return Scale(0.5, 5.5, left, self.width - 4)
+        """Of severities or shares."""
+        left = _beside(self.up)
+        return Scale(0.0, 1.0, left, self.width - 12) if self.shares else Scale(0.5, 5.5, left, self.width - 4)
 
     @cached_property
     def y(self) -> Scale:
@@ -264,4 +234,23 @@ class SeverityCurve:
 
     def aside(self, position: int) -> float:
         """How far a series stands beside its severity, in pixels, so that intervals can be told apart."""
-        return round(9.0 * (position - (len(self.series) - 1) / 2), 1)
+        return 0.0 if self.shares else round(9.0 * (position - (len(self.series) - 1) / 2), 1)
+
+    def means(self, position: int) -> list[tuple[float, float]]:
+        """The points of a series, in pixels."""
+        return [(self.x(at) + self.aside(position), self.y(mean)) for at, mean, *_ in self.series[position][1]]
+
+
+def share_chart(name: str, series: Sequence[tuple[str, Sequence[tuple[float, float]]]]) -> CurveChart:
+    """What is kept over the share of the picture that is taken away, or given back; points are (share, what is kept).
+
+    0 and 1 are within the axis.
+    """
+    values = [kept for _, points in series for _, kept in points]
+    told = [(line, [(share, kept, kept, kept) for share, kept in points]) for line, points in series]
+    return CurveChart(name, told, (), (min(0.0, *values, 0.0), max(1.0, *values, 1.0)), shares=True)
+
+
+def _beside(up: Sequence[float]) -> float:
+    """Where a chart begins beside its ticks, in pixels."""
+    return 14 + _LETTER * max(len(number(tick)) for tick in up)

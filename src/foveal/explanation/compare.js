@@ -47,10 +47,7 @@
         canvas.width = film.width;
         canvas.height = film.height;
       }
-      const x = (index % film.columns) * film.width;
-      const y = Math.floor(index / film.columns) * film.height;
-      const sheet = document.getElementById(film.sheets[layer]);
-      context.drawImage(sheet, x, y, film.width, film.height, 0, 0, film.width, film.height);
+      paint(context, document.getElementById(film.sheets[layer]), index, film);
       const ended = step >= film.length ? ` · ended after ${film.length} steps` : "";
       const lacking = layer === chosen("layer") ? "" : " · it has no such map";
       output.textContent = `step ${film.steps[index]} · ${source.total} so far ${film.totals[index].toFixed(1)}${ended}${lacking}`;

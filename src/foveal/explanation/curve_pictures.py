@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from foveal.errors import FovealError
 from foveal.evaluation.layout import number
-from foveal.explanation.charts import SeverityCurve
+from foveal.explanation.charts import CurveChart
 from foveal.explanation.pictures import Picture
-from foveal.pictures.writing import written_whole
 
 SCALE = 2
 """Pixels of the picture for one of a chart."""
@@ -24,7 +20,7 @@ SERIES = ("#0a5fa8", "#b4530d", "#6a727a", "#2a7d46")
 DASH, SPACE = 5, 4
 
 
-def severity_picture(title: str, curves: Sequence[SeverityCurve], names: Sequence[str]) -> Picture:
+def severity_picture(title: str, curves: Sequence[CurveChart], names: Sequence[str]) -> Picture:
     """All curves in two columns, below a title and a legend.
 
     Args:
@@ -47,29 +43,6 @@ def severity_picture(title: str, curves: Sequence[SeverityCurve], names: Sequenc
         row, column = divmod(place, COLUMNS)
         _draw(pen.moved(MARGIN + column * (wide + GAP), top + row * (high + GAP)), curve)
     return np.asarray(canvas)
-
-
-def write_picture(path: str | Path, picture: Picture) -> Path:
-    """Write a png file, whole or not at all.
-
-    Raises:
-        FovealError: it can't be written.
-    """
-    path, held = Path(path), io.BytesIO()
-    Image.fromarray(picture).save(held, "png", optimize=True)
-    with written_whole(path, "the picture ") as partial:
-        partial.write_bytes(held.getvalue())
-    return path
-
-
-def check_picture(path: str | Path) -> None:
-    """Refuse a name that no picture can have.
-
-    Raises:
-        FovealError: it does not end in .png.
-    """
-    if Path(path).suffix != ".png":
-        raise FovealError(f"a picture is a png file: call it {Path(path).with_suffix('.png')}, not {path}")
 
 
 class _Pen:
@@ -121,7 +94,7 @@ def _corners(position: int, x: float, y: float) -> list[tuple[float, float]]:
     return [(x - 5.0, y + 4.0), (x, y - 5.0), (x + 5.0, y + 4.0)]
 
 
-def _draw(pen: _Pen, curve: SeverityCurve) -> None:
+def _draw(pen: _Pen, curve: CurveChart) -> None:
     x, y = curve.x, curve.y
     pen.text(0, 0, curve.name, INK)
     for tick in curve.up:
@@ -132,10 +105,10 @@ def _draw(pen: _Pen, curve: SeverityCurve) -> None:
     for _, value in curve.references:
         pen.dashed(x.start, x.end, y(value), QUIET)
     for place, (_, points) in enumerate(curve.series):
-        aside = curve.aside(place)
-        for severity, _, low, high in points:
-            pen.line([(x(severity) + aside, y(low)), (x(severity) + aside, y(high))], SERIES[place], 1.5)
-        if len(points) > 1:
-            pen.line([(x(severity) + aside, y(mean)) for severity, mean, _, _ in points], SERIES[place], 2)
-        for severity, mean, _, _ in points:
-            pen.mark(place, x(severity) + aside, y(mean))
+        means = curve.means(place)
+        for (across, _), (_, _, low, high) in zip(means, points, strict=True):
+            pen.line([(across, y(low)), (across, y(high))], SERIES[place], 1.5)
+        if len(means) > 1:
+            pen.line(means, SERIES[place], 2)
+        for mean in means:
+            pen.mark(place, *mean)

@@ -19,6 +19,8 @@ from foveal.explanation.panels import panels, reading_guide, times
 from foveal.explanation.tables import mask_table
 
 FORMAT = "foveal.demo/1"
+STILLS = 5
+"""Pictures per condition."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +36,6 @@ class Curve:
     evaluations: Sequence[tuple[int, Summary]] = ()
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {
             "episodes": [{"step": step, "return": value} for step, value in self.episodes],
             "evaluations": [{"step": step, **told} for step, told in self.evaluations],
@@ -62,15 +63,7 @@ class Training:
     command: str | None = None
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
-        return {
-            "steps": self.steps,
-            "updates": self.updates,
-            "seconds": self.seconds,
-            "curve": self.curve.as_dict(),
-            "machine": dict(self.machine),
-            "command": self.command,
-        }
+        return {**vars(self), "curve": self.curve.as_dict(), "machine": dict(self.machine)}
 
 
 def demo_page(
@@ -82,7 +75,6 @@ def demo_page(
     attentions: Sequence[Attention],
     config: Mapping[str, Any],
     baseline: Results | None = None,
-    stills: int = 5,
 ) -> Path:
     """Write the page, and everything on it as JSON beside it (same name, ``.json``).
 
@@ -94,7 +86,6 @@ def demo_page(
         attentions: from ``look``, one per condition to show.
         config: everything the agent was made with, JSON-able.
         baseline: of plain SAC, trained elsewhere for as many updates.
-        stills: pictures per condition.
 
     Returns:
         The absolute path of the page.
@@ -104,9 +95,22 @@ def demo_page(
     """
     shipped = [] if baseline is None else [_Row("shipped result", baseline)]
     rows = [_Row("trained here", results), *shipped, _Row("", random)]
-    _check_same_environment(rows)
+    ids = {str(row.results.environment.get("id")) for row in rows}
+    if len(ids) > 1:
+        raise FovealError(
+            f"a demo compares policies on one environment, and these results are of {', '.join(sorted(ids))}"
+        )
     out = Path(out)
-    write_json(out.with_suffix(".json"), _ledger(results, random, baseline, training, attentions, config))
+    ledger = {
+        "format": FORMAT,
+        "training": training.as_dict(),
+        "results": results.as_dict(),
+        "baseline": None if baseline is None else baseline.as_dict(),
+        "random": random.as_dict(),
+        "attention": [attention.as_dict() for attention in attentions],
+        "config": dict(config),
+    }
+    write_json(out.with_suffix(".json"), ledger)
     first, name, task = attentions[0], _policy_name(results), str(results.environment["id"])
     own, chance = _summary(results.get(TRAIN)), _summary(random.get(TRAIN))
     times_random = own["mean"] / chance["mean"] if own and chance and chance["mean"] > 0 else None
@@ -133,7 +137,7 @@ def demo_page(
         seed=first.recording.episode.seed,
         guide=reading_guide([first]),
         precision=mask_table(attentions) if first.precision is not None else None,
-        panels=panels([[attention] for attention in attentions], stills),
+        panels=panels([[attention] for attention in attentions], STILLS),
         ledger=out.with_suffix(".json").name,
         origins=[(row.name, {k: v for k, v in row.results.as_dict().items() if k != "perturbations"}) for row in rows],
         config=config,
@@ -148,9 +152,6 @@ class _Row:
     @property
     def name(self) -> str:
         return _policy_name(self.results)
-
-    def condition(self, perturbation: str) -> Condition | None:
-        return self.results.get(perturbation)
 
 
 def _policy_name(results: Results) -> str:
@@ -188,7 +189,7 @@ def _return_table(rows: Sequence[_Row]) -> Table:
     conditions = rows[0].results.conditions
     head: Line = ["mean return", *(Cell(c.perturbation, code=True, note=c.note) for c in conditions)]
     body: list[Line] = [
-        [_policy_cell(row), *(_return_cell(row.condition(c.perturbation), c) for c in conditions)] for row in rows
+        [_policy_cell(row), *(_return_cell(row.results.get(c.perturbation), c) for c in conditions)] for row in rows
     ]
     qualities = sorted({c.quality for row in rows for c in row.results.conditions if c.quality})
     caption = f"Mean return, 95 % interval below it. Rendering: {', '.join(qualities)}."
@@ -213,7 +214,7 @@ def _return_cell(condition: Condition | None, asked: Condition) -> str | Cell:
 
 def _return_chart(rows: Sequence[_Row], width: int) -> Intervals:
     conditions = rows[0].results.conditions
-    series = [(row.name, [_summary(row.condition(c.perturbation)) for c in conditions]) for row in rows]
+    series = [(row.name, [_summary(row.results.get(c.perturbation)) for c in conditions]) for row in rows]
     return Intervals(width, [c.label for c in conditions], series, "return")
 
 
@@ -224,30 +225,3 @@ def _summary(condition: Condition | None) -> Summary | None:
 def _curve(curve: Curve, chance: Summary | None, width: int) -> LearningCurve:
     level = None if chance is None else ("random policy", chance["mean"])
     return LearningCurve(width, curve.episodes, curve.evaluations, level)
-
-
-def _ledger(
-    results: Results,
-    random: Results,
-    baseline: Results | None,
-    training: Training,
-    attentions: Sequence[Attention],
-    config: Mapping[str, Any],
-) -> dict[str, Any]:
-    return {
-        "format": FORMAT,
-        "training": training.as_dict(),
-        "results": results.as_dict(),
-        "baseline": None if baseline is None else baseline.as_dict(),
-        "random": random.as_dict(),
-        "attention": [attention.as_dict() for attention in attentions],
-        "config": dict(config),
-    }
-
-
-def _check_same_environment(rows: Sequence[_Row]) -> None:
-    ids = {str(row.results.environment.get("id")) for row in rows}
-    if len(ids) > 1:
-        raise FovealError(
-            f"a demo compares policies on one environment, and these results are of {', '.join(sorted(ids))}"
-        )

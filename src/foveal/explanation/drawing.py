@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
 
 from foveal.envs.wrappers import averaged
-from foveal.explanation.page import TEMPLATES, write_page
+from foveal.explanation.page import TEMPLATES, resource, write_page
 from foveal.explanation.pictures import Picture, masked, png, sheet
 from foveal.fovea.frames import FrameSet
 from foveal.shield.camera import named_frames, read_camera
@@ -51,8 +50,8 @@ def drawing_page(path: str | Path, source: str | Path, count: int = 10) -> Path:
         frames=shown,
         command=f"foveal shield train --frames {shlex.quote(str(source))} --masks masks.zip",
         config={"frames": str(source), "height": camera.height, "width": camera.width, "chosen": sorted(chosen)},
-        script=_resource("draw.js"),
-        style=f"{TEMPLATES.globals['style']}\n{_resource('draw.css')}",
+        script=resource("draw.js"),
+        style=f"{TEMPLATES.globals['style']}\n{resource('draw.css')}",
     )
 
 
@@ -82,7 +81,3 @@ def _reduced(picture: Picture) -> Picture:
     share = min(1.0, LARGEST / max(height, width))
     size = (max(1, round(share * height)), max(1, round(share * width)))
     return averaged(picture.transpose(2, 0, 1), size).transpose(1, 2, 0)
-
-
-def _resource(name: str) -> str:
-    return files("foveal.explanation").joinpath(name).read_text(encoding="utf-8")

@@ -13,7 +13,7 @@ from foveal.evaluation.pixel_world import Policy
 from foveal.evaluation.rollouts import world_of
 from foveal.evaluation.world import TRAIN, BringsWorld, WorldOptions
 from foveal.explanation.attention import Attention, Lens, recorded
-from foveal.explanation.movies import check_film, film
+from foveal.explanation.movies import film
 from foveal.explanation.page import write_page
 from foveal.explanation.panels import MOST_STILLS, Episode, episodes, panels, reading_guide
 from foveal.explanation.tables import agreement_table, part_tables
@@ -76,7 +76,7 @@ def explain(
         raise FovealError(f"frames must be 1 to {MOST_STILLS}, not {frames}")
     check_writable(out)
     if video is not None:
-        check_film(video)
+        check_ending(video, ".mp4", "a film is an mp4 file")
         check_writable(video)
         on = TRAIN if on is None else on
     lens = Lens.on(agent, saliency, quantile, of)
@@ -136,6 +136,16 @@ def check_writable(out: str | Path | None, example: str = "explain.html") -> Non
     parent = next(folder for folder in path.absolute().parents if folder.exists())
     if not parent.is_dir():
         raise FovealError(f"cannot write {path}: {parent} is no folder")
+
+
+def check_ending(path: str | Path, ending: str, what: str) -> None:
+    """Refuse a name that no such file can have; ``what`` says what it is, as in "a film is an mp4 file".
+
+    Raises:
+        FovealError: it ends in something else.
+    """
+    if Path(path).suffix != ending:
+        raise FovealError(f"{what}: call it {Path(path).with_suffix(ending)}, not {path}")
 
 
 def _lede(episode: Episode) -> str:

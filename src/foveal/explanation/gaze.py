@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,7 +9,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from foveal.errors import FovealError
-from foveal.explanation.pictures import Picture, heat, sheet
+from foveal.explanation.pictures import Picture, heat, sheet, write_picture
 from foveal.gaze.atari_head import HEIGHT, WIDTH
 from foveal.gaze.comparison import Example
 
@@ -36,15 +35,7 @@ def write_strip(out: str | Path, examples: Sequence[Example]) -> Path:
         draw.text((column * WIDTH + 3, 3), _fitting(title), fill="white")
     for row, example in enumerate(examples):
         draw.text((3, HEADER + (row + 1) * HEIGHT - 14), example.name, fill="white")
-    buffer = io.BytesIO()
-    canvas.save(buffer, "png", optimize=True)
-    path = Path(out)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(buffer.getvalue())
-    except OSError as error:
-        raise FovealError(f"cannot write {path}: {error.strerror}") from error
-    return path
+    return write_picture(out, np.asarray(canvas))
 
 
 def _row(example: Example) -> list[Picture]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import islice, zip_longest
+from functools import lru_cache
+from itertools import zip_longest
 from pathlib import Path
 from typing import TypeAlias
 
@@ -17,7 +18,7 @@ from foveal.atari.maps import resize_maps
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
 from foveal.evaluation.recording import Recording, Sight
-from foveal.explanation.attention import AT_ONCE, Lens
+from foveal.explanation.attention import Lens, batches
 from foveal.explanation.panels import beneath, map_name
 from foveal.explanation.pictures import Picture, brightest, heat
 from foveal.pictures.video import write_video
@@ -51,9 +52,8 @@ def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool =
     """
     sights, length = recording.sights, len(recording.sights)
     maps: dict[str, NDArray[np.float32]] = {}
-    start = side = 0
-    for batch in _batches(watched(sights, length, "look", visible=progress)):
-        side = batch[0].picture.shape[0]
+    start = 0
+    for batch in batches(watched(sights, length, "look", visible=progress)):
         for name in lens.names:
             strengths = lens.strengths(name, batch)
             if name not in maps:
@@ -66,8 +66,8 @@ def film(path: str | Path, lens: Lens, recording: Recording, *, progress: bool =
     titles = [recording.words.picture, *lens.insides.views]
     for name in map(map_name, maps):
         titles += [name, *(f"{name} on {view}" for view in beneath(lens.insides))]
-    rows = _side_by_side(seen, [torch.from_numpy(strengths) for strengths in maps.values()], -(-HEIGHT // side))
-    return write_video(path, _entitled(rows, titles), fps=FRAMES_PER_SECOND)
+    rows = _side_by_side(seen, [torch.from_numpy(strengths) for strengths in maps.values()])
+    return write_views(path, ([row] for row in rows), [titles])
 
 
 Seen: TypeAlias = tuple[Sequence[Picture], Sequence[Picture]]
@@ -77,22 +77,6 @@ Seen: TypeAlias = tuple[Sequence[Picture], Sequence[Picture]]
 def _seen(insides: Insides, sight: Sight) -> Seen:
     views = {name: view.draw(sight.observation) for name, view in insides.views.items()}
     return [sight.picture, *views.values()], [sight.picture, *(views[name] for name in beneath(insides))]
-
-
-def check_film(path: str | Path) -> None:
-    """Refuse a name that no film can have.
-
-    Raises:
-        FovealError: it does not end in .mp4.
-    """
-    if Path(path).suffix != ".mp4":
-        raise FovealError(f"a film is an mp4 file: call it {Path(path).with_suffix('.mp4')}, not {path}")
-
-
-def _batches(sights: Iterable[Sight]) -> Iterator[list[Sight]]:
-    sights = iter(sights)
-    while batch := list(islice(sights, AT_ONCE)):
-        yield batch
 
 
 def write_attention_video(
@@ -122,15 +106,12 @@ def write_attention_video(
     """
     if titles and len(titles) != 1 + len(maps):
         raise FovealError(f"a film of {1 + len(maps)} views wants as many titles, not {len(titles)}")
-    seen = (([frame], [frame]) for frame in frames)
-    return write_video(path, _entitled(_side_by_side(seen, maps, zoom), titles), fps=fps)
+    rows = _side_by_side((([frame], [frame]) for frame in frames), maps)
+    return write_video(path, (_laid_out([row], [titles], zoom) for row in rows), fps=fps)
 
 
 def write_views(
-    path: str | Path,
-    moments: Iterable[Sequence[Sequence[Picture]]],
-    titles: Sequence[Sequence[str]],
-    fps: int = FRAMES_PER_SECOND,
+    path: str | Path, moments: Iterable[Sequence[Sequence[Picture]]], titles: Sequence[Sequence[str]]
 ) -> Path:
     """An mp4 of rows of pictures beside each other, with a line of titles above each row.
 
@@ -138,20 +119,20 @@ def write_views(
         path: the film.
         moments: rows of (H, W, 3) pictures, all of one size within a row, and in all moments the same.
         titles: as many rows of names.
-        fps: moments a second.
 
     Raises:
         FovealError: a picture has another shape than before, or the film can't be written.
     """
-    return write_video(path, (_rows(moment, titles) for moment in moments), fps=fps)
+    zooms = ((moment, -(-HEIGHT // sum(row[0].shape[0] for row in moment))) for moment in moments)
+    return write_video(path, (_laid_out(moment, titles, zoom) for moment, zoom in zooms), fps=FRAMES_PER_SECOND)
 
 
-def _rows(moment: Sequence[Sequence[Picture]], titles: Sequence[Sequence[str]]) -> Picture:
-    zoom = -(-HEIGHT // sum(row[0].shape[0] for row in moment))
+def _laid_out(moment: Sequence[Sequence[Picture]], titles: Sequence[Sequence[str]], zoom: int) -> Picture:
+    """Rows of pictures, each below its titles; every pixel is a square of so many."""
     rows = [np.concatenate(row, axis=1).repeat(zoom, axis=0).repeat(zoom, axis=1) for row in moment]
     width = max(row.shape[1] for row in rows)
     rows = [np.pad(row, ((0, 0), (0, width - row.shape[1]), (0, 0))) for row in rows]
-    lines = [_line(names, width) for names in titles]
+    lines = [_line(tuple(names), width) for names in titles]
     return np.concatenate([part for line, row in zip(lines, rows, strict=True) for part in (line, row)])
 
 
@@ -165,16 +146,8 @@ def overlay(frame: Picture, strength: NDArray[np.float32]) -> Picture:
     return heat(frame, strength, 1.0, lambda level: _FAINT + (_STRONG - _FAINT) * level[..., None])
 
 
-def _entitled(pictures: Iterable[Picture], titles: Sequence[str]) -> Iterator[Picture]:
-    """Pictures of views of equal width, with a line of titles on top."""
-    line: Picture | None = None
-    for picture in pictures:
-        if line is None:
-            line = _line(titles, picture.shape[1])
-        yield np.concatenate([line, picture])
-
-
-def _line(titles: Sequence[str], width: int) -> Picture:
+@lru_cache(maxsize=8)
+def _line(titles: tuple[str, ...], width: int) -> Picture:
     """(TITLE_HEIGHT, width, 3), or nothing of that width without titles."""
     canvas = Image.new("RGB", (width, TITLE_HEIGHT if titles else 0))
     draw = ImageDraw.Draw(canvas)
@@ -183,7 +156,7 @@ def _line(titles: Sequence[str], width: int) -> Picture:
     return np.asarray(canvas)
 
 
-def _side_by_side(moments: Iterable[Seen], maps: Sequence[Tensor], zoom: int) -> Iterator[Picture]:
+def _side_by_side(moments: Iterable[Seen], maps: Sequence[Tensor]) -> Iterator[list[Picture]]:
     for seen, *looks in zip_longest(moments, *maps):
         if seen is None or any(attention is None for attention in looks):
             raise FovealError(
@@ -192,6 +165,4 @@ def _side_by_side(moments: Iterable[Seen], maps: Sequence[Tensor], zoom: int) ->
         shown, below = seen
         size = below[0].shape[:2]
         strengths = [resize_maps(attention[None], size)[0].float().cpu().numpy() for attention in looks]  # (H, W)
-        drawn = [overlay(frame, strength) for strength in strengths for frame in below]
-        row = np.concatenate([*shown, *drawn], axis=1)
-        yield row.repeat(zoom, axis=0).repeat(zoom, axis=1)
+        yield [*shown, *(overlay(frame, strength) for strength in strengths for frame in below)]

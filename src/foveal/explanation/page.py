@@ -65,6 +65,11 @@ def render(template: str, **data: object) -> str:
     return TEMPLATES.get_template(template).render(data)
 
 
+def page_text(template: str, **data: object) -> str:
+    """A page as it is written now; see ``write_page``."""
+    return render(template, **data, origin={"machine": machine(), "versions": versions()}, written=now())
+
+
 def write_page(path: str | Path, template: str, **data: object) -> Path:
     """Write a page to a file, whole or not at all.
 
@@ -80,8 +85,12 @@ def write_page(path: str | Path, template: str, **data: object) -> Path:
     Raises:
         FovealError: the file can't be written.
     """
-    origin = {"machine": machine(), "versions": versions()}
-    return write_text(path, render(template, **data, origin=origin, written=now())).resolve()
+    return write_text(path, page_text(template, **data)).resolve()
+
+
+def resource(name: str) -> str:
+    """A style or a script beside this file."""
+    return files("foveal.explanation").joinpath(name).read_text(encoding="utf-8")
 
 
 def _pretty(content: object) -> str:
@@ -109,11 +118,7 @@ def _environment() -> Environment:
     )
     made.policies["json.dumps_kwargs"] = {"allow_nan": False, "separators": (",", ":")}
     made.filters |= {"pretty": _pretty, "path": _path, "digest": _digest, "number": number}
-    resources = files("foveal.explanation")
-    made.globals |= {
-        "style": resources.joinpath("page.css").read_text(encoding="utf-8"),
-        "script": "".join(resources.joinpath(name).read_text(encoding="utf-8") for name in SCRIPTS),
-    }
+    made.globals |= {"style": resource("page.css"), "script": "".join(map(resource, SCRIPTS))}
     return made
 
 

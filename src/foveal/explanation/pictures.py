@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeAlias
 
 import numpy as np
@@ -14,6 +15,7 @@ from PIL import Image
 
 from foveal.atari.maps import resize_maps
 from foveal.evaluation.insides import BUILT_IN
+from foveal.pictures.writing import written_whole
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -113,6 +115,18 @@ def sheet(pictures: Sequence[Picture], columns: int) -> Picture:
     return whole
 
 
+def write_picture(path: str | Path, picture: Picture) -> Path:
+    """Write a png file, whole or not at all.
+
+    Raises:
+        FovealError: it can't be written.
+    """
+    path = Path(path)
+    with written_whole(path, "the picture ") as partial:
+        partial.write_bytes(encoded(picture, "png", optimize=True))
+    return path
+
+
 def png(picture: Picture) -> str:
     """A data URI, without loss."""
     return _uri(picture, "png", optimize=True)
@@ -141,7 +155,12 @@ def _bytes(values: NDArray[np.float32]) -> Picture:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)
 
 
-def _uri(picture: Picture, kind: str, **options: int | bool) -> str:
+def encoded(picture: Picture, kind: str, **options: int | bool) -> bytes:
+    """The content of a file of some kind."""
     buffer = io.BytesIO()
     Image.fromarray(picture).save(buffer, kind, **options)
-    return f"data:image/{kind};base64,{base64.b64encode(buffer.getvalue()).decode()}"
+    return buffer.getvalue()
+
+
+def _uri(picture: Picture, kind: str, **options: int | bool) -> str:
+    return f"data:image/{kind};base64,{base64.b64encode(encoded(picture, kind, **options)).decode()}"

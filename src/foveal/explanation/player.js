@@ -4,14 +4,17 @@
 (() => {
   function start(player) {
     const source = JSON.parse(document.getElementById(player.dataset.source).textContent);
-    const painters = [...player.querySelectorAll(".views > div")].map((view) => painter(view, source));
+    const views = [...player.querySelectorAll(".views > div")].map((view) => [
+      view.querySelector("canvas").getContext("2d"),
+      view.querySelector("img"),
+    ]);
     const slider = player.querySelector("input[type=range]");
     const output = player.querySelector("output");
     const cursors = player.querySelectorAll(".cursor");
 
     function show() {
       const index = Number(slider.value);
-      painters.forEach((paint) => paint(index));
+      views.forEach(([context, sheet]) => paint(context, sheet, index, source));
       output.textContent =
         `step ${source.steps[index]} of ${source.length} · ${source.symbol} ${source.values[index].toFixed(1)} · ` +
         `${source.total} so far ${source.returns[index].toFixed(source.digits)}` +
@@ -30,16 +33,6 @@
     }
     player.hidden = false;
     show();
-  }
-
-  function painter(view, { width, height, columns }) {
-    const context = view.querySelector("canvas").getContext("2d");
-    const sheet = view.querySelector("img");
-    return (index) => {
-      const x = (index % columns) * width;
-      const y = Math.floor(index / columns) * height;
-      context.drawImage(sheet, x, y, width, height, 0, 0, width, height);
-    };
   }
 
   window.addEventListener("load", () => document.querySelectorAll(".player").forEach(start)); // pictures are loaded

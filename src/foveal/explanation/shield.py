@@ -63,15 +63,6 @@ class Trial:
     pictures: Sequence[Picture]
 
 
-@dataclass(frozen=True)
-class Row:
-    """A row of pictures: a name, what else there is to say, and data URIs with what each shows."""
-
-    name: str
-    note: str
-    stills: Sequence[tuple[str, str]]
-
-
 def shield_page(
     out: str | Path, shield: Shield, frames: FrameSet, curves: Curves | None = None, *, progress: bool = False
 ) -> Path:
@@ -185,11 +176,9 @@ def _figures(shield: Shield, trials: Sequence[Trial]) -> list[tuple[str, str]]:
 def _table(shield: Shield, trials: Sequence[Trial]) -> Table:
     kinds = ("error", "mask", "doubt")
     head: Line = ["", *(Cell(kind, small=(f"severity {s}",)) for s in SEVERITIES for kind in kinds)]
-    rows: list[Line] = []
-    for trial in trials:
-        cells = [cell for measured in trial.measured for cell in _cells(shield, measured)]
-        blank = [""] * (len(head) - 1 - len(cells))
-        rows.append([_name(trial), *cells, *blank])
+    rows: list[Line] = [
+        [_name(trial), *(cell for measured in trial.measured for cell in _cells(shield, measured))] for trial in trials
+    ]
     caption = (
         "Mean absolute error of frames as they came, and restored, in levels of 255; intersection over union of the "
         f"mask with {TOLD_BY[shield.config.masks]}, of the frame as it was; the shield's doubt, which is how "
@@ -225,11 +214,12 @@ def _guide(shield: Shield) -> list[tuple[str, str]]:
     ]
 
 
-def _row(trial: Trial) -> Row:
+def _row(trial: Trial) -> tuple[str, str, list[tuple[str, str]]]:
+    """A row of pictures: a name, what else there is to say, and data URIs with what each shows."""
     name = (trial.name or "trained look").replace("_", " ")
     note = "" if trial.name is None or trial.trained else "held out"
     told = [f"{what}, {name}, severity {severity}" for severity in SEVERITIES for what in WHAT]
-    return Row(name, note, [(png(picture), text) for picture, text in zip(trial.pictures, told, strict=True)])
+    return name, note, [(png(picture), text) for picture, text in zip(trial.pictures, told, strict=True)]
 
 
 def _curves(logged: Curves) -> list[Sparkline]:

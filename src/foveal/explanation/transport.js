@@ -1,6 +1,13 @@
 "use strict";
-// What every player of a page has: a slider over moments, and a button that plays them.
+// What every player of a page has: a slider over moments, a button that plays them, and sheets of pictures.
 const PICTURES_PER_SECOND = 12;
+
+// One picture of a sheet that has so many in a row, on a canvas of its size.
+function paint(context, sheet, index, { width, height, columns }) {
+  const x = (index % columns) * width;
+  const y = Math.floor(index / columns) * height;
+  context.drawImage(sheet, x, y, width, height, 0, 0, width, height);
+}
 
 function transport(player, show) {
   const slider = player.querySelector("input[type=range]");

@@ -16,11 +16,11 @@ import yaml
 from foveal.checkpoint import CheckpointStore
 from foveal.errors import FovealError
 from foveal.evaluation.layout import duration, number
-from foveal.evaluation.results import Results, machine, now, versions
+from foveal.evaluation.results import Results
 from foveal.evaluation.world import TRAIN
 from foveal.explanation.charts import NARROW, WIDE, LearningCurve, Sparkline
 from foveal.explanation.explain import explain
-from foveal.explanation.page import render
+from foveal.explanation.page import page_text
 from foveal.loading import load
 from foveal.training.run_folder import CONFIG, EPISODES, EVALUATIONS, read_metrics, read_records
 
@@ -68,7 +68,7 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
     curve = (dots, told, None)
     checkpoints = CheckpointStore(run).steps()
     what = " · ".join(str(config[name]) for name in ("method", "learner") if config.get(name))
-    return render(
+    return page_text(
         "watch.html.j2",
         title=f"foveal watch: {run.name}",
         refresh=REFRESH,
@@ -80,8 +80,6 @@ def watch_page(run: Path, looked: str | None = None, *, clock: Callable[[], floa
         losses=[_line(name, metrics[name]) for name in _shown(metrics)],
         looked=looked,
         config=config,
-        origin={"machine": machine(), "versions": versions()},
-        written=now(),
     )
 
 

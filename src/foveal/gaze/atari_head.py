@@ -11,9 +11,10 @@ import io
 import math
 import re
 import tarfile
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,6 +22,8 @@ from PIL import Image, UnidentifiedImageError
 
 from foveal.errors import FovealError
 from foveal.registry import nearest
+
+T = TypeVar("T")
 
 HEIGHT, WIDTH = 210, 160
 METADATA = "meta_data.csv"
@@ -186,27 +189,47 @@ def read_trial(text: Path, game: str, averaged: bool | None = None, *, rounded: 
     lines = text_of(text).splitlines()
     if not lines or lines[0].split(",")[0].strip().lstrip("\ufeff") != FIRST_COLUMN:
         raise FovealError(f"{text}: line 1 is no header of an Atari-HEAD trial, which begins with {FIRST_COLUMN!r}")
+    rows = [(number, line) for number, line in enumerate(lines[1:], start=2) if line.strip()]
+    names, gaze, outside = gathered(text, rows, _row, rounded=rounded)
+    begun = ([cell.strip() for cell in line.split(",", 2)] for _, line in rows)
+    episodes = {number_of(name): episode for name, episode, _ in begun if episode != "null"}
+    name, frames = text.name.removesuffix(".txt"), archive_of(text)
+    return Trial(name, game, frames, names, gaze, episodes, outside=outside, averaged=averaged, rounded=rounded)
+
+
+def gathered(
+    path: Path,
+    rows: Iterable[tuple[int, T]],
+    read: Callable[[T], tuple[str, NDArray[np.float64]]],
+    *,
+    rounded: bool,
+) -> tuple[dict[int, str], dict[int, Pixels], int]:
+    """Names of frames and the gaze on them by their numbers, and how many samples lie outside the screen.
+
+    Args:
+        path: of the file.
+        rows: numbers of lines, and what stands there.
+        read: gives the name of a line's frame and (n, 2) gaze samples.
+        rounded: see ``Trial``.
+
+    Raises:
+        FovealError: a line is broken, or the second of its frame; the message has the line's number.
+    """
     names: dict[int, str] = {}
     gaze: dict[int, Pixels] = {}
-    episodes: dict[int, str] = {}
     outside = 0
-    for number, line in enumerate(lines[1:], start=2):
-        if not line.strip():
-            continue
+    for line, row in rows:
         try:
-            frame, cells, points = _row(line)
-        except ValueError as error:
-            raise FovealError(f"{text}: line {number} is broken: {error}; download the file again") from None
-        if frame in names:
-            raise FovealError(f"{text}: line {number} is a second row for frame {frame}; download the file again")
-        names[frame] = cells[0]
-        gaze[frame] = on_screen(points, rounded=rounded)
-        outside += len(points) - len(gaze[frame])
-        if cells[1] != "null":
-            episodes[frame] = cells[1]
-    name = text.name.removesuffix(".txt")
-    frames = archive_of(text)
-    return Trial(name, game, frames, names, gaze, episodes, outside=outside, averaged=averaged, rounded=rounded)
+            name, points = read(row)
+            number = number_of(name)
+        except (ValueError, TypeError) as error:
+            raise FovealError(f"{path}: line {line} is broken: {error}; download the file again") from None
+        if number in names:
+            raise FovealError(f"{path}: line {line} is a second row for frame {number}; download the file again")
+        names[number] = name
+        gaze[number] = on_screen(points, rounded=rounded)
+        outside += len(points) - len(gaze[number])
+    return names, gaze, outside
 
 
 def on_screen(points: NDArray[np.float64], *, rounded: bool = False) -> Pixels:
@@ -235,16 +258,11 @@ def read_frames(trial: Trial, wanted: Collection[int]) -> Iterator[tuple[int, Fr
             yield number, _decode(content, f"{name}.png of {trial.frames}")
 
 
-def _row(line: str) -> tuple[int, list[str], NDArray[np.float64]]:
-    """Frame number, the fixed cells and the (n, 2) gaze samples of a line.
-
-    Raises:
-        ValueError: it is broken; the message says how.
-    """
+def _row(line: str) -> tuple[str, NDArray[np.float64]]:
     cells = [cell.strip() for cell in line.split(",")]
     if len(cells) < FIXED_COLUMNS:
         raise ValueError(f"it has {len(cells)} fields, and at least {FIXED_COLUMNS} are needed")
-    return number_of(cells[0]), cells[:FIXED_COLUMNS], _points(cells[FIXED_COLUMNS:])
+    return cells[0], _points(cells[FIXED_COLUMNS:])
 
 
 def number_of(frame: str) -> int:

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
-from foveal.gaze.atari_head import Pixels, Trial, number_of, on_screen, text_of
+from foveal.gaze.atari_head import Trial, gathered, text_of
 
 SUMMARY = "gaze_summary.csv"
 FRAMES = "frames"
@@ -40,19 +40,7 @@ def read_summary(folder: str | Path, game: str, *, rounded: bool = False) -> Tri
     path, frames = Path(folder) / SUMMARY, Path(folder) / FRAMES
     if not frames.is_dir():
         raise FovealError(f"the frames of {path} are missing: there is no folder {frames}")
-    names: dict[int, str] = {}
-    gaze: dict[int, Pixels] = {}
-    outside = 0
-    for line, row in _rows(path):
-        try:
-            number, points = _points(row)
-        except (ValueError, TypeError) as error:
-            raise FovealError(f"{path}: line {line} is broken: {error}") from None
-        if number in names:
-            raise FovealError(f"{path}: line {line} is a second row for frame {number}")
-        names[number] = row["frame_id"]
-        gaze[number] = on_screen(points, rounded=rounded)
-        outside += len(points) - len(gaze[number])
+    names, gaze, outside = gathered(path, _rows(path), _row, rounded=rounded)
     if not names:
         raise FovealError(f"{path} has no rows")
     name = next(iter(names.values())).rpartition("_")[0]
@@ -60,16 +48,16 @@ def read_summary(folder: str | Path, game: str, *, rounded: bool = False) -> Tri
 
 
 @cache
-def round_samples(count: int = SAMPLES) -> NDArray[np.float64]:
-    """(count, 2) points spread like a standard normal: mean exactly 0, covariance exactly the identity.
+def round_samples() -> NDArray[np.float64]:
+    """(SAMPLES, 2) points spread like a standard normal: mean exactly 0, covariance exactly the identity.
 
     They lie on a sunflower's spiral, at the radii that cut the normal distribution into rings of equal probability.
     """
-    share = (np.arange(count) + 0.5) / count
-    radius, angle = np.sqrt(-2 * np.log1p(-share)), np.arange(count) * _GOLDEN_ANGLE
+    share = (np.arange(SAMPLES) + 0.5) / SAMPLES
+    radius, angle = np.sqrt(-2 * np.log1p(-share)), np.arange(SAMPLES) * _GOLDEN_ANGLE
     points = radius[:, None] * np.stack([np.cos(angle), np.sin(angle)], axis=1)  # (count, 1) * (count, 2)
     points -= points.mean(0)
-    spread = np.linalg.cholesky(points.T @ points / count)
+    spread = np.linalg.cholesky(points.T @ points / SAMPLES)
     whitened: NDArray[np.float64] = np.linalg.solve(spread, points.T).T
     return whitened
 
@@ -82,15 +70,14 @@ def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
     return [(reader.line_num, row) for row in reader]
 
 
-def _points(row: dict[str, str]) -> tuple[int, NDArray[np.float64]]:
-    """Frame number and (SAMPLES, 2) gaze samples."""
-    number = number_of(row["frame_id"])
+def _row(row: dict[str, str]) -> tuple[str, NDArray[np.float64]]:
+    """The frame's name and (SAMPLES, 2) gaze samples."""
     mean, axes = _pair(row["gaze_mean"]), [_pair(row[f"gaze_component{axis}"]) for axis in (0, 1)]
     variances = np.array([float(row[f"gaze_variance{axis}"]) for axis in (0, 1)])
     if not np.isfinite(variances).all() or (variances < 0).any():
         raise ValueError("a variance is negative or not finite")
     ellipse = np.sqrt(variances)[:, None] * np.stack(axes)  # (2, 1) * (2, 2): one row an axis
-    return number, mean + round_samples() @ ellipse
+    return row["frame_id"], mean + round_samples() @ ellipse
 
 
 def _pair(cell: str) -> NDArray[np.float64]:

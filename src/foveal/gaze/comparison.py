@@ -20,7 +20,7 @@ from foveal.config.bounds import Bounded, at_least, one_of
 from foveal.errors import FovealError
 from foveal.gaze.atari_head import Trial, read_frames
 from foveal.gaze.maps import BASELINES, Look, look_at, model_free
-from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS, gaze_protocol
+from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS
 from foveal.gaze.results import METRICS, GameGaze, Rows, stored, summarize
 from foveal.gaze.screens import OFFSETS, SKIP, STACK, observation, pooled_frames, shrunk_pairs
 from foveal.gaze.truth import Gaze, Map, Picture, Truth, eligible_frames, fixated_pixels
@@ -91,7 +91,7 @@ def compare_gaze(
             baseline, or gaze was read otherwise than the protocol has it.
     """
     options = options or GazeOptions()
-    protocol = gaze_protocol(options.protocol)
+    protocol = GAZE_PROTOCOLS[options.protocol]
     if any(trial.rounded != protocol.rounded for trial in trials):
         raise FovealError(
             f"protocol {protocol.name!r} wants gaze read with rounded={protocol.rounded}: read the recordings again"

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from foveal.errors import FovealError
-from foveal.registry import nearest
-
 
 @dataclass(frozen=True)
 class GazeProtocol:
@@ -44,14 +41,3 @@ PAPER = GazeProtocol(
     "picture's own recording, with replacement",
 )
 GAZE_PROTOCOLS = {protocol.name: protocol for protocol in (FOVEAL, PAPER)}
-
-
-def gaze_protocol(name: str) -> GazeProtocol:
-    """The protocol of that name.
-
-    Raises:
-        FovealError: there is none.
-    """
-    if name not in GAZE_PROTOCOLS:
-        raise FovealError(f"unknown protocol {name!r} of a comparison with gaze: {nearest(name, list(GAZE_PROTOCOLS))}")
-    return GAZE_PROTOCOLS[name]

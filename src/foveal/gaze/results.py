@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, now, read_json, versions, write_text
 from foveal.evaluation.statistics import bootstrap_interval
-from foveal.gaze.protocols import FOVEAL, gaze_protocol
+from foveal.gaze.protocols import FOVEAL, GAZE_PROTOCOLS
 
 FORMAT = "foveal.gaze/1"
 _FLAT_LIST = re.compile(r"\[[^\[\]{}]*\]")  # a JSON list of numbers and names
@@ -56,7 +56,6 @@ class Score:
         return f"{self.mean:.3f} [{self.low:.3f}, {self.high:.3f}]{count}"
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return dict(vars(self))
 
 
@@ -153,7 +152,7 @@ class GameGaze:
     def notes(self) -> list[str]:
         """What a reader must know of the numbers."""
         notes = ["higher is better but for KL; chance is NSS 0, sAUC 0.5, CC 0"]
-        notes += [note] if (note := gaze_protocol(self.protocol).note) else []
+        notes += [note] if (note := GAZE_PROTOCOLS[self.protocol].note) else []
         notes += [SUMMARY_NOTE] if self.summary else []
         notes += [AVERAGED_NOTE] if self.averaged else []
         counted = {
@@ -168,7 +167,6 @@ class GameGaze:
         )
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able."""
         return {
             "recordings": list(self.recordings),
             "pictures": self.pictures,

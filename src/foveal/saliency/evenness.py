@@ -38,7 +38,6 @@ class Evenness:
     maps: int
 
     def as_dict(self) -> dict[str, float | int | None]:
-        """JSON-able."""
         return asdict(self)
 
     @property

@@ -56,8 +56,7 @@ class Curve:
     @property
     def area(self) -> float:
         """Under ``kept``, by the trapezoidal rule."""
-        kept = self.kept
-        return float((np.diff(self.shares) * (kept[1:] + kept[:-1]) / 2).sum())
+        return float(np.trapezoid(self.kept, self.shares))
 
 
 def deletion(

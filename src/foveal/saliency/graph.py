@@ -10,6 +10,7 @@ pass; during guided backpropagation it is True, which the backward pass must hee
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
@@ -47,9 +48,9 @@ def pixel_gradient(output: Tensor, pixels: Tensor, *, guided: bool, retain_graph
 
 @contextmanager
 def _positive_gradients_at_relus(output: Tensor) -> Iterator[None]:
-    nodes = list(_nodes(output))
-    handles = [node.register_prehook(_drop_negative) for node in nodes if node.name() == "ReluBackward0"]
-    functions = [node for node in nodes if hasattr(node, "guided")]
+    found = list(nodes(output))
+    handles = [node.register_prehook(_drop_negative) for node in found if node.name() == "ReluBackward0"]
+    functions = [node for node in found if hasattr(node, "guided")]
     try:
         for node in functions:
             node.guided = True
@@ -65,14 +66,14 @@ def _drop_negative(gradients: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
     return (gradients[0].clamp(min=0),)
 
 
-def _nodes(output: Tensor) -> Iterator[Any]:
-    """Every node of the autograd graph below ``output``."""
+def nodes(output: Tensor) -> Iterator[Any]:
+    """Every node of the autograd graph below ``output``, those of the top layers first."""
     seen: set[Any] = set()
-    stack = [output.grad_fn]
-    while stack:
-        node = stack.pop()
+    queue = deque([output.grad_fn])
+    while queue:
+        node = queue.popleft()
         if node is None or node in seen:
             continue
         seen.add(node)
         yield node
-        stack.extend(parent for parent, _ in node.next_functions)
+        queue.extend(parent for parent, _ in node.next_functions)

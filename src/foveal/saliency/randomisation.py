@@ -9,7 +9,6 @@ of a network have in common is taken out before maps are compared (``likeness``)
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from foveal.errors import FovealError
+from foveal.saliency.graph import nodes
 from foveal.saliency.maps import ScalarFunction
 from foveal.saliency.values import seeded
 
@@ -42,19 +42,8 @@ def weights_of(fn: ScalarFunction, obs: Tensor) -> list[Tensor]:
     pixels = obs.detach().clone().float().requires_grad_()
     with torch.enable_grad():
         output: Any = fn(pixels)
-    found: list[Tensor] = []
-    seen: set[Any] = set()
-    queue = deque([output.grad_fn])
-    while queue:
-        node = queue.popleft()
-        if node is None or node in seen:
-            continue
-        seen.add(node)
-        weights = getattr(node, "variable", None)  # of the nodes at which gradients are added up
-        if isinstance(weights, Tensor) and weights is not pixels and weights.ndim > 1:
-            found.append(weights)
-        queue.extend(parent for parent, _ in node.next_functions)
-    return found
+    found = [getattr(node, "variable", None) for node in nodes(output)]  # of nodes at which gradients are added up
+    return [one for one in found if isinstance(one, Tensor) and one is not pixels and one.ndim > 1]
 
 
 def cascade(
@@ -97,20 +86,10 @@ def cascade(
     return counts, np.where(np.isnan(alike) & had_some, 0.0, alike)
 
 
-def rank_correlation(one: Tensor, other: Tensor) -> Numbers:
-    """Spearman's rank correlation of maps, with mean ranks for ties.
-
-    Args:
-        one, other: (B, H, W).
-
-    Returns:
-        (B,); NaN where either is the same everywhere.
-    """
-    return _correlation(_ranks(one), _ranks(other))
-
-
 def likeness(one: Tensor, other: Tensor) -> Numbers:
-    """The same of what is a map's own: from its ranks the mean ranks of all maps beside it are taken.
+    """Spearman's rank correlation of what is a map's own: from its ranks the mean ranks of all beside it are taken.
+
+    Ties have mean ranks.
 
     Args:
         one, other: (B, H, W), at least two of different pictures.
@@ -130,7 +109,7 @@ def likeness(one: Tensor, other: Tensor) -> Numbers:
 def _ranks(maps: Tensor) -> Numbers:
     from scipy.stats import rankdata  # takes a second, which every command would spend
 
-    return np.stack([rankdata(values) for values in maps.flatten(1).cpu()])
+    return np.asarray(rankdata(maps.flatten(1).cpu(), axis=1))
 
 
 def _correlation(a: Numbers, b: Numbers) -> Numbers:

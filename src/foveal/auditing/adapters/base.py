@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
 from gymnasium import spaces
 
-from foveal.auditing.adapters.files import looks_like
-from foveal.auditing.cameras import Camera
-from foveal.auditing.fitting import FIRST
+from foveal.auditing.adapters.files import looks_like, opened
+from foveal.auditing.cameras import Camera, cameras_of
+from foveal.auditing.fitting import FIRST, Fit
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Insides
 from foveal.registry import Registry
@@ -97,6 +97,15 @@ class Adapter(ABC):
         """
         return None
 
+    def first_camera(self, given: Sequence[Camera]) -> Camera:
+        """The first picture in its own layout; in that of the environment's, which are given, where it says none."""
+        own = () if self.observation_space is None else cameras_of(self.observation_space)
+        return (*own, *given)[0]
+
+    def fitting(self, given: spaces.Space[Any]) -> Fit:
+        """From observations of an environment to those that it was trained on; errors as for ``Fit``."""
+        return Fit(given, self.observation_space, self.fill)
+
     def world(self, env: Any) -> Callable[[], Any] | None:
         """Makes the environment that it acts in, where that is a world of its own; None where ``env`` is used.
 
@@ -113,8 +122,9 @@ class Adapter(ABC):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What a result says of it, JSON values."""
-        return {"name": type(self.policy).__name__, "kind": self.kind}
+        """What a result says of it, JSON values: its class, or where it is, and its kind."""
+        placed = isinstance(self.policy, (str, Path))
+        return {"name": str(self.policy) if placed else type(self.policy).__name__, "kind": self.kind}
 
 
 ADAPTERS: Registry[type[Adapter]] = Registry("adapter", "foveal.auditing.adapters")
@@ -132,6 +142,7 @@ def adapted(policy: Any, options: AdapterOptions) -> Adapter:
     """
     if isinstance(policy, Adapter):
         return policy
+    policy = opened(policy)
     kinds = sorted((ADAPTERS.get(name) for name in ADAPTERS.names()), key=lambda kind: kind.rank)
     for kind in kinds:
         if kind.recognises(policy):

@@ -1,9 +1,15 @@
-"""What a model's file looks like, from its first bytes and the names within, without loading it."""
+"""What a model's file looks like, from its first bytes and the names within; those of foveal's own are loaded."""
 
 from __future__ import annotations
 
 import zipfile
 from pathlib import Path
+from typing import Any
+
+from foveal.checkpoint import kind_of
+from foveal.checkpoint.pretrained import PRETRAINED
+from foveal.loading import load
+from foveal.training.run_folder import CONFIG
 
 PYTHON = "load it in Python, and give foveal.audit a function observation -> action"
 
@@ -60,3 +66,16 @@ def is_torchscript(path: Path) -> bool:
 def is_stable_baselines(path: Path) -> bool:
     """Whether Stable-Baselines3 saved it."""
     return {"data", "policy.pth"} <= set(zip_names(path))
+
+
+def opened(policy: Any) -> Any:
+    """A policy of foveal's from a run's folder, from what ``save`` wrote or by ``pretrained:NAME``; all else as it is.
+
+    Raises:
+        FovealError: there is no such policy, or its folder is damaged.
+    """
+    if not isinstance(policy, (str, Path)):
+        return policy
+    folder = Path(policy)
+    ours = folder.is_dir() and (kind_of(folder) is not None or (folder / CONFIG).is_file())
+    return load(policy) if ours or str(policy).startswith(PRETRAINED) else policy

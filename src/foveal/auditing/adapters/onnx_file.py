@@ -11,7 +11,7 @@ from gymnasium import spaces
 
 from foveal.auditing.adapters.base import ADAPTERS, UNIT, Adapter, is_file
 from foveal.auditing.cameras import SMALLEST
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 
 TYPES: Mapping[str, Any] = {
     "tensor(uint8)": np.uint8,
@@ -54,7 +54,7 @@ class ONNXPolicy(Adapter):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"name": str(self.policy), "kind": self.kind, "pixels": self.options.pixels}
+        return {**super().about, "pixels": self.options.pixels}
 
     def _space(self, given: Any) -> spaces.Box:
         """What one input takes, without the batch."""
@@ -78,10 +78,7 @@ class ONNXPolicy(Adapter):
 
 
 def _opened(path: Path) -> Any:
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise FovealError("ONNX files need onnxruntime: pip install 'foveal[onnx]'") from error
+    onnxruntime = require("onnxruntime", "ONNX files need onnxruntime: pip install 'foveal[onnx]'")
     from onnxruntime.capi.onnxruntime_pybind11_state import Fail, InvalidArgument, InvalidGraph, InvalidProtobuf
 
     options = onnxruntime.SessionOptions()

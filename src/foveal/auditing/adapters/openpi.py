@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from foveal.auditing.adapters.base import ADAPTERS, Adapter, AdapterOptions
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 
 SCHEMES = ("ws://", "wss://")
 NDARRAY, GENERIC, DATA, DTYPE, SHAPE = b"__ndarray__", b"__npgeneric__", b"data", b"dtype", b"shape"
@@ -74,10 +74,6 @@ class OpenPIPolicy(Adapter):
 
     def close(self) -> None:
         self._held.close()
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return {"name": str(self.policy), "kind": self.kind}
 
     def _asked(self, observation: Any) -> dict[str, Any]:
         given = dict(self._observe(observation))
@@ -147,12 +143,7 @@ def _connected(address: str, held: ExitStack) -> Any:
 
 
 def _library(name: str) -> Any:
-    import importlib
-
-    try:
-        return importlib.import_module(name)
-    except ImportError as error:
-        raise FovealError(f"served policies need {error.name}: pip install 'foveal[websocket]'") from error
+    return require(name, "served policies need an extra: pip install 'foveal[websocket]'")
 
 
 def _as_dict(observation: Any) -> Mapping[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from foveal.auditing.adapters.base import Adapter
+from foveal.auditing.adapters.base import ADAPTERS, Adapter
 from foveal.auditing.cameras import Camera
 from foveal.errors import FovealError
 from foveal.evaluation.insides import Bind, Insides, insides_of
@@ -17,6 +17,7 @@ from foveal.skills.single import DepthMaker, as_millimetres
 from foveal.skills.world import BLIND, Seen
 
 
+@ADAPTERS.register("foveal-arm")
 class OwnArm(Adapter):
     """A policy of the arm. What changes is the depth picture that its network sees, near white and far black.
 
@@ -25,6 +26,8 @@ class OwnArm(Adapter):
     Raises:
         FovealError: it chooses among scripted experts, which look at nothing, or does not say of which task it is.
     """
+
+    rank = 10
 
     def __init__(self, policy: Any, options: Any = None) -> None:
         super().__init__(policy, options)

@@ -9,7 +9,7 @@ import numpy as np
 from gymnasium import spaces
 
 from foveal.atari.single import GameMaker
-from foveal.auditing.adapters.base import Adapter
+from foveal.auditing.adapters.base import ADAPTERS, Adapter
 from foveal.auditing.cameras import Camera
 from foveal.auditing.fitting import FIRST, ZEROS
 from foveal.envs import games
@@ -18,6 +18,7 @@ from foveal.evaluation.results import describe_policy
 from foveal.evaluation.world import WorldOptions
 
 
+@ADAPTERS.register("foveal-game")
 class OwnGame(Adapter):
     """An agent of games, which acts as in ``foveal evaluate``.
 
@@ -28,6 +29,7 @@ class OwnGame(Adapter):
         FovealError: the extra that brings the games is missing.
     """
 
+    rank = 10
     draws = True  # asked or not
 
     def __init__(self, policy: Any, options: Any = None) -> None:

@@ -22,12 +22,11 @@ import torch
 from gymnasium import spaces
 from torch import Tensor
 
-from foveal.auditing.adapters.base import ADAPTERS, Adapter, is_file
-from foveal.auditing.adapters.delegating import Delegating
+from foveal.auditing.adapters.base import ADAPTERS, AdapterOptions, is_file
 from foveal.auditing.adapters.files import is_stable_baselines
 from foveal.auditing.adapters.predicting import PredictingPolicy
 from foveal.auditing.adapters.sb3_networks import Rebuilt, rebuilt
-from foveal.errors import FovealError
+from foveal.errors import FovealError, require
 
 ALGORITHMS = {
     "PPO": ("clip_range", "n_epochs"),
@@ -38,10 +37,12 @@ ALGORITHMS = {
 }
 """Name -> settings that tell it, in the order in which they are looked for."""
 SERIALIZED = ":serialized:"
+REBUILT = "The policy's network was rebuilt from the weights and the settings in the file; nothing was unpickled."
+TRUSTED = "The file was trusted: Stable-Baselines3 loaded it, pickles included."
 
 
 @ADAPTERS.register("stable-baselines3")
-class StableBaselinesFile(Delegating):
+class StableBaselinesFile(PredictingPolicy):
     """A zip file of Stable-Baselines3.
 
     Raises:
@@ -49,14 +50,18 @@ class StableBaselinesFile(Delegating):
     """
 
     rank = 20
-    kind = "file of Stable-Baselines3"
 
-    def __init__(self, policy: Any, options: Any = None) -> None:
-        super().__init__(policy, options)
-        settings, weights = _read(Path(policy))
+    def __init__(self, policy: Any, options: AdapterOptions | None = None) -> None:
+        options, self._path = options or AdapterOptions(), Path(policy)
+        settings, weights = _read(self._path)
         algorithm = _algorithm(settings)
+        if options.trust:
+            agent, told = _trusted(self._path, algorithm), TRUSTED
+        else:
+            agent, told = _rebuilt(self._path, algorithm, settings, weights, drawn=options.drawn), REBUILT
+        super().__init__(agent, options)
+        self.remarks = (told, *self.remarks)
         self.kind = f"{algorithm or 'agent'} of Stable-Baselines3, from its file"
-        self.leave_to(self._trusted(algorithm) if self.options.trust else self._rebuilt(algorithm, settings, weights))
 
     @classmethod
     def recognises(cls, policy: Any) -> bool:
@@ -64,49 +69,43 @@ class StableBaselinesFile(Delegating):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"name": str(self.policy), "kind": self.kind}
+        return {"name": str(self._path), "kind": self.kind}
 
-    def _rebuilt(self, algorithm: str | None, settings: Mapping[str, Any], weights: Mapping[str, Tensor]) -> Adapter:
-        why = _unknown(algorithm, settings)
-        network: Rebuilt | None = None
-        observed, actions = _box(settings.get("observation_space")), _actions(settings.get("action_space"))
-        if not why and (observed is None or actions is None):
-            why = "its spaces are not one picture and Box or Discrete actions"
-        if not why:
-            assert algorithm is not None and observed is not None and actions is not None
-            normalized = settings["policy_kwargs"].get("normalize_images", True)
-            network = rebuilt(algorithm, weights, observed, actions, normalized=normalized)
-            why = "" if network is not None else "its network is not NatureCNN with the usual heads"
-        if network is not None and self.options.drawn and not network.draws:
-            network, why = None, f"how {algorithm} draws its actions is not built again, only how PPO and A2C do"
-        if network is None:
-            raise FovealError(
-                f"{self.policy} can't be rebuilt without unpickling: {why}. Loading it by Stable-Baselines3 runs "
-                "whatever code is in the file: if you trust whoever made it, say --trust (in Python trust=True), or "
-                "load it yourself and give foveal.audit the agent"
-            )
-        acts = PredictingPolicy(network, self.options)
-        self.remarks = (
-            "The policy's network was rebuilt from the weights and the settings in the file; nothing was unpickled.",
-            *acts.remarks,
+
+def _rebuilt(
+    path: Path, algorithm: str | None, settings: Mapping[str, Any], weights: Mapping[str, Tensor], *, drawn: bool
+) -> Rebuilt:
+    why = _unknown(algorithm, settings)
+    network: Rebuilt | None = None
+    observed, actions = _box(settings.get("observation_space")), _actions(settings.get("action_space"))
+    if not why and (observed is None or actions is None):
+        why = "its spaces are not one picture and Box or Discrete actions"
+    if not why:
+        assert algorithm is not None and observed is not None and actions is not None
+        normalized = settings["policy_kwargs"].get("normalize_images", True)
+        network = rebuilt(algorithm, weights, observed, actions, normalized=normalized)
+        why = "" if network is not None else "its network is not NatureCNN with the usual heads"
+    if network is not None and drawn and not network.draws:
+        network, why = None, f"how {algorithm} draws its actions is not built again, only how PPO and A2C do"
+    if network is None:
+        raise FovealError(
+            f"{path} can't be rebuilt without unpickling: {why}. Loading it by Stable-Baselines3 runs whatever code is "
+            "in the file: if you trust whoever made it, say --trust (in Python trust=True), or load it yourself and "
+            "give foveal.audit the agent"
         )
-        return acts
+    return network
 
-    def _trusted(self, algorithm: str | None) -> Adapter:
-        try:
-            import stable_baselines3
-        except ImportError as error:
-            raise FovealError("--trust needs Stable-Baselines3 itself: pip install 'foveal[sb3]'") from error
-        kind = getattr(stable_baselines3, algorithm or "", None)
-        if kind is None:
-            raise FovealError(
-                f"foveal can't tell which agent of Stable-Baselines3 {self.policy} is: load it yourself, and give "
-                "foveal.audit the agent"
-            )
-        print(f"warning: loading {self.policy} runs whatever code is in it", file=sys.stderr)
-        acts = PredictingPolicy(kind.load(self.policy, device="cpu"), self.options)
-        self.remarks = ("The file was trusted: Stable-Baselines3 loaded it, pickles included.", *acts.remarks)
-        return acts
+
+def _trusted(path: Path, algorithm: str | None) -> Any:
+    sb3 = require("stable_baselines3", "--trust needs Stable-Baselines3 itself: pip install 'foveal[sb3]'")
+    kind = getattr(sb3, algorithm or "", None)
+    if kind is None:
+        raise FovealError(
+            f"foveal can't tell which agent of Stable-Baselines3 {path} is: load it yourself, and give foveal.audit "
+            "the agent"
+        )
+    print(f"warning: loading {path} runs whatever code is in it", file=sys.stderr)
+    return kind.load(path, device="cpu")
 
 
 def _read(path: Path) -> tuple[dict[str, Any], dict[str, Tensor]]:

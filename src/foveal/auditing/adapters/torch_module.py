@@ -58,7 +58,7 @@ class Network(Adapter):
 
     @property
     def about(self) -> dict[str, Any]:
-        return {"name": type(self.network).__name__, "kind": self.kind, "pixels": self.options.pixels}
+        return {**super().about, "pixels": self.options.pixels}
 
     def _tensors(self, observation: Any) -> Any:
         if isinstance(observation, dict):
@@ -99,10 +99,6 @@ class TorchScriptPolicy(Network):
     @classmethod
     def recognises(cls, policy: Any) -> bool:
         return is_file(policy) and is_torchscript(Path(policy))
-
-    @property
-    def about(self) -> dict[str, Any]:
-        return {**super().about, "name": str(self.policy)}
 
 
 def _loaded(path: str) -> nn.Module:
