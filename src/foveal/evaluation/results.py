@@ -351,7 +351,7 @@ def write_text(path: str | Path, text: str) -> Path:
         FovealError: the folder cannot be made or the file cannot be written. An earlier file of that name is unharmed.
     """
     path = Path(path)
-    with written_whole(path) as partial, partial.open("w", encoding="utf-8") as file:
+    with written_whole(path) as partial, open(partial, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
