@@ -306,7 +306,7 @@ def test_a_person_at_a_real_terminal_moves_the_arm_and_records(arm: StandIn, fol
         os.write(person, b"\n")
         until(lambda: any(entry["kind"] == "script" for entry in arm.record()["log"]))
         os.write(person, b"gw")  # close, and away from the base
-        until(lambda: min(speeds(arm)) < -0.05)
+        until(lambda: min(speeds(arm)) < -0.07)
         os.write(person, b" ")
         until(lambda: speeds(arm)[-1] == 0.0)
         os.write(person, b"\n")
