@@ -25,7 +25,11 @@ class DQNConfig(DiscreteConfig, section="dqn"):
 
 @LEARNERS.register("dqn")
 class DQN(DiscreteLearner):
-    """One value for every action."""
+    """One value for every action.
+
+    Raises:
+        FovealError: the actions are not discrete.
+    """
 
     Config = DQNConfig
     config: DQNConfig

@@ -71,6 +71,9 @@ class DrQV2(ActorCritic):
     """Twin critics on a shared encoder, and a deterministic policy that explores by clipped Gaussian noise.
 
     There is no target encoder: the trained convolutions show the next observation to the policy and to target critics.
+
+    Raises:
+        FovealError: the actions are not continuous.
     """
 
     Config = DrQV2Config

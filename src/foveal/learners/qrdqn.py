@@ -38,7 +38,11 @@ class QRDQNConfig(DiscreteConfig, section="qrdqn"):
 
 @LEARNERS.register("qrdqn")
 class QRDQN(DiscreteLearner):
-    """N quantiles of the return for every action; their mean is its value."""
+    """N quantiles of the return for every action; their mean is its value.
+
+    Raises:
+        FovealError: the actions are not discrete.
+    """
 
     Config = QRDQNConfig
     config: QRDQNConfig

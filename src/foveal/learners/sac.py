@@ -69,7 +69,11 @@ class SACConfig(Bounded, section="sac"):
 
 @LEARNERS.register("sac")
 class SAC(ActorCritic):
-    """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions."""
+    """Twin critics on a shared encoder, a squashed Gaussian policy on its own projection of the same convolutions.
+
+    Raises:
+        FovealError: the actions are not continuous.
+    """
 
     Config = SACConfig
     config: SACConfig
