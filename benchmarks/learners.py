@@ -185,11 +185,11 @@ def table(folder: Path) -> None:
     for (name, learner, method), seeds in found.items():
         means = [float(np.mean(row["returns"])) for row in seeds]
         chance = float(np.mean([np.mean(row["random"]) for row in seeds]))
-        minutes = float(np.mean([row["seconds"] or np.nan for row in seeds])) / 60
+        timed = [row["seconds"] / 60 for row in seeds if row["seconds"] is not None]
         print(
             f"| {seeds[0]['row']['env']} | {learner} | {method} | {seeds[0]['steps']:,} | "
             f"{', '.join(f'{mean:.0f}' for mean in means)} | {interval(means)} | {chance:.0f} | "
-            f"{TASKS[name].wanted:.0f} | {minutes:.0f} |"
+            f"{TASKS[name].wanted:.0f} | {f'{np.mean(timed):.0f}' if timed else '-'} |"
         )
     for name in {key[0] for key in found}:
         _draw(name, found, folder / f"{name}.svg")
