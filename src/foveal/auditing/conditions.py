@@ -96,9 +96,7 @@ def blindness() -> tuple[Condition, ...]:
     return tuple(Condition(name) for name in REPLACEMENTS)
 
 
-def changed_under(
-    condition: Condition, cameras: Sequence[Camera], films: Sequence[Film], seed: int = 0
-) -> Changed | None:
+def changed_under(condition: Condition, cameras: Sequence[Camera], films: Sequence[Film], seed: int) -> Changed | None:
     """What cameras show under a condition; None where that is what they see, or the simulator is changed.
 
     Args:

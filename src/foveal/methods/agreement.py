@@ -8,7 +8,7 @@ from torch import Tensor
 from torch.distributions import Distribution, Independent, Normal, TransformedDistribution, kl_divergence
 
 from foveal.learners.base import ValueLearner
-from foveal.methods.base import Context, Method, StrongAugmentation, View
+from foveal.methods.base import Context, Method, StrongAugmentation, View, clean_and_changed
 from foveal.types import Batch
 
 
@@ -23,8 +23,7 @@ class Agreeing(Method):
 
     def views(self, batch: Batch) -> list[View]:
         """The observation and the same under the strong augmentation, of equal weight."""
-        strong = batch.obs._replace(image=self.augment(batch.obs.image.detach(), self.generator))
-        return [View(batch.obs, 0.5), View(strong, 0.5)]
+        return clean_and_changed(self, batch.obs, 0.5, 0.5)
 
     def actor_loss(self, context: Context) -> Callable[[], Tensor] | None:
         """KL(pi(s) || pi(changed s)), averaged over the batch."""

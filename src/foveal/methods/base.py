@@ -382,4 +382,10 @@ class StrongAugmentation:
         return self.build()(images, generator)
 
 
+def clean_and_changed(method: Any, obs: Observation, clean: float, changed: float) -> list[View]:
+    """An observation, and the same under the method's strong augmentation, with the weights of their TD losses."""
+    strong = obs._replace(image=method.augment(obs.image.detach(), method.generator))
+    return [View(obs, clean), View(strong, changed)]
+
+
 METHODS: Registry[type[Method]] = Registry("method", "foveal.methods")

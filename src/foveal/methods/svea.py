@@ -9,7 +9,7 @@ from typing import Annotated
 from foveal.augmentations import ALL, AUGMENTATIONS
 from foveal.config.bounds import at_least, registered
 from foveal.errors import FovealError
-from foveal.methods.base import METHODS, Setup, StrongAugmentation, View
+from foveal.methods.base import METHODS, Setup, StrongAugmentation, View, clean_and_changed
 from foveal.methods.drq import DrQ, DrQConfig
 from foveal.types import Batch
 
@@ -52,6 +52,4 @@ class SVEA(DrQ):
         self.augment = StrongAugmentation(config.augmentation, options)
 
     def views(self, batch: Batch) -> list[View]:
-        image = self.augment(batch.obs.image.detach(), self.generator)
-        augmented = batch.obs._replace(image=image)
-        return [View(batch.obs, self.config.clean_weight), View(augmented, self.config.augmented_weight)]
+        return clean_and_changed(self, batch.obs, self.config.clean_weight, self.config.augmented_weight)

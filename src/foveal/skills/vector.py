@@ -75,7 +75,7 @@ class GroupVector(VectorEnv[NDArray[np.float32], NDArray[Any], NDArray[Any]]):
         seen, rewards, ended, said = zip(*stepped, strict=True)
         infos: dict[str, Any] = {}
         for index, info in enumerate(itertools.chain(*said)):
-            infos = self._add_info(infos, info, index)
+            infos = self._add_info(infos, info, index)  # Gymnasium's for its subclasses; it has nothing public
         cut = infos.get("truncated", np.zeros(self.num_envs, np.bool_))
         over = np.concatenate(ended) & ~cut
         return np.concatenate(seen), np.concatenate(rewards), over, cut, infos
