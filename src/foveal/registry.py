@@ -19,6 +19,8 @@ from typing import Generic, TypeVar
 from foveal.errors import FovealError
 
 T = TypeVar("T")
+PLUGINS: list[str] = []
+"""Modules of the user's own that were imported: other processes need them too."""
 
 
 def import_plugins(modules: Sequence[str]) -> None:
@@ -34,6 +36,8 @@ def import_plugins(modules: Sequence[str]) -> None:
             importlib.import_module(module)
         except ImportError as error:
             raise FovealError(f"--import {module}: {error}") from error
+        if module not in PLUGINS:
+            PLUGINS.append(module)
 
 
 def search_here() -> None:

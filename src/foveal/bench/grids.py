@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from foveal.atari.training import work_of
+from foveal.bench import arm_forecast
 from foveal.bench.forecast import Forecast, forecast
 from foveal.bench.jobs import Job
 from foveal.bench.suites import Suite, check_learner, check_method
@@ -156,29 +157,30 @@ def names_of(text: str | None) -> tuple[str, ...] | None:
     return names or None
 
 
-def hours(jobs: Sequence[Job], seconds: float) -> dict[tuple[str, str, str], float | None]:
-    """Hours of a cell by (task, learner, method), measured on this machine; None where nothing tells beforehand.
-
-    Speeds are measured once for each learner and method, on the first task that has them, and taken for its others.
+def hours(jobs: Sequence[Job], seconds: float) -> list[dict[Path, float] | None]:
+    """Hours of each cell, measured on this machine; None where nothing tells beforehand.
 
     Args:
         jobs: of the grid.
-        seconds: of training to measure for each.
+        seconds: of training to measure for each learner and method, on the first task that has them; their speed is
+            taken for the other tasks.
+
+    Returns:
+        For each job, hours by the folder or file that they make. What several cells need is made once.
     """
-    speeds: dict[tuple[str, str], Forecast | None] = {}
-    found: dict[tuple[str, str, str], float | None] = {}
-    for job in {(job.task, job.learner, job.method): job for job in jobs}.values():
-        pair = job.learner, job.method
-        if pair not in speeds:
-            speeds[pair] = forecast(job.config(), seconds) if _foreseen(job) else None
-        speed = speeds[pair]
-        found[job.task, *pair] = None if speed is None else speed.minutes(job.steps, _evaluated(job)) / 60
-    return found
+    speeds: dict[tuple[str, str], Forecast] = {}
+    return [_hours(job, speeds, seconds) for job in jobs]
 
 
-def _foreseen(job: Job) -> bool:
-    """Whether the time of a cell can be told beforehand."""
-    return not (job.of_arm or games.is_atari(job.task) or LEARNERS.get(job.learner).on_policy)
+def _hours(job: Job, speeds: dict[tuple[str, str], Forecast], seconds: float) -> dict[Path, float] | None:
+    if job.of_arm:
+        return {part: needed / 3600 for part, needed in arm_forecast.needs(job).items()}
+    if games.is_atari(job.task) or LEARNERS.get(job.learner).on_policy:
+        return None
+    pair = job.learner, job.method
+    if pair not in speeds:
+        speeds[pair] = forecast(job.config(), seconds)
+    return {job.folder: speeds[pair].minutes(job.steps, _evaluated(job)) / 60}
 
 
 def _evaluated(job: Job) -> int:

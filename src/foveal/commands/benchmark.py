@@ -150,26 +150,21 @@ def _asked(options: BenchRunOptions, plugins: Sequence[str]) -> Asked:
 
 def _plan(suite: Suite, jobs: Sequence[Job], departs: Sequence[str], at_once: int) -> str:
     """The cells, and hours of each as this machine would take alone."""
-    each = hours(jobs, MEASURED)
-    states = [standing(job).state for job in jobs]
-    head = ["task", "learner", "method", "seeds", "steps", "state", "hours each"]
-    rows = []
-    for (task, learner, method), needed in each.items():
-        alike = [
-            (job, state)
-            for job, state in zip(jobs, states, strict=True)
-            if (job.task, job.learner, job.method) == (task, learner, method)
-        ]
-        seeds = ",".join(str(job.seed) for job, _ in alike)
-        told = "?" if needed is None else f"{needed:.2g}"
-        state = "/".join(sorted({state for _, state in alike}))
-        rows.append([task, learner, method, seeds, f"{alike[0][0].steps:,}" if alike[0][0].steps else "-", state, told])
-    missing = [
-        each[job.task, job.learner, job.method] for job, state in zip(jobs, states, strict=True) if state != DONE
-    ]
-    known = [needed for needed in missing if needed is not None]
-    total = f"{len(missing)} cells to do, {at_once} at once: {sum(known):.3g} hours here, one after the other"
-    if len(known) < len(missing):
-        total += f", and {len(missing) - len(known)} whose time can't be told beforehand"
+    cells = [(job, standing(job).state, needed) for job, needed in zip(jobs, hours(jobs, MEASURED), strict=True)]
+    rows = [["task", "learner", "method", "seeds", "steps", "state", "hours each"]]
+    for kind in dict.fromkeys((job.task, job.learner, job.method) for job in jobs):
+        alike = [cell for cell in cells if (cell[0].task, cell[0].learner, cell[0].method) == kind]
+        job, _, needed = alike[0]
+        seeds = ",".join(str(job.seed) for job, _, _ in alike)
+        state = "/".join(sorted({state for _, state, _ in alike}))
+        told = "?" if needed is None else f"{sum(needed.values()):.2g}"
+        rows.append([*kind, seeds, f"{job.steps:,}" if job.steps else "-", state, told])
+    missing = [needed for _, state, needed in cells if state != DONE]
+    parts: dict[Path, float] = {}
+    for needed in missing:
+        parts |= needed or {}
+    total = f"{len(missing)} cells to do, {at_once} at once: {sum(parts.values()):.3g} hours here, one after the other"
+    if unknown := missing.count(None):
+        total += f", and {unknown} whose time can't be told beforehand"
     notes = [f"other than in the suite: {phrase}" for phrase in departs]
-    return "\n".join([f"{suite.name}: {suite.about}", *notes, "", columns([head, *rows]), "", total])
+    return "\n".join([f"{suite.name}: {suite.about}", *notes, "", columns(rows), "", total])

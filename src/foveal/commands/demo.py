@@ -66,9 +66,9 @@ SCALES = {
     # An update of SGQN takes two and a half times as long as one of DrQ, so it comes last.
     "compact": Scale(
         steps=18_000,
-        evaluations=9,
-        validation_episodes=2,
-        episodes=10,
+        evaluations=6,
+        validation_episodes=1,
+        episodes=6,
         episode=250,
         moments=60,
         settings={"training": {"plain_updates": 5_750}, "foveal": {"fovea": {"steps": 1_000}}},
@@ -138,7 +138,7 @@ def run_demo(options: DemoOptions, scale: Scale, out: Path) -> Path:
     _say_how_long(agent, scale)
     training = _train(agent, options, scale, out / "run")
     print(f"evaluating {scale.episodes} episodes under each of {', '.join(CONDITIONS)}")
-    results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data)
+    results = evaluate(agent, CONDITIONS, scale.episodes, seed, options.data, workers=len(CONDITIONS))
     chance = _blind(random_returns(TASK, TRAIN, scale.episodes, seed, agent.env_options))
     print(results.table())
     return demo_page(

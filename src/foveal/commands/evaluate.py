@@ -34,7 +34,7 @@ class EvaluateOptions:
         shield: a shield to stand before the policy: a folder, or pretrained:NAME.
         random: show the uniformly random policy beside it.
         out: write everything, episode by episode, to this JSON file.
-        workers: processes for simulated arms; 0 takes as many as there are cores.
+        workers: processes for simulated arms and for conditions; 0 takes as many as there are cores.
         protocol: of Atari games, v4 or v5: whose sticky actions and limit of frames there are; by default those of the
             training.
         sticky: probability that a game carries out the action before again, in place of the protocol's.

@@ -14,6 +14,7 @@ from foveal.envs.family import check_whole
 from foveal.envs.making import EnvLike, make
 from foveal.envs.pixel import EnvInfo, PixelEnv
 from foveal.errors import FovealError
+from foveal.registry import PLUGINS, import_plugins
 
 
 def make_vector(
@@ -42,12 +43,31 @@ def make_vector(
     """
     sources = _sources(env, n)
     makers = [
-        partial(make, source, seed=None if seed is None else seed + index, **options)
+        partial(_make, tuple(PLUGINS), source, seed=None if seed is None else seed + index, **options)
         for index, source in enumerate(sources)
     ]
     if asynchronous:
         return PixelProcesses(makers)
     return PixelVector(makers)
+
+
+def make_apart(env: EnvLike, **options: Any) -> PixelApart:
+    """An environment that is stepped in a process of its own, so that several can be at the same time.
+
+    Args:
+        env: what ``make`` takes, but no environment itself. A script needs ``if __name__ == "__main__"``.
+        **options: keyword arguments of ``make``.
+
+    Raises:
+        FovealError: as ``make``.
+    """
+    return PixelApart(partial(_make, tuple(PLUGINS), env, **options))
+
+
+def _make(plugins: Sequence[str], env: EnvLike, **options: Any) -> PixelEnv:
+    """As ``make``, in a process that has not imported the user's modules yet."""
+    import_plugins(plugins)
+    return make(env, **options)
 
 
 def _sources(env: Any, n: int | None) -> list[EnvLike]:
@@ -81,6 +101,41 @@ class PixelProcesses(AsyncVectorEnv):
     def set_state(self, state: dict[str, Any]) -> None:
         """Always raises, like ``get_state``."""
         self.get_state()
+
+
+class PixelApart(gymnasium.Env[Any, Any]):
+    """One ``PixelEnv`` in a process of its own.
+
+    Args:
+        maker: makes it there.
+
+    Attributes:
+        spec_info: its description.
+    """
+
+    def __init__(self, maker: Callable[[], PixelEnv]) -> None:
+        self._process = AsyncVectorEnv([maker], context="spawn", autoreset_mode=AutoresetMode.DISABLED)
+        self.action_space = self._process.single_action_space
+        self.observation_space = self._process.single_observation_space
+        self.spec_info: EnvInfo = self._process.get_attr("spec_info")[0]
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        observations, infos = self._process.reset(seed=seed, options=options)
+        return _only(observations), _only(infos)
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        observations, rewards, terminated, truncated, infos = self._process.step(np.asarray(action)[None])
+        return _only(observations), float(rewards[0]), bool(terminated[0]), bool(truncated[0]), _only(infos)
+
+    def close(self) -> None:
+        self._process.close()
+
+
+def _only(batch: Any) -> Any:
+    """What a batch of one holds; of infos without Gymnasium's marks of who has them."""
+    if not isinstance(batch, dict):
+        return batch[0]
+    return {name: _only(entry) for name, entry in batch.items() if not name.startswith("_")}
 
 
 class PixelVector(SyncVectorEnv):

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 from typing import Any, Protocol, TypeAlias
 
 import gymnasium
@@ -15,9 +16,11 @@ import numpy as np
 from foveal.envs import PixelEnv, make
 from foveal.envs.making import EnvLike
 from foveal.envs.perturbations import perturbation_names, usual_perturbations
+from foveal.envs.vector import make_apart
 from foveal.errors import FovealError
 from foveal.evaluation.recording import Recording, Sight, Words
 from foveal.evaluation.results import Condition, Episode, describe_policy, provenance
+from foveal.evaluation.side_by_side import side_by_side
 from foveal.evaluation.world import OF_GAMES, SEED_OFFSET, TRAIN, Attending, Bar, World, WorldOptions
 
 Act: TypeAlias = Callable[[Any], Any]
@@ -91,6 +94,8 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         data=asked.data,
         adapting=adapting,
         agent=agent,
+        workers=1 if asked.adapt else asked.workers,
+        maker=make,
     )
 
 
@@ -108,6 +113,9 @@ class PixelWorld(World):
         data: DMC-GB's folder, or None for generated colours and videos.
         adapting: see ``foveal.training.adapting``.
         agent: who acts, for the attention that it may have inside; None for chance.
+        workers: conditions that are played at the same time, each with its environment in a process of its own.
+        maker: makes environments, as ``foveal.envs.make`` does.
+        turn: held while the policy acts, which is one for all conditions.
     """
 
     env: EnvLike
@@ -119,12 +127,15 @@ class PixelWorld(World):
     data: str | Path | None = None
     adapting: Adapting = nullcontext
     agent: object = None
+    workers: int = 1
+    maker: Callable[..., Any] = make
+    turn: AbstractContextManager[Any] = field(default_factory=Lock)
 
     @contextmanager
     def open(self, perturbation: str) -> Iterator[PixelEnv]:
         """The environment under one perturbation, closed afterwards unless the user made it."""
         name = None if perturbation == TRAIN else perturbation
-        env = make(self.env, **self.options, perturbation=name, data=self.data if name else None)
+        env = self.maker(self.env, **self.options, perturbation=name, data=self.data if name else None)
         try:
             yield env
         finally:
@@ -142,16 +153,30 @@ class PixelWorld(World):
         """Actions are drawn uniformly, from the seed."""
         return replace(self, act=None, policy={"name": "random"}, adapting=nullcontext, agent=None)
 
+    def play_all(self, episodes: int, bar: Bar) -> list[tuple[dict[str, Any], Condition]]:
+        """As many conditions at the same time as there are workers, unless the environment is the user's own object."""
+        if min(self.workers, len(self.conditions)) < 2 or isinstance(self.env, gymnasium.Env):
+            return super().play_all(episodes, bar)
+        world = replace(self, maker=make_apart)
+        return side_by_side(
+            lambda condition, part: world.play(condition, episodes, part), self.conditions, bar, self.workers
+        )
+
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
         """One stream of episodes."""
         with self.open(condition) as env:
             info = env.spec_info
             bar.enter(condition, info.max_agent_steps)
             act, done = Attending(self._acting(env), self.agent), []
+
+            def in_turn(observation: Any) -> Any:
+                with self.turn:
+                    return act(observation)
+
             for index in range(episodes):
                 act.follows = False
                 with self.adapting() as adapt:
-                    done.append(rollout(env, act, seed=self.seed, index=index, watch=bar.step, adapt=adapt))
+                    done.append(rollout(env, in_turn, seed=self.seed, index=index, watch=bar.step, adapt=adapt))
                 bar.finish()
         about = {name: value for name, value in asdict(info).items() if not name.startswith("perturbation")}
         del about["quality"]  # each condition's own

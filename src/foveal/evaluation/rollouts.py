@@ -16,7 +16,7 @@ from typing import Any
 from foveal.envs.making import EnvLike
 from foveal.errors import FovealError
 from foveal.evaluation.pixel_world import Policy, pixel_world
-from foveal.evaluation.results import Condition, Results, origin
+from foveal.evaluation.results import Results, origin
 from foveal.evaluation.world import SEED_OFFSET, TRAIN, Bar, BringsWorld, World, WorldOptions
 
 
@@ -54,7 +54,9 @@ def evaluate(
         env: evaluate here instead of in the agent's own environment; an environment given as an object is not closed.
         adapt: let the agent's method learn from every step, if it can; each episode begins with the trained weights,
             and the agent is left with them.
-        workers: processes, where the agent's world can use them: that of the arm does.
+        workers: processes for simulated arms; or conditions that are played at the same time, each with its environment
+            in a process of its own and all with the policy in this one, which needs ``if __name__ == "__main__"`` in a
+            script. Results don't depend on it. Games, shields and policies that adapt take one.
         protocol: of Atari games, "v4" or "v5": whose sticky actions and limit of frames there are; by default those
             of the training. See ``foveal.envs.games.PROTOCOLS``.
         sticky, frame_limit: one of these alone, in place of the protocol's or the training's.
@@ -113,17 +115,13 @@ def run(world: World, episodes: int = 30, *, progress: bool = True) -> Results:
     start = time.monotonic()
     if world.data is not None:
         world.rehearse()
-    conditions: list[Condition] = []
-    environment: dict[str, Any] = {}
     with closing(world), Bar(episodes * len(world.conditions), visible=progress) as bar:
-        for name in world.conditions:
-            environment, condition = world.play(name, episodes, bar)
-            conditions.append(condition)
+        played = world.play_all(episodes, bar)
     return Results(
-        environment=environment,
+        environment=played[-1][0],
         policy=dict(world.policy),
         seed=world.seed,
-        conditions=tuple(conditions),
+        conditions=tuple(condition for _, condition in played),
         data=None if world.data is None else str(world.data),
         seconds=round(time.monotonic() - start, 1),
         **origin(),

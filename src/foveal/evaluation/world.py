@@ -129,6 +129,10 @@ class World(ABC):
     def play(self, condition: str, episodes: int, bar: Bar) -> tuple[dict[str, Any], Condition]:
         """Episodes under one condition, and what the environment is, as results say it."""
 
+    def play_all(self, episodes: int, bar: Bar) -> list[tuple[dict[str, Any], Condition]]:
+        """Episodes under every condition, in order: what ``play`` gives for each."""
+        return [self.play(name, episodes, bar) for name in self.conditions]
+
     @abstractmethod
     def record(self, condition: str, most: int, bar: Bar) -> Recording:
         """One episode under one condition.
@@ -209,7 +213,7 @@ class Bar:
             smoothing=0.1,
             mininterval=seconds_between_draws(),
         )
-        self._base = 0.0
+        self._at = self._base = 0.0
         self._longest: int | None = None
         self._steps = 0
 
@@ -221,7 +225,7 @@ class Bar:
 
     def enter(self, condition: str, longest: int | None = None) -> None:
         """Begin a condition whose episodes last at most ``longest`` steps."""
-        self._base, self._steps, self._longest = round(self._bar.n), 0, longest
+        self._base, self._steps, self._longest = round(self._at), 0, longest
         self._bar.set_description(condition)
 
     def step(self, *_: object) -> None:
@@ -239,4 +243,9 @@ class Bar:
         self._move(self._base)
 
     def _move(self, position: float) -> None:
-        self._bar.update(position - self._bar.n)
+        self.gain(position - self._at)
+        self._at = position
+
+    def gain(self, episodes: float) -> None:
+        """So many more episodes, or such a part of one, are over."""
+        self._bar.update(episodes)

@@ -134,7 +134,7 @@ class Shielded:
     def world(self, options: WorldOptions) -> PixelWorld:
         """Where ``foveal.evaluate`` and ``foveal.explain`` let it act."""
         world = ShieldedWorld(**vars(pixel_world(self, options)), alarms=self.alarms)
-        return replace(world, adapting=self._through(world.adapting))
+        return replace(world, adapting=self._through(world.adapting), workers=1)  # alarms are counted by condition
 
     def _through(self, adapting: Adapting) -> Adapting:
         """What learns at test time learns from what the policy is given."""
