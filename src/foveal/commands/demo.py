@@ -65,8 +65,8 @@ class Scale:
 SCALES = {
     # An update of SGQN takes two and a half times as long as one of DrQ, so it comes last.
     "compact": Scale(
-        steps=18_000,
-        evaluations=6,
+        steps=15_000,
+        evaluations=5,
         validation_episodes=1,
         episodes=6,
         episode=250,
