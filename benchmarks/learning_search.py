@@ -125,7 +125,7 @@ class Clock(Callback):
         return float(np.mean([point["mean"] for point in self.curve[-LAST:]])) if self.curve else 0.0
 
     def on_evaluation(self, trainer: Trainer, results: Results) -> None:
-        mean = results.conditions[0].summary.mean
+        mean = results.conditions[0].summary["mean"]
         self.curve.append({"minutes": round(self.passed, 2), "step": trainer.agent.steps, "mean": mean})
 
     def on_step(self, trainer: Trainer) -> bool:
@@ -161,9 +161,8 @@ def search(options: Run) -> None:
     name = options.env.replace("/", "_")
     storage = JournalStorage(JournalFileBackend(str(options.out / f"{name}.journal")))
     pruner = optuna.pruners.MedianPruner(n_startup_trials=EARLIER, n_warmup_steps=MARKS // 3)
-    sampler = optuna.samplers.TPESampler(multivariate=True, group=True, constant_liar=True)
     study = optuna.create_study(
-        storage=storage, sampler=sampler, pruner=pruner, study_name=name, direction="maximize", load_if_exists=True
+        storage=storage, pruner=pruner, study_name=name, direction="maximize", load_if_exists=True
     )
     study.optimize(lambda trial: objective(trial, options), n_trials=options.trials)
     ended = [trial for trial in study.trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]

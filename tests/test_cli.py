@@ -537,7 +537,7 @@ def test_plugins_named_on_the_command_line(tmp_path: Path, capsys: pytest.Captur
     (record,) = read_records(tmp_path / "run" / "evaluations.jsonl")
     assert [c.perturbation for c in Results.from_dict(record).conditions] == ["train", "night"]
 
-    options = "--on night --episodes 1 --import my_plugin"
+    options = "--on train night --episodes 1 --workers 2 --import my_plugin"  # other processes import it, too
     done = foveal_command("evaluate", "run", *options.split(), folder=tmp_path, python_path=tests)
     assert done.returncode == 0, done.stderr
     assert re.search(r"night +45\.0", done.stdout)

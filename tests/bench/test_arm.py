@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 import shutil
 import sys
@@ -18,6 +19,7 @@ from bench_suites import bench, checksum, write_suite
 from foveal.bench import locks, stages
 from foveal.bench.arm import METHODS
 from foveal.bench.arm_cells import Maker, demonstrations, train
+from foveal.bench.arm_forecast import needs
 from foveal.bench.cells import DONE, cell_folder, read_cell
 from foveal.bench.engines import EngineOptions
 from foveal.bench.engines.local import LocalEngine
@@ -149,9 +151,35 @@ def test_the_suite_that_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     conditions = {job.task: set(job.conditions) for job in jobs}
     assert conditions[BOWL] == {"train", "far_starts", "moved_camera", "noisy_depth"} | events
     assert conditions[BOWL] - conditions[PICK] == {"goal_moved"}
-    assert main(["bench", "run", "arm-hrl", "--out", str(tmp_path / "out"), "--plan", "--seeds", "0"]) == 0
+
+
+def test_a_plan_knows_the_hours_of_the_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    suite = arm_suite(tmp_path, methods=["script", "hrl-bc", "flat-bc"], seeds=[0, 1])
+    assert bench(suite, tmp_path / "out", "--plan") == 0
     said = capsys.readouterr().out
-    assert "12 cells to do" in said and "12 whose time can't be told beforehand" in said
+    assert re.search(r"hrl-bc +0,1 +- +waiting +[\d.e-]+\n", said)
+    assert re.search(r"6 cells to do, 1 at once: [\d.e-]+ hours here, one after the other$", said.strip())
+    assert not (tmp_path / "out").exists()
+
+
+def test_what_cells_share_is_counted_once(tmp_path: Path) -> None:
+    jobs = arm_jobs(tmp_path, methods=["script", "hrl-bc", "flat-bc"])
+    script, master, flat = (needs(job).keys() - {job.folder} for job in jobs)
+    making = jobs[0].making()
+    shared = {making.demos_in(jobs[0].shared), making.skills_in(jobs[0].shared)}
+    assert script == master and shared < script  # and the random policy
+    assert flat == script - {making.skills_in(jobs[0].shared)}
+
+
+def test_twice_the_work_takes_twice_as_long(tmp_path: Path) -> None:
+    def parts(**settings: object) -> list[float]:
+        (job,) = arm_jobs(tmp_path, methods=["hrl-bc"], settings=settings)
+        return list(needs(job).values())
+
+    demos, skills, random, cell = parts()
+    assert parts(**{"demos.episodes": 8})[0] == pytest.approx(2 * demos)  # of 4
+    assert parts(**{"skills.epochs": 2})[1] == pytest.approx(2 * skills)
+    assert parts(**{"master.decisions": 16})[3] - random == pytest.approx(2 * (cell - random))
 
 
 # --- what cells share -----------------------------------------------------------------------------------------------

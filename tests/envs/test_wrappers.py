@@ -107,6 +107,26 @@ def test_actions_are_rescaled_and_reshaped() -> None:
     assert toy.actions[0].dtype == np.float64
 
 
+def test_frames_are_averaged_after_they_were_perturbed() -> None:
+    """Keyed pixel by pixel at the benchmark's size; noise of single pixels averages out."""
+    frames, masks = {}, {}
+    for rendered in (None, 84):
+        env = make("dmc/walker-walk", image_size=42, quality="draft", perturbation="noise:5", rendered_size=rendered)
+        frames[rendered] = env.reset(seed=0)[0]
+        masks[rendered] = env.agent_mask(), env.scene_mask()
+        assert env.spec_info.image_size == 42 and env.spec_info.rendered_size == (rendered or 42)
+        assert frames[rendered].shape == env.observation_space.shape == (9, 42, 42)
+        env.close()
+    large = make("dmc/walker-walk", image_size=84, quality="draft", perturbation="noise:5")
+    fine = large.reset(seed=0)[0]
+    assert np.abs(frames[84] - fine.reshape(9, 42, 2, 42, 2).mean((2, 4))).max() <= 0.5
+    blocks = large.agent_mask().reshape(42, 2, 42, 2).mean((1, 3))
+    assert np.array_equal(masks[84][0], blocks >= 0.5) and masks[84][1].shape == (42, 42)
+    large.close()
+    with pytest.raises(FovealError, match="rendered_size is 41; it must be a whole number of at least 42"):
+        make("dmc/walker-walk", image_size=42, rendered_size=41)
+
+
 def test_discrete_actions_are_kept_and_counted_from_zero() -> None:
     toy = Toy(action=spaces.Discrete(3, start=4))
     env = make(toy, image_size=8)

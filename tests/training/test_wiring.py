@@ -289,12 +289,12 @@ def rendered(name: str) -> Callable[[Room, Any], bool]:
     """Whether the first picture is that of the environment with this setting at its value, and of no other value."""
 
     def observe(room: Room, value: Any) -> list[Any]:
-        others = [0, 1] if name == "camera" else ["exact", "fast", "draft"]
+        others = {"camera": [0, 1], "rendered_size": [None, 72]}.get(name, ["exact", "fast", "draft"])
         settings: dict[str, Any] = {"image_size": 36, "frame_stack": 1}
         agent = Agent(WALKER, "none", preset="debug", environment={**settings, name: value})
         agent.learn(1, progress=False, evaluate_every=0)
         start = sampled(agent, 1).obs.image[0].numpy()
-        rest = {"quality": "draft"} if name == "camera" else {}
+        rest = {} if name == "quality" else {"quality": "draft"}
         pictures = {other: first_picture(**settings, **{**rest, name: other}) for other in others}
         return [other for other, picture in pictures.items() if np.array_equal(picture, start)]
 
@@ -308,6 +308,7 @@ ENVIRONMENT = {
     "action_repeat": Wire(None, 1, 2, observe=action_repeat, expected=lambda value: value or 1),
     "quality": Wire("draft", "fast", "exact", observe=rendered("quality"), expected=lambda value: [value]),
     "camera": Wire(0, 1, observe=rendered("camera"), expected=lambda value: [value]),
+    "rendered_size": Wire(None, 72, observe=rendered("rendered_size"), expected=lambda value: [value]),
 }
 
 

@@ -66,7 +66,8 @@ def needs(job: Job) -> dict[Path, float]:
     """
     making, task, crew = job.making(), task_of(job.task), workers()
     demos, recipe, cell = making.demos, making.recipe, job.folder
-    pace = pace_of(task, replace(demos, seed=0), making.skills)
+    measured = task, replace(demos, episodes=1, seed=0), replace(making.skills, epochs=BATCHES + 1, rollouts=0)
+    pace = pace_of(*measured)
     evaluation = len(job.conditions) * job.episodes * pace.longest * pace.step / crew
     parts = {
         making.demos_in(job.shared): pace.demonstration * demos.episodes / crew,
@@ -75,7 +76,7 @@ def needs(job: Job) -> dict[Path, float]:
     }
     parts[cell] = parts.get(cell, 0.0) + evaluation
     if recipe.master:
-        rollout = master_pace(untrained(task, replace(demos, seed=0), making.skills), making.master)
+        rollout = master_pace(untrained(*measured), replace(making.master, decisions=1))
         parts[cell] += _mastering(pace, rollout, making.master, crew)
     return parts
 
@@ -118,8 +119,7 @@ def untrained(task: str, options: DemoOptions, config: CloneConfig) -> SkillPoli
 
 def _batch(policy: SkillPolicy, episodes: list[Episode]) -> float:
     """Seconds of a batch of cloning, which changes the policy's weights."""
-    quick = SkillPolicy(policy.skill_set, replace(policy.config, rollouts=0))
-    work = CloningWork(quick, sampled(episodes, policy.config), None)
+    work = CloningWork(policy, sampled(episodes, policy.config), None)
     work.learn(_nothing)
     seconds, _ = _timed(lambda: [work.learn(_nothing) for _ in range(BATCHES)])
     return seconds / BATCHES

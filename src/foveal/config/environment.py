@@ -45,6 +45,7 @@ def env_options(config: Config) -> dict[str, Any]:
         "action_repeat": environment.action_repeat,
         "quality": environment.quality,
         "camera": environment.camera,
+        "rendered_size": environment.rendered_size,
     }
 
 

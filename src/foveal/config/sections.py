@@ -8,6 +8,7 @@ from typing import Annotated
 from foveal.config.bounds import DEVICE, PART, SHARE, Anything, Bounded, at_least, one_of
 from foveal.envs import games
 from foveal.envs.family import QUALITIES
+from foveal.errors import FovealError
 from foveal.networks.precision import PRECISIONS
 
 
@@ -22,6 +23,8 @@ class EnvironmentConfig(Bounded, section="environment"):
             and 1 for all else.
         quality: of rendering: "exact", "fast" or "draft".
         camera: index of the camera.
+        rendered_size: side in pixels of frames until they have been perturbed; then they are averaged to what the
+            encoder sees. None for the same. DMC-GB keys its videos into 84.
     """
 
     image_size: Annotated[int, at_least(1)] = 84
@@ -29,6 +32,15 @@ class EnvironmentConfig(Bounded, section="environment"):
     action_repeat: Annotated[int | None, at_least(1)] = None
     quality: Annotated[str, one_of(*QUALITIES)] = "exact"
     camera: Annotated[int, at_least(0)] = 0
+    rendered_size: Annotated[int | None, at_least(1)] = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.rendered_size is not None and self.rendered_size < self.image_size:
+            raise FovealError(
+                f"environment.rendered_size must be at least image_size, which is {self.image_size}, not "
+                f"{self.rendered_size}"
+            )
 
 
 @dataclass(frozen=True)

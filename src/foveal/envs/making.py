@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def make(
     seed: int | None = None,
     camera: int = 0,
     meshes: bool = False,
+    rendered_size: int | None = None,
 ) -> PixelEnv:
     """An environment of stacked RGB frames with actions in [-1, 1] (or Discrete).
 
@@ -54,19 +56,24 @@ def make(
         seed: for the first ``reset`` that is called without one. The same seed gives the same episodes.
         camera: index of the camera of dmc/ and ur5e/.
         meshes: of ur5e/: show the real arm's meshes, of an installed robosuite, instead of simple shapes.
+        rendered_size: height and width of a frame until it has been perturbed; then it is averaged to ``image_size``.
+            None for the same. DMC-GB renders 84 pixels and keys its videos in there.
 
     Raises:
         FovealError: an unknown name, an option out of range, missing or damaged data, an environment without an image
             or with actions that can't be served, or no OpenGL.
     """
     options = EnvOptions(image_size, action_repeat, quality, camera, meshes)
+    if rendered_size is not None:
+        check_whole("rendered_size", rendered_size, least=image_size)
+        options = replace(options, image_size=rendered_size)
     check_whole("frame_stack", frame_stack, least=1)
     if seed is not None:
         check_whole("seed", seed, least=0)
     change = None if perturbation is None else _perturbation(perturbation, data)
     raw, name = _raw(env, options)
     try:
-        return _assemble(raw, name, options, frame_stack, change, perturbation, seed)
+        return _assemble(raw, name, options, image_size, frame_stack, change, perturbation, seed)
     except BaseException:
         if raw is not env:  # the user's own environment stays open
             raw.close()
@@ -178,6 +185,7 @@ def _assemble(
     raw: gymnasium.Env[Any, Any],
     name: str,
     options: EnvOptions,
+    image_size: int,
     frame_stack: int,
     change: Perturbation | None,
     perturbation: str | None,
@@ -191,9 +199,10 @@ def _assemble(
         env = ActionRepeat(env, repeat)
     if change is not None:
         env = change.apply(env)
+    env = adapt(env, image_size, name)
     info = EnvInfo(
         id=name,
-        image_size=options.image_size,
+        image_size=image_size,
         frame_stack=frame_stack,
         action_repeat=repeat,
         quality=options.quality,
@@ -204,6 +213,7 @@ def _assemble(
         perturbation_complete=change.complete if change else None,
         max_agent_steps=longest,
         camera=options.camera,
+        rendered_size=options.image_size,
     )
     return PixelEnv(env, info, seed)
 

@@ -12,8 +12,10 @@ from gymnasium import spaces
 from numpy.typing import NDArray
 
 from foveal.envs import wrapper_state
+from foveal.envs.wrappers import averaged
 from foveal.errors import FovealError
 
+HALF = 128  # of a pixel, in levels
 DEFAULT_FPS = 30  # of films of environments that have no frame rate
 
 Picture = NDArray[np.uint8]
@@ -36,6 +38,7 @@ class EnvInfo:
         perturbation_complete: whether all of them are at hand.
         max_agent_steps: agent steps after which an episode is truncated, or None where that is unknown.
         camera: index of the camera.
+        rendered_size: height and width of a frame before it was averaged to ``image_size``; None where nobody says.
     """
 
     id: str
@@ -50,6 +53,7 @@ class EnvInfo:
     perturbation_complete: bool | None = None
     max_agent_steps: int | None = None
     camera: int = 0
+    rendered_size: int | None = None
 
 
 class PixelEnv(gymnasium.Env[Any, Any]):
@@ -131,8 +135,7 @@ class PixelEnv(gymnasium.Env[Any, Any]):
             raise FovealError(
                 f"{self.spec_info.id} can't tell which pixels are the agent's; dmc/ and ur5e/ environments can"
             )
-        mask: NDArray[np.bool_] = base.agent_mask()
-        return mask
+        return self._as_seen(base.agent_mask())
 
     def scene_mask(self) -> NDArray[np.bool_]:
         """(H, W) bool: the pixels of the latest frame that show neither floor nor sky.
@@ -146,8 +149,14 @@ class PixelEnv(gymnasium.Env[Any, Any]):
                 f"{self.spec_info.id} has no segmentation, scene_mask(), which this agent's method learns from: train "
                 "in a dmc/ environment, or with a method that needs pictures alone, such as sgqn or madi"
             )
-        mask: NDArray[np.bool_] = base.scene_mask()
-        return mask
+        return self._as_seen(base.scene_mask())
+
+    def _as_seen(self, mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """(H, W) in the frame's size: pixels of which at least a half is marked."""
+        size = self.spec_info.image_size
+        if mask.shape == (size, size):
+            return mask
+        return averaged(255 * mask.astype(np.uint8), (size, size)) >= HALF
 
     def packed_scene_mask(self) -> NDArray[np.uint8]:
         """``scene_mask``, pixel by pixel and eight to a byte, the first in the highest bit; 0 beyond the last."""

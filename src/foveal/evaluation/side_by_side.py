@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from threading import Event, Lock
 from typing import TypeVar
@@ -50,22 +50,32 @@ def side_by_side(play: Callable[[str, Bar], Played], conditions: Sequence[str], 
         at_once: how many are played at the same time.
 
     Raises:
-        Exception: the first that any of them raises; the others end.
+        Exception: what one of them raises; the others end at their next step.
         KeyboardInterrupt: after Ctrl-C, likewise.
     """
     lock, stopped = Lock(), Event()
+
+    def one(condition: str) -> Played:
+        with _ending_all(stopped):
+            return play(condition, Part(bar, lock, stopped))
+
     bar.enter(f"{len(conditions)} conditions")
-    with ThreadPoolExecutor(at_once) as pool, _ending(pool, stopped):
-        begun = [pool.submit(play, name, Part(bar, lock, stopped)) for name in conditions]
+    with ThreadPoolExecutor(at_once) as pool, _ending_all(stopped):
+        begun = [pool.submit(one, condition) for condition in conditions]
+        wait(begun)
+        failed = (future for future in begun if future.exception() is not None)
+        for future in sorted(failed, key=lambda each: isinstance(each.exception(), Stopped)):
+            future.result()  # raises what ended the others
         return [future.result() for future in begun]
 
 
 @contextmanager
-def _ending(pool: ThreadPoolExecutor, stopped: Event) -> Iterator[None]:
-    """End the others when something goes wrong."""
+def _ending_all(stopped: Event) -> Iterator[None]:
+    """When something goes wrong, nothing else is begun or goes on."""
+    if stopped.is_set():
+        raise Stopped
     try:
         yield
     except BaseException:
         stopped.set()
-        pool.shutdown(wait=False, cancel_futures=True)
         raise
