@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import threading
 import time
 from dataclasses import replace
@@ -73,6 +74,16 @@ def test_one_environment_in_a_process_of_its_own() -> None:
     finally:
         here.close()
         there.close()
+
+
+def test_ctrl_c_is_for_the_process_that_asked() -> None:
+    class Telling(SavedCounter):
+        def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
+            return super().reset(**options)[0], {"heeds": signal.getsignal(signal.SIGINT) is not signal.SIG_IGN}
+
+    here, there = make(Telling), make_apart(Telling)
+    assert here.reset(seed=0)[1] == {"heeds": True} and there.reset(seed=0)[1] == {"heeds": False}
+    there.close()
 
 
 def test_who_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:

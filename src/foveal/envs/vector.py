@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -43,7 +45,7 @@ def make_vector(
     """
     sources = _sources(env, n)
     makers = [
-        partial(_make, tuple(PLUGINS), source, seed=None if seed is None else seed + index, **options)
+        partial(_make, os.getpid(), tuple(PLUGINS), source, seed=None if seed is None else seed + index, **options)
         for index, source in enumerate(sources)
     ]
     if asynchronous:
@@ -61,12 +63,17 @@ def make_apart(env: EnvLike, **options: Any) -> PixelApart:
     Raises:
         FovealError: as ``make``.
     """
-    return PixelApart(partial(_make, tuple(PLUGINS), env, **options))
+    return PixelApart(partial(_make, os.getpid(), tuple(PLUGINS), env, **options))
 
 
-def _make(plugins: Sequence[str], env: EnvLike, **options: Any) -> PixelEnv:
-    """As ``make``, in a process that has not imported the user's modules yet."""
-    import_plugins(plugins)
+def _make(asked_in: int, plugins: Sequence[str], env: EnvLike, **options: Any) -> PixelEnv:
+    """As ``make``, maybe in a new process.
+
+    That has not imported the user's modules yet, and Ctrl-C, which reaches all processes, is for the one that asked.
+    """
+    if os.getpid() != asked_in:
+        import_plugins(plugins)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     return make(env, **options)
 
 
