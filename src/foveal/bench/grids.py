@@ -169,18 +169,27 @@ def hours(jobs: Sequence[Job], seconds: float) -> list[dict[Path, float] | None]
         For each job, hours by the folder or file that they make. What several cells need is made once.
     """
     speeds: dict[tuple[str, str], Forecast] = {}
-    return [_hours(job, speeds, seconds) for job in jobs]
+    alone: dict[tuple[str, str, str], float | None] = {}
+    found: list[dict[Path, float] | None] = []
+    for job in jobs:
+        if job.of_arm:
+            found.append({part: needed / 3600 for part, needed in arm_forecast.needs(job).items()})
+            continue
+        kind = job.task, job.learner, job.method
+        if kind not in alone:
+            alone[kind] = _hours(job, speeds, seconds)
+        needed = alone[kind]
+        found.append(None if needed is None else {job.folder: needed})
+    return found
 
 
-def _hours(job: Job, speeds: dict[tuple[str, str], Forecast], seconds: float) -> dict[Path, float] | None:
-    if job.of_arm:
-        return {part: needed / 3600 for part, needed in arm_forecast.needs(job).items()}
+def _hours(job: Job, speeds: dict[tuple[str, str], Forecast], seconds: float) -> float | None:
     if games.is_atari(job.task) or LEARNERS.get(job.learner).on_policy:
         return None
     pair = job.learner, job.method
     if pair not in speeds:
         speeds[pair] = forecast(job.config(), seconds)
-    return {job.folder: speeds[pair].minutes(job.steps, _evaluated(job)) / 60}
+    return speeds[pair].minutes(job.steps, _evaluated(job)) / 60
 
 
 def _evaluated(job: Job) -> int:
