@@ -114,7 +114,7 @@ def test_frames_are_averaged_after_they_were_perturbed() -> None:
         env = make("dmc/walker-walk", image_size=42, quality="draft", perturbation="noise:5", rendered_size=rendered)
         frames[rendered] = env.reset(seed=0)[0]
         masks[rendered] = env.agent_mask(), env.scene_mask()
-        assert env.spec_info.image_size == 42 and env.spec_info.rendered_size == (rendered or 42)
+        assert env.spec_info.image_size == 42 and env.spec_info.rendered_size == rendered
         assert frames[rendered].shape == env.observation_space.shape == (9, 42, 42)
         env.close()
     large = make("dmc/walker-walk", image_size=84, quality="draft", perturbation="noise:5")

@@ -213,7 +213,7 @@ def _assemble(
         perturbation_complete=change.complete if change else None,
         max_agent_steps=longest,
         camera=options.camera,
-        rendered_size=options.image_size,
+        rendered_size=None if options.image_size == image_size else options.image_size,
     )
     return PixelEnv(env, info, seed)
 

@@ -38,7 +38,7 @@ class EnvInfo:
         perturbation_complete: whether all of them are at hand.
         max_agent_steps: agent steps after which an episode is truncated, or None where that is unknown.
         camera: index of the camera.
-        rendered_size: height and width of a frame before it was averaged to ``image_size``; None where nobody says.
+        rendered_size: height and width of a frame before it was averaged to ``image_size``; None for the same.
     """
 
     id: str
