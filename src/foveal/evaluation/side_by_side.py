@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from threading import Event, Lock
 from typing import TypeVar
 
@@ -63,9 +63,9 @@ def side_by_side(play: Callable[[str, Bar], Played], conditions: Sequence[str], 
     with ThreadPoolExecutor(at_once) as pool, _ending_all(stopped):
         begun = [pool.submit(one, condition) for condition in conditions]
         wait(begun)
-        failed = (future for future in begun if future.exception() is not None)
-        for future in sorted(failed, key=lambda each: isinstance(each.exception(), Stopped)):
-            future.result()  # raises what ended the others
+        for future in begun:
+            with suppress(Stopped):
+                future.result()  # raises what ended the others
         return [future.result() for future in begun]
 
 
