@@ -188,7 +188,9 @@ def table(folder: Path) -> None:
             learner, training = list(trial["settings"])
             chosen = {**trial["settings"][learner], **trial["settings"][training]}
             chosen |= chosen.pop("encoder")
-            told = ", ".join(f"{name} {value:.2g}" for name, value in chosen.items())
+            told = ", ".join(
+                f"{name} {value if isinstance(value, int) else format(value, '.2g')}" for name, value in chosen.items()
+            )
             given_up = " (given up)" * trial["given_up"]
             print(
                 f"| {trial['number']} | {trial['merit']:.0f}{given_up} | {trial['steps']:,} | {trial['updates']:,} | "

@@ -76,4 +76,5 @@ def test_a_study_goes_on_and_is_shown(
         assert trial["merit"] == pytest.approx(np.mean(means[-3:]) if means else 0.0) and trial["steps"] > 0
     capsys.readouterr()
     learning_search.main(["table", str(tmp_path)])
-    assert "batch_size" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert all(f"batch_size {trial['settings']['training']['batch_size']}," in shown for trial in found["trials"])

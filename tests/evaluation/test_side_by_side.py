@@ -5,7 +5,6 @@ from __future__ import annotations
 import signal
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import gymnasium
@@ -53,7 +52,7 @@ def test_results_are_those_of_one_condition_after_the_other() -> None:
     assert played[0] == played[1]
     assert len({condition.returns.tobytes() for condition in played[0][1]}) == len(CONDITIONS)  # it does see them
     assert policy.most == 1  # the policy is asked one thing at a time
-    world = replace(pixel_world(policy, WorldOptions(CONDITIONS, workers=2)).by_chance())
+    world = pixel_world(policy, WorldOptions(CONDITIONS, workers=2)).by_chance()
     chance = random_returns(TASK, CONDITIONS, 2, policy.seed + 42, SMALL, progress=False)
     assert run(world, 2, progress=False).conditions == chance.conditions
 
@@ -119,7 +118,7 @@ def test_one_that_fails_ends_the_others() -> None:
     assert ended == ["good"]
 
 
-def test_their_bar_is_that_of_all(capsys: pytest.CaptureFixture[str]) -> None:
+def test_their_bar_is_that_of_all() -> None:
     moved = []
 
     class Whole(Bar):

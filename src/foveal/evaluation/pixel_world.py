@@ -95,7 +95,6 @@ def pixel_world(agent: Any, asked: WorldOptions) -> PixelWorld:
         adapting=adapting,
         agent=agent,
         workers=1 if asked.adapt else asked.workers,
-        maker=make,
     )
 
 
@@ -114,7 +113,7 @@ class PixelWorld(World):
         adapting: see ``foveal.training.adapting``.
         agent: who acts, for the attention that it may have inside; None for chance.
         workers: conditions that are played at the same time, each with its environment in a process of its own.
-        maker: makes environments, as ``foveal.envs.make`` does.
+        apart: make them so.
         turn: held while the policy acts, which is one for all conditions.
     """
 
@@ -128,14 +127,15 @@ class PixelWorld(World):
     adapting: Adapting = nullcontext
     agent: object = None
     workers: int = 1
-    maker: Callable[..., Any] = make
+    apart: bool = False
     turn: AbstractContextManager[Any] = field(default_factory=Lock)
 
     @contextmanager
     def open(self, perturbation: str) -> Iterator[PixelEnv]:
         """The environment under one perturbation, closed afterwards unless the user made it."""
         name = None if perturbation == TRAIN else perturbation
-        env = self.maker(self.env, **self.options, perturbation=name, data=self.data if name else None)
+        making: Callable[..., Any] = make_apart if self.apart else make
+        env = making(self.env, **self.options, perturbation=name, data=self.data if name else None)
         try:
             yield env
         finally:
@@ -157,7 +157,7 @@ class PixelWorld(World):
         """As many conditions at the same time as there are workers, unless the environment is the user's own object."""
         if min(self.workers, len(self.conditions)) < 2 or isinstance(self.env, gymnasium.Env):
             return super().play_all(episodes, bar)
-        world = replace(self, maker=make_apart)
+        world = replace(self, apart=True)
         return side_by_side(
             lambda condition, part: world.play(condition, episodes, part), self.conditions, bar, self.workers
         )

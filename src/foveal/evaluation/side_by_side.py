@@ -36,6 +36,7 @@ class Part(Bar):
         super().step()
 
     def gain(self, episodes: float) -> None:
+        super().gain(episodes)
         with self._lock:
             self._whole.gain(episodes)
 

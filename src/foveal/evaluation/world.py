@@ -213,7 +213,7 @@ class Bar:
             smoothing=0.1,
             mininterval=seconds_between_draws(),
         )
-        self._at = self._base = self._done = 0.0
+        self._at = self._base = 0.0
         self._longest: int | None = None
         self._steps = 0
 
@@ -244,9 +244,8 @@ class Bar:
 
     def _move(self, position: float) -> None:
         self.gain(position - self._at)
-        self._at = position
 
     def gain(self, episodes: float) -> None:
         """So many more episodes, or such a part of one, are over."""
-        self._done += episodes
-        self._bar.update(round(self._done, 6) - self._bar.n)  # sums of steps must not pass the end by a rounding
+        self._at += episodes
+        self._bar.update(round(self._at, 6) - self._bar.n)  # sums of steps must not pass the end by a rounding
