@@ -9,6 +9,9 @@ DOCS_STAMP := $(VENV)/.installed-docs
 WORKERS ?= 2
 PYTEST_ARGS ?=
 DEMO_ARGS ?=
+# Tests start hundreds of processes: they begin sooner, and tests are collected in half of the time, where compiled
+# modules are kept, whatever the shell says.
+unexport PYTHONDONTWRITEBYTECODE
 # What makes oneDNN, PyTorch and MKL leave out all that came after AVX2, and the tests whose numbers depend on it.
 AVX2 := ONEDNN_MAX_CPU_ISA=AVX2 ATEN_CPU_CAPABILITY=avx2 MKL_ENABLE_INSTRUCTIONS=AVX2
 NUMERICAL := networks saliency methods/test_methods.py methods/test_sgqn.py learners/test_sac.py learners/test_drqv2.py \

@@ -73,6 +73,7 @@ def test_an_environment_is_called_by_its_id_only_if_the_id_makes_it_again() -> N
         assert small_agent(own).env_id == "SavedCounter"
 
 
+@pytest.mark.slow
 def test_image_and_vectors() -> None:
     agent = small_agent(lambda: Counter(vector=True))
     agent.learn(15, progress=False)
@@ -213,6 +214,7 @@ def test_a_saved_agent_learns_on_as_if_it_had_not_been_saved(method: str, tmp_pa
     assert agent.predict(picture)[0].tolist() == other.predict(picture)[0].tolist()
 
 
+@pytest.mark.slow
 def test_an_agent_is_saved_over_its_older_self_and_over_nothing_else(tmp_path: Path) -> None:
     agent = small_agent()
     agent.save(tmp_path / "agent")
@@ -272,6 +274,7 @@ def test_an_agent_from_a_gpu_is_loaded_without_one() -> None:
 # --- learning on ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_second_call_of_learn_goes_on_with_the_same_memory() -> None:
     env = SavedCounter()
     agent = small_agent(env)
@@ -294,6 +297,7 @@ def test_a_loaded_agent_collects_before_it_updates(tmp_path: Path) -> None:
     assert other.updates == agent.updates + 3  # at steps 40, 41 and 42
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("environments", [1, 3])
 def test_replay_never_holds_the_step_that_resets(environments: int) -> None:
     agent = small_agent(training={"environments": environments, "initial_random_steps": 80})

@@ -66,6 +66,7 @@ def _problems_of_call(call: ast.Call) -> list[str]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("folder", sorted({path.parent for path in SOURCES}), ids=lambda path: path.name)
 def test_files_are_clean(folder: Path) -> None:
     problems = []
@@ -120,6 +121,7 @@ def lint_imports(folder: Path, *arguments: str) -> subprocess.CompletedProcess[s
     )
 
 
+@pytest.mark.slow
 def test_imports_run_one_way() -> None:
     result = lint_imports(ROOT)
     assert result.returncode == 0, result.stdout + result.stderr
@@ -158,6 +160,7 @@ WRONG_ARROWS = [
 ]
 
 
+@pytest.mark.slow
 def test_wrong_arrows_and_homeless_modules_are_caught(tmp_path: Path) -> None:
     make_empty_tree(tmp_path)
     for importer, imported in WRONG_ARROWS:
@@ -261,6 +264,7 @@ def quick_tests_import() -> str:
     return "\n".join(texts)
 
 
+@pytest.mark.slow
 def test_quick_tests_enter_every_room() -> None:
     imports = quick_tests_import()
     rooms = sorted(path.parent.name for path in (ROOT / "src" / "foveal").glob("*/__init__.py"))

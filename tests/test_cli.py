@@ -177,6 +177,7 @@ def configured(here: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any
     return options
 
 
+@pytest.mark.slow
 def test_a_flag_wins_over_the_file_and_the_file_over_the_preset(configured: Callable[..., Any]) -> None:
     file = {
         "env": COUNTER,
@@ -197,6 +198,7 @@ def test_a_flag_wins_over_the_file_and_the_file_over_the_preset(configured: Call
     assert configured("--method", "none", "--preset", "paper", file=file).training.overlay_count == 20_000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "line",
     [
@@ -244,6 +246,7 @@ def test_every_option_is_explained(capsys: pytest.CaptureFixture[str]) -> None:
         assert re.search(rf"--{flag} \S+ \w+ ?\w+", text), flag
 
 
+@pytest.mark.slow
 def test_a_method_brings_its_own_options(capsys: pytest.CaptureFixture[str]) -> None:
     text = helped("train", "--method", "svea", capsys=capsys)
     assert_told(text, SVEAConfig, "svea.")
@@ -306,6 +309,7 @@ print(*(name for name in ("torch", "numpy", "gymnasium", "dm_control", "mujoco",
         _ = foveal.agnet  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_waiting_threads_sleep_unless_told_otherwise(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"):
         monkeypatch.delenv(name, raising=False)
@@ -409,6 +413,7 @@ def prepared(here: Path, saved: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return here
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("line", "message"), MISTAKES, ids=[line for line, _ in MISTAKES])
 def test_a_mistake_is_told_in_one_line_before_any_work(
     line: str, message: str, prepared: Path, capsys: pytest.CaptureFixture[str]
@@ -424,6 +429,7 @@ def test_a_mistake_is_told_in_one_line_before_any_work(
     assert found == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "words"),
     [

@@ -107,6 +107,7 @@ def test_train_resume_evaluate_explain_export(here: Path, capsys: pytest.Capture
     assert session.run(None, {"image": frames})[0].tolist() == [0, 1]
 
 
+@pytest.mark.slow
 def test_the_usual_learner_is_for_the_actions_that_there_are(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Counter] = []
 

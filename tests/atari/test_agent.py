@@ -308,6 +308,7 @@ def test_convolutions_in_bfloat16_are_close(frames: Any) -> None:
     assert (one - other).abs().max() < 0.02 * other.abs().max()
 
 
+@pytest.mark.slow
 def test_a_network_without_attention_says_so(frames: Any) -> None:
     with pytest.raises(FovealError, match="the encoder 'nature' has no attention module inside: explain"):
         small().attention(frames)
@@ -343,6 +344,7 @@ def test_scores_of_chance() -> None:
     assert len(results["train"].returns) == 2 and results.policy == {"name": "random"}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -383,6 +385,7 @@ def test_save_and_load(tmp_path: Path, frames: Any) -> None:
     assert foveal.load(tmp_path / "small").predict(frames, deterministic=True)[0].tolist() == wanted
 
 
+@pytest.mark.slow
 def test_weights_of_another_network_are_refused() -> None:
     agent = small()
     tensors, state = agent.state()
@@ -499,6 +502,7 @@ def _same_weight(former: str, name: str) -> bool:
     return former in (head, f"features_extractor.{name}")
 
 
+@pytest.mark.slow
 def test_value_losses_of_former_configurations() -> None:
     config = former_config(small())
     for clips, more, wanted in (
@@ -649,6 +653,7 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small().save(tmp_path_factory.mktemp("saved") / "agent", policy_only=True)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "message"),
     [

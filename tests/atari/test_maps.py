@@ -29,6 +29,7 @@ def random(*shape: int) -> Tensor:
 # --- receptive fields -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "published"),
     [
@@ -58,6 +59,7 @@ def seen(encoder: AtariEncoder, position: tuple[int, int]) -> Tensor:
     return gradient[0].sum(0) > 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", WITH_MAPS)
 def test_a_position_is_drawn_on_the_pixels_that_it_saw(name: str) -> None:
     encoder = built(name)
@@ -71,6 +73,7 @@ def test_a_position_is_drawn_on_the_pixels_that_it_saw(name: str) -> None:
         assert picture.equal(2.5 * seen(encoder, position))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["sparse-fls", "sparse-fls-h1", "rs-ppo", "dense-fls"])
 def test_maps_are_sums_over_fields(name: str) -> None:
     """Against a loop over the pixels: what does a pixel get from the positions that see it?"""
@@ -88,6 +91,7 @@ def test_maps_are_sums_over_fields(name: str) -> None:
         np.testing.assert_allclose(found[:, row, column], expected, rtol=1e-5)
 
 
+@pytest.mark.slow
 def test_the_screen_shows_the_same_map_larger() -> None:
     rendering = built("sparse-fls").rendering
     attention = random(2, 1, 7, 7)

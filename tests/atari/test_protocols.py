@@ -30,6 +30,7 @@ def agent(env: str = "atari/freeway", **environment: Any) -> foveal.Agent:
 # --- by name ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "protocol", "expected"),
     [
@@ -59,6 +60,7 @@ def test_v5_is_that_of_gymnasium() -> None:
     assert games.PROTOCOLS["v4"].sticky == gymnasium.spec("BreakoutNoFrameskip-v4").kwargs["repeat_action_probability"]
 
 
+@pytest.mark.slow
 def test_numbers_go_before_names() -> None:
     assert games.protocol_rules("atari/pong", "v5", 0.0, 99) == {"sticky": 0.0, "frame_limit": 99}
     made = agent(protocol="v5", frame_limit=77)
@@ -111,6 +113,7 @@ def test_a_lasting_sticky_action_is_the_action_before() -> None:
     assert moved[0] < moved[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["breakout", "backgammon", "video_checkers", "freeway"])
 def test_fire_is_looked_up_by_its_meaning(name: str) -> None:
     from ale_py import Action
@@ -161,6 +164,7 @@ def test_the_command_evaluates_by_another_protocol(tmp_path: Path, capsys: pytes
     assert capsys.readouterr().out.count("atari/freeway") == 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

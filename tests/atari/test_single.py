@@ -15,6 +15,7 @@ from foveal.errors import FovealError
 RULES = {"life_loss": True, "repeat_first": False, "size": 84, "sticky": 0.0, "frame_limit": 400}
 
 
+@pytest.mark.slow
 def test_points_sum_to_the_score_of_the_same_game_in_a_vector() -> None:
     env, vector = GameEnv("atari/ms_pacman", RULES), AtariVector("atari/ms_pacman", 1, 0, **RULES)
     seen, _ = env.reset(seed=7)
@@ -36,6 +37,7 @@ def test_points_sum_to_the_score_of_the_same_game_in_a_vector() -> None:
     vector.close()
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_game_again_and_another_one_another() -> None:
     env = GameMaker("atari/breakout", RULES)()
 

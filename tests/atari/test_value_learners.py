@@ -147,6 +147,7 @@ def test_the_paper_preset_is_mnihs() -> None:
     assert chosen.learner_config.encoder.filters == 7
 
 
+@pytest.mark.slow
 def test_the_paper_network_is_mnihs() -> None:
     """Three convolutions, a hidden layer of 512, one output for every action, and no more."""
     learner: Any = foveal.Agent(BREAKOUT, "none", "dqn", training={"precision": "float32", "device": "cpu"}).learner
@@ -227,6 +228,7 @@ def test_strong_augmentations_change_all_four_grey_frames_alike(name: str) -> No
     assert len({float(sample.mean()) for sample in changed}) == 6
 
 
+@pytest.mark.slow
 def test_the_mask_of_a_grey_frame_is_its_own() -> None:
     """SGQN's mask has the most salient pixels of every frame, whatever the others' saliency is."""
     agent = small("sgqn", encoder="nature")
@@ -250,6 +252,7 @@ class Masks(Method):
         return Requirements(image_size, extras=(ExtraField("mask", "agent_mask", (84, 84), "bool"),))
 
 
+@pytest.mark.slow
 def test_what_games_can_not_serve_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(METHODS._entries, "masks", Masks)
     agent = small("masks")
@@ -398,6 +401,7 @@ def test_train_resume_evaluate_explain_export(
     assert agent.export(tmp_path / "policy.onnx").is_file()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("line", "message"),
     [

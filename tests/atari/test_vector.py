@@ -160,6 +160,7 @@ def test_every_step_is_that_of_the_wrappers(
     assert {name for name in ("lives", "games", "points") if found[name]} == seen
 
 
+@pytest.mark.slow
 def test_colours_of_two_frames_are_mixed_in_another_order(monkeypatch: pytest.MonkeyPatch) -> None:
     """SB3 takes the maximum of two colour frames and makes that grey; ale-py takes it of two grey ones."""
     ours = AtariVecEnv("atari/ms_pacman", 1, seed=1)
@@ -199,6 +200,7 @@ def test_a_life_ends_an_episode_only_if_asked() -> None:
     assert games_over and all("episode" in infos for infos in games_over)
 
 
+@pytest.mark.slow
 def test_after_an_episode_the_older_frames_are_black() -> None:
     env = AtariVector("atari/breakout", 1, seed=4)
     (frames, _), over = env.reset(), np.array([False])
@@ -209,6 +211,7 @@ def test_after_an_episode_the_older_frames_are_black() -> None:
     assert infos["final_obs"][0].any(axis=(1, 2)).all()
 
 
+@pytest.mark.slow
 def test_the_frame_limit_is_no_termination() -> None:
     env = AtariVector("atari/freeway", 1, seed=0, frame_limit=200)  # a game that waits for no FIRE
     env.reset()
@@ -218,6 +221,7 @@ def test_the_frame_limit_is_no_termination() -> None:
     assert [length for _, _, length in finished_games(infos)] == [50]
 
 
+@pytest.mark.slow
 def test_infos_are_those_of_gymnasium() -> None:
     """Arrays over all games, and masks that say which entries count; one game here is a step ahead of the other."""
     env = AtariVector("atari/freeway", 2, seed=0, frame_limit=40)
@@ -310,6 +314,7 @@ def test_the_seed_decides_everything() -> None:
 # --- names ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["atari/ms_pacman", "atari/MsPacman", "atari/ms-pacman", "ms_pacman"])
 def test_games_have_one_name(name: str) -> None:
     assert games.env_id(name) == "atari/ms_pacman"
@@ -334,6 +339,7 @@ def test_the_extra_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch)
         games.require_extra()
 
 
+@pytest.mark.slow
 def test_what_the_interface_of_stable_baselines_offers_beside() -> None:
     env = AtariVecEnv("atari/pong", 2, seed=0)
     assert env.get_attr("env_id") == ["atari/pong"] * 2 and env.render_mode is None

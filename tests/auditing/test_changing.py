@@ -81,6 +81,7 @@ def test_other_entries_stay_as_they_are_and_cameras_draw_each_their_own() -> Non
     assert not np.array_equal(changed(observation)["b"], seen["b"])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in change_names() if not knows_the_task(name)])
 @pytest.mark.parametrize("shape", [(12, 20), (20, 12), (20, 20)])
 def test_every_change_takes_frames_of_any_shape(name: str, shape: tuple[int, int]) -> None:
@@ -99,6 +100,7 @@ def test_what_is_square_already_is_changed_as_the_change_alone_would() -> None:
     assert mine.next(picture).equal(plain.next(picture))
 
 
+@pytest.mark.slow
 def test_a_mask_keeps_its_place_where_frames_are_not_square() -> None:
     change = Squared("background", 5, 12, 20)
     change.begin(torch.Generator().manual_seed(0))

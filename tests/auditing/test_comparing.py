@@ -81,6 +81,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> foveal.Audit:
 # --- the numbers ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_differences_are_paired_by_episode(found: foveal.Audit) -> None:
     assert found.against is not None and found.against.maps == ()
     others = {point.condition: point for point in (*found.against.clean, *found.against.blind, *found.against.points)}
@@ -101,6 +102,7 @@ def test_a_policy_beside_itself_differs_in_nothing() -> None:
     assert policy_names(found) == ["function looking, the first", "function looking, the other"]
 
 
+@pytest.mark.slow
 def test_what_is_surely_better_is_said(found: foveal.Audit) -> None:
     worst = max(found.differences, key=lambda one: one.mean)
     assert worst.condition == Condition("brightness", 5) and worst.sure

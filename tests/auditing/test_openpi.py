@@ -72,6 +72,7 @@ def test_what_the_protocol_does_not_carry_is_refused() -> None:
         packed({"a": np.zeros(2, complex)})
 
 
+@pytest.mark.slow
 def test_a_served_policy_is_audited() -> None:
     with server(signs) as address:
         found = foveal.audit(

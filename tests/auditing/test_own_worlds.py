@@ -116,6 +116,7 @@ def test_the_arm_moves_as_its_policy_moves_it_by_itself() -> None:
             seen, *_ = env.step(action)
 
 
+@pytest.mark.slow
 def test_another_number_may_be_explained_and_an_unknown_one_is_refused() -> None:
     with pytest.raises(FovealError, match="no scalar 'velocty'"):
         told(cloned(), of="velocty")

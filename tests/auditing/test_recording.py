@@ -63,6 +63,7 @@ def test_a_folder_becomes_pieces_of_consecutive_frames(folder: Path) -> None:
         assert all(np.array_equal(seen, scenes()[3 * place + step]) for step, seen in enumerate(piece))
 
 
+@pytest.mark.slow
 def test_a_film_is_read_as_a_folder_is(tmp_path: Path) -> None:
     film = write_video(tmp_path / "film.mp4", scenes(40), fps=10)
     recording = read_recording(film, None)
@@ -146,6 +147,7 @@ def png(frame: Any) -> bytes:
     return held.getvalue()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pictures", ["video", "image"])
 def test_a_data_set_gives_the_middle_of_its_episodes(pictures: str, tmp_path: Path) -> None:
     write_dataset(tmp_path / "set", pictures=pictures)
@@ -166,6 +168,7 @@ def test_of_many_episodes_some_are_taken_evenly(tmp_path: Path) -> None:
     assert [episode[0]["observation.state"][0] for episode in read_episodes(tmp_path / "set", 2, 3)] == [0.0, 2.0]
 
 
+@pytest.mark.slow
 def test_what_a_policy_sees_of_a_data_set_is_what_it_asks_for(tmp_path: Path) -> None:
     folder = write_dataset(tmp_path / "set")
     whole = read_recording(folder, None)
@@ -240,6 +243,7 @@ def test_numbers_of_a_bare_network_are_choices_where_that_is_said(folder: Path) 
     assert kept(values, folder, changes=["brightness"]).points[0].mean > 0.0
 
 
+@pytest.mark.slow
 def test_a_policy_of_lerobots_is_shown_a_data_set(tmp_path: Path) -> None:
     class State:
         """Acts by its joints alone."""

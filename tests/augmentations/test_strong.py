@@ -238,6 +238,7 @@ def test_it_is_a_blend_with_windows_of_one_random_crop(bank: PictureBank, frames
     torch.testing.assert_close(shifted_overlay(x, bank, 2, generator(1), alpha=0.25), expected)
 
 
+@pytest.mark.slow
 def test_the_picture_moves_by_up_to_6_pixels_of_84() -> None:
     for side, reach in ((40, 3), (36, 3), (7, 1)):
         assert build("shifted-overlay", image_size=side, picture_count=1).reach == reach

@@ -153,6 +153,7 @@ def test_the_suite_that_ships(tmp_path: Path, capsys: pytest.CaptureFixture[str]
     assert conditions[BOWL] - conditions[PICK] == {"goal_moved"}
 
 
+@pytest.mark.slow
 def test_a_plan_knows_the_hours_of_the_arm(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     suite = arm_suite(tmp_path, methods=["script", "hrl-bc", "flat-bc"], seeds=[0, 1])
     assert bench(suite, tmp_path / "out", "--plan") == 0
@@ -162,6 +163,7 @@ def test_a_plan_knows_the_hours_of_the_arm(tmp_path: Path, capsys: pytest.Captur
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.slow
 def test_what_cells_share_is_counted_once(tmp_path: Path) -> None:
     jobs = arm_jobs(tmp_path, methods=["script", "hrl-bc", "flat-bc"])
     script, master, flat = (needs(job).keys() - {job.folder} for job in jobs)
@@ -185,6 +187,7 @@ def test_twice_the_work_takes_twice_as_long(tmp_path: Path) -> None:
 # --- what cells share -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_cells_share_what_is_made_alike(tmp_path: Path) -> None:
     variants = {
         "longer": {"method": "hrl-bc", "settings": {"master.decisions": 12}},

@@ -26,6 +26,7 @@ def test_steps_before_the_method_begins_have_a_rate_of_their_own() -> None:
     assert found.minutes(600, 0) == 1  # training ends before it begins
 
 
+@pytest.mark.slow
 def test_what_a_method_learns_first_takes_its_time() -> None:
     assert Forecast(training=10.0, rollout=50.0, looking=59.0).minutes(600, 0) == 2
     agent = small_agent("dmc/walker-stand", method="foveal+svea")
@@ -37,6 +38,7 @@ def test_what_a_method_learns_first_takes_its_time() -> None:
     assert rates.looking_seconds(small_agent("dmc/walker-stand", method="svea")) == 0.0
 
 
+@pytest.mark.slow
 def test_evaluations_take_the_policys_time_too(monkeypatch: pytest.MonkeyPatch) -> None:
     agent = small_agent("dmc/walker-stand", method="svea")
     decide, decided = agent.predict, []
@@ -51,6 +53,7 @@ def test_evaluations_take_the_policys_time_too(monkeypatch: pytest.MonkeyPatch) 
     assert 0.0 < rate < 10.0 and decided == [{"deterministic": True}] * len(decided)
 
 
+@pytest.mark.slow
 def test_both_rates_are_measured_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
 

@@ -130,6 +130,7 @@ def test_every_part_of_an_update_is_timed(method: str) -> None:
     assert json.dumps(speed.as_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_parts_add_up_to_the_update() -> None:
     subject = Subject(COUNTER, "sgqn", "debug", {})
     subject.block()
@@ -138,6 +139,7 @@ def test_parts_add_up_to_the_update() -> None:
     assert 0.8 * done.count < sum(clock.totals.values()) <= done.count
 
 
+@pytest.mark.slow
 def test_noise_fills_a_memory_of_the_agents_shapes() -> None:
     for env in (SavedCounter, lambda: SavedCounter(vector=True)):
         agent = small_agent(env)

@@ -16,6 +16,7 @@ from foveal.errors import FovealError
 DMC_GB = ["walker-walk", "walker-stand", "ball_in_cup-catch", "cartpole-swingup", "finger-spin", "cheetah-run"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", suite_names())
 def test_suites_that_ship_can_be_run(name: str, tmp_path: Path) -> None:
     suite = load_suite(name)
@@ -24,6 +25,7 @@ def test_suites_that_ship_can_be_run(name: str, tmp_path: Path) -> None:
     assert len({job.folder for job in jobs}) == len(jobs)
 
 
+@pytest.mark.slow
 def test_dmc_gb_is_the_published_protocol(tmp_path: Path) -> None:
     jobs = jobs_of(load_suite("dmc-gb"), Asked(tmp_path, methods=("svea",)))
     assert {job.task for job in jobs} == {f"dmc/{task}" for task in DMC_GB}
@@ -44,6 +46,7 @@ def test_dmc_gb2_acts_every_second_step(tmp_path: Path) -> None:
         assert (job.steps, len(job.conditions), job.episodes) == (500_000, 7, 100)
 
 
+@pytest.mark.slow
 def test_games_differ_by_their_network(tmp_path: Path) -> None:
     jobs = jobs_of(load_suite("atari-fls"), Asked(tmp_path, seeds=(1,)))
     assert {(job.method, job.config().learner_config.encoder.name) for job in jobs} == {

@@ -96,6 +96,7 @@ def test_what_some_seeds_lack_is_shown(capsys: pytest.CaptureFixture[str]) -> No
     assert "| hrl-bc | training | 50, 100 | 75 [30, 95] |" in said and len(shown) == 2
 
 
+@pytest.mark.slow
 def test_everything_is_told_and_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for row in ("hrl-bc", "ppo"):
         for seed in (0, 1):
@@ -146,6 +147,7 @@ def test_events_are_for_tasks_in_which_they_can_happen() -> None:
     assert conditions(("events",), "bowl", "random") == () and conditions(("rows",), "bowl", "ppo") == ("training",)
 
 
+@pytest.mark.slow
 def test_the_grid_tells_before_it_does(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     grid(["--print", "--only", "bowl", "--seeds", "1", "--out", str(tmp_path)])
     said = capsys.readouterr().out

@@ -19,6 +19,7 @@ from speed_reports import speed_report
 # --- the published order ----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", speed.METHODS)
 def test_the_published_order_trains_what_it_should(method: str) -> None:
     torch.manual_seed(0)

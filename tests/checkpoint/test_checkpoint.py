@@ -179,6 +179,7 @@ def test_segments_that_can_not_be_stored_leave_nothing_behind(tmp_path: Path) ->
 # --------------------------------------------------------------------------------------------------------------- damage
 
 
+@pytest.mark.slow
 def test_every_altered_or_shortened_file_is_noticed(tmp_path: Path) -> None:
     folder = write_example(tmp_path / "c")
     rng = np.random.default_rng(0)
@@ -320,6 +321,7 @@ class Refusals:
         return self.function(*args, **kwargs)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("where", "name", "code"),
     [
@@ -447,6 +449,7 @@ def test_only_damaged_checkpoints_are_an_error(tmp_path: Path) -> None:
         store.latest()
 
 
+@pytest.mark.slow
 def test_replay_goes_on_from_a_checkpoint_as_if_nothing_had_happened(tmp_path: Path) -> None:
     def make() -> ReplayBuffer:
         return ReplayBuffer(200, (3, 2, 2), 3, (2,), vector_size=2, streams=2, n_step=3, segment_length=16)
@@ -699,6 +702,7 @@ TREES = st.recursive(
 )
 
 
+@pytest.mark.slow
 @given(TREES)
 def test_nested_state_comes_back(tree: Any) -> None:
     stored, state = checkpoint.split(tree, "root")

@@ -57,6 +57,7 @@ def test_a_second_demo_has_a_folder_of_its_own(tmp_path: Path, monkeypatch: pyte
     assert folders == [Path("demo"), Path("demo-2"), Path("demo-3")]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

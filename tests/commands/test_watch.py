@@ -57,6 +57,7 @@ def asked(server: Server, path: str, **headers: str) -> tuple[int, str, str]:
         connection.close()
 
 
+@pytest.mark.slow
 def test_it_serves_the_run_and_nothing_else(server: Server, run: Path) -> None:
     status, page, cookie = asked(server, "/")
     assert status == 200 and "sgqn · sac on x/y" in page and "0 of 70" in page and not cookie
@@ -69,16 +70,19 @@ def test_it_serves_the_run_and_nothing_else(server: Server, run: Path) -> None:
         assert status == 404 and "env" not in body
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["evil.example", "evil.example:8000", "127.0.0.1.evil.example", ""])
 def test_a_name_that_was_made_to_mean_this_machine_is_refused(server: Server, host: str) -> None:
     assert asked(server, "/", Host=host)[0] == 403
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("host", ["localhost:8000", "127.0.0.1", "[::1]:8000"])
 def test_this_machine_may_look(server: Server, host: str) -> None:
     assert asked(server, "/", Host=host)[0] == 200
 
 
+@pytest.mark.slow
 def test_elsewhere_the_token_is_needed_and_a_browser_keeps_it(run: Path) -> None:
     for server in serving(Server(run, "0.0.0.0")):
         assert server.token is not None and server.address.endswith(f"/?token={server.token}")
@@ -89,6 +93,7 @@ def test_elsewhere_the_token_is_needed_and_a_browser_keeps_it(run: Path) -> None
         assert asked(server, "/", Cookie=f"{COOKIE}=guess")[0] == 403
 
 
+@pytest.mark.slow
 def test_what_is_no_run_and_a_port_that_is_taken(
     tmp_path: Path, server: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:

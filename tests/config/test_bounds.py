@@ -139,6 +139,7 @@ def test_no_configuration_escapes() -> None:
             assert not issubclass(config, Bounded) or config.section == name
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("kind", "field"), SETTINGS)
 def test_every_setting_has_bounds_and_they_refuse_what_can_not_work(kind: type, field: Any) -> None:
     types = leaves(typing.get_type_hints(kind)[field.name])

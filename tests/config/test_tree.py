@@ -193,6 +193,7 @@ def test_the_task_beats_the_preset(monkeypatch: pytest.MonkeyPatch) -> None:
 # --- presets and tasks ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("env", "quantile"),
     [
@@ -213,6 +214,7 @@ def test_tasks_of_the_papers_table_have_its_quantiles(env: str, quantile: float)
         assert configure(env, "sgqn", "sac", preset).method_config.quantile == quantile
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("learner", VALUE_LEARNERS)
 def test_the_paper_preset_is_every_default_in_the_code(method: str, learner: str) -> None:
@@ -272,6 +274,7 @@ def test_presets_of_methods_and_learners_are_known_presets(registry: Any) -> Non
 # --- to disk and back -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", METHODS.names())
 def test_a_configuration_survives_json(method: str, preset: str) -> None:

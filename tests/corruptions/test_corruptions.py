@@ -69,6 +69,7 @@ def test_frames_keep_their_shape_and_the_same_seed_gives_the_same_frames(name: s
         assert not first.equal(other)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_each_severity_changes_more_than_the_one_below(name: str) -> None:
     sizes = [difference(name, severity) for severity in SEVERITIES]

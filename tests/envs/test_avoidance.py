@@ -40,6 +40,7 @@ def avoidance() -> Avoidance:
     return made()
 
 
+@pytest.mark.slow
 @given(st.lists(st.floats(-0.1, 0.1), min_size=6, max_size=6))
 @settings(max_examples=30)
 def test_where_nothing_is_near_a_motion_passes_as_it_is(numbers: list[float]) -> None:

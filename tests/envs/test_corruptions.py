@@ -47,6 +47,7 @@ def frames(condition: str, seed: int, env: Any = Seen, steps: int = 12) -> Any:
     return np.stack([observation[-3:] for observation in observations])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", change_names())
 def test_every_change_is_a_condition_that_a_seed_repeats(name: str) -> None:
     condition = f"{name}:3"

@@ -45,6 +45,7 @@ def test_ids_are_all_tasks_of_the_suite() -> None:
     )
 
 
+@pytest.mark.slow
 def test_every_id_is_in_gymnasiums_registry_and_nothing_heavy_is_imported() -> None:
     code = (
         "import sys, gymnasium, foveal.envs; from foveal.envs.family import gymnasium_id, known_ids\n"
@@ -109,6 +110,7 @@ def test_an_episode_is_truncated_after_1000_control_steps(repeat: int | None, st
     env.close()
 
 
+@pytest.mark.slow
 def test_an_episode_terminates_where_dm_controls_discount_is_zero() -> None:
     env = small("dmc/lqr-lqr_2_1", image_size=8, seed=0, action_repeat=1000)
     env.reset()
@@ -119,6 +121,7 @@ def test_an_episode_terminates_where_dm_controls_discount_is_zero() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_one_picture_an_agent_step(monkeypatch: pytest.MonkeyPatch) -> None:
     env = small(seed=0)
     renders: list[dict[str, bool]] = []
@@ -147,6 +150,7 @@ def test_the_seed_decides_the_episodes() -> None:
         env.close()
 
 
+@pytest.mark.slow
 def test_frames_are_stacked_oldest_first() -> None:
     env = small(frame_stack=4, seed=0)
     observations, _ = episode(env, 3)
@@ -173,6 +177,7 @@ def test_quality_changes_the_renderer_and_nothing_else() -> None:
     assert error.mean() < 5
 
 
+@pytest.mark.slow
 def test_the_agents_pixels_are_those_that_change_colour_with_it() -> None:
     env = make("dmc/walker-walk", image_size=64, quality="draft", seed=0)
     with pytest.raises(FovealError, match="before the first"):
@@ -189,6 +194,7 @@ def test_the_agents_pixels_are_those_that_change_colour_with_it() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_targets_and_walls_are_not_the_agent() -> None:
     env = make("dmc/reacher-easy", image_size=64, quality="draft", seed=0)
     env.reset()
@@ -258,6 +264,7 @@ def test_mistakes_are_told_in_one_message(env: Any, options: dict[str, Any], mes
     assert message in str(told.value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "message"), [([0.0, 0.0], "takes (1,)"), ([np.nan], "not finite")])
 def test_actions_that_cant_be_taken(action: list[float], message: str) -> None:
     env = small(image_size=8)
@@ -303,6 +310,7 @@ except FovealError as error:
 """
 
 
+@pytest.mark.slow
 def test_without_opengl_the_message_says_what_to_install() -> None:
     environment = {name: value for name, value in os.environ.items() if name not in ("MUJOCO_GL", "DISPLAY")}
     run = subprocess.run(

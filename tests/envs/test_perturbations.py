@@ -155,6 +155,7 @@ def test_a_perturbed_run_goes_on_bit_for_bit(perturbation: str) -> None:
     fresh.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("spread", [0.1, 0.2])
 def test_generated_colours_are_the_suites_with_noise(spread: float) -> None:
     palette = generated_colors(spread, count=3000)
@@ -171,6 +172,7 @@ def test_generated_colours_are_the_suites_with_noise(spread: float) -> None:
     assert all(np.array_equal(a[name], b[name]) for a, b in zip(again, palette, strict=False) for name in a)
 
 
+@pytest.mark.slow
 def test_the_benchmarks_own_colours(dmcgb: Path) -> None:
     for name, spread in [("color_easy", 0.1), ("color_hard", 0.2)]:
         palette = read_colors(dmcgb / f"{name}.pt")

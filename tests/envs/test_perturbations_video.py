@@ -159,6 +159,7 @@ def test_a_video_is_decoded_once_as_long_as_it_stays_the_same(
     assert decoded(file, SIZE).shape[0] == 2
 
 
+@pytest.mark.slow
 def test_a_damaged_video_is_named(flat_videos: Path) -> None:
     file = flat_videos / "video_easy" / "video2.mp4"
     whole = file.read_bytes()

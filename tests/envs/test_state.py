@@ -111,6 +111,7 @@ def without_step_count(env: PixelEnv) -> None:
     env.inner.unwrapped._steps = 998  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "forget"),
     [
@@ -173,6 +174,7 @@ def saved() -> dict[str, Any]:
     return state
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

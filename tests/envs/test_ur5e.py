@@ -201,6 +201,7 @@ def test_a_blocked_tool_presses_no_harder_than_it_is_allowed_to() -> None:
     assert max(forces) < 300.0
 
 
+@pytest.mark.slow
 def test_things_are_held_by_friction_alone() -> None:
     """No weld, and what is as slippery as ice stays on the table."""
     import mujoco
@@ -329,6 +330,7 @@ def test_skills_in_any_order_end_and_hold_still(task: str) -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_the_way_down_corrects_a_few_centimetres() -> None:
     env = blind()
     grasp, rise = skills("pick")[0].expert, skills("pick")[1].expert
@@ -414,6 +416,7 @@ def test_impossible_ranges_are_refused(changes: dict[str, Any], message: str) ->
         Randomization(**changes)
 
 
+@pytest.mark.slow
 def test_a_table_without_room_is_refused() -> None:
     env = blind("tower", randomization=Randomization(place_x=(0.5, 0.51), place_y=(0.0, 0.01)))
     with pytest.raises(FovealError, match="leave no room for the 2 things"):
@@ -441,6 +444,7 @@ def test_every_task_is_known_by_name() -> None:
         assert f"foveal/ur5e-{task}-depth-v0" in gymnasium.registry
 
 
+@pytest.mark.slow
 def test_agents_see_stacked_rgb_and_the_vector() -> None:
     env = foveal.envs.make("ur5e/pick", image_size=32, quality="draft", action_repeat=4, seed=0)
     observation, info = env.reset()
@@ -470,6 +474,7 @@ def test_the_vector_is_joints_pose_and_opening() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_depth_is_metres_along_the_cameras_axis() -> None:
     """The oracle intersects each pixel's ray with the table's plane; what stands on it is nearer."""
     env = make_arm("pick", size=64, randomization="training")
@@ -498,6 +503,7 @@ def test_depth_is_metres_along_the_cameras_axis() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_the_mask_is_the_pixels_of_arm_and_things() -> None:
     env = make_arm("bowl", size=64, depth=False)
     env.reset(seed=0)
@@ -557,6 +563,7 @@ def test_success_is_rewarded_once_and_ends_the_episode() -> None:
     env.close()
 
 
+@pytest.mark.slow
 def test_time_runs_out_after_the_tasks_steps() -> None:
     env = blind(action_repeat=7)
     env.reset(seed=0)

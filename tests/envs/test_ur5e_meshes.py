@@ -130,6 +130,7 @@ def test_only_pictures_change(stand_in: None) -> None:
     assert 0 < seen.sum() < mask.sum()  # tetrahedra and the gripper, and no capsule
 
 
+@pytest.mark.slow
 def test_they_are_an_option_of_make(stand_in: None) -> None:
     masks = []
     for shown in (False, True):

@@ -107,6 +107,7 @@ def test_actions_are_rescaled_and_reshaped() -> None:
     assert toy.actions[0].dtype == np.float64
 
 
+@pytest.mark.slow
 def test_frames_are_averaged_after_they_were_perturbed() -> None:
     """Keyed pixel by pixel at the benchmark's size; noise of single pixels averages out."""
     frames, masks = {}, {}

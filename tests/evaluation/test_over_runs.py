@@ -170,6 +170,7 @@ tables = st.lists(st.lists(st.floats(-5, 5), min_size=2, max_size=6), min_size=1
 )
 
 
+@pytest.mark.slow
 @given(tables)
 @settings(max_examples=25, deadline=None)
 def test_properties_of_one_method(scores: Scores) -> None:

@@ -57,6 +57,7 @@ def test_results_are_those_of_one_condition_after_the_other() -> None:
     assert run(world, 2, progress=False).conditions == chance.conditions
 
 
+@pytest.mark.slow
 def test_one_environment_in_a_process_of_its_own() -> None:
     here, there = make(SavedCounter), make_apart(SavedCounter)
     try:
@@ -75,6 +76,7 @@ def test_one_environment_in_a_process_of_its_own() -> None:
         there.close()
 
 
+@pytest.mark.slow
 def test_ctrl_c_is_for_the_process_that_asked() -> None:
     class Telling(SavedCounter):
         def reset(self, **options: Any) -> tuple[Any, dict[str, Any]]:
@@ -85,6 +87,7 @@ def test_ctrl_c_is_for_the_process_that_asked() -> None:
     there.close()
 
 
+@pytest.mark.slow
 def test_who_takes_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     """An environment that is the user's own object, a policy that adapts, and a single condition have no processes."""
     monkeypatch.setattr(room, "make_apart", None)

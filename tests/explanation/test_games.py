@@ -264,6 +264,7 @@ def test_the_command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
         assert container.streams.video[0].width == 640
 
 
+@pytest.mark.slow
 def test_what_is_not_for_games_is_refused_before_any_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GameWorld, "record", lambda *_, **__: pytest.fail("a game was played"))
     agent = small("nature")

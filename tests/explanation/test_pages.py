@@ -214,6 +214,7 @@ def test_a_black_box_has_nothing_that_gradients_could_explain() -> None:
         look(Box(), progress=False)
 
 
+@pytest.mark.slow
 def test_maps_of_an_agents_own_choice_are_shown_and_may_have_parts_of_their_own(tmp_path: Path) -> None:
     """A policy from elsewhere, with a scalar and a map that nobody else has."""
 
@@ -472,6 +473,7 @@ def any_page(request: pytest.FixtureRequest) -> Path:
     return Path(request.getfixturevalue(request.param))
 
 
+@pytest.mark.slow
 def test_pages_carry_everything_they_need(any_page: Path) -> None:
     source = any_page.read_text(encoding="utf-8")
     read = Reader(source)
@@ -523,6 +525,7 @@ def test_a_demo_without_baseline_and_with_the_benchmarks_own_data(tmp_path: Path
     assert "not comparable" not in text
 
 
+@pytest.mark.slow
 def test_a_demo_says_what_its_policy_knew_beside_the_picture(demo: Path, tmp_path: Path) -> None:
     knowing = some_results({**SGQN, "privileged": True}, {"train": 321.0, "color_hard": 210.0})
     said = a_demo(tmp_path, results=knowing).read_text(encoding="utf-8")

@@ -95,6 +95,7 @@ class Scalar(nn.Module):
 # --- maps -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", ["debug", "paper"])
 @pytest.mark.parametrize("of", OUTPUTS)
 def test_maps_are_captums(preset: str, of: str) -> None:
@@ -150,6 +151,7 @@ def test_twins_for_looking() -> None:
 # --- episodes -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_pixel_is_somebodys_or_nobodys() -> None:
     env = make_arm("bowl", size=120, depth=False, rgb=True, randomization="none", quality="draft")
     observation, _ = env.reset(seed=3)
@@ -291,6 +293,7 @@ def test_a_policy_of_every_step_is_explained_by_the_same_page(tmp_path: Path) ->
     np.testing.assert_allclose(value, expected.numpy(), rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -190,6 +190,7 @@ def test_broken_metadata(tmp_path: Path, content: str, message: str) -> None:
         read_metadata(tmp_path / "meta_data.csv")
 
 
+@pytest.mark.slow
 def test_trials_are_found_in_either_layout(tmp_path: Path, game: Path) -> None:
     found = find_trials(game)
     assert [(files.text.name[:2], files.game, files.averaged) for files in found] == [
@@ -257,6 +258,7 @@ def test_damaged_archives_and_pictures(tmp_path: Path) -> None:
 # ---- what an agent would see
 
 
+@pytest.mark.slow
 def test_observations_are_the_emulators() -> None:
     """Against ale-py's vector environment, played side by side with a bare emulator."""
     ale_py = pytest.importorskip("ale_py", reason="needs foveal[atari]")
@@ -382,6 +384,7 @@ def test_scores_written_out(game: Path) -> None:
     assert result.scores["bright"]["sauc"].mean is None  # there is no other picture to draw negatives from
 
 
+@pytest.mark.slow
 def test_a_comparison_repeats_and_depends_on_its_seed(game: Path) -> None:
     trials = trials_of(game)[1:]
     first, again, other = (compare_gaze(trials, {}, GazeOptions(seed=seed, pictures=4))[0] for seed in (0, 0, 1))
@@ -406,6 +409,7 @@ def test_gaze_of_others_leaves_the_picture_itself_out() -> None:
     assert not alone.others.any()
 
 
+@pytest.mark.slow
 def test_missing_frames_are_counted_and_named(tmp_path: Path) -> None:
     trial = read_trial(write_trial(tmp_path, 5, range(1, 61), absent=(3, 14, 31, 32, 35)), "breakout")
     # 14 is in no observation; the others are.
@@ -610,6 +614,7 @@ def test_the_command(game: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert "even attention (sparse-fls)" not in state["agents"]
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("agents")
 @pytest.mark.parametrize(
     ("kinds", "rows"),

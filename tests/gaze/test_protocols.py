@@ -282,6 +282,7 @@ def test_pairs_on_the_command_line_and_from_a_file(tmp_path: Path, capsys: pytes
     assert status == 0 and f"NSS   {expected}" in again and again.strip() in out
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

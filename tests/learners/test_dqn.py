@@ -102,6 +102,7 @@ def test_the_dueling_target_network_follows_both_streams() -> None:
     assert {id(p) for p in learner.critic.parameters()} <= held
 
 
+@pytest.mark.slow
 def test_returns_of_several_steps_bootstrap_that_much_later() -> None:
     agent = agent_on("none", training={"n_step": 3, "discount": 0.5}, environment={"frame_stack": 1})
     agent.learn(40, progress=False, evaluate_every=0)
@@ -213,6 +214,7 @@ def played(agent: foveal.Agent) -> float:
     return float(np.mean(agent.predict(pictures, deterministic=True)[0] == np.array([0, 1])))
 
 
+@pytest.mark.slow
 def test_saliency_is_of_the_value_of_the_action_that_was_taken() -> None:
     """Gradients of two actions differ, and the method's are those of the batch's actions."""
     agent = agent_on("sgqn")

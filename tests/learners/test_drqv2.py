@@ -131,6 +131,7 @@ def test_values_and_their_loss_equal_a_plain_transcription() -> None:
 # --- policy -----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("elsewhere", [False, True])
 def test_the_policys_step_is_up_the_smaller_value_of_its_clipped_action(elsewhere: bool) -> None:
     learner, obs = drqv2(step=50), observation(64)

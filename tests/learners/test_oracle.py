@@ -161,6 +161,7 @@ LOSSES = {
 }
 
 
+@pytest.mark.slow
 def test_losses_are_the_published_ones(run: Any) -> None:
     published, seen = run
     for number, ours in enumerate(seen):
@@ -180,6 +181,7 @@ def test_losses_are_the_published_ones(run: Any) -> None:
     assert [set(LOSSES.values()) & set(ours) for ours in seen][1] == {"critic/loss"}
 
 
+@pytest.mark.slow
 def test_targets_and_values_are_the_published_ones(run: Any) -> None:
     published, seen = run
     for number, ours in enumerate(seen):

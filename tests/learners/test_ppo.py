@@ -163,6 +163,7 @@ def test_the_ratio_is_clipped_where_that_lowers_the_objective() -> None:
     assert logs.grad is not None and (logs.grad != 0).tolist() == [True, False, True, True, False]
 
 
+@pytest.mark.slow
 def test_distributions_are_those_of_torch() -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(5, 6, generator=generator)
@@ -240,6 +241,7 @@ def test_samples_belong_together() -> None:
     assert rewards.equal((samples.actions == lit).float()) and 0 < rewards.sum() < 30
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["minibatch", "rollout", "none"])
 def test_normalised_advantages(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     import foveal.learners.ppo as module
@@ -302,6 +304,7 @@ def test_what_a_time_limit_cut_off_is_judged_by_its_last_picture() -> None:
 # --- the schedule -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("decays", "left"), [(True, [1, 0.5, 0]), (False, [1, 1, 1])])
 def test_rates_decay_from_rollout_to_rollout(decays: bool, left: list[float]) -> None:
     ppo, envs = started(

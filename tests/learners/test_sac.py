@@ -97,6 +97,7 @@ def test_the_density_integrates_to_one_and_to_the_gaussians_probabilities(mean: 
     assert heights[:middle].sum() == pytest.approx(expected, abs=1e-4)
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(st.floats(-20, 20), st.floats(-10, 2), st.floats(-4, 4)), min_size=1, max_size=4),
 )
@@ -428,6 +429,7 @@ def count(part: nn.Module) -> int:
     return sum(p.numel() for p in part.parameters())
 
 
+@pytest.mark.slow
 def test_the_paper_preset_has_the_published_architecture(paper: SAC) -> None:
     hidden = 1024 * 1024 + 1024
     assert count(paper.convolutions) == 95_104
@@ -440,6 +442,7 @@ def test_the_paper_preset_has_the_published_architecture(paper: SAC) -> None:
     assert sum(map(count, trained)) == sum(p.numel() for p in paper.parameters() if p.requires_grad) - 1  # log alpha
 
 
+@pytest.mark.slow
 def test_the_paper_preset_has_the_published_optimizers(paper: SAC) -> None:
     optimizers = {"critic": paper.critic_optimizer([]), **paper.optimizers()}
     assert all(type(optimizer) is torch.optim.Adam for optimizer in optimizers.values())

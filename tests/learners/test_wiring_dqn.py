@@ -136,11 +136,13 @@ def test_no_setting_is_forgotten(config: type, wires: dict[str, Wire]) -> None:
     assert_complete(config, wires)
 
 
+@pytest.mark.slow
 @cases(DQN_WIRES)
 def test_settings_of_dqn_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
 
 
+@pytest.mark.slow
 @cases(QRDQN_WIRES)
 def test_settings_of_qrdqn_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)

@@ -124,6 +124,7 @@ def test_no_setting_of_drqv2_is_forgotten() -> None:
     assert_complete(DrQV2Config, WIRES)
 
 
+@pytest.mark.slow
 @cases(WIRES)
 def test_settings_of_drqv2_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)

@@ -38,6 +38,7 @@ def test_two_that_crop_are_refused(method: str) -> None:
         small_agent(SavedCounter, method=method)
 
 
+@pytest.mark.slow
 def test_translations_keep_their_smaller_pictures_in_company() -> None:
     agent = method_agent("rad+svea", rad={"augmentation": "translate"})
     assert agent.env_options["image_size"] == 33

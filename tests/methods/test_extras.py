@@ -107,6 +107,7 @@ def assert_right(batch: Batch) -> None:
     assert any(starts) and not all(starts)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 2])
 def test_fields_belong_to_their_observations(count: int) -> None:
     agent = small_agent(Told, method="curious", training={"environments": count})
@@ -118,6 +119,7 @@ def test_fields_belong_to_their_observations(count: int) -> None:
         assert [int(n) for n in batch.next_extras["number"]] == [row[-1] for row in numbers(batch.next_obs.image)]
 
 
+@pytest.mark.slow
 def test_fields_follow_the_n_step_observation() -> None:
     agent = small_agent(Told, method="curious", training={"n_step": 3})
     agent.learn(40, progress=False, evaluate_every=0)

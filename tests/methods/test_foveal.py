@@ -36,6 +36,7 @@ class Looking:
         return FrameSet(torch.from_numpy(pictures(count, 3, SIZE, SIZE)), masks, torch.arange(count))
 
 
+@pytest.mark.slow
 def test_it_learns_to_see_once_and_for_all() -> None:
     agent, look = small_agent(method="foveal"), Looking()
     before = {name: tensor.clone() for name, tensor in agent.method.state_dict().items()}
@@ -60,6 +61,7 @@ def test_looking_around_leaves_pytorchs_own_generator_alone() -> None:
     assert torch.rand(3).equal(expected)
 
 
+@pytest.mark.slow
 def test_replay_holds_what_was_perceived() -> None:
     agent = small_agent(method="foveal")
     agent.method.look_around(Looking(), visible=False)
@@ -73,6 +75,7 @@ def test_replay_holds_what_was_perceived() -> None:
     assert batch.obs.image.max() == batch.next_obs.image.max() == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("vector", [False, True])
 def test_it_learns_beside_a_vector_too(vector: bool) -> None:
     agent = small_agent(lambda: SavedCounter(vector=vector), method="foveal")
@@ -80,6 +83,7 @@ def test_it_learns_beside_a_vector_too(vector: bool) -> None:
     assert agent.updates == 5
 
 
+@pytest.mark.slow
 def test_its_updates_never_touch_the_fovea() -> None:
     agent = small_agent(method="foveal").learn(12, progress=False)
     before = {name: tensor.clone() for name, tensor in agent.method.fovea.state_dict().items()}  # type: ignore[union-attr]
@@ -129,6 +133,7 @@ def test_values_have_gradients_back_to_the_pixels_that_came_in() -> None:
     assert image.grad is not None and image.grad.abs().max() > 0
 
 
+@pytest.mark.slow
 def test_joined_to_others_it_stands_before_all_that_they_do() -> None:
     agent = small_agent(method="foveal+sgqn")
     agent.learn(14, progress=False)
@@ -198,5 +203,6 @@ def test_perceiving_is_the_methods_frame_by_frame() -> None:
     assert plain.perceive(images) is images
 
 
+@pytest.mark.slow
 def test_every_method_says_whether_it_sees_all() -> None:
     assert [name for name in METHODS.names() if not small_agent(method=name).method.sees_all] == ["foveal"]

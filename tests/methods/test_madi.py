@@ -135,6 +135,7 @@ def test_it_starts_as_published() -> None:
 # --- everywhere, once -------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_everything_is_seen_through_the_mask_once() -> None:
     agent = agent_of()
     seen: list[Tensor] = []
@@ -152,6 +153,7 @@ def test_everything_is_seen_through_the_mask_once() -> None:
     assert len(seen) == 5
 
 
+@pytest.mark.slow
 def test_loss_and_gradients_equal_a_plain_transcription() -> None:
     agent = agent_of()
     learner, network = copy.deepcopy((agent.learner, masker_of(agent)))
@@ -180,6 +182,7 @@ def test_loss_and_gradients_equal_a_plain_transcription() -> None:
     assert all(bool(g.abs().max() > 0) for g in gradients) and len(gradients) == 6
 
 
+@pytest.mark.slow
 def test_the_target_sees_the_next_observation_through_the_mask() -> None:
     agent = agent_of()
     network = copy.deepcopy(masker_of(agent))
@@ -193,6 +196,7 @@ def test_the_target_sees_the_next_observation_through_the_mask() -> None:
     torch.testing.assert_close(batches[0].next_obs.image, masked(network, raw[0].next_obs.image).detach())
 
 
+@pytest.mark.slow
 def test_the_critics_step_trains_the_masker_and_the_actors_does_not() -> None:
     agent = agent_of()
     states: list[dict[str, Tensor]] = []
@@ -226,6 +230,7 @@ def test_saliency_goes_through_the_mask() -> None:
 # --- its own map ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_map_is_the_newest_frames_mask() -> None:
     agent = agent_of()
     insides = insides_of(agent)
@@ -236,6 +241,7 @@ def test_the_map_is_the_newest_frames_mask() -> None:
     assert not insides_of(small_agent(method="svea")).maps
 
 
+@pytest.mark.slow
 def test_an_attention_module_behind_the_mask_is_drawn_as_it_is() -> None:
     agent = agent_of(encoder="fls")
     image = batch_for(agent).obs.image
@@ -255,6 +261,7 @@ def test_only_the_masker_is_beside_svea() -> None:
     assert SGQN.observe is SVEA.observe  # whoever makes the views
 
 
+@pytest.mark.slow
 def test_another_methods_saliency_reaches_the_pixels_behind_the_mask() -> None:
     agent = agent_of("madi+sgqn")
     metrics = agent.updater.update(batch_for(agent), no_sample)

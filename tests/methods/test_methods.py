@@ -239,6 +239,7 @@ def assert_the_vector_counts(agent: foveal.Agent) -> None:
     assert not torch.equal(*values)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_updates_leave_the_sampled_batch_and_everybodys_generators_alone(method: str, learner: str) -> None:
     agent = agent_of(method, learner)
@@ -257,6 +258,7 @@ def test_updates_leave_the_sampled_batch_and_everybodys_generators_alone(method:
         assert torch.equal(getattr(batch, name), getattr(before, name))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_acting_sees_images_of_the_environments_size_and_draws_from_its_own_generator(
     method: str, learner: str
@@ -309,6 +311,7 @@ def test_optimizers_do_not_share_names_or_forget_parameters(method: str, learner
     assert [name for name, p in trainable if p.requires_grad and id(p) not in held] == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("method", "learner"), CASES)
 def test_an_update_moves_what_it_should_and_nothing_else(method: str, learner: str) -> None:
     agent = agent_of(method, learner)

@@ -127,6 +127,7 @@ def test_svea_is_what_is_left_without_that() -> None:
         assert getattr(SADA, hook) is getattr(SVEA, hook)
 
 
+@pytest.mark.slow
 def test_it_costs_one_pass_of_the_encoder_for_each_view() -> None:
     agent = agent_of()
     noted = PolicyStep(agent)

@@ -197,6 +197,7 @@ def test_a_learner_whose_policy_has_no_distribution_does_without() -> None:
     assert updater.method.actor_loss(context) is None
 
 
+@pytest.mark.slow
 def test_it_learns_with_values_alone() -> None:
     agent = small_agent(lambda: SavedCounter(discrete=True), method="scpl", learner="dqn")
     agent.learn(14, progress=False, evaluate_every=0)
@@ -246,6 +247,7 @@ def test_both_observations_of_a_sample_are_changed_alike() -> None:
     assert float((picture[0] - picture[1]).abs().mean()) > 1  # each sample has its own
 
 
+@pytest.mark.slow
 def test_each_step_moves_what_it_should() -> None:
     def moved(number: int) -> set[str]:
         updater: Any = built()

@@ -297,6 +297,7 @@ def test_the_consistency_weight_scales_its_term() -> None:
     torch.testing.assert_close(terms[1.0], 2 * terms[0.5])
 
 
+@pytest.mark.slow
 def test_saliency_is_the_first_critics_alone() -> None:
     masks = []
     for changed in (None, 1, 0):
@@ -424,6 +425,7 @@ def test_the_attribution_step_moves_convolutions_projection_and_decoder_and_noth
             assert parameter.grad is None
 
 
+@pytest.mark.slow
 def test_attribution_happens_every_second_update_from_the_first() -> None:
     here = case()
     due = ["attribution/loss" in here.updater.update(here.batch, no_sample) for _ in range(5)]
@@ -529,6 +531,7 @@ def test_the_attribution_optimizer_is_adam_with_the_papers_step_size() -> None:
     assert (group["lr"], group["betas"], group["weight_decay"]) == (3e-4, (0.9, 0.999), 0)
 
 
+@pytest.mark.slow
 def test_the_papers_decoder_is_sized_by_latent_action_and_image() -> None:
     here = case(SACConfig(), SGQNConfig(), size=84, batch=1)
     assert here.method.decoder.linear.in_features == 100 + ACTIONS
@@ -547,6 +550,7 @@ def test_the_papers_decoder_is_sized_by_latent_action_and_image() -> None:
 # --- sizes and settings -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("size", "frames"), [(20, 1), (37, 3), (42, 2), (64, 4)])
 def test_sgqn_runs_on_images_of_any_size_and_stack(size: int, frames: int) -> None:
     here = case(size=size, frames=frames, batch=2)

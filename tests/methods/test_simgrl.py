@@ -26,6 +26,7 @@ def test_its_losses_are_sveas() -> None:
     )
 
 
+@pytest.mark.slow
 def test_it_brings_its_encoder_and_its_augmentation() -> None:
     agent = small_agent(method="simgrl")
     learner: Any = agent.learner
@@ -52,6 +53,7 @@ def test_another_encoder_may_be_chosen() -> None:
     assert (config.learner_config.encoder.name, config.learner_config.encoder.frame_filters) == ("frame-stack", 8)
 
 
+@pytest.mark.slow
 def test_frames_are_covered_by_windows_that_move() -> None:
     """Three equal frames: what is left of an overlaid one, less the scene, differs from frame to frame."""
     agent = small_agent(method="simgrl", training={"precision": "float32", "overlay_count": 8})

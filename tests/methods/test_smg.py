@@ -264,6 +264,7 @@ def test_the_changed_observation_has_a_picture_behind_its_foreground_or_over_all
         assert not changed.chosen.requires_grad
 
 
+@pytest.mark.slow
 def test_one_draw_decides_for_the_batch() -> None:
     updater = built()
     obs = transitions().obs.float()
@@ -350,6 +351,7 @@ def test_the_consistency_moves_the_changed_side_alone() -> None:
     torch.testing.assert_close(changed.grad, 2 * 0.5 * (changed - plain).detach() / 4)
 
 
+@pytest.mark.slow
 def test_each_step_moves_what_it_should() -> None:
     def moved(number: int) -> set[str]:
         updater = built()

@@ -259,6 +259,7 @@ def test_the_critics_loss_is_half_of_each_view_and_vicreg() -> None:
     torch.testing.assert_close(metrics["critic/loss"], 0.5 * (losses[0] + losses[1]) + regular, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_each_step_moves_what_it_should_and_never_the_mask() -> None:
     for number, wanted in (
         (1, {"learner.convolutions", "learner.projection", "learner.critics"}),
@@ -300,6 +301,7 @@ def first_update_of(agent: foveal.Agent) -> tuple[ReplayWork, list[int]]:
     return work, asked
 
 
+@pytest.mark.slow
 def test_the_simulator_is_asked_until_the_first_update_and_the_mask_is_learnt_once() -> None:
     agent = small_agent(method="tstm")
     method: Any = agent.method
@@ -322,6 +324,7 @@ def weights_of(network: nn.Module) -> Tensor:
     return torch.cat([p.detach().flatten().clone() for p in network.parameters()])
 
 
+@pytest.mark.slow
 def test_batches_of_updates_come_without_the_masks() -> None:
     agent = small_agent(method="tstm").learn(12, **QUIET)
     assert agent.replay is not None
@@ -377,6 +380,7 @@ def test_a_run_that_was_cut_before_it_learns_it_then(tmp_path: Path) -> None:
     assert differing(weights(whole), weights(trainer.agent)) == []
 
 
+@pytest.mark.slow
 def test_the_teacher_is_not_kept_and_disturbs_nobodys_generator() -> None:
     agent = small_agent(method="tstm", tstm={"teacher_filters": (3, 4, 5)})
     before = torch.get_rng_state()
@@ -437,6 +441,7 @@ def test_it_says_that_it_is_told_more_than_pictures_show() -> None:
     assert {name for name in METHODS.names() if METHODS.get(name).privileged} == {"foveal", "tstm"}
 
 
+@pytest.mark.slow
 def test_it_learns_with_values_alone() -> None:
     agent = small_agent(lambda: SavedCounter(discrete=True), method="tstm", learner="dqn")
     agent.learn(14, **QUIET)

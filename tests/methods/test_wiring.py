@@ -678,6 +678,7 @@ def test_no_setting_of_a_method_is_forgotten(method: str) -> None:
     assert_complete(METHODS.get(method).Config, WIRES[method])
 
 
+@pytest.mark.slow
 @cases(
     {f"{method}.{name}": wire for method, wires in WIRES.items() for name, wire in wires.items()},
     quick=lambda name: name.startswith(("sgqn.", "svea.")),
@@ -689,6 +690,7 @@ def test_settings_of_methods_arrive(room: Room, wire: Wire, value: Any) -> None:
 # --- which weights the steps beside the critic's are taken from -------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_fresh_mask_and_the_actors_features_are_of_the_updated_critic(room: Room) -> None:
     agent = agent_with("sgqn", quantile=0.5)
     critic_steps: list[dict[str, Tensor]] = []
@@ -736,6 +738,7 @@ def test_a_batch_prepared_for_the_critic_serves_the_actor_too() -> None:
     assert len(seen) == 2 and torch.equal(seen[0], seen[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [name for name in METHODS.names() if name != "none"])
 def test_every_update_draws_anew(method: str) -> None:
     """The generator of updates moves on with every one, so the same batch is never changed alike twice."""

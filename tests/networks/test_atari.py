@@ -61,6 +61,7 @@ def policy(features: type[AtariFeatures], actions: int = 4, **settings: Any) -> 
 # --- sizes ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("encoder", "published"),
     [("nature", 1_686_693), ("sparse-fls", 1_836_710), ("sparse-fls-pool", 263_846), ("dense-fls", 280_358)],
@@ -70,6 +71,7 @@ def test_policies_have_the_published_number_of_parameters(encoder: str, publishe
     assert sum(parameter.numel() for parameter in made.parameters()) == published
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "beside"),
     [
@@ -171,6 +173,7 @@ def test_three_maps_become_one() -> None:
     torch.testing.assert_close(made.attention, h1 + second + third, rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_the_map_of_the_last_forward_pass_can_be_read(name: str) -> None:
     made = network(name)
@@ -245,6 +248,7 @@ class Noise(gymnasium.Env[Any, Any]):
         return self.np_random.integers(0, 256, (4, 84, 84), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("features", "name"),
     [(NatureFeatures, "nature"), (SparseFLS, "sparse-fls"), (DenseFLS, "dense-fls"), (DAQN, "daqn"), (RSPPO, "rs-ppo")],
@@ -259,6 +263,7 @@ def test_named_extractors_are_those_networks(features: type[AtariFeatures], name
     assert found.keys() == expected.keys() and all(found[key].equal(expected[key]) for key in expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("algorithm", [PPO, A2C])
 def test_actor_critics_learn_on_them(algorithm: Any) -> None:
     kwargs = {"features_extractor_class": SparseFLS, "net_arch": []}
@@ -274,6 +279,7 @@ def test_actor_critics_learn_on_them(algorithm: Any) -> None:
     assert agent.policy.features_extractor.attention.shape == (1, 1, 7, 7)
 
 
+@pytest.mark.slow
 def test_the_map_is_that_of_the_pass_that_chose_the_action() -> None:
     made = policy(SparseFLS)
     calls: list[int] = []

@@ -142,6 +142,7 @@ def plain_rendering(maps: np.ndarray, field: int, stride: int, padding: int, siz
     return picture
 
 
+@pytest.mark.slow
 @given(
     height=st.integers(1, 4),
     width=st.integers(1, 4),
@@ -166,6 +167,7 @@ def test_what_is_negative_is_drawn_as_nothing() -> None:
     assert Rendering(1, 1, 0).render(maps, (1, 2)).tolist() == [[[0.0, 2.0]]]
 
 
+@pytest.mark.slow
 @given(
     layers=st.lists(st.tuples(st.integers(1, 5), st.integers(1, 3)), min_size=1, max_size=4),
     padding=st.integers(0, 2),
@@ -302,6 +304,7 @@ def frames(count: int, size: int = SIZE) -> np.ndarray[Any, Any]:
     return np.random.default_rng(0).integers(0, 256, (count, 9, size, size), np.uint8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["sgqn", "soda", "svea"])
 def test_updates_train_the_module_and_the_target_follows(method: str) -> None:
     agent = small_agent(method=method, sac=SMALL_FLS)
@@ -313,6 +316,7 @@ def test_updates_train_the_module_and_the_target_follows(method: str) -> None:
         assert f"learner/{network}.attend.1.layers.2.bias" in changed
 
 
+@pytest.mark.slow
 def test_saved_and_loaded_it_looks_at_the_same(tmp_path: Path) -> None:
     agent = small_agent(sac=SMALL_FLS).learn(16, progress=False)
     expected = agent.attention(frames(3))

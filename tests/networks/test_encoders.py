@@ -56,6 +56,7 @@ def pooled(**settings: Any) -> foveal.Agent:
     return small_agent(method="sgqn", sac=sac, training={"precision": "float32"})
 
 
+@pytest.mark.slow
 def test_an_encoder_is_chosen_by_name_and_brings_settings_of_its_own(tmp_path: Path) -> None:
     agent = pooled(cells=3)
     learner: Any = agent.learner
@@ -71,6 +72,7 @@ def test_an_encoder_is_chosen_by_name_and_brings_settings_of_its_own(tmp_path: P
         assert torch.equal(loaded.learner.state_dict()[name], value)  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("precision", ["float32", pytest.param("bfloat16", marks=pytest.mark.bfloat16)])
 @pytest.mark.parametrize("name", ["nature", "sparse-fls"])
 def test_networks_for_atari_serve_value_learners_too(name: str, precision: str) -> None:

@@ -212,6 +212,7 @@ def test_twin_critics_are_independent_functions_of_latent_and_action() -> None:
 # --- decoder ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @given(
     batch=st.integers(1, 3),
     channels=st.integers(1, 5),

@@ -97,6 +97,7 @@ def test_an_agent_in_bfloat16_needs_a_library_that_takes_it(monkeypatch: pytest.
     assert loaded.config.training.precision == "float32" and loaded.learner.dtype == torch.float32
 
 
+@pytest.mark.slow
 def test_an_atari_agent_in_bfloat16_needs_a_library_that_takes_it(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -40,6 +40,7 @@ def drawn(*shape: int, seed: int = 0) -> Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
 
 
+@pytest.mark.slow
 @settings(max_examples=60, deadline=None)
 @given(
     batch=st.integers(1, 5),
@@ -173,6 +174,7 @@ def test_what_it_is_for() -> None:
     assert not winograd.suits(image[:, :, :2], weight, one, none)  # no result
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["no compiler", "it fails", "switched off"])
 def test_without_it_convolutions_are_pytorchs(how: str, tmp_path: Path) -> None:
     """In a process of its own, whose cache is empty."""
@@ -195,6 +197,7 @@ def test_without_it_convolutions_are_pytorchs(how: str, tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_it_is_translated_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = winograd._translated(8)

@@ -176,6 +176,7 @@ def test_no_setting_of_the_learner_is_forgotten() -> None:
     assert_complete(SACConfig, SAC_WIRES)
 
 
+@pytest.mark.slow
 @cases(SAC_WIRES)
 def test_settings_of_the_learner_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
@@ -304,6 +305,7 @@ def test_no_setting_of_the_encoder_is_forgotten() -> None:
     assert_complete(EncoderConfig, ENCODER_WIRES)
 
 
+@pytest.mark.slow
 @cases(ENCODER_WIRES)
 def test_settings_of_the_encoder_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
@@ -352,6 +354,7 @@ def certain(learner: SAC, mean: float, log_std_bias: float) -> None:
         learner.policy[-1].bias.copy_(torch.tensor([mean] * 2 + [log_std_bias] * 2))  # type: ignore[union-attr]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("acting", [True, False], ids=["acting", "learning"])
 def test_samples_have_the_standard_deviation_that_they_say(acting: bool) -> None:
     agent = agent_with(log_std_min=-5.0, log_std_max=1.0)

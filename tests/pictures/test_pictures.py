@@ -42,6 +42,7 @@ def drawn_pictures(source: str | Path, side: int, seed: int, count: int) -> Tens
 # --- crops ------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @settings(max_examples=60)
 @given(
     st.integers(8, 40),
@@ -95,6 +96,7 @@ def reference_box(width: int, height: int, rng: np.random.Generator) -> tuple[fl
     return across, down, (width - across) / 2, (height - down) / 2
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("width", "height"), [(256, 256), (300, 200), (100, 400), (900, 100)])
 def test_boxes_have_the_distribution_of_one_drawn_after_the_other(width: int, height: int) -> None:
     n = 4000
@@ -127,6 +129,7 @@ def bank() -> PictureBank:
     return pictures("generated", size=16, count=40, seed=3)
 
 
+@pytest.mark.slow
 def test_a_bank_is_a_function_of_its_arguments(bank: PictureBank) -> None:
     assert bank.pictures.shape == (40, 24, 3, 24)
     assert bank.pictures.dtype == torch.uint8
@@ -173,6 +176,7 @@ def test_hold_brings_the_next_pictures_into_the_oldest_places_of_the_same_tensor
     bank.close()
 
 
+@pytest.mark.slow
 def test_samples_are_of_the_pictures_that_have_come(tmp_path: Path) -> None:
     bank = PictureBank(photos(tmp_path, 200, 9, 8), 16, 150)
     seen = []
@@ -283,6 +287,7 @@ def alive(process: int) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_the_process_ends_with_its_bank() -> None:
     bank = PictureBank("generated", 16, 200)
     bank.advance(128)
@@ -292,6 +297,7 @@ def test_the_process_ends_with_its_bank() -> None:
     assert not alive(process)
 
 
+@pytest.mark.slow
 def test_a_process_that_nobody_reads_any_more_ends() -> None:
     """As it is when the training that it draws for is killed."""
     ahead = Prefetcher("generated", 24, 5, first=0)
@@ -326,6 +332,7 @@ def power_slope(grey: np.ndarray) -> float:
     return float(np.polyfit([np.log(radius[ring].mean()) for ring in rings], means, 1)[0])
 
 
+@pytest.mark.slow
 def test_generated_pictures_are_as_varied_as_photographs() -> None:
     drawn = drawn_pictures("generated", 84, 0, 2 * BLOCK).permute(0, 2, 1, 3).numpy().astype(np.float32)
     # 84-pixel frames of ordinary videos have a median slope of about -2.8, nine in ten between -3.7 and -2.
@@ -450,6 +457,7 @@ def test_a_wrong_folder_is_refused_with_what_is_expected(tmp_path: Path) -> None
             pictures(tmp_path)
 
 
+@pytest.mark.slow
 def test_what_stops_the_process_is_said_in_its_words(tmp_path: Path) -> None:
     (tmp_path / "broken.jpg").write_bytes(b"")
     ahead = Prefetcher(str(tmp_path), 24, 0, first=0)

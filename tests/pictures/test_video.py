@@ -18,6 +18,7 @@ def film(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_video(path, (np.roll(noise, step, axis=0) for step in range(300)), fps=10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("first", [0, 1, 2, 249, 250, 251, 299, 300, 400])
 def test_a_film_is_read_from_any_picture_on(film: Path, first: int) -> None:
     whole, rest = list(read_video(film)), list(read_video(film, first))

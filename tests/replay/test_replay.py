@@ -248,6 +248,7 @@ def test_names_of_sealed_segments_are_never_used_again() -> None:
     assert len(futures[0] & futures[1]) == 2 and len(futures[0] | futures[1]) == 4
 
 
+@pytest.mark.slow
 def test_sampling_is_uniform() -> None:
     driver = Driver(400, 3, 3, 2, False)
     for step in range(1000):

@@ -89,6 +89,7 @@ def test_robotiq_is_activated_once_and_moves_as_told(cap: Server) -> None:
     again.disconnect()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("change", "message"), [({"mute": True}, "does not answer"), ({"said": "?"}, "answered .* to a question for POS")]
 )

@@ -55,6 +55,7 @@ def recording(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_what_was_recorded_is_read_back(recording: Path) -> None:
     read = list(open_recording(recording))
 
@@ -72,6 +73,7 @@ def column_type(schema: Any, name: str) -> str:
     return str(schema.field(name).type)
 
 
+@pytest.mark.slow
 def test_the_schema_is_that_of_lerobot(recording: Path) -> None:
     """Names, types and values as LeRobot 0.4.4 writes them (``LeRobotDatasetMetadata``, ``DEFAULT_FEATURES``)."""
     info = json.loads((recording / "meta/info.json").read_text())
@@ -142,6 +144,7 @@ def test_statistics_of_parts_are_those_of_the_whole() -> None:
         assert joined[name] == pytest.approx(whole[name])
 
 
+@pytest.mark.slow
 def test_a_recording_becomes_demonstrations(recording: Path, tmp_path: Path) -> None:
     made = to_demonstrations(recording, tmp_path / "demos", View(24, SIDE))
 
@@ -190,6 +193,7 @@ def test_odd_pictures_and_none_at_all(tmp_path: Path) -> None:
     assert next(iter(open_recording(tmp_path / "blind"))).rgb is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ["exists", "others", "empty", "film", "version", "missing", "depth", "shape", "cut"])
 def test_what_can_t_be_written_or_read(case: str, tmp_path: Path) -> None:
     folder = tmp_path / "recorded"

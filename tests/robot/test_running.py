@@ -64,6 +64,7 @@ def braked_within(position: np.ndarray, velocity: np.ndarray, limits: Limits) ->
     return bool((end >= LOW - 1e-9).all() and (end <= HIGH + 1e-9).all())
 
 
+@pytest.mark.slow
 @given(
     st.lists(st.tuples(*[st.sampled_from([-0.4, 0.0, 0.15, 0.4])] * 3, st.integers(1, 20)), min_size=1, max_size=6),
     st.tuples(*[st.floats(0.0, 1.0)] * 3),
@@ -381,6 +382,7 @@ def test_if_the_connection_that_moves_it_dies_the_arm_is_stopped(arm: StandIn, m
     assert_ended(arm.record())
 
 
+@pytest.mark.slow
 def test_where_orders_end_the_arm_is_stopped(arm: StandIn) -> None:
     orders = _Orders()
     start = {"host": arm.host, "frequency": 125.0, "acceleration": 1.0, "timeout": 1.0}
@@ -438,6 +440,7 @@ def test_an_arm_that_is_not_ready_is_not_moved(arm: StandIn, changes: dict[str, 
     assert arm.record()["runtime"] == changes.get("runtime", STOPPED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("action", "message"), [([1.0, 2.0], r"shape \(2,\)"), ([np.nan] * 4, "not finite")])
 def test_a_policy_that_answers_nonsense_moves_nothing(arm: StandIn, action: Any, message: str) -> None:
     with pytest.raises(FovealError, match=message):
@@ -458,6 +461,7 @@ def test_states_in_which_an_arm_must_not_move() -> None:
     assert "switch it on" in str(trouble(1, 3))
 
 
+@pytest.mark.slow
 def test_without_ur_rtde_the_extra_is_named(arm: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rtde_receive", None)
 

@@ -45,6 +45,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_skills_follow_the_script_on_repaired_depth(folders: Path) -> None:
     policy, skills, frames = load_policy(str(folders / "skills")), small_policy(), []
     assert isinstance(policy, TrainedPolicy) and policy.skill == -1

@@ -54,6 +54,7 @@ def test_change_by_hand() -> None:
 positive = arrays(np.float64, (3, 5, 5), elements=st.floats(1e-3, 10))
 
 
+@pytest.mark.slow
 @given(positive, st.floats(0.1, 100))
 def test_bounds_and_scale(maps: np.ndarray, factor: float) -> None:
     assert (variation(maps) <= np.sqrt(24) + 1e-9).all() and (
@@ -65,6 +66,7 @@ def test_bounds_and_scale(maps: np.ndarray, factor: float) -> None:
     assert 0 <= evenness(maps).change <= 2 + 1e-9
 
 
+@pytest.mark.slow
 @given(arrays(np.float64, (4, 2, 3, 3), elements=st.floats(1e-3, 10)), arrays(np.bool_, (4, 2)))
 def test_a_meter_adds_up_environments_side_by_side(maps: np.ndarray, follows: np.ndarray) -> None:
     meter = EvennessMeter()

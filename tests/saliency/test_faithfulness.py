@@ -84,6 +84,7 @@ def test_gradients_of_a_network_are_better_than_gradients_elsewhere() -> None:
     assert deletion(fn, obs, strength).area < deletion(fn, obs, shifted(strength)).area
 
 
+@pytest.mark.slow
 @given(st.integers(1, 30), st.integers(0, 99))
 @settings(max_examples=30)
 def test_curves_begin_and_end_where_they_must(steps: int, seed: int) -> None:

@@ -127,6 +127,7 @@ def test_shuffled_auc_is_mann_whitneys_statistic_in_the_limit() -> None:
     assert_allclose(auc(saliency, fixations, others, splits=100_000), exact, atol=2e-4)
 
 
+@pytest.mark.slow
 def test_shuffled_auc_is_spread_like_the_mean_over_drawn_splits() -> None:
     saliency, fixations, others = noise(), some_fixations(), some_fixations(2)
     positives = np.repeat(saliency.ravel(), fixations.ravel().astype(int))

@@ -102,6 +102,7 @@ def test_guided_backpropagation_survives_random_layers_on_top_where_the_gradient
     assert alike["guided_backprop"] > alike["gradient"]
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 9), min_size=12, max_size=12), st.lists(st.integers(0, 9), min_size=12, max_size=12))
 def test_rank_correlation_is_scipys(a: list[int], b: list[int]) -> None:
     one, other = (torch.tensor(values).float().view(1, 3, 4) for values in (a, b))

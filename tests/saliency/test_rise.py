@@ -29,6 +29,7 @@ def test_it_is_high_where_keeping_pixels_raises_the_value() -> None:
     assert rise(lambda x: -corner(x), bright()).flatten().allclose(-found.flatten())
 
 
+@pytest.mark.slow
 def test_what_is_added_to_the_value_changes_nothing() -> None:
     torch.testing.assert_close(
         rise(lambda x: corner(x) + 1000.0, bright()), rise(corner, bright()), rtol=1e-2, atol=0.1

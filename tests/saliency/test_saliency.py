@@ -243,6 +243,7 @@ def test_contract_nothing_of_the_network_is_touched(name: str, foreign: Foreign)
     assert all(not module._forward_hooks and not module._backward_hooks for module in foreign.modules())
 
 
+@pytest.mark.slow
 @maps
 def test_contract_frozen_networks_and_outer_no_grad(name: str, foreign: Foreign) -> None:
     expected = SALIENCY.get(name)(lambda o: foreign(o)[:, 0], small())
@@ -255,6 +256,7 @@ def test_contract_frozen_networks_and_outer_no_grad(name: str, foreign: Foreign)
     torch.testing.assert_close(SALIENCY.get(name)(lambda o: foreign(o)[:, 0], small()), expected)
 
 
+@pytest.mark.slow
 @maps
 @pytest.mark.parametrize("dtype", [torch.uint8, torch.float64])
 def test_contract_other_dtypes(name: str, dtype: torch.dtype, foreign: Foreign) -> None:
@@ -374,6 +376,7 @@ def mask_by_loop(saliency: Tensor, quantile: float) -> np.ndarray:
     return mask
 
 
+@pytest.mark.slow
 @settings(max_examples=150)
 @given(
     st.integers(1, 3),

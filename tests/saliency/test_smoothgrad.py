@@ -34,6 +34,7 @@ def test_noise_is_a_share_of_the_observations_range_and_averages_out() -> None:
     assert found[0, 0, 1:].mean() == pytest.approx(3.0, rel=0.02)  # (0.1 * 10)^2 * 3
 
 
+@pytest.mark.slow
 def test_it_agrees_with_captum_where_both_have_many_samples() -> None:
     torch.manual_seed(0)
     network, obs = Small().eval(), observations(1)

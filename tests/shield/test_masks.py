@@ -144,6 +144,7 @@ def test_a_few_masks_tell_those_of_a_film_whose_camera_pans() -> None:
     assert overlap(again[others], masks[others]) < 0.5  # it must learn
 
 
+@pytest.mark.slow
 def test_a_label_does_not_depend_on_which_frames_are_labelled_beside_it() -> None:
     pixels, masks = film(40, side=24)
     chosen = torch.tensor([3, 11])

@@ -244,6 +244,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_same_shield(tmp_path: Path) -> No
     assert whole.limit < float("inf") and whole.about["frames"] == 60
 
 
+@pytest.mark.slow
 def test_a_shield_comes_back_from_the_disk_as_it_was(tmp_path: Path) -> None:
     shield = train_shield(Ball, OPTIONS, SMALL)
     shield.save(tmp_path / "shield")
@@ -286,6 +287,7 @@ def test_masked_output_is_black_outside_the_task() -> None:
 # --- evaluation and commands ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_evaluate_and_insides_take_a_policy_behind_a_shield() -> None:
     shield = train_shield(Ball, {"image_size": SIZE}, SMALL)
     agent = small_agent(Ball)

@@ -142,6 +142,7 @@ def test_cloning_tells_skills_and_pictures_apart(tmp_path):
     assert clone(tmp_path / "demos", config).about == cloned.about
 
 
+@pytest.mark.slow
 def test_best_epoch_is_chosen_by_rollouts(tmp_path, monkeypatch):
     successes, weights = iter([0.2, 0.6, 0.4]), []
 
@@ -222,6 +223,7 @@ def test_experts_in_order_solve_the_task_and_others_do_not():
     assert not bad[0].success and bad[0].steps == 200 and bad[0].chosen == (1,) * 4
 
 
+@pytest.mark.slow
 def test_the_actor_does_its_skills_and_experts_the_others():
     class Actor:
         stack = 1
@@ -243,6 +245,7 @@ def test_the_actor_does_its_skills_and_experts_the_others():
     assert arms.steps.tolist() == [3, 3]
 
 
+@pytest.mark.slow
 def test_frames_are_stacked_oldest_first():
     arms = Arms(ArmSettings("pick", View(8, 8)), 1, stack=3)
     arms.reset(0, seed=0)
@@ -300,6 +303,7 @@ def test_pixels_go_missing_at_edges_and_not_on_slopes():
     assert gone[near_edge].mean() > 0.8 and not gone[~near_edge].any()
 
 
+@pytest.mark.slow
 def test_structured_light_errs_as_was_measured():
     """Nguyen et al.'s formulas at places worked out by hand, and what a flat wall gives of them."""
     sensor = StructuredLight(baseline=0.0, repair=False)

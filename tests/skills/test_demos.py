@@ -87,6 +87,7 @@ def test_what_was_left_unfinished_goes_on_to_the_same(tmp_path, cameras):
         collect("pick", tmp_path / "nowhere", options, resume=True)
 
 
+@pytest.mark.slow
 def test_a_script_that_is_followed_solves_the_task_despite_noise(demos):
     shown = list(demos)
     assert all(one.terminated and one.rewards.sum() == 10.0 for one in shown)
@@ -177,6 +178,7 @@ def test_unknown_tasks_and_full_folders_are_refused(tmp_path):
 # --- Minari's layout ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_layout_is_minaris(demos):
     metadata = json.loads((demos.folder / "data" / "metadata.json").read_text())
     assert metadata["data_format"] == "hdf5" and metadata["total_episodes"] == 2

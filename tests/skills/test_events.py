@@ -102,6 +102,7 @@ def test_the_goal_is_moved_when_the_cube_is_about_to_arrive(task: str) -> None:
     arms.close()
 
 
+@pytest.mark.slow
 def test_the_camera_is_covered_for_a_second() -> None:
     settings = under("camera_covered", "pick", View(12, 16))
     arms = Arms(settings, 1, 1)
@@ -115,6 +116,7 @@ def test_the_camera_is_covered_for_a_second() -> None:
     arms.close()
 
 
+@pytest.mark.slow
 def test_a_can_is_added_beside_everything() -> None:
     arms = Arms(under("object_added"), 1, 1)
     arms.reset(0, 4)
@@ -132,6 +134,7 @@ def test_a_can_is_added_beside_everything() -> None:
     arms.close()
 
 
+@pytest.mark.slow
 def test_without_an_event_nothing_happens() -> None:
     arms = Arms(ArmSettings("pick", BLIND), 1, 1)
     arms.reset(0, 3)

@@ -42,6 +42,7 @@ ORACLE = Deciding(ArmSettings("pick", View(size=0)), 60, seed=0)
 # --- groups ---------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_decision_runs_a_skill_to_its_end_and_episodes_begin_anew():
     group = ORACLE.make(0, 1)
     first = group.reset()
@@ -60,6 +61,7 @@ def test_a_decision_runs_a_skill_to_its_end_and_episodes_begin_anew():
     other.close()
 
 
+@pytest.mark.slow
 def test_time_runs_out_after_the_tasks_steps():
     group = ORACLE.make(0, 1)
     group.reset()
@@ -70,6 +72,7 @@ def test_time_runs_out_after_the_tasks_steps():
     assert info["steps"] == 20 and info["truncated"] and not info["success"] and ends[-1][1][0] == 0.0
 
 
+@pytest.mark.slow
 def test_masters_see_the_features_of_every_skill():
     policy = small_policy()
     settings = Deciding(policy.arm_settings, 2, 0, policy)

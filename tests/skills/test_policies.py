@@ -89,6 +89,7 @@ def test_memory_belongs_to_the_caller(kind: str) -> None:
     np.testing.assert_array_equal(policy.predict({"depth": newest[0]})[0], first)  # cut and in millimetres already
 
 
+@pytest.mark.slow
 def test_a_master_draws_or_takes_the_likeliest() -> None:
     master = trained("master")
     with torch.no_grad():

@@ -185,6 +185,7 @@ def test_ctrl_c_stops_after_an_update_and_the_command_goes_on(
     assert same(Master.load(out), Master.load(whole))
 
 
+@pytest.mark.slow
 def test_what_can_not_be_resumed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for command in ("master", "skills"):
         assert main([command, "train", "--resume", str(tmp_path / "nowhere")]) == 2

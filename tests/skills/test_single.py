@@ -22,6 +22,7 @@ from foveal.skills.single import DepthEnv, as_brightness, as_millimetres
 POLICY = small_policy()
 
 
+@pytest.mark.slow
 @given(st.lists(st.integers(0, 65535), min_size=1, max_size=20))
 def test_the_network_sees_the_same_of_depth_that_was_a_picture(millimetres: list[int]) -> None:
     policy, depth = POLICY, np.array(millimetres, np.uint16)

@@ -332,6 +332,7 @@ def test_no_setting_of_the_master_is_forgotten() -> None:
     assert_complete(MasterConfig, MASTER)
 
 
+@pytest.mark.slow
 @cases(MASTER)
 def test_settings_of_the_master_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)
@@ -464,6 +465,7 @@ def test_no_setting_of_demonstrations_is_forgotten() -> None:
     assert_complete(DemoOptions, DEMOS)
 
 
+@pytest.mark.slow
 @cases(DEMOS)
 def test_settings_of_demonstrations_arrive(room: Room, wire: Wire, value: Any) -> None:
     wire.check(room, value)

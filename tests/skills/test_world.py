@@ -127,11 +127,13 @@ def test_the_command_evaluates_a_policy_of_the_arm(tmp_path: Path, capsys: pytes
     assert "0 %" in capsys.readouterr().out.split("random")[-1]
 
 
+@pytest.mark.slow
 def test_what_demonstrations_call_training_is_train() -> None:
     results = foveal.evaluate(oracle(), ["training"], 1, progress=False)
     assert results.perturbations == ["train"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [

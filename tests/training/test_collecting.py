@@ -66,6 +66,7 @@ def numbers(image: torch.Tensor) -> list[list[int]]:
 # --- transitions ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 3])
 def test_transitions_are_what_happened_in_their_environment(count: int) -> None:
     made: list[Log] = []
@@ -142,6 +143,7 @@ def test_the_random_phase_is_uniform_over_all_actions() -> None:
 # --- batches ----------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_every_owed_update_has_a_batch_of_its_own(room: Room) -> None:
     agent = small_agent(Log, method="none", training={"catch_up_updates": 6, "updates_per_step": 2.0})
     updates = room.watch(agent.updater, "update")
@@ -151,6 +153,7 @@ def test_every_owed_update_has_a_batch_of_its_own(room: Room) -> None:
     assert len({tuple(map(tuple, numbers(batch.obs.image))) for batch in batches}) == len(batches)
 
 
+@pytest.mark.slow
 def test_a_further_batch_is_drawn_anew_and_from_the_same_memory(room: Room) -> None:
     agent = small_agent(Log, method="soda", environment={"frame_stack": 1}, soda={"auxiliary_batch": 9})
     updates = room.watch(agent.updater, "update")
@@ -186,6 +189,7 @@ def test_acting_and_updates_each_move_their_own_generator_on() -> None:
     assert len({state["acting"] for state in seen[:RANDOM]}) == 1  # the random phase has a generator of its own
 
 
+@pytest.mark.slow
 def test_the_seed_reaches_everything_that_is_random(room: Room) -> None:
     def randomness(seed: int) -> dict[str, Any]:
         made: list[Log] = []

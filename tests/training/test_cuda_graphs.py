@@ -238,6 +238,7 @@ def test_there_is_one_recording_for_each_of_what_is_due_together() -> None:
     assert all((due.policy, due.method) == (actor, attribution) for due, _, actor, attribution in seen)
 
 
+@pytest.mark.slow
 def test_a_batch_is_held_where_the_first_one_was() -> None:
     agent = agent_of()
     replayer = in_its_place(agent, Replayer)
@@ -249,6 +250,7 @@ def test_a_batch_is_held_where_the_first_one_was() -> None:
     assert replayer._batch is held and held.obs.image.data_ptr() == address
 
 
+@pytest.mark.slow
 def test_other_weights_end_what_was_recorded() -> None:
     agent = agent_of()
     replayer = in_its_place(agent, Replayer)

@@ -161,6 +161,7 @@ def test_ctrl_c_saves_a_checkpoint_to_go_on_from(tmp_path: Path, capsys: pytest.
     assert differing(weights(learn(small_agent())), weights(trainer.agent)) == []
 
 
+@pytest.mark.slow
 def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tmp_path: Path) -> None:
     def pressed(steps: int) -> float:
         if steps == 13:
@@ -172,12 +173,14 @@ def test_ctrl_c_in_the_middle_of_a_step_waits_for_its_end(tmp_path: Path) -> Non
     assert foveal.load(tmp_path / "run").steps == 13
 
 
+@pytest.mark.slow
 def test_a_second_ctrl_c_is_obeyed_at_once(tmp_path: Path) -> None:
     with pytest.raises(KeyboardInterrupt):
         learn(small_agent(), run=tmp_path / "run", callbacks=[CtrlC(14, times=2)], checkpoint_every=10)
     assert foveal.load(tmp_path / "run").steps == 10
 
 
+@pytest.mark.slow
 def test_training_in_another_thread_leaves_signals_alone() -> None:
     agent = small_agent()
     thread = threading.Thread(target=learn, args=(agent, 12))
@@ -292,6 +295,7 @@ def test_a_line_that_a_kill_cut_short_is_left_out(tmp_path: Path) -> None:
     assert read_records(tmp_path / "none.jsonl") == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -315,6 +319,7 @@ def test_bad_options_are_refused_before_any_work(options: dict[str, Any], messag
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 def test_a_folder_with_something_in_it_is_refused(tmp_path: Path) -> None:
     (tmp_path / "mine").mkdir()
     learn(small_agent(), 12, run=tmp_path / "mine")  # an empty one will do
@@ -352,6 +357,7 @@ def test_a_full_disk_while_logging_is_told(tmp_path: Path, monkeypatch: pytest.M
         learn(small_agent(), run=tmp_path / "run")
 
 
+@pytest.mark.slow
 def test_options_are_what_the_folder_says(tmp_path: Path) -> None:
     learn(small_agent(), 12, run=tmp_path / "run", evaluate_every=0, data=None, checkpoint_every=6)
     held = foveal.checkpoint.load(tmp_path / "run" / "checkpoints" / "000000012", kind="foveal.agent")

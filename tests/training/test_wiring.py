@@ -322,6 +322,7 @@ def test_settings_of_the_environment_arrive(room: Room, wire: Wire, value: Any) 
     wire.check(room, value)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("env", "repeat"), [(CARTPOLE, 8), ("dmc/finger-spin", 2), (WALKER, 4)])
 def test_tasks_of_the_benchmark_repeat_actions_as_it_does(env: str, repeat: int) -> None:
     made = make(env, **Agent(env, "none", preset="debug").env_options)
@@ -457,6 +458,7 @@ def test_no_part_of_the_whole_configuration_is_forgotten() -> None:
     assert set(Config.__dataclass_fields__) == {"env", "method", "learner", "preset", "seed"} | sections
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("preset", PRESETS)
 @pytest.mark.parametrize("method", METHODS.names())
 @pytest.mark.parametrize("learner", [name for name in LEARNERS.names() if not LEARNERS.get(name).on_policy])
