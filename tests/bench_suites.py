@@ -5,7 +5,9 @@ from __future__ import annotations
 import hashlib
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import yaml
 from safetensors.numpy import load_file
@@ -40,10 +42,12 @@ original = Trainer._step
 
 def deadly(self):
     original(self)
-    marker = pathlib.Path({marker!r})
-    if self.work.steps == 50 and not marker.exists():
+    victims = {victims!r}
+    seed = self.work.agent.seed
+    marker = pathlib.Path({folder!r}) / f"killed-{{seed}}"
+    if self.work.steps == 50 and seed in victims and not marker.exists():
         marker.touch()
-        os.kill({victim}, signal.SIGKILL)
+        os.kill(getattr(os, victims[seed])(), signal.SIGKILL)
         time.sleep(20)  # where the victim was another: what happens to this process is the point
 
 Trainer._step = deadly
@@ -58,14 +62,14 @@ def write_suite(folder: Path, name: str = "small", **changed: object) -> Path:
     return path
 
 
-def write_killer(folder: Path, victim: str = "os.getpid()") -> str:
-    """A module that kills a process once, at step 50 of the first training; returns what ``--import`` takes.
+def write_killer(folder: Path, victims: Mapping[int, str] = MappingProxyType({0: "getpid"})) -> str:
+    """A module that kills processes, each once, at step 50 of a training; returns what ``--import`` takes.
 
     Args:
-        folder: must be on the workers' path.
-        victim: Python that gives its number.
+        folder: must be on the workers' path; gets a file ``killed-SEED`` for each.
+        victims: seed of the training -> what of ``os`` gives the number of the process.
     """
-    (folder / "killer.py").write_text(KILLER.format(marker=str(folder / "killed"), victim=victim))
+    (folder / "killer.py").write_text(KILLER.format(folder=str(folder), victims=dict(victims)))
     return "killer"
 
 

@@ -139,7 +139,7 @@ def test_a_failed_cell_says_why_and_stops_no_other_and_what_is_killed_is_made_go
     assert done.returncode == 2
     assert "1 of 2 cells failed" in done.stderr and UNLUCKY in done.stderr
     assert (cell_of(out, seed=1).state, cell_of(out, seed=1).error) == (FAILED, UNLUCKY)
-    assert cell_of(out, seed=0).state == DONE and (tmp_path / "killed").exists()
+    assert cell_of(out, seed=0).state == DONE and (tmp_path / "killed-0").exists()
     assert checksum(folder_of(out) / "run") == checksum(folder_of(whole) / "run")
     ours, theirs = (Results.load(folder_of(where) / "results.json") for where in (out, whole))
     assert ours.conditions == theirs.conditions

@@ -159,6 +159,7 @@ def rules(options: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+@functools.cache  # asks an emulator, which takes as long to start as many frames take to play
 def action_count(env: str) -> int:
     """How many actions the game has, of the joystick's 18."""
     from ale_py import ALEInterface, LoggerMode, roms

@@ -6,14 +6,17 @@ import itertools
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import av
 import numpy as np
-from av.container import InputContainer
 from numpy.typing import NDArray
 
 from foveal.errors import FovealError
 from foveal.pictures.writing import written_whole
+
+if TYPE_CHECKING:
+    import av
+    from av.container import InputContainer
 
 Picture = NDArray[np.uint8]
 """(H, W, 3) RGB."""
@@ -58,6 +61,8 @@ def read_video(path: str | Path, first: int = 0) -> Iterator[Picture]:
     Raises:
         FovealError: there is no such file, or it is no film, or it is damaged.
     """
+    import av  # takes half a second, which every command would spend
+
     try:
         with av.open(str(path)) as container:
             if not container.streams.video:
@@ -90,6 +95,8 @@ def _frames_from(container: InputContainer, first: int) -> Iterator[av.VideoFram
 
 
 def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:
+    import av  # takes half a second, which every command would spend
+
     remaining = iter(pictures)
     first = next(remaining, None)
     if first is None:
@@ -109,6 +116,8 @@ def _encode(path: Path, pictures: Iterable[Picture], fps: int) -> None:
 
 
 def _codec() -> tuple[str, dict[str, str]]:
+    import av
+
     for name, options in CODECS:
         try:
             av.Codec(name, "w")

@@ -10,8 +10,8 @@ one float. It is NaN where the metric is undefined, so that an average can leave
 from __future__ import annotations
 
 import numpy as np
+import scipy  # whose parts are imported at first use
 from numpy.typing import ArrayLike, NDArray
-from scipy.ndimage import gaussian_filter
 
 from foveal.errors import FovealError
 
@@ -50,7 +50,7 @@ def fixation_density(fixations: ArrayLike, sigma: float = SIGMA, border: str = "
     if border not in BORDERS:
         raise FovealError(f"border must be one of {', '.join(BORDERS)}, not {border!r}")
     counts = _map(fixations, "fixations", lowest=0)
-    blurred = gaussian_filter(counts, sigma, mode=border)
+    blurred = scipy.ndimage.gaussian_filter(counts, sigma, mode=border)
     total = blurred.sum()
     return blurred / total if total > 0 else blurred
 

@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from typing import Annotated, Protocol
 
 import numpy as np
+import scipy  # whose parts are imported at first use
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from foveal.config.bounds import POSITIVE, SHARE, Bounded, at_least
 from foveal.skills.minari import MILLIMETRES
@@ -70,14 +70,14 @@ class DepthNoise(Bounded, section="noise"):
 
     def _measured(self, metres: NDArray[np.float64], random: np.random.Generator) -> NDArray[np.float64]:
         """Through disparity, with its errors and steps, and back; at most 65 m."""
-        error = ndimage.gaussian_filter(random.standard_normal(metres.shape), self.window, mode="wrap")
+        error = scipy.ndimage.gaussian_filter(random.standard_normal(metres.shape), self.window, mode="wrap")
         error *= self.disparity / max(float(error.std()), 1e-9)
         disparity = self.focal_baseline / np.maximum(metres, 1e-3) + error
         disparity = np.rint(disparity * self.subpixel) / self.subpixel
         return np.minimum(self.focal_baseline / np.maximum(disparity, 1e-3), 65.0)
 
     def _edges(self, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
-        bent = [np.abs(ndimage.convolve1d(metres, [0.5, -1.0, 0.5], axis, mode="nearest")) for axis in (0, 1)]
+        bent = [np.abs(scipy.ndimage.convolve1d(metres, [0.5, -1.0, 0.5], axis, mode="nearest")) for axis in (0, 1)]
         return np.asarray(np.maximum(*bent) > self.jump)
 
     def _patches(self, shape: tuple[int, ...], random: np.random.Generator) -> NDArray[np.bool_]:
@@ -137,7 +137,7 @@ class StructuredLight(Bounded, section="noise"):
         slant = self.slant(metres)
         across = (0.8 + 0.035 * slant / (np.pi / 2 - slant)) * self.focal / self.sensor_focal
         places = np.indices(metres.shape) + across * random.standard_normal((2, *metres.shape))
-        return np.asarray(ndimage.map_coordinates(metres, places, order=0, mode="nearest"))
+        return np.asarray(scipy.ndimage.map_coordinates(metres, places, order=0, mode="nearest"))
 
     def _lit(self, metres: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(H, W): where the projector's light falls.
@@ -164,5 +164,5 @@ def repaired(depth: NDArray[np.uint16]) -> NDArray[np.uint16]:
     missing = depth == 0
     if missing.all():
         return depth
-    nearest = ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
-    return np.asarray(ndimage.median_filter(depth[tuple(nearest)], 3, mode="nearest"))
+    nearest = scipy.ndimage.distance_transform_edt(missing, return_distances=False, return_indices=True)
+    return np.asarray(scipy.ndimage.median_filter(depth[tuple(nearest)], 3, mode="nearest"))

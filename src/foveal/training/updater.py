@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
+from functools import cached_property
 from typing import NamedTuple
 
 import torch
@@ -51,8 +52,12 @@ class Updater:
         self.plain_updates = plain_updates
         self.takes_saliency = pixel_gradient
         self.updates = 0
-        self.critic_optimizer = learner.critic_optimizer(method.critic_parameters())
         self.restart()
+
+    @cached_property
+    def critic_optimizer(self) -> torch.optim.Optimizer:
+        """Made at first use: PyTorch's take seconds to import what a policy that only acts has no use for."""
+        return self.learner.critic_optimizer(self.method.critic_parameters())
 
     def update(self, batch: Batch, sample: Callable[[int], Batch]) -> dict[str, Tensor]:
         """One update with all the steps that are due.

@@ -15,8 +15,8 @@ from xml.etree import ElementTree as ET
 from xml.etree.ElementTree import Element
 
 import numpy as np
+import scipy  # whose parts are imported at first use
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from foveal.envs.ur5e.kinematics import LINKS, frames
 from foveal.errors import FovealError
@@ -149,13 +149,13 @@ def _pose(element: Element) -> Array:
     pose = np.eye(4)
     pose[:3, 3] = _numbers(element.attrib, "pos", (0.0, 0.0, 0.0))
     w, x, y, z = _numbers(element.attrib, "quat", (1.0, 0.0, 0.0, 0.0))
-    pose[:3, :3] = Rotation.from_quat([x, y, z, w]).as_matrix()
+    pose[:3, :3] = scipy.spatial.transform.Rotation.from_quat([x, y, z, w]).as_matrix()
     return pose
 
 
 def _quat(pose: Array) -> Array:
     """(4,) w, x, y, z."""
-    return np.roll(Rotation.from_matrix(pose[:3, :3]).as_quat(), 1)
+    return np.roll(scipy.spatial.transform.Rotation.from_matrix(pose[:3, :3]).as_quat(), 1)
 
 
 def _numbers(attributes: Mapping[str, str], name: str, otherwise: Sequence[float]) -> Sequence[float]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+import scipy  # whose parts are imported at first use
 
 from foveal.envs.ur5e.kinematics import LINKS, Link
 from foveal.envs.ur5e.meshes import Skin
@@ -264,4 +264,4 @@ def _text(values: Sequence[float]) -> str:
 
 def _quaternion(axes: str, *angles: float) -> str:
     """w, x, y, z of turns about axes, each about those that the ones before have turned."""
-    return _text(np.roll(Rotation.from_euler(axes, angles).as_quat(), 1))
+    return _text(np.roll(scipy.spatial.transform.Rotation.from_euler(axes, angles).as_quat(), 1))
