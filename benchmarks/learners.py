@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
@@ -42,6 +42,7 @@ class Task:
         steps: agent steps.
         wanted: mean return that counts as learnt.
         settings: flags of ``foveal train``; ``{learner}`` stands for its name.
+        settings_of: further flags of a learner, chosen on a seed that no row has.
     """
 
     env: str
@@ -50,16 +51,26 @@ class Task:
     steps: int
     wanted: float
     settings: tuple[str, ...] = ("--preset", "compact")
+    settings_of: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    def flags(self, learner: str) -> tuple[str, ...]:
+        """All settings of one learner."""
+        return (*(flag.format(learner=learner) for flag in self.settings), *self.settings_of.get(learner, ()))
 
 
 CAR = (
     *("--preset", "compact", "--environment.action-repeat", "8", "--training.updates-per-step", "0.25"),
     *("--training.replay-capacity", "30000", "--{learner}.epsilon-steps", "8000", "--{learner}.lr", "3e-4"),
 )
+QUICK_CRITIC = ("--drqv2.critic-lr", "1e-3")
+STEADY_NOISE = (*("--drqv2.initial-std", "0.5"), *("--drqv2.final-std", "0.3"), *("--drqv2.std-steps", "20000"))
 CONTINUOUS, DISCRETE = ("sac", "drqv2"), ("dqn", "qrdqn")
 TASKS = {
-    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 30_000, 800.0),
-    "walker": Task("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 40_000, 600.0),
+    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 30_000, 800.0, settings_of={"drqv2": QUICK_CRITIC}),
+    "walker": Task(
+        *("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 40_000, 600.0),
+        settings_of={"drqv2": QUICK_CRITIC + STEADY_NOISE},
+    ),
     "kung-fu": Task("atari/kung_fu_master", DISCRETE, ("none", "sgqn"), 60_000, 1650.0),
     "car": Task("box2d/car-racing-discrete", DISCRETE, ("none", "sgqn"), 20_000, 300.0, CAR),
 }
@@ -136,7 +147,8 @@ def train(row: Row, options: Run) -> None:
         *("train", row.task.env, "--learner", row.learner, "--method", row.method, "--seed", str(row.seed)),
         *("--steps", str(steps), "--evaluate-every", str(every), "--evaluate-episodes", "3"),
         *("--checkpoint-every", str(steps)),
-        *(setting.format(learner=row.learner) for setting in (*row.task.settings, *options.settings)),
+        *row.task.flags(row.learner),
+        *(setting.format(learner=row.learner) for setting in options.settings),
     ]
     print(" ".join(["foveal", *command]), flush=True)
     seconds = None if run.exists() else carry_out(command, run)
