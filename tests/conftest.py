@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 from collections.abc import Iterator
@@ -19,6 +20,8 @@ from hypothesis import HealthCheck, settings
 
 pytest.register_assert_rewrite("wires")
 from foveal.networks.precision import cpu_convolves_bfloat16  # noqa: E402
+from foveal.pictures.block import Block  # noqa: E402
+from foveal.pictures.generated import GeneratedPictures  # noqa: E402
 from wires import Room  # noqa: E402 - after the line before
 
 torch.set_num_threads(1)
@@ -41,6 +44,23 @@ def _ctrl_c_interrupts() -> Iterator[None]:
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _generated_pictures_are_drawn_once() -> Iterator[None]:
+    """Hundreds of small agents begin with the same pictures, which take longer to draw than their updates."""
+    original = GeneratedPictures.block
+
+    @functools.lru_cache(maxsize=32)
+    def drawn(side: int, seed: int, number: int) -> Block:
+        return original(GeneratedPictures(side, seed), number)
+
+    def block(source: GeneratedPictures, number: int) -> Block:
+        return drawn(source.side, source.seed, number)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(GeneratedPictures, "block", block)
+        yield
 
 
 @pytest.fixture

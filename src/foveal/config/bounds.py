@@ -12,6 +12,7 @@ is not checked.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import re
 import types
@@ -145,6 +146,7 @@ def check(settings: Any, section: str = "") -> None:
         _check(getattr(settings, name), bounds, f"{section}.{name}" if section else name)
 
 
+@functools.lru_cache(maxsize=1024)  # annotations take as long to read as a small configuration takes to make
 def bounds_of(kind: type) -> dict[str, tuple[Bound, ...]]:
     """The bounds of each setting of a dataclass. Those of a tuple are for its entries."""
     hints = typing.get_type_hints(kind, include_extras=True)

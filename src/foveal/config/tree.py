@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import numbers
 import types
 import typing
@@ -176,7 +177,7 @@ SHIFT = "shift"
 
 
 def _shifting(methods: Mapping[str, type[Method]]) -> list[str]:
-    return [name for name, kind in methods.items() if SHIFT in typing.get_type_hints(kind.Config)]
+    return [name for name, kind in methods.items() if SHIFT in _hints(kind.Config)]
 
 
 ATTENTION = {"plain": "none", "fls": "fls"}
@@ -313,7 +314,7 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
     Raises:
         FovealError: a setting that it does not have (with the nearest names), or a value of the wrong type.
     """
-    hints = typing.get_type_hints(type(settings))
+    hints = _hints(type(settings))
     values = {}
     for key, value in changes.items():
         if key not in hints:
@@ -326,6 +327,11 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
         else:
             values[key] = _typed(value, hints[key], f"{section}.{key}")
     return dataclasses.replace(settings, **values)
+
+
+@functools.lru_cache(maxsize=1024)
+def _hints(kind: type) -> Mapping[str, Any]:
+    return typing.get_type_hints(kind)
 
 
 def _typed(value: Any, hint: Any, name: str) -> Any:
