@@ -7,7 +7,6 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 
 import yaml
 from safetensors.numpy import load_file
@@ -62,7 +61,7 @@ def write_suite(folder: Path, name: str = "small", **changed: object) -> Path:
     return path
 
 
-def write_killer(folder: Path, victims: Mapping[int, str] = MappingProxyType({0: "getpid"})) -> str:
+def write_killer(folder: Path, victims: Mapping[int, str]) -> str:
     """A module that kills processes, each once, at step 50 of a training; returns what ``--import`` takes.
 
     Args:

@@ -293,6 +293,7 @@ for name in sorted(names, key=lambda name: name.startswith("arm")):
     importlib.import_module(f"foveal.commands.{{name}}")
     found = {SLOWLY_IMPORTED} & set(sys.modules)
     assert name.startswith("arm") or not found, (name, found)
+assert "scipy.stats" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr

@@ -133,7 +133,7 @@ def test_a_failed_cell_says_why_and_stops_no_other_and_what_is_killed_is_made_go
 ) -> None:
     """After a kill the last weights and the results are those of a training that nothing disturbed, to the last bit."""
     monkeypatch.chdir(tmp_path)
-    (tmp_path / "luck.py").write_text(f"import {write_killer(tmp_path)}\n{BROKEN}")
+    (tmp_path / "luck.py").write_text(f"import {write_killer(tmp_path, {0: 'getpid'})}\n{BROKEN}")
     suite, out = write_suite(tmp_path, seeds=[1, 0]), tmp_path / "out"
     done = bench_apart(suite, out, "--import", "luck")
     assert done.returncode == 2

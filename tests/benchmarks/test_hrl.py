@@ -47,12 +47,12 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
 def test_rivals_from_one_command_and_conditions_one_after_the_other(tmp_path):
     places = [f"--work={tmp_path / 'work'}", f"--out={tmp_path / 'out'}", "--workers=1", "--preset=debug"]
     for row in ("ppo-shaped", "ppo-from-bc", "replan", "replan-experts", "hrl-bc-drawn"):
-        main(["ur5e/pick", "--row", row, *places, "--episodes=1", "--paired=1", "--on", "training"])
-    main(["ur5e/pick", "--row", "replan-experts", *places, "--episodes=1", "--paired=1", "--on", "cube_moved"])
+        main(["ur5e/pick", "--row", row, *places, "--episodes=1", "--paired=2", "--on", "training"])
+    main(["ur5e/pick", "--row", "replan-experts", *places, "--episodes=1", "--paired=2", "--on", "cube_moved"])
     report = json.loads((tmp_path / "out" / "pick-replan-experts-0.json").read_text())
     assert list(report["success"]) == ["training", "cube_moved"]  # the first one's is kept
     outcomes = report["success"]["cube_moved"]["outcomes"]
-    assert [outcome["happened"] is not None for outcome in outcomes] == [True]
+    assert [outcome["happened"] is not None for outcome in outcomes] == [True, True]
     assert report["success"]["training"]["outcomes"][0]["happened"] is None
     assert (tmp_path / "work" / "pick-debug-0" / "flat-bc-ordered").is_dir()  # which ppo-from-bc started from
     main(["ur5e/pick", "--row", "script", *places, "--episodes=1", "--demonstrations=5", "--on", "training"])

@@ -103,7 +103,7 @@ def test_chance_acts_by_the_episode_alone(monkeypatch: pytest.MonkeyPatch) -> No
 def test_every_policy_of_the_arm_is_evaluated() -> None:
     policy, flat = small_policy(), FlatPolicy("pick", View(48, 48), flat_config(64))
     master = Master("pick", policy, master_config("debug", {"skill_steps": 40}))
-    chosen = range(5, 5 + 2)
+    chosen = range(5, 5 + 4)
     noisy = CONDITIONS["noisy_depth"].of(policy.arm_settings)
     played: list[tuple[Any, list[Outcome]]] = [
         (policy, play(noisy, scripted("pick", 3), policy, chosen)),
@@ -112,7 +112,7 @@ def test_every_policy_of_the_arm_is_evaluated() -> None:
     ]
     for agent, found in played:
         for workers in (1, 2):
-            results = foveal.evaluate(agent, "noisy_depth", 2, seed=5, workers=workers, progress=False)
+            results = foveal.evaluate(agent, "noisy_depth", 4, seed=5, workers=workers, progress=False)
             assert outcomes(results, "noisy_depth") == expected(found)
 
 

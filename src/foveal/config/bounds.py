@@ -142,8 +142,7 @@ def check(settings: Any, section: str = "") -> None:
     Raises:
         FovealError: one is out of its bounds; the message names setting, value and what is allowed.
     """
-    kind: Any = type(settings)
-    for name, bounds in bounds_of(kind).items():
+    for name, bounds in bounds_of(settings.__class__).items():
         _check(getattr(settings, name), bounds, f"{section}.{name}" if section else name)
 
 

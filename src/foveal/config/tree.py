@@ -314,8 +314,7 @@ def changed(settings: Any, changes: Mapping[str, Any], section: str) -> Any:
     Raises:
         FovealError: a setting that it does not have (with the nearest names), or a value of the wrong type.
     """
-    kind: Any = type(settings)
-    hints = _hints(kind)
+    hints = _hints(settings.__class__)
     values = {}
     for key, value in changes.items():
         if key not in hints:
