@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from foveal.bench.arm_cells import demonstrations
 from foveal.bench.stages import trained
+from foveal.cores import available
 from foveal.envs.ur5e.experts import SKILL_STEPS
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings
@@ -26,7 +27,6 @@ from foveal.skills.master import Master
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import ByState, InOrder, Plan, scripted
 from foveal.skills.view import View
-from foveal.skills.workers import available
 
 Learned = TypeVar("Learned", bound=ActorCritic)
 Trained = TypeVar("Trained", bound=ArmPolicy)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import time
 
 import numpy as np
 
 from foveal.agent import Agent
 from foveal.bench.stopwatch import wait_for
+from foveal.cores import available
 from foveal.envs import make, make_vector
 from foveal.envs.family import QUALITIES
 from foveal.fovea.config import FoveaConfig
@@ -41,7 +41,7 @@ def environment_scaling(env: str, image_size: int, budget: float) -> dict[int, f
         image_size: side of the pictures, in pixels.
         budget: seconds for each number of environments: 1, 2, 4, up to twice the cores.
     """
-    cores = os.cpu_count() or 1
+    cores = available()
     counts = [2**power for power in range(cores.bit_length() + 1) if 2**power <= 2 * cores]
     return {count: environment_rate(env, image_size, "fast", budget, count) for count in counts}
 

@@ -11,8 +11,8 @@ import tyro
 
 from foveal.commands.options import preset_of
 from foveal.commands.verbs import parse
+from foveal.cores import available
 from foveal.skills.demos import DemoOptions, collect, demo_options, task_of
-from foveal.skills.workers import available
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from foveal.cores import available
 from foveal.errors import FovealError
 from foveal.evaluation.layout import laid_out
 from foveal.evaluation.statistics import SuccessRate, Summary, summary
@@ -298,7 +299,7 @@ def machine() -> dict[str, Any]:
     """Processor, cores that this process may use, operating system, and the GPU if PyTorch sees one."""
     return {
         "processor": _processor(),
-        "cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "cores": available(),
         "system": f"{platform.system()} {platform.release().partition('-')[0]} {platform.machine()}",
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
     }

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
+from foveal.cores import available
 from foveal.errors import FovealError
 from foveal.pictures.block import Block, empty_block
 from foveal.pictures.drawing import FAILURE, PICTURES
@@ -78,8 +79,7 @@ class Prefetcher:
 
 
 def _threads() -> int:
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(cores, MOST_THREADS)
+    return min(available(), MOST_THREADS)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

@@ -17,11 +17,6 @@ Job = TypeVar("Job")
 Result = TypeVar("Result")
 
 
-def available() -> int:
-    """Processor cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else (os.cpu_count() or 1)
-
-
 class Workers:
     """Processes that wait for jobs; to be used in ``with``, or closed.
 

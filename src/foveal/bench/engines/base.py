@@ -11,9 +11,9 @@ from foveal.bench import locks
 from foveal.bench.cells import FAILED, RUNNING, read_cell, write_cell
 from foveal.bench.jobs import read_job
 from foveal.bench.worker import BUSY, INTERRUPTED, LOG
+from foveal.cores import available
 from foveal.errors import FovealError
 from foveal.registry import Registry
-from foveal.skills.workers import available
 
 ATTEMPTS = 3
 """Processes in a row that may die on one cell without a word, before it counts as failed."""
