@@ -18,7 +18,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rows import carry_out, commit, interval
+from rows import carry_out, commit, interval, trained
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -139,7 +139,7 @@ def rows(options: Run) -> Iterator[Row]:
 def train(row: Row, options: Run) -> None:
     """One row, from nothing to its file."""
     target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    if target.exists() or (run.exists() and not _trained(run)):
+    if target.exists() or (run.exists() and not trained(run)):
         return  # done, or another process is at it
     steps = options.steps or row.task.steps
     every = max(1, steps // 10)
@@ -179,11 +179,6 @@ def train(row: Row, options: Run) -> None:
         },
     )
     print(f"{row.stem}: {np.mean([e.total for e in final.conditions[0].episodes]):.0f}", flush=True)
-
-
-def _trained(run: Path) -> bool:
-    """Whether a run's only checkpoint, its last, is there."""
-    return any((run / "checkpoints").glob("[0-9]*"))
 
 
 def table(folder: Path) -> None:

@@ -37,6 +37,11 @@ def commit() -> str:
     return done.stdout.strip()
 
 
+def trained(run: Path) -> bool:
+    """Whether a run's only checkpoint, its last, is there: if not, another process may be at it."""
+    return any((run / "checkpoints").glob("[0-9]*"))
+
+
 def interval(values: Sequence[float], digits: int = 0) -> str:
     """The mean over seeds, where there are several with Student's 95 % interval."""
     if len(values) < 2:
