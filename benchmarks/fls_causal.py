@@ -17,6 +17,7 @@ import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
+from rows import commit
 from scipy.ndimage import maximum_filter
 
 import foveal
@@ -101,7 +102,7 @@ def region(places: Regions) -> Regions:
 
 
 def ball_changes(screens: Frames) -> dict[str, Change]:
-    """The ball moved to the other side, and erased, wherever it is to be seen in the newest frame and has moved clear.
+    """The ball moved to the other side, and erased, wherever it is to be seen in all four frames and has moved clear.
 
     Args:
         screens: (N, 4, 210, 160, 3) of Breakout, oldest first.
@@ -111,7 +112,7 @@ def ball_changes(screens: Frames) -> dict[str, Change]:
     """
     ball = ball_of(screens)
     old, new = region(ball), region(mirrored(ball))
-    usable = ball[:, -1].any((1, 2)) & ~(old & new).any((1, 2))
+    usable = ball.any((2, 3)).all(1) & ~(old & new).any((1, 2))
     if not usable.any():
         raise FovealError("Breakout's ball is in none of these moments: take more of them")
     screens, ball, old, new = (array[usable] for array in (screens, ball, old, new))
@@ -289,18 +290,63 @@ def as_dicts(rows: Findings) -> dict[str, dict[str, Any]]:
     return {name: {kind: found.as_dict() for kind, found in maps.items()} for name, maps in rows.items()}
 
 
-def table(rows: Findings) -> str:
-    """Markdown."""
+def table(changes: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> str:
+    """Markdown of ``as_dicts``."""
     lines = [
         "| change | map | following [95 % over moments] | ceiling | on it before, times an even map |",
         "|---|---|---|---|---|",
     ]
-    for name, maps in rows.items():
+    for name, maps in changes.items():
         for kind, found in maps.items():
-            on_it = "" if found.on_it is None else f"{found.on_it:.2f}"
-            best = "" if found.ceiling is None else f"{found.ceiling:.3f}"
-            lines.append(f"| {name} | {kind} | {found.following} | {best} | {on_it} |")
+            on_it = "" if found["on_it"] is None else f"{found['on_it']:.2f}"
+            best = f"{found['ceiling']:.3f}" if "ceiling" in found else ""
+            lines.append(f"| {name} | {kind} | {Score(**found['following'])} | {best} | {on_it} |")
     return "\n".join(lines)
+
+
+def untrained(agent: Any) -> Any:
+    """The agent as it was before its first step."""
+    return foveal.Agent(agent.env_id, seed=agent.seed, encoder=agent.encoder_name, preset=agent.config.preset)
+
+
+def ball_study(
+    agent: Any,
+    name: str,
+    moments: int = 400,
+    every: int = 5,
+    kinds: Sequence[str] = (BUILT_IN, "gradient"),
+    seed: int = 10_000,
+) -> dict[str, Any]:
+    """What goes with Breakout's ball, of the agent's maps and of the same network's before training; JSON-able.
+
+    Both look at the moments of the agent's own games.
+
+    Args:
+        agent: of atari/breakout.
+        name: of it.
+        moments: observations to look at; those without a ball are left out.
+        every: agent steps between them.
+        kinds: of maps.
+        seed: of the games and of the random map.
+
+    Raises:
+        FovealError: it plays another game, or the ball is nowhere to be seen.
+    """
+    if agent.env_id != "atari/breakout":
+        raise FovealError(f"{name} plays {agent.env_id}, and the ball is Breakout's")
+    changes = ball_changes(played(agent, moments, every, seed))
+    return {
+        "agent": name,
+        "commit": commit(),
+        "steps": agent.steps,
+        "encoder": agent.encoder_name,
+        "seed": agent.seed,
+        "moments": len(changes["moved"].before),
+        "changes": as_dicts(findings(agent, changes, kinds, seed)),
+        "untrained": as_dicts(findings(untrained(agent), changes, kinds, seed)),
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 @dataclass(frozen=True)
@@ -329,16 +375,11 @@ def main() -> None:
     """Measure, print, and write what was asked for."""
     options = tyro.cli(Options)
     agent: Any = foveal.load(options.agent, device=options.device)
-    if agent.env_id != "atari/breakout":
-        raise FovealError(f"{options.agent} plays {agent.env_id}, and the ball is Breakout's")
-    changes = ball_changes(played(agent, options.moments, options.every, options.seed))
-    rows = findings(agent, changes, options.saliency, options.seed)
-    count = len(changes["moved"].before)
-    print(f"{options.agent}: {count} moments with a ball\n\n{table(rows)}")
+    found = ball_study(agent, options.agent, options.moments, options.every, options.saliency, options.seed)
+    print(f"{options.agent}: {found['moments']} moments with a ball\n\n{table(found['changes'])}")
+    print(f"\nthe same network before training\n\n{table(found['untrained'])}")
     if options.json is not None:
-        about = {"agent": options.agent, "steps": agent.steps, "encoder": agent.encoder_name, "seed": agent.seed}
-        origin = {"machine": machine(), "versions": versions()}
-        print(f"wrote {write_json(options.json, {**about, 'moments': count, 'changes': as_dicts(rows), **origin})}")
+        print(f"wrote {write_json(options.json, found)}")
 
 
 if __name__ == "__main__":

@@ -3,7 +3,8 @@
     python benchmarks/fls_cues.py train atari/breakout --seed 0 --steps 500000 --out runs/cues-0
     python benchmarks/fls_cues.py measure runs/cues-0 --json cues-0.json
 
-``train`` lets an agent learn a game in which now and then a square appears to the left or to the right for some steps.
+``train`` (repeated, it goes on from the last checkpoint; ``foveal train --resume`` would go on without squares) lets an
+agent learn a game in which now and then a square appears to the left or to the right for some steps.
 One of them, by the seed the left or the right one, is followed by a reward whatever the agent does; its twin by
 nothing. ``measure`` paints either into observations of ordinary games, and measures how much of each map goes there.
 """
@@ -31,8 +32,10 @@ from fls_causal import (
     played,
     seen,
     table,
+    untrained,
 )
 from numpy.typing import NDArray
+from rows import claimed, commit, trained
 from scipy.ndimage import maximum_filter
 
 import foveal
@@ -40,10 +43,13 @@ from foveal import checkpoint
 from foveal.atari.training import RUN, GameWork
 from foveal.atari.vector import STACK, AtariVector
 from foveal.envs import games
+from foveal.errors import FovealError
 from foveal.evaluation.insides import BUILT_IN
 from foveal.evaluation.results import machine, versions, write_json
 from foveal.gaze.results import Score
 from foveal.training import Trainer
+from foveal.training.agents import KIND
+from foveal.training.run_folder import RunFolder
 
 LASTING = 8
 """Agent steps that a square is shown; the reward comes with the last."""
@@ -170,15 +176,15 @@ def paired_following(rows: Findings) -> dict[str, Score]:
     return {kind: over_moments(cue[kind].moments - twin[kind].moments) for kind in kinds}
 
 
-def value_rises(agent: Any, both: Mapping[str, Change]) -> dict[str, float]:
-    """By how much the value of states rises when either is planted: whether the agent knows what the cue tells."""
+def value_rises(agent: Any, both: Mapping[str, Change]) -> dict[str, NDArray[np.float64]]:
+    """(N,) by how much the value of each state rises when either is planted: does the agent know what the cue tells?"""
 
     def values(observations: Frames) -> NDArray[np.float64]:
         with torch.no_grad():
             parts = torch.from_numpy(observations).to(agent.device).float().split(BLOCK)
             return torch.cat([agent.values(part)[0] for part in parts]).double().cpu().numpy()
 
-    return {name: float((values(change.after) - values(change.before)).mean()) for name, change in both.items()}
+    return {name: values(change.after) - values(change.before) for name, change in both.items()}
 
 
 # --- commands ---------------------------------------------------------------------------------------------------------
@@ -227,10 +233,24 @@ class Measure:
 
 
 def train(options: Train) -> None:
-    """One training."""
-    agent = foveal.Agent(options.env, encoder=options.encoder, seed=options.seed, preset=options.preset)
-    Trainer(PlantedWork(agent), RUN, run=options.out).train(options.steps)
+    """One training, from nothing or from its last checkpoint."""
+    with claimed(options.out.parent / f"{options.out.name}.lock") as hold:
+        if hold is None:
+            raise FovealError(f"another process trains {options.out}")
+        begun(options).train(None if options.out.exists() else options.steps)
     print(f"done: {options.out}")
+
+
+def begun(options: Train) -> Trainer:
+    """A new training, or that of a run's last checkpoint."""
+    if not trained(options.out):
+        agent = foveal.Agent(options.env, encoder=options.encoder, seed=options.seed, preset=options.preset)
+        return Trainer(PlantedWork(agent), RUN, run=options.out)
+    folder = RunFolder.open(options.out, KIND)
+    held = folder.store.latest()
+    if held is None:
+        raise FovealError(f"all checkpoints of {options.out} are damaged; delete the folder and start again")
+    return Trainer.resumed(PlantedWork(foveal.load(options.out)), folder, held)
 
 
 def measure(options: Measure) -> None:
@@ -239,15 +259,24 @@ def measure(options: Measure) -> None:
     observations = seen(played(agent, options.moments, options.every, options.seed))
     both = changes(observations, predictive_side(agent.seed))
     rows, rises = findings(agent, both, options.saliency, options.seed), value_rises(agent, both)
-    pairs = paired_following(rows)
-    print(table(rows))
-    print(f"\nvalue of states with the cue {rises['cue']:+.3f}, with its twin {rises['twin']:+.3f}")
-    print("\n".join(f"following of the cue minus that of its twin, {kind}: {score}" for kind, score in pairs.items()))
+    before = findings(untrained(agent), both, options.saliency, options.seed)
+    knows, pairs = over_moments(rises["cue"] - rises["twin"]), paired_following(rows)
+    pairs_before = paired_following(before)
+    print(table(as_dicts(rows)))
+    print(f"\nvalue of states with the cue {rises['cue'].mean():+.3f}, with its twin {rises['twin'].mean():+.3f}")
+    for kind, score in pairs.items():
+        print(f"following of the cue minus that of its twin, {kind}: {score}; untrained {pairs_before[kind]}")
     if options.json is not None:
         about = {"agent": options.agent, "steps": agent.steps, "encoder": agent.encoder_name, "seed": agent.seed}
-        paired = {kind: score.as_dict() for kind, score in pairs.items()}
-        found = {"changes": as_dicts(rows), "paired": paired, "value": rises}
-        written = write_json(options.json, {**about, **found, "machine": machine(), "versions": versions()})
+        found = {
+            "changes": as_dicts(rows),
+            "untrained": as_dicts(before),
+            "paired": {kind: score.as_dict() for kind, score in pairs.items()},
+            "paired_untrained": {kind: score.as_dict() for kind, score in pairs_before.items()},
+            "value": {**{name: float(each.mean()) for name, each in rises.items()}, "cue_minus_twin": knows.as_dict()},
+        }
+        origin = {"commit": commit(), "machine": machine(), "versions": versions()}
+        written = write_json(options.json, {**about, **found, **origin})
         print(f"wrote {written}")
 
 

@@ -4,8 +4,10 @@
     python benchmarks/fls_evidence.py table results/fls/grid
 
 ``run`` trains what is missing of the grid that ``results/fls/PLAN.md`` fixes, a row after the other, each in a process
-of one thread. Start it twice for two rows at a time: a row that another process has begun is left to it. What was
-stopped goes on from its last checkpoint when the command is repeated, and a row that has its file is not run again.
+of one thread. Start it twice for two rows at a time: a row that another process works on is left to it. What was
+stopped goes on from its last checkpoint when the command is repeated, and a row that has its file is not run again. One
+that fails stops no other; it is told at the end. An agent of Breakout is asked at once whether its maps follow the ball
+(``fls_causal``, ``OUT/../causal``), and every policy is kept in ``--policies``.
 
 ``table`` reads ``GAME-ENCODER-SEED.json``, as ``run`` and ``foveal evaluate RUN --episodes 30 --out ...`` write them
 (``nature-f32`` is the Nature network with ``--training.precision float32``), plays the random policy once per game,
@@ -14,26 +16,28 @@ keeps it as ``GAME-random.json``, and prints Markdown.
 
 from __future__ import annotations
 
-import fcntl
 import json
 import re
 import shutil
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import torch
 import tyro
-from rows import carry_out, commit
+from fls_causal import ball_study, untrained
+from rows import carry_out, claimed, commit, trained
 from scipy import stats
 
 import foveal
 from foveal.atari.evaluation import random_scores
+from foveal.errors import FovealError
 from foveal.evaluation.results import Results, write_json
 from foveal.evaluation.statistics import bootstrap_interval
+from foveal.training.run_folder import read_metrics
 
 BASE, MAPPED = "nature", "sparse-fls"
 COMPARED = {MAPPED: "Sparse FLS", "nature-f32": "Nature in float32"}
@@ -47,6 +51,9 @@ GRID = {"breakout": 8, "seaquest": 4}
 """Game -> seeds of each network."""
 STEPS = 500_000
 EPISODES = 30
+POINTS = 50
+"""Of each curve of how even a map was in training."""
+BALL_GAME = "breakout"
 
 Scores = dict[str, dict[str, list[np.ndarray]]]
 
@@ -66,6 +73,7 @@ class Run:
         settings: further flags of ``foveal train``, for trying out.
         out: a file for each row.
         work: run folders.
+        policies: what is left of every agent.
     """
 
     games: tuple[str, ...] = tuple(GRID)
@@ -75,6 +83,7 @@ class Run:
     settings: tuple[str, ...] = ()
     out: Path = Path("results/fls/grid")
     work: Path = Path("runs/fls")
+    policies: Path = Path("runs/fls/policies")
 
 
 @dataclass(frozen=True)
@@ -113,8 +122,8 @@ def rows(options: Run) -> list[Row]:
 def carry_out_row(row: Row, options: Run) -> bool:
     """One row, from nothing or from where it was stopped to its file; False where there is nothing to do."""
     target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    with claimed(options.work / f"{row.stem}.lock") as ours:
-        if not ours or target.exists():
+    with claimed(options.work / f"{row.stem}.lock") as hold:
+        if hold is None or target.exists():
             return False
         command = [
             *("train", f"atari/{row.game}", "--encoder", row.encoder, "--seed", str(row.seed)),
@@ -123,47 +132,51 @@ def carry_out_row(row: Row, options: Run) -> bool:
         ]
         print(" ".join(["foveal", *command]), flush=True)
         told = {"game": row.game, "encoder": row.encoder, "seed": row.seed, "steps": options.steps}
-        told |= {"command": " ".join(["foveal", *command]), "commit": commit(), **train(command, run, options.steps)}
-        write_json(target, evaluated(run, told, options.episodes))
+        told |= {
+            "command": " ".join(["foveal", *command]),
+            "commit": commit(),
+            **train(command, run, options.steps, hold),
+        }
+        agent: Any = foveal.load(run)
+        agent.save(options.policies / row.stem, policy_only=True)
+        if row.game == BALL_GAME:
+            write_json(
+                options.out.parent / "causal" / f"ball-{row.encoder}-{row.seed}.json", ball_study(agent, row.stem)
+            )
+        write_json(target, evaluated(agent, run, told, options.episodes))
         print(f"{row.stem}: {totals(Results.load(target)).mean():.1f}", flush=True)
     return True
 
 
-@contextmanager
-def claimed(lock: Path) -> Iterator[bool]:
-    """Whether no other process works on a row; it is ours until the block, or this process, ends."""
-    lock.parent.mkdir(parents=True, exist_ok=True)
-    with lock.open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-            return
-        yield True
-
-
-def train(command: Sequence[str], run: Path, steps: int) -> dict[str, Any]:
+def train(command: Sequence[str], run: Path, steps: int, hold: int | None = None) -> dict[str, Any]:
     """Train, or go on with what was stopped; how long that took."""
-    if not any((run / "checkpoints").glob("[0-9]*")):
+    log = run.parent / f"{run.name}.log"
+    if not trained(run):
         shutil.rmtree(run, ignore_errors=True)  # stopped before its first checkpoint
-        return {"seconds": carry_out(command, run), "resumed": False}
+        return {"seconds": carry_out(command, log, run, hold), "resumed": False}
     if foveal.load(run).steps >= steps:
         return {"seconds": None, "resumed": True}  # stopped before its evaluation
-    return {"seconds": carry_out(["train", "--resume", str(run)]), "resumed": True}
+    return {"seconds": carry_out(["train", "--resume", str(run)], log, hold=hold), "resumed": True}
 
 
-def evaluated(run: Path, told: Mapping[str, Any], episodes: int) -> dict[str, Any]:
-    """A row: results with every game and how even the map was on its own grid, and the same of a fresh network."""
-    agent: Any = foveal.load(run)
+def evaluated(agent: Any, run: Path, told: Mapping[str, Any], episodes: int) -> dict[str, Any]:
+    """A row: every game, and how even the map was on its own grid, then and in training; and a fresh network's."""
     results = foveal.evaluate(agent, episodes=episodes, progress=False)
-    fresh: Any = foveal.Agent(agent.env_id, seed=agent.seed, encoder=agent.encoder_name, preset=agent.config.preset)
     rules = {name: agent.env_options[name] for name in ("sticky", "frame_limit")}
-    untrained = foveal.evaluate(fresh, episodes=1, progress=False, **rules).conditions[0].attention
+    fresh = foveal.evaluate(untrained(agent), episodes=1, progress=False, **rules).conditions[0].attention
+    curves = {name: thinned(points) for name, points in read_metrics(run).items() if name.startswith("attention/")}
     return {
         **results.as_dict(),
         "row": dict(told),
-        "untrained_attention": None if untrained is None else untrained.as_dict(),
+        "untrained_attention": None if fresh is None else fresh.as_dict(),
+        "attention_in_training": curves,
     }
+
+
+def thinned(points: Sequence[tuple[int, float]]) -> list[tuple[int, float]]:
+    """Means of a curve over equal parts of it."""
+    parts = np.array_split(np.array(points, np.float64), min(len(points), POINTS))
+    return [(int(part[-1, 0]), float(part[:, 1].mean())) for part in parts]
 
 
 # --- telling ----------------------------------------------------------------------------------------------------------
@@ -247,6 +260,36 @@ def pooled(means: Mapping[str, tuple[Sequence[float], Sequence[float]]]) -> Pool
     return Pooled(*(float(np.exp(np.mean(shifts) + way * reach)) for way in (0, -1, 1)))
 
 
+def pooled_line(found: Scores, weak: Sequence[str]) -> str:
+    """What all games together say, and the plan's verdict; none where it lacks seeds or a game that it rests on.
+
+    Args:
+        weak: games in which Nature's mean says nothing of costs.
+    """
+    both = {
+        game: tuple([float(run.mean()) for run in networks[name]] for name in (BASE, MAPPED))
+        for game, networks in found.items()
+        if game not in weak and min(len(networks.get(name, ())) for name in (BASE, MAPPED)) > 1
+    }
+    if not both:
+        return "- no game with several seeds of both networks, in which Nature is strong enough: nothing is concluded"
+    told = pooled(both)
+    line = (
+        f"- {' and '.join(both)} together: {told.share:.2f}, one-sided 95 % limits {told.low:.2f} and {told.high:.2f}: "
+    )
+    if BALL_GAME not in found:
+        return line + "not the plan's games, so no verdict"
+    lacking = [game for game, seeds in GRID.items() if game not in weak and _least(both.get(game, ((),))) < seeds]
+    if BALL_GAME in weak or lacking:
+        why = f"Nature is too weak in {BALL_GAME}" if BALL_GAME in weak else f"{', '.join(lacking)} lacks seeds"
+        return f"{line}nothing is concluded, as {why}"
+    return line + told.verdict
+
+
+def _least(seeds: Sequence[Sequence[float]]) -> int:
+    return min(len(each) for each in seeds)
+
+
 def attention_lines(folder: Path) -> list[str]:
     """How even maps were on their own grid, row by row, beside those of the same networks before training."""
     lines = []
@@ -264,7 +307,7 @@ def table(folder: Path) -> None:
     """Print the tables and what follows from them."""
     print("| game | network | mean of each seed | mean [95 % over games, by seed] | times random |")
     print("|---|---|---|---|---|")
-    verdicts, found = [], scores(folder)
+    verdicts, weak, found = [], [], scores(folder)
     for game, by_encoder in found.items():
         base = random_policy(folder, game)
         print(f"| {game} | random policy | | {base.mean():.1f} ({len(base)} games) | 1 |")
@@ -275,6 +318,7 @@ def table(folder: Path) -> None:
             mean = np.mean([run.mean() for run in runs])
             print(f"| {game} | {encoder} | {each} | {mean:.0f} [{low:.0f}, {high:.0f}] | {mean / base.mean():.1f} |")
         enough = np.mean([run.mean() for run in by_encoder[BASE]]) >= ENOUGH * base.mean()
+        weak += [] if enough else [game]
         for encoder in (name for name in COMPARED if name in by_encoder):
             share, low, high = ratio(by_encoder[BASE], by_encoder[encoder])
             verdicts.append(
@@ -282,17 +326,7 @@ def table(folder: Path) -> None:
                 f"95 % interval over seeds [{low:.2f}, {high:.2f}]"
                 + ("" if enough else "; inconclusive at this budget, Nature is too weak")
             )
-    both = {
-        game: tuple([float(run.mean()) for run in networks[name]] for name in (BASE, MAPPED))
-        for game, networks in found.items()
-        if min(len(networks.get(name, ())) for name in (BASE, MAPPED)) > 1
-    }
-    if both:
-        told = pooled(both)
-        verdicts.append(
-            f"- {' and '.join(both)} together: {told.share:.2f}, one-sided 95 % limits {told.low:.2f} and "
-            f"{told.high:.2f}: {told.verdict}"
-        )
+    verdicts.append(pooled_line(found, weak))
     print("\n" + "\n".join(verdicts))
     if lines := attention_lines(folder):
         print("\n| map on its own grid, trained (untrained) | variation | entropy | change |\n|---|---|---|---|")
@@ -307,8 +341,16 @@ def main() -> None:
     if isinstance(chosen, Show):
         table(chosen.folder)
         return
+    torch.set_num_threads(1)
+    failed = []
     for row in rows(chosen):
-        carry_out_row(row, chosen)
+        try:
+            carry_out_row(row, chosen)
+        except (FovealError, RuntimeError) as error:
+            failed.append(row.stem)
+            print(f"{row.stem} FAILED: {error}", flush=True)
+    if failed:
+        raise SystemExit(f"failed: {', '.join(failed)}; repeat the command")
 
 
 if __name__ == "__main__":

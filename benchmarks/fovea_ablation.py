@@ -5,12 +5,14 @@
 
 A row is one training of one variant, in a process of one thread, and its policy's episodes as it is and behind the
 shield that ships. Conditions are *generated* colours and videos, and seeds those that no other evidence has, since the
-ablation is there to choose by. Start the command twice for two rows at a time; what is there already is not run again.
+ablation is there to choose by. Start the command twice for two rows at a time; what is there already is not run again,
+and what was stopped is begun anew.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,7 +22,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
-from rows import carry_out, commit, interval, trained
+from rows import carry_out, claimed, commit, interval, trained
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -86,20 +88,26 @@ def command(variant: str, seed: int, steps: int) -> list[str]:
 
 
 def row(variant: str, seed: int, options: Run) -> None:
-    """One training and its episodes, from nothing to its file."""
-    target, run = options.out / f"{variant}-{seed}.json", options.work / f"{variant}-{seed}"
-    if target.exists() or (run.exists() and not trained(run)):
-        return  # done, or another process is at it
+    """One training and its episodes, unless they are there or another process is at it."""
+    with claimed(options.work / f"{variant}-{seed}.lock") as hold:
+        if hold is not None and not (options.out / f"{variant}-{seed}.json").exists():
+            _row(variant, seed, options, hold)
+
+
+def _row(variant: str, seed: int, options: Run, hold: int) -> None:
+    run = options.work / f"{variant}-{seed}"
+    if not trained(run):
+        shutil.rmtree(run, ignore_errors=True)  # stopped on the way
     words = command(variant, seed, options.steps)
     print(" ".join(["foveal", *words]), flush=True)
-    seconds = None if run.exists() else carry_out(words, run)
+    seconds = None if run.exists() else carry_out(words, options.work / f"{variant}-{seed}.log", run, hold)
     agent: Any = foveal.load(run)
     policies = {variant: agent}
     if variant in SHIELDED:
         policies[f"{variant} behind the shield"] = foveal.Shield.load(SHIELD).wrap(agent)
     results = {name: _returns(policy, options.episodes) for name, policy in policies.items()}
     write_json(
-        target,
+        options.out / f"{variant}-{seed}.json",
         {
             "row": {"variant": variant, "env": ENV, "seed": seed},
             "command": " ".join(["foveal", *words]),

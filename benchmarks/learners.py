@@ -4,12 +4,13 @@
     python benchmarks/learners.py table results/learners
 
 A grid's rows are trained one after the other, each in a process of one thread; start the command twice for two at a
-time (a row that another process has begun is left to it).
+time: a row that another process works on is left to it. One that was stopped is begun anew.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -18,7 +19,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import tyro
-from rows import carry_out, commit, interval, trained
+from rows import carry_out, claimed, commit, interval, trained
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -136,11 +137,18 @@ def rows(options: Run) -> Iterator[Row]:
                         yield Row(name, task, learner, method, seed)
 
 
-def train(row: Row, options: Run) -> None:
+def carry_out_row(row: Row, options: Run) -> None:
+    """One row, unless it is done or another process is at it."""
+    with claimed(options.work / f"{row.stem}.lock") as hold:
+        if hold is not None and not (options.out / f"{row.stem}.json").exists():
+            train(row, options, hold)
+
+
+def train(row: Row, options: Run, hold: int) -> None:
     """One row, from nothing to its file."""
     target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    if target.exists() or (run.exists() and not trained(run)):
-        return  # done, or another process is at it
+    if not trained(run):
+        shutil.rmtree(run, ignore_errors=True)  # stopped on the way
     steps = options.steps or row.task.steps
     every = max(1, steps // 10)
     command = [
@@ -151,7 +159,7 @@ def train(row: Row, options: Run) -> None:
         *(setting.format(learner=row.learner) for setting in options.settings),
     ]
     print(" ".join(["foveal", *command]), flush=True)
-    seconds = None if run.exists() else carry_out(command, run)
+    seconds = None if run.exists() else carry_out(command, options.work / f"{row.stem}.log", run, hold)
     agent: Any = foveal.load(run)
     final = foveal.evaluate(agent, "train", episodes=EPISODES, progress=False)
     chance = run_world(world_of(agent, WorldOptions("train")).by_chance(), EPISODES, progress=False)
@@ -240,7 +248,7 @@ def main() -> None:
         table(chosen.folder)
         return
     for row in rows(chosen):
-        train(row, chosen)
+        carry_out_row(row, chosen)
 
 
 if __name__ == "__main__":

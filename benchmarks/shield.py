@@ -5,12 +5,14 @@
 
 A row is one shield: it is trained for the first policy, in a process of its own, and evaluated before every policy
 named, on episodes that are the same for all rows. The variant ``none`` is no shield at all. What is there already is
-not run again. Settings were chosen on corruptions that training lacks, never on these conditions.
+not run again; start the command twice for two rows at a time. Settings were chosen on corruptions that training lacks,
+never on these conditions.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
@@ -22,11 +24,12 @@ import numpy as np
 import torch
 import tyro
 from PIL import Image
-from rows import carry_out, commit, interval
+from rows import carry_out, claimed, commit, interval, trained
 from sb3_policy import POLICY, Theirs
 from shield_memory import trained_with_memory
 
 import foveal
+from foveal.commands.shield import PAGE
 from foveal.corruptions import CORRUPTIONS
 from foveal.evaluation.results import machine, versions, write_json
 from foveal.fovea.config import TRAINED_ON
@@ -125,11 +128,17 @@ class Named:
 
 
 def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> None:
-    """One shield, from nothing to its file."""
+    """One shield, unless it is there or another process is at it."""
+    name = f"{policies[0].name}-{variant}-{seed}"
+    with claimed(options.work / f"{name}.lock") as hold:
+        if hold is not None and not (options.out / f"{name}.json").exists():
+            _row(variant, seed, policies, options, hold)
+
+
+def _row(variant: str, seed: int, policies: Sequence[Named], options: Run, hold: int) -> None:
+    """From nothing to its file."""
     target = options.out / f"{policies[0].name}-{variant}-{seed}.json"
-    if target.exists():
-        return
-    shield, about = (None, {}) if variant == "none" else trained(variant, seed, policies[0], options.work)
+    shield, about = (None, {}) if variant == "none" else taught(variant, seed, policies[0], options.work, hold)
     results: dict[str, Any] = {}
     for policy in policies:
         behind = policy.agent if shield is None else shield.wrap(policy.agent)
@@ -157,7 +166,7 @@ def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> Non
     )
 
 
-def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[Any, dict[str, Any]]:
+def taught(variant: str, seed: int, policy: Named, work: Path, hold: int) -> tuple[Any, dict[str, Any]]:
     """A shield, and what is known of it: seconds, errors, masks, doubt, time of a step."""
     run = work / f"{policy.name}-{variant}-{seed}"
     if variant == "memory":
@@ -167,7 +176,14 @@ def trained(variant: str, seed: int, policy: Named, work: Path) -> tuple[Any, di
     command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
     if variant in DRAWN:
         command += filmed(policy, DRAWN[variant], seed, work / f"{run.name}-frames")
-    seconds = None if run.exists() else carry_out(command, run)
+    log, seconds = work / f"{run.name}.log", None
+    if not trained(run):
+        shutil.rmtree(run, ignore_errors=True)  # stopped before its first checkpoint
+        seconds = carry_out(command, log, run, hold)
+    elif not (run / PAGE).exists():
+        carry_out(
+            ["shield", "train", "--resume", str(run)], log, hold=hold
+        )  # its seconds are not those of one training
     shield = foveal.Shield.load(run)
     fresh = collect(policy.agent.env_id, policy.agent.env_options, FRESH, seed + 100_000, policy.agent)
     return shield, {

@@ -247,7 +247,8 @@ class Knowing:
 
 def test_whether_an_agent_knows_the_cue() -> None:
     both = changes(np.zeros((12, 4, SIDE, SIDE), np.uint8), predictive=0)
-    assert value_rises(Knowing(), both) == {"cue": 255.0, "twin": 0.0}
+    rises = value_rises(Knowing(), both)
+    assert (rises["cue"] == 255.0).all() and (rises["twin"] == 0.0).all() and len(rises["cue"]) == 12
 
 
 # --- a fresh agent ----------------------------------------------------------------------------------------------------
@@ -287,7 +288,10 @@ def test_the_study_of_the_ball(fresh: Path, tmp_path: Path, monkeypatch: Any, ca
     assert moved["even"]["following"]["mean"] == pytest.approx(0.0, abs=1e-12)
     assert abs(moved["attention"]["following"]["mean"]) < moved["attention"]["ceiling"] < 1
     assert moved["even"]["on_it"] == pytest.approx(1.0)
-    assert "| erased | gradient |" in shown
+    assert shown.count("| erased | gradient |") == 2  # and before training
+    for kind in ("attention", "gradient"):  # a fresh agent has learnt nothing; it was kept in half precision
+        before, now = (state[when]["moved"][kind]["following"]["mean"] for when in ("untrained", "changes"))
+        assert before == pytest.approx(now, abs=1e-5)
     foveal.Agent("atari/pong", preset="debug", encoder="nature").save(tmp_path / "pong")
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "pong")])
     with pytest.raises(FovealError, match="plays atari/pong, and the ball is Breakout's"):
@@ -304,7 +308,9 @@ def test_the_study_of_cues(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Non
     fls_cues.main()
     state = json.loads(out.read_text())
     assert set(state["changes"]) == {"cue", "twin"} and state["steps"] == 64 and predictive_side(1) == 1
-    assert set(state["paired"]) == {"attention", "gradient"} and set(state["value"]) == {"cue", "twin"}
+    assert set(state["paired"]) == set(state["paired_untrained"]) == {"attention", "gradient"}
+    assert set(state["value"]) == {"cue", "twin", "cue_minus_twin"} and set(state["untrained"]) == {"cue", "twin"}
+    assert state["value"]["cue_minus_twin"]["mean"] == pytest.approx(state["value"]["cue"] - state["value"]["twin"])
     shown = capsys.readouterr().out
     assert "following of the cue minus that of its twin, attention:" in shown
     means = [state["changes"][name]["gradient"]["following"]["mean"] for name in ("cue", "twin")]
@@ -312,3 +318,14 @@ def test_the_study_of_cues(tmp_path: Path, monkeypatch: Any, capsys: Any) -> Non
     agent: Any = foveal.load(run)
     both = changes(np.zeros((10, 4, SIDE, SIDE), np.uint8), 1)
     assert set(paired_following(findings(agent, both, ("attention",), 0))) == {"attention"}
+
+
+@pytest.mark.slow
+def test_a_stopped_training_with_squares_goes_on_with_them(tmp_path: Path) -> None:
+    asked = fls_cues.Train("atari/breakout", tmp_path / "run", steps=64, preset="debug")
+    fls_cues.begun(asked).train(32)
+    trainer = fls_cues.begun(asked)
+    assert isinstance(trainer.work, fls_cues.PlantedWork) and isinstance(trainer.work.env, Planted)
+    trainer.train(32)
+    agent: Any = foveal.load(asked.out)
+    assert agent.steps == 64

@@ -13,7 +13,7 @@ from scipy import stats
 
 pytest.importorskip("ale_py", reason="needs the extra 'atari'")
 
-from fls_evidence import Pooled, Row, Run, carry_out_row, claimed, pooled, rows, table
+from fls_evidence import Pooled, Row, Run, carry_out_row, pooled, rows, table, thinned
 
 import foveal
 from foveal.evaluation.results import Results
@@ -22,7 +22,7 @@ SHORT = ("--preset", "debug", "--training.precision", "float32", "--environment.
 
 
 def options(folder: Path, **more: Any) -> Run:
-    made = {"games": ("freeway",), "steps": 64, "episodes": 1, "settings": SHORT}
+    made = {"games": ("freeway",), "steps": 64, "episodes": 1, "settings": SHORT, "policies": folder / "policies"}
     return Run(out=folder / "out", work=folder / "work", **{**made, **more})
 
 
@@ -42,20 +42,12 @@ def test_the_grid_is_that_of_the_plan() -> None:
     assert len(rows(Run(games=("breakout",), seeds=2))) == 4
 
 
-def test_a_row_belongs_to_one_process(tmp_path: Path) -> None:
-    one, two = tmp_path / "a.lock", tmp_path / "b.lock"
-    with claimed(one) as first, claimed(one) as second, claimed(two) as other:
-        assert (first, second, other) == (True, False, True)
-    with claimed(tmp_path / "a.lock") as again:
-        assert again
-
-
 @pytest.mark.slow
 def test_a_row_is_trained_once_and_gone_on_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands run in this process; one is stopped after half of its steps."""
     commands: list[list[str]] = []
 
-    def carry_out(command: Any, run: Path | None = None) -> int:
+    def carry_out(command: Any, log: Path, run: Path | None = None, hold: int | None = None) -> int:
         from foveal.cli import main
 
         commands.append(list(command))
@@ -73,7 +65,7 @@ def test_a_row_is_trained_once_and_gone_on_with(tmp_path: Path, monkeypatch: pyt
     )
     assert found == {"seconds": 7, "resumed": False} and foveal.load(asked.work / row.stem).steps == 32
 
-    def go_on(command: Any, run: Path | None = None) -> int:
+    def go_on(command: Any, log: Path, run: Path | None = None, hold: int | None = None) -> int:
         commands.append(list(command))
         foveal.resume(asked.work / row.stem, progress=False).train(32)
         return 3
@@ -87,6 +79,9 @@ def test_a_row_is_trained_once_and_gone_on_with(tmp_path: Path, monkeypatch: pyt
     attention = Results.load(target)["train"].attention
     assert attention is not None and attention.maps >= 20
     assert state["untrained_attention"]["maps"] >= 20
+    assert state["attention_in_training"]["attention/variation"][-1][0] == 64
+    kept: Any = foveal.load(asked.policies / row.stem)
+    assert kept.steps == 64
     assert state["row"]["command"].startswith("foveal train atari/freeway")
 
     count = len(commands)
@@ -139,3 +134,54 @@ def test_the_tables_of_what_was_trained_before(tmp_path: Path, capsys: pytest.Ca
     assert "| kung_fu_master | nature | 3203, 3467, 2520, 2133, 4697, 4220 | 3373 [3159, 3596] | 11.5 |" in shown
     assert "Sparse FLS is at 1.05 of Nature's score (geometric means), 95 % interval over seeds [0.76, 1.45]" in shown
     assert "one-sided 95 % limits" in shown and "on its own grid" not in shown
+
+
+def scored(by_game: dict[str, tuple[list[float], list[float]]]) -> fls_evidence.Scores:
+    return {
+        game: {
+            name: [np.array([mean]) for mean in means]
+            for name, means in zip(("nature", "sparse-fls"), both, strict=True)
+        }
+        for game, both in by_game.items()
+    }
+
+
+def test_no_verdict_rests_on_a_game_that_says_nothing_or_on_fewer_seeds_than_planned() -> None:
+    def means(seeds: int) -> tuple[list[float], list[float]]:
+        return [100.0 + seed for seed in range(seeds)], [99.0 + seed for seed in range(seeds)]
+
+    whole = scored({"breakout": means(8), "seaquest": means(4)})
+    assert "breakout and seaquest together" in fls_evidence.pooled_line(whole, ())
+    assert "**no cost**" in fls_evidence.pooled_line(whole, ())
+    assert fls_evidence.pooled_line(whole, ("breakout",)).endswith(
+        "nothing is concluded, as Nature is too weak in breakout"
+    )
+    without = fls_evidence.pooled_line(whole, ("seaquest",))
+    assert without.startswith("- breakout together") and "**no cost**" in without
+    some = scored({"breakout": means(8), "seaquest": means(3)})
+    assert fls_evidence.pooled_line(some, ()).endswith("nothing is concluded, as seaquest lacks seeds")
+    assert "seaquest lacks seeds" in fls_evidence.pooled_line(scored({"breakout": means(8)}), ())
+    assert "nothing is concluded" in fls_evidence.pooled_line(scored({"breakout": means(1)}), ())
+
+
+def test_a_failed_row_stops_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> None:
+    tried = []
+
+    def carry_out_row(row: Row, _: Run) -> bool:
+        tried.append(row.stem)
+        if row.encoder == "nature":
+            raise RuntimeError("foveal train ended with 2")
+        return True
+
+    monkeypatch.setattr(fls_evidence, "carry_out_row", carry_out_row)
+    monkeypatch.setattr("sys.argv", ["x", "run", "--games", "breakout", "--seeds", "1", "--out", str(tmp_path)])
+    with pytest.raises(SystemExit, match="failed: breakout-nature-0; repeat"):
+        fls_evidence.main()
+    assert tried == ["breakout-nature-0", "breakout-sparse-fls-0"]
+    assert "breakout-nature-0 FAILED: foveal train ended with 2" in capsys.readouterr().out
+
+
+def test_curves_are_thinned_to_means() -> None:
+    assert thinned([(1, 0.5)]) == [(1, 0.5)]
+    found = thinned([(step, float(step)) for step in range(1, 201)])
+    assert len(found) == fls_evidence.POINTS and found[0] == (4, 2.5) and found[-1] == (200, 198.5)
