@@ -291,7 +291,7 @@ def test_the_study_of_the_ball(fresh: Path, tmp_path: Path, monkeypatch: Any, ca
     assert shown.count("| erased | gradient |") == 2  # and before training
     for kind in ("attention", "gradient"):  # a fresh agent has learnt nothing; it was kept in half precision
         before, now = (state[when]["moved"][kind]["following"]["mean"] for when in ("untrained", "changes"))
-        assert before == pytest.approx(now, abs=1e-5)
+        assert before == pytest.approx(now, abs=1e-3)
     foveal.Agent("atari/pong", preset="debug", encoder="nature").save(tmp_path / "pong")
     monkeypatch.setattr(sys, "argv", ["x", str(tmp_path / "pong")])
     with pytest.raises(FovealError, match="plays atari/pong, and the ball is Breakout's"):
