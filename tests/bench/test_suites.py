@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench_suites import TASK, write_suite
+from foveal.agent import Agent
 from foveal.bench.grids import Asked, departures, jobs_of, names_of, seeds_of
 from foveal.bench.jobs import flag
+from foveal.bench.running import options_of
 from foveal.bench.suites import load_suite, suite_names
 from foveal.errors import FovealError
+from foveal.evaluation.pixel_world import pixel_world
 
 DMC_GB = ["walker-walk", "walker-stand", "ball_in_cup-catch", "cartpole-swingup", "finger-spin", "cheetah-run"]
 
@@ -37,6 +41,28 @@ def test_dmc_gb_is_the_published_protocol(tmp_path: Path) -> None:
         assert (config.training.batch_size, config.environment.image_size) == (128, 84)
         assert config.environment.action_repeat is None  # the benchmark's own
         assert config.environment.quality == "exact"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("data", "quality"), [(None, None), ("somewhere", "exact")])
+def test_the_trained_look_is_rendered_as_what_it_is_compared_with(
+    data: str | None, quality: str | None, tmp_path: Path
+) -> None:
+    """The generalisation gap is of looks of one quality, and the benchmark's data are shown in the best one."""
+    job = replace(jobs_of(load_suite("dmc-cpu"), Asked(tmp_path))[0], data=data)
+    trained, changed = options_of(job, "train"), options_of(job, "video_hard")
+    assert (trained.quality, trained.data, changed.data) == (quality, None, data)
+    agent = Agent.from_config(job.config())
+    played = {look: pixel_world(agent, look).options["quality"] for look in (trained, replace(changed, on=("train",)))}
+    assert len(set(played.values())) == 1
+
+
+def test_data_may_move_but_not_come_or_go(tmp_path: Path) -> None:
+    job = replace(jobs_of(load_suite("dmc-cpu"), Asked(tmp_path))[0], data="here")
+    job.save()
+    replace(job, data="there").save()
+    with pytest.raises(FovealError, match="was begun with data 'there', and this call has None"):
+        replace(job, data=None).save()
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ from gymnasium import spaces
 
 import foveal
 from foveal.cli import main
+from foveal.commands.shield import behind
 from foveal.corruptions import CORRUPTIONS, CorruptionOptions
 from foveal.errors import FovealError
 from foveal.fovea.mixture import Mixture
@@ -333,6 +334,29 @@ def test_bad_settings_are_told_before_any_work(capsys: pytest.CaptureFixture[str
     Shield(SMALL, "dmc/walker-walk", SIZE).save(tmp_path / "shield")
     assert main(["evaluate", "pretrained:walker-stand-sgqn", "--shield", str(tmp_path / "shield")]) == 2
     assert "is for frames of 36 pixels, and this policy sees 40" in capsys.readouterr().err
+
+
+def test_a_shield_for_frames_rendered_at_another_size_warns(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    agent: Any = load("pretrained:walker-stand-sgqn")
+    for rendered_size in (None, 84):
+        Shield(SMALL, agent.env_id, 40, rendered_size=rendered_size).save(tmp_path / str(rendered_size))
+        assert Shield.load(tmp_path / str(rendered_size)).rendered_size == rendered_size
+    behind(str(tmp_path / "None"), agent)
+    assert capsys.readouterr().out == ""
+    behind(str(tmp_path / "84"), agent)
+    assert "knows frames rendered with 84 pixels, and the policy's are rendered with 40" in capsys.readouterr().out
+    monkeypatch.setattr(type(agent), "env_options", {**agent.env_options, "rendered_size": 84})
+    behind(str(tmp_path / "84"), agent)
+    assert capsys.readouterr().out == ""
+    behind(str(tmp_path / "None"), agent)
+    assert "knows frames rendered with 40 pixels, and the policy's are rendered with 84" in capsys.readouterr().out
+
+
+def test_a_shield_remembers_how_its_frames_were_rendered() -> None:
+    shield = train_shield(Ball, {**OPTIONS, "rendered_size": 2 * SIZE}, replace(SMALL, steps=1))
+    assert (shield.image_size, shield.rendered_size) == (SIZE, 2 * SIZE)
 
 
 def test_every_corruption_may_be_trained_on() -> None:

@@ -20,7 +20,8 @@ JOB = "job.json"
 FORMAT = "foveal.job/1"
 SHIELD = "shield"
 FREE = ("out", "data", "plugins", "slim")
-"""Fields in which a second call may differ from the first: they change no result's meaning."""
+"""Fields in which a second call may differ from the first: they change no result's meaning. The data may be in another
+folder, but not be there in one call alone."""
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ class Job:
     def _refuse_another(self, before: Job) -> None:
         for entry in fields(self):
             old, new = getattr(before, entry.name), getattr(self, entry.name)
-            if entry.name not in FREE and old != new:
+            lost = entry.name == "data" and (old is None) != (new is None)
+            if lost or (entry.name not in FREE and old != new):
                 raise FovealError(
                     f"{self.folder} was begun with {entry.name} {old!r}, and this call has {new!r}: choose another "
                     "--out, or delete that folder"

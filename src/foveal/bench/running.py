@@ -78,7 +78,7 @@ def train_shield(job: Job, agent: Agent, tell: Tell) -> None:
 
     def begin() -> None:
         frames = environment_frames(agent.env_id, agent.env_options, config, job.seed, agent, progress=True)
-        work = shield_work(agent.env_id, frames, config, job.seed)
+        work = shield_work(agent.env_id, frames, config, job.seed, agent.env_options.get("rendered_size"))
         Trainer(work, settings_of(config), run=out, callbacks=[watch]).train(config.steps)
 
     trained(out, begin, watch)
@@ -113,8 +113,11 @@ def options_of(job: Job, condition: str) -> WorldOptions:
     """How a cell's policy is evaluated under a condition."""
     if job.of_arm:
         return WorldOptions((condition,), workers=arm_cells.workers())
-    data = None if condition == TRAIN else job.data
-    return WorldOptions((condition,), data=data, quality=None if games.is_atari(job.task) else job.quality)
+    if games.is_atari(job.task):
+        return WorldOptions((condition,))
+    if condition == TRAIN:  # real colours and videos are rendered exactly, and what they are compared with must be too
+        return WorldOptions((condition,), quality=job.quality if job.data is None else "exact")
+    return WorldOptions((condition,), data=job.data, quality=job.quality)
 
 
 def random_policy(job: Job, agent: Any) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, NamedTuple
 
 import tyro
 
@@ -133,6 +133,11 @@ def behind(folder: str | None, agent: Any) -> Any:
         )
     if agent.env_id != shield.env_id:
         print(f"warning: this shield knows the look of {shield.env_id}, and the policy is for {agent.env_id}")
+    elif (rendered := agent.env_options.get("rendered_size") or size) != (shield.rendered_size or size):
+        print(
+            f"warning: this shield knows frames rendered with {shield.rendered_size or size} pixels, and the policy's "
+            f"are rendered with {rendered}: it will change some that look as trained"
+        )
     return shield.wrap(agent)
 
 
@@ -156,13 +161,29 @@ def _train(options: TrainOptions) -> None:
     out = options.out or Path("shields") / Path(what.replace(":", "-")).name
     refuse_existing(out)
     if recorded is not None:
-        name, frames, protected = _of_camera(recorded, options, config)
+        seen = _of_camera(recorded, options, config)
     else:
-        name, frames, protected = _of_environment(what, options, config)
-    work = shield_work(name, frames, config, options.seed)
-    print(f"training a shield for {name}, masks by {config.masks}; everything goes to {out}, see {SHEET} there")
-    carry_out(Trainer(work, settings_of(config), run=out, callbacks=[Sheet(frames)]), config.steps, out)
-    print(f"done: {_page(out)}\nnext: foveal evaluate {what if protected else 'RUN'} --shield {out}")
+        seen = _of_environment(what, options, config)
+    work = shield_work(seen.name, seen.frames, config, options.seed, seen.rendered_size)
+    print(f"training a shield for {seen.name}, masks by {config.masks}; everything goes to {out}, see {SHEET} there")
+    carry_out(Trainer(work, settings_of(config), run=out, callbacks=[Sheet(seen.frames)]), config.steps, out)
+    print(f"done: {_page(out)}\nnext: foveal evaluate {what if seen.protected else 'RUN'} --shield {out}")
+
+
+class Seen(NamedTuple):
+    """What a shield is to learn from.
+
+    Attributes:
+        name: of what is seen.
+        frames: of it.
+        protected: whether a policy was named.
+        rendered_size: as in ``Shield``.
+    """
+
+    name: str
+    frames: FrameSet
+    protected: bool
+    rendered_size: int | None
 
 
 class Sheet(Callback):
@@ -189,23 +210,25 @@ def _config(options: TrainOptions, recorded: str | None) -> ShieldConfig:
     return ShieldConfig(**settings)
 
 
-def _of_environment(what: str, options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
-    """Its id, frames, and whether they are a policy's."""
+def _of_environment(what: str, options: TrainOptions, config: ShieldConfig) -> Seen:
+    """Frames of an environment, or of a policy's."""
     env, settings, policy = _subject(what, options)
-    return env, environment_frames(env, settings, config, options.seed, policy, progress=True), policy is not None
+    frames = environment_frames(env, settings, config, options.seed, policy, progress=True)
+    return Seen(env, frames, policy is not None, settings.get("rendered_size"))
 
 
-def _of_camera(recorded: str, options: TrainOptions, config: ShieldConfig) -> tuple[str, FrameSet, bool]:
-    """Its name, frames, and whether a policy was named."""
+def _of_camera(recorded: str, options: TrainOptions, config: ShieldConfig) -> Seen:
+    """Recorded frames."""
     if options.quality is not None:
         raise FovealError("quality is of rendering, and these frames are rendered already: leave it out")
     name, size, policy = Path(recorded).name, options.image_size or IMAGE_SIZE, None
+    settings: Mapping[str, Any] = {}
     if options.what is not None:
         name, settings, policy = _subject(options.what, options)
         size = settings.get("image_size", size)
     masks = options.masks if config.masks == FILES else None
     frames = camera_frames(recorded, size, config, masks=masks, policy=policy, seed=options.seed, progress=True)
-    return name, frames, policy is not None
+    return Seen(name, frames, policy is not None, settings.get("rendered_size"))
 
 
 def _page(run: Path, out: Path | None = None) -> Path:

@@ -41,6 +41,8 @@ class Shield:
         limit: the doubt above which a frame is not to be trusted: that of the worst tenth of frames under the
             corruptions of its training, or the largest of any frame as it looked there, of episodes kept back.
         about: how it was trained and what was measured then, JSON values.
+        rendered_size: side of the environment's frames before they were averaged to ``image_size``; None where they
+            were not, or where nobody knows.
     """
 
     config: ShieldConfig
@@ -50,6 +52,7 @@ class Shield:
     network: FoveaNetwork = field(init=False)
     limit: float = float("inf")
     about: dict[str, Any] = field(default_factory=dict)
+    rendered_size: int | None = None
     _made: tuple[int, Restoring] | None = field(init=False, repr=False, compare=False, default=None)
 
     def __post_init__(self) -> None:
@@ -109,6 +112,7 @@ class Shield:
             "config": self.config.as_dict(),
             "env": self.env_id,
             "image_size": self.image_size,
+            "rendered_size": self.rendered_size,
             "seed": self.seed,
             "limit": self.limit if np.isfinite(self.limit) else None,
             "about": self.about,
@@ -123,7 +127,8 @@ class Shield:
         """
         config = changed(ShieldConfig(), state["config"], "shield")
         limit = float("inf") if state["limit"] is None else state["limit"]
-        shield = cls(config, state["env"], state["image_size"], state["seed"], limit, dict(state["about"]))
+        own = state["env"], state["image_size"], state["seed"]
+        shield = cls(config, *own, limit, dict(state["about"]), state.get("rendered_size"))
         try:
             shield.network.load_state_dict(checkpoint.under("network/", tensors))
         except RuntimeError as error:

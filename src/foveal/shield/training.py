@@ -66,15 +66,18 @@ def train_shield(
         refuse_existing(Path(run))
     if frames is None:
         frames = environment_frames(env, options or {}, config, seed, policy, progress=progress)
-    work = shield_work(env, frames, config, seed)
+    work = shield_work(env, frames, config, seed, (options or {}).get("rendered_size"))
     Trainer(work, settings_of(config), run=run, callbacks=callbacks, progress=progress).train(config.steps)
     return work.agent
 
 
-def shield_work(env: EnvLike, frames: FrameSet, config: ShieldConfig, seed: int) -> ShieldWork:
-    """The training of an untrained shield on frames of an environment."""
+def shield_work(
+    env: EnvLike, frames: FrameSet, config: ShieldConfig, seed: int, rendered_size: int | None = None
+) -> ShieldWork:
+    """The training of an untrained shield on frames of an environment, which may have been rendered at another size."""
     name = env if isinstance(env, str) else getattr(env, "__name__", type(env).__name__)
-    return ShieldWork(Shield(config, name, frames.pixels.shape[-1], seed), frames)
+    shield = Shield(config, name, frames.pixels.shape[-1], seed, rendered_size=rendered_size)
+    return ShieldWork(shield, frames)
 
 
 def settings_of(config: ShieldConfig) -> RunOptions:
