@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from bench_suites import write_suite
 from foveal.bench import forecast as module
-from foveal.bench import rates
-from foveal.bench.forecast import Forecast, forecast
+from foveal.bench import grids, rates
+from foveal.bench.forecast import Forecast, ShieldForecast, forecast, shield_forecast
+from foveal.bench.grids import Asked, jobs_of
+from foveal.bench.suites import load_suite
 from foveal.config.tree import Config
+from foveal.shield import ShieldConfig
 from small_env import small_agent
 
 
@@ -36,6 +41,26 @@ def test_what_a_method_learns_first_takes_its_time() -> None:
     longer = small_agent("dmc/walker-stand", method="foveal+svea", foveal={"fovea": more.as_dict()})
     assert 0.0 < found < rates.looking_seconds(longer)
     assert rates.looking_seconds(small_agent("dmc/walker-stand", method="svea")) == 0.0
+
+
+@pytest.mark.slow
+def test_a_shield_takes_its_training_and_the_episodes_behind_it() -> None:
+    config, short = small_agent("dmc/walker-stand").config, ShieldConfig(filters=4, depth=1, frames=20, steps=4)
+    found = shield_forecast(config, short)
+    assert 0.0 < found.learning < shield_forecast(config, replace(short, steps=2000)).learning and found.rollout > 0.0
+    assert ShieldForecast(learning=61.0, rollout=10.0).minutes(600) == 3  # 121 seconds, rounded up
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("shield", "minutes"), [(None, 2), ({}, 2 + 7)])
+def test_a_plan_counts_evaluations_behind_the_shield_apart(
+    shield: dict[str, Any] | None, minutes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = replace(jobs_of(load_suite(str(write_suite(tmp_path))), Asked(tmp_path))[0], shield=shield)
+    steps = 25  # of an episode; two conditions of one episode, and the random policy
+    monkeypatch.setattr(grids, "forecast", lambda *_: Forecast(training=76 / 60, rollout=3 * steps / 60))
+    monkeypatch.setattr(grids, "shield_forecast", lambda *_: ShieldForecast(learning=120.0, rollout=2 * steps / 300))
+    assert grids.hours([job], 1.0) == [{job.folder: pytest.approx(minutes / 60)}]
 
 
 @pytest.mark.slow

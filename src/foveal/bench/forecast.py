@@ -7,9 +7,10 @@ import sys
 from dataclasses import dataclass, replace
 
 from foveal.agent import Agent
-from foveal.bench.rates import RANDOM_STEPS, looking_seconds, rollout_rate, training_rate
+from foveal.bench.rates import RANDOM_STEPS, looking_seconds, rollout_rate, seconds_to_see, training_rate
 from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
+from foveal.shield import Shield, ShieldConfig
 
 MEASURED = 6.0
 """Seconds of training to measure."""
@@ -42,6 +43,39 @@ class Forecast:
         plain = min(self.plain_steps, training_steps)
         training = plain / self.plain + (training_steps - plain) / self.training
         return math.ceil((self.looking + training + rollout_steps / self.rollout) / 60)
+
+
+@dataclass(frozen=True)
+class ShieldForecast:
+    """What a shield costs on this machine.
+
+    Attributes:
+        learning: seconds of its training.
+        rollout: agent steps a second of evaluations behind it.
+    """
+
+    learning: float
+    rollout: float
+
+    def minutes(self, rollout_steps: int) -> int:
+        """The minutes that it and so many agent steps behind it will take, rounded up."""
+        return math.ceil((self.learning + rollout_steps / self.rollout) / 60)
+
+
+def shield_forecast(config: Config, shield: ShieldConfig) -> ShieldForecast:
+    """Let a shield before an agent of this configuration learn for some steps, and act behind it for a second.
+
+    Args:
+        config: its environment must be an id.
+        shield: settings of the shield.
+
+    Raises:
+        FovealError: as for ``Agent``.
+    """
+    agent = Agent.from_config(config)
+    learning = seconds_to_see(agent, shield)
+    behind = Shield(shield, config.env, config.environment.image_size).wrap(agent)
+    return ShieldForecast(learning, rollout_rate(behind, RENDERED))
 
 
 def forecast(config: Config, seconds: float = MEASURED) -> Forecast:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from foveal.atari.training import work_of
 from foveal.bench import arm_forecast
-from foveal.bench.forecast import Forecast, forecast
+from foveal.bench.forecast import Forecast, ShieldForecast, forecast, shield_forecast
 from foveal.bench.jobs import Job
 from foveal.bench.suites import Suite, check_learner, check_method
 from foveal.config.environment import env_options
@@ -168,7 +168,7 @@ def hours(jobs: Sequence[Job], seconds: float) -> list[dict[Path, float] | None]
     Returns:
         For each job, hours by the folder or file that they make. What several cells need is made once.
     """
-    speeds: dict[tuple[str, str], Forecast] = {}
+    speeds: dict[tuple[str, str], Speeds] = {}
     alone: dict[tuple[str, str, str], float | None] = {}
     found: list[dict[Path, float] | None] = []
     for job in jobs:
@@ -183,19 +183,25 @@ def hours(jobs: Sequence[Job], seconds: float) -> list[dict[Path, float] | None]
     return found
 
 
-def _hours(job: Job, speeds: dict[tuple[str, str], Forecast], seconds: float) -> float | None:
+Speeds = tuple[Forecast, ShieldForecast | None]
+
+
+def _hours(job: Job, speeds: dict[tuple[str, str], Speeds], seconds: float) -> float | None:
     if games.is_atari(job.task) or LEARNERS.get(job.learner).on_policy:
         return None
     pair = job.learner, job.method
     if pair not in speeds:
-        speeds[pair] = forecast(job.config(), seconds)
-    return speeds[pair].minutes(job.steps, _evaluated(job)) / 60
+        shield = None if job.shield is None else shield_forecast(job.config(), job.shield_config())
+        speeds[pair] = forecast(job.config(), seconds), shield
+    (bare, behind), steps = speeds[pair], _steps_of_evaluation(job)
+    shielded = 0 if behind is None else behind.minutes(steps * len(job.conditions))
+    return (bare.minutes(job.steps, steps * (len(job.conditions) + 1)) + shielded) / 60
 
 
-def _evaluated(job: Job) -> int:
-    """Agent steps of the final evaluations, behind a shield as well where there is one."""
+def _steps_of_evaluation(job: Job) -> int:
+    """Agent steps of the final evaluation under one condition."""
     config = job.config()
     env = make(job.task, **env_options(config))
     longest = env.spec_info.max_agent_steps or 0
     env.close()
-    return longest * job.episodes * (len(job.conditions) * (1 if job.shield is None else 2) + 1)
+    return longest * job.episodes

@@ -14,6 +14,7 @@ from foveal.envs.family import QUALITIES
 from foveal.fovea.config import FoveaConfig
 from foveal.fovea.learning import Learning
 from foveal.fovea.network import FoveaNetwork
+from foveal.shield import Shielded
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 from foveal.training.looking import collect
 
@@ -72,11 +73,11 @@ def environment_rate(env: str, image_size: int, quality: str, budget: float, pro
         envs.close()
 
 
-def rollout_rate(agent: Agent, budget: float) -> float:
+def rollout_rate(agent: Agent | Shielded, budget: float) -> float:
     """Agent steps a second of an evaluation: the policy decides, and random actions move the picture.
 
     Args:
-        agent: its environment is made anew.
+        agent: its environment is made anew; it may act behind a shield.
         budget: seconds.
     """
     env = make(agent.env, **agent.env_options)
@@ -100,8 +101,11 @@ def looking_seconds(agent: Agent) -> float:
     """Seconds that a fovea takes to learn before the first step; 0 where the agent's method has none."""
     foveas = (getattr(section, "fovea", None) for section in agent.config.sections().values())
     config = next((fovea for fovea in foveas if isinstance(fovea, FoveaConfig)), None)
-    if config is None:
-        return 0.0
+    return 0.0 if config is None else seconds_to_see(agent, config)
+
+
+def seconds_to_see(agent: Agent, config: FoveaConfig) -> float:
+    """Seconds that a network of these settings, a fovea or a shield, takes to learn the look of an agent's world."""
     start = time.perf_counter()
     frames = collect(agent.env, agent.env_options, LOOKED, agent.seed)
     looked = time.perf_counter()
