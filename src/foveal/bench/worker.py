@@ -35,10 +35,10 @@ def start(folder: Path, threads: int, more: Mapping[str, str] | None = None) -> 
 
     Args:
         folder: the cell's, with its ``job.json``.
-        threads: of its arithmetic.
+        threads: of its arithmetic, and of drawing where no GPU does it.
         more: environment variables.
     """
-    pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS")}
+    pinned = {name: str(threads) for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "LP_NUM_THREADS")}
     environment = {**os.environ, **pinned, **(more or {})}
     with (folder / LOG).open("ab") as log:
         return subprocess.Popen(
