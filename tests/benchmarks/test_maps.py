@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,7 @@ def test_a_mask_belongs_to_each_frame_that_the_agent_sees() -> None:
         for frame, mask in zip(frames, moment.masks, strict=True):
             orange = frame[0] - frame[2]  # the walker is; floor and sky are blue
             assert 0.01 < mask.mean() < 0.5 and orange[mask].mean() > orange[~mask].mean() + 40
-    for before, after in zip(seen, seen[1:], strict=False):
+    for before, after in itertools.pairwise(seen):
         np.testing.assert_array_equal(before.view[3:], after.view[:-3])
         np.testing.assert_array_equal(before.masks[1:], after.masks[:-1])
     found = maps.numbers(agent, seen, 0.95)
