@@ -3,7 +3,8 @@
     python benchmarks/hrl.py ur5e/bowl --row hrl-bc --seed 0 --out hrl-results
 
 What a row needs and another row of the same task and seed has made already, demonstrations and skills, is taken from
-the folder in which that row left it. ``benchmarks/hrl_evidence.py`` makes tables and pictures of rows.
+the folder in which that row left it. Each condition is written as soon as it is evaluated, and a row that another
+process works on is left to it. ``benchmarks/hrl_evidence.py`` makes tables and pictures of rows.
 """
 
 # ruff: noqa: E402
@@ -25,10 +26,11 @@ import tyro
 from filming import film
 from hrl_contenders import Contender, Maker
 from hrl_rows import ROWS, RowOptions, earlier
+from rows import claimed, commit
 
 from foveal.allocator import keep_freed_memory
 from foveal.errors import FovealError
-from foveal.evaluation.results import write_text
+from foveal.evaluation.results import machine, versions, write_text
 from foveal.evaluation.statistics import SuccessRate
 from foveal.skills import seeds
 from foveal.skills.arms import ArmSettings
@@ -60,30 +62,44 @@ def run_row(options: RowOptions, told: Callable[[str], None] = print) -> Path:
     path = options.out / f"{options.name}.json"
     for condition in options.on:
         CONDITIONS[condition].of(ArmSettings(row.task))  # refused before hours of training
-    contender = row.contender()
-    trained = row.seconds
-    found = earlier(path)
+    with claimed(options.work / "locks" / f"{options.name}.lock") as hold:
+        if hold is None:
+            raise FovealError(f"another process works on {options.name}")
+        contender = row.contender()
+        found = _conditions(row, contender, path)
+        if options.films:
+            _filmed(path, contender, found, told)
+    return path
+
+
+def _conditions(row: Maker, contender: Contender, path: Path) -> dict[str, Any]:
+    """What was found under each condition, earlier or now; the file has it as soon as it is there."""
+    options, trained, found = row.options, row.seconds, earlier(path)
     with Workers(row.workers) as crew:
         for condition in options.on:
             outcomes = _evaluated(contender, condition, options.episodes_of(condition), crew)
             rate = SuccessRate.of([outcome.success for outcome in outcomes])
-            told(f"{options.row} on {row.task}, {condition}: {rate}")
-            found[condition] = {**asdict(rate), "outcomes": [asdict(outcome) for outcome in outcomes]}
-    report = {
-        "task": row.task,
-        "row": options.row,
-        "method": ROWS[options.row],
-        "seed": options.seed,
-        "preset": options.preset,
-        "demonstrations": options.demonstrations,
-        "success": found,
-        "about": {**_augmentation(contender.actor), **contender.about},
-        "seconds": {"before_evaluation": round(trained, 1), "in_all": round(row.seconds, 1)},
-    }
-    write_text(path, json.dumps(report, indent=1) + "\n")
-    if options.films:
-        _filmed(path, contender, found, told)
-    return path
+            row.told(f"{options.row} on {row.task}, {condition}: {rate}")
+            found[condition] = {
+                **asdict(rate),
+                "outcomes": [asdict(outcome) for outcome in outcomes],
+                "commit": commit(),
+            }
+            report = {
+                "task": row.task,
+                "row": options.row,
+                "method": ROWS[options.row],
+                "seed": options.seed,
+                "preset": options.preset,
+                "demonstrations": options.demonstrations,
+                "success": found,
+                "about": {**_augmentation(contender.actor), **contender.about},
+                "seconds": {"before_evaluation": round(trained, 1), "in_all": round(row.seconds, 1)},
+                "machine": machine(),
+                "versions": versions(),
+            }
+            write_text(path, json.dumps(report, indent=1) + "\n")
+    return found
 
 
 def _augmentation(actor: SkillPolicy | FlatPolicy | None) -> dict[str, Any]:

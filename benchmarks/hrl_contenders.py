@@ -24,6 +24,7 @@ from foveal.skills.config import CloneConfig, clone_config, master_config
 from foveal.skills.demos import collected, demo_options, task_of
 from foveal.skills.flat import FlatPolicy, flat_config
 from foveal.skills.master import Master
+from foveal.skills.minari import open_demos
 from foveal.skills.policy import SkillPolicy
 from foveal.skills.rollouts import ByState, InOrder, Plan, scripted
 from foveal.skills.view import View
@@ -126,18 +127,27 @@ class Maker:
         def begin() -> None:
             demos = self._demos(order)
             self.told(f"cloning {'the whole task' if flat else 'skills'} from {demos}")
-            config = self._cloning()
+            config = self._cloning(1.0 if order == "random" else self._longer())
             clone(demos, config, seed=self.options.seed, flat=flat, workers=self.workers, run=folder, progress=True)
 
         return self._finished(folder, SkillPolicy, begin)
 
-    def _cloning(self) -> CloneConfig:
-        """As many batches, whatever the number of demonstrations; the best of two epochs."""
+    def _longer(self) -> float:
+        """How many times as many frames demonstrations in random order have as those that go straight on."""
+        return open_demos(self._demos("random")).steps / open_demos(self._demos("script")).steps
+
+    def _cloning(self, more: float = 1.0) -> CloneConfig:
+        """As many batches, whatever the number of demonstrations, and of frames in them; the best of two epochs.
+
+        Args:
+            more: times as many epochs as usual, for demonstrations that are so many times as short.
+        """
         options, chosen = self.options, self.options.augmentation
         changes: dict[str, Any] = {} if chosen is None else {"augmentation": chosen}
         if options.demonstrations is not None:
-            usual = clone_config(options.preset).epochs * demo_options(options.preset).episodes
-            epochs = max(2, round(usual / options.demonstrations))
+            more *= demo_options(options.preset).episodes / options.demonstrations
+        if more != 1.0:
+            epochs = max(2, round(more * clone_config(options.preset).epochs))
             changes |= {"epochs": epochs, "rollouts_every": epochs // 2}
         return clone_config(options.preset, changes)
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -43,11 +43,12 @@ COLOURS = {
 
 
 def reports(folder: Path) -> Reports:
-    """Task -> row -> what each seed's file holds."""
+    """Task -> row -> what each seed's file holds; without those whose demonstrations ended with success (no count)."""
     found: Reports = defaultdict(lambda: defaultdict(list))
     for path in sorted(folder.glob("*-*-*.json")):
         report = json.loads(path.read_text())
-        found[report["task"]][report["row"]].append(report)
+        if "demonstrations" in report:
+            found[report["task"]][report["row"]].append(report)
     return found
 
 
@@ -115,7 +116,7 @@ def told(rate: SuccessRate) -> str:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much oftener one row solves the same episodes than another; shares of them.
+    """How much oftener one row solves the same episodes than another, in shares of them; or how much longer it takes.
 
     Attributes:
         mean: over episodes and training seeds.
@@ -132,21 +133,45 @@ class Difference:
     each: tuple[float, ...]
 
     def __str__(self) -> str:
-        low, high = (100 * end for end in self.over_episodes)
-        text = f"{100 * self.mean:+.0f} points; 95 % over {self.episodes} episodes [{low:+.0f}, {high:+.0f}]"
+        return self.told(100, "points")
+
+    def told(self, times: float, unit: str) -> str:
+        """With both intervals, in a unit of which there are so many in one."""
+        low, high = (times * end for end in self.over_episodes)
+        text = f"{times * self.mean:+.0f} {unit}; 95 % over {self.episodes} episodes [{low:+.0f}, {high:+.0f}]"
         if self.over_seeds is None:
             return f"{text}; one training seed"
-        low, high = (100 * end for end in self.over_seeds)
+        low, high = (times * end for end in self.over_seeds)
         return f"{text}, over {len(self.each)} training seeds [{low:+.0f}, {high:+.0f}]"
 
 
-def paired_difference(ours: Sequence[Report], theirs: Sequence[Report], condition: str) -> Difference | None:
+def solved(outcome: dict[str, Any]) -> float:
+    """Whether an episode was, 0 or 1."""
+    return float(outcome["success"])
+
+
+def spent(outcome: dict[str, Any]) -> float:
+    """Control steps of an episode: until it was solved, or all that it has."""
+    return float(outcome["steps"])
+
+
+def paired_difference(
+    ours: Sequence[Report],
+    theirs: Sequence[Report],
+    condition: str,
+    measure: Callable[[dict[str, Any]], float] = solved,
+) -> Difference | None:
     """Of the episodes that both rows played with the same training seeds; None where there are none.
+
+    Args:
+        ours, theirs: files of two rows.
+        condition: that they were evaluated under.
+        measure: of an episode's outcome.
 
     Raises:
         ValueError: the training seeds have no episode in common.
     """
-    one, other = _by_seed(ours, condition), _by_seed(theirs, condition)
+    one, other = _by_seed(ours, condition, measure), _by_seed(theirs, condition, measure)
     shared = sorted(one.keys() & other.keys())
     if not shared:
         return None
@@ -154,7 +179,7 @@ def paired_difference(ours: Sequence[Report], theirs: Sequence[Report], conditio
     if not played:
         raise ValueError(f"no episode under {condition} was played by every training seed of both rows")
     order = sorted(played)
-    table = np.array([[float(one[seed][e]) - float(other[seed][e]) for e in order] for seed in shared])  # (seeds, E)
+    table = np.array([[one[seed][e] - other[seed][e] for e in order] for seed in shared])  # (seeds, episodes)
     each = table.mean(1)
     over_seeds = None
     if len(shared) > 1:
@@ -165,10 +190,12 @@ def paired_difference(ours: Sequence[Report], theirs: Sequence[Report], conditio
     )
 
 
-def _by_seed(seeds: Sequence[Report], condition: str) -> dict[int, dict[int, bool]]:
-    """Training seed -> episode's seed -> whether it was solved."""
+def _by_seed(
+    seeds: Sequence[Report], condition: str, measure: Callable[[dict[str, Any]], float]
+) -> dict[int, dict[int, float]]:
+    """Training seed -> episode's seed -> what it is measured by."""
     return {
-        report["seed"]: {outcome["seed"]: outcome["success"] for outcome in report["success"][condition]["outcomes"]}
+        report["seed"]: {outcome["seed"]: measure(outcome) for outcome in report["success"][condition]["outcomes"]}
         for report in seeds
         if condition in report["success"]
     }
@@ -176,12 +203,13 @@ def _by_seed(seeds: Sequence[Report], condition: str) -> dict[int, dict[int, boo
 
 def print_differences(rows: dict[str, list[Report]]) -> None:
     """Between the combination and each other row, under every condition that both were evaluated under."""
-    print(f"\n| {OURS} solves more than | under | by |\n|---|---|---|")
+    print(f"\n| {OURS} solves more than | under | by | and takes, all episodes |\n|---|---|---|---|")
     for other in (row for row in RIVALS if row in rows):
         for condition in CONDITIONS:
             found = paired_difference(rows[OURS], rows[other], condition)
-            if found is not None:
-                print(f"| {other} | {condition} | {found} |")
+            taken = paired_difference(rows[OURS], rows[other], condition, spent)
+            if found is not None and taken is not None:
+                print(f"| {other} | {condition} | {found} | {taken.told(1, 'steps')} |")
 
 
 def print_demonstrations(rows: dict[str, list[Report]]) -> None:
@@ -191,11 +219,11 @@ def print_demonstrations(rows: dict[str, list[Report]]) -> None:
         return
     print("\n| row | demonstrations | solved, % of each seed | all [95 %] |\n|---|---|---|---|")
     for row in (name for name in ROWS if name in rows):
-        for count in counts:
-            found = rates([report for report in rows[row] if report.get("demonstrations") == count], "training")
-            if found is not None:
+        for count in [*counts, None]:
+            found = rates([report for report in rows[row] if report["demonstrations"] == count], "training")
+            if found is not None and (count is not None or any(_counted(report) for report in rows[row])):
                 percent = ", ".join("not run" if share is None else f"{100 * share:.0f}" for share in found.each)
-                print(f"| {row} | {count} | {percent} | {told(found.total)} |")
+                print(f"| {row} | {count or 'all of the preset'} | {percent} | {told(found.total)} |")
 
 
 def _counted(report: Report) -> bool:

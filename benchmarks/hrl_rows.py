@@ -32,6 +32,7 @@ ROWS = {
 }
 DEMO_STEPS = {"pick": 130, "bowl": 250, "tower": 250, "breakfast": 1190}
 """Mean length of a demonstration of the preset ``compact``, control steps, of one seed or another."""
+TRAINING = "training"
 PRESETS = {"paper": 485_000, "compact": None, "debug": 16}
 """Simulator steps of PPO from scratch, where they do not follow from the task: see ``steps_from_scratch``."""
 
@@ -45,8 +46,9 @@ class RowOptions(Bounded, section="hrl"):
         row: the method (see above).
         seed: of everything random but the evaluation's episodes, which are the same for all.
         preset: paper, compact or debug.
-        episodes: of each condition in which nothing happens on the way.
-        paired: of each condition in which the world changes during the episode.
+        episodes: of each condition that is another look at the task.
+        paired: of training, and of each condition in which the world changes during the episode: rows are compared
+            there.
         on: conditions to evaluate under: training, far_starts, moved_camera, noisy_depth, structured_light, cube_moved,
             cube_knocked, goal_moved, camera_covered, object_added.
         demonstrations: how many, instead of the preset's; cloning then takes as many batches all the same.
@@ -103,7 +105,7 @@ class RowOptions(Bounded, section="hrl"):
 
     def episodes_of(self, condition: str) -> int:
         """How many are played under it."""
-        return self.paired if condition in EVENTS else self.episodes
+        return self.paired if condition in (TRAINING, *EVENTS) else self.episodes
 
 
 def earlier(path: Path) -> dict[str, Any]:

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 pytest.importorskip("h5py", reason='needs the extra "skills"')
 
-from hrl import main
+from hrl import main, run_row
 from hrl_contenders import AtRandom, Maker
 from hrl_rows import RowOptions, earlier, steps_from_scratch
+from rows import claimed
 
 from foveal.errors import FovealError
 from foveal.skills.demos import collect, demo_options
 from foveal.skills.minari import open_demos
 from foveal.skills.policy import SkillPolicy
+from foveal.skills.rollouts import play
 from foveal.skills.seeds import EVALUATION
 
 
@@ -28,6 +31,7 @@ def test_rows_of_every_method_from_one_command(tmp_path, capsys):
         "--workers=1",
         "--preset=debug",
         "--episodes=1",
+        "--paired=1",
     ]
     for row in ("random", "hrl-bc", "oracle", "ppo"):
         films = ["--films"] if row == "random" else []
@@ -55,7 +59,7 @@ def test_rivals_from_one_command_and_conditions_one_after_the_other(tmp_path):
     assert [outcome["happened"] is not None for outcome in outcomes] == [True, True]
     assert report["success"]["training"]["outcomes"][0]["happened"] is None
     assert (tmp_path / "work" / "pick-debug-0" / "flat-bc-ordered").is_dir()  # which ppo-from-bc started from
-    main(["ur5e/pick", "--row", "script", *places, "--episodes=1", "--demonstrations=5", "--on", "training"])
+    main(["ur5e/pick", "--row", "script", *places, "--paired=1", "--demonstrations=5", "--on", "training"])
     report = json.loads((tmp_path / "out" / "pick-script-5-0.json").read_text())
     assert report["demonstrations"] == 5 and (tmp_path / "work" / "pick-debug-5-0" / "skills").is_dir()
 
@@ -71,6 +75,51 @@ def test_results_of_versions_whose_demonstrations_ended_early_are_not_kept(tmp_p
 def test_fewer_demonstrations_get_as_many_batches():
     few, usual = (Maker(RowOptions("bowl", demonstrations=n), print)._cloning() for n in (25, None))
     assert few.epochs * 25 == usual.epochs * 300 and few.rollouts_every == few.epochs // 2
+
+
+def test_demonstrations_that_go_straight_on_get_as_many_batches(monkeypatch):
+    steps = {"random": 240_000, "script": 120_000}
+    maker = Maker(RowOptions("bowl"), print)
+    monkeypatch.setattr(maker, "_demos", lambda order: order)
+    monkeypatch.setattr("hrl_contenders.open_demos", lambda order: SimpleNamespace(steps=steps[order]))
+    twice = maker._cloning(maker._longer())
+    assert twice.epochs == 2 * maker._cloning().epochs and twice.rollouts_every == twice.epochs // 2
+
+
+def test_training_and_changes_of_the_world_are_compared_over_more_episodes():
+    row = RowOptions("bowl")
+    assert [row.episodes_of(name) for name in ("training", "cube_moved", "far_starts")] == [100, 100, 50]
+
+
+def test_a_row_belongs_to_one_process(tmp_path, monkeypatch):
+    options = RowOptions("pick", "replan-experts", preset="debug", work=tmp_path / "work", out=tmp_path / "out")
+    with (
+        claimed(options.work / "locks" / f"{options.name}.lock"),
+        pytest.raises(FovealError, match="another process works on pick-replan-experts-0"),
+    ):
+        run_row(options, lambda _: None)
+
+
+@pytest.mark.slow
+def test_what_is_evaluated_is_written_at_once(tmp_path, monkeypatch):
+    options = RowOptions(
+        *("pick", "replan-experts", 0, "debug", 1, 1, ("training", "far_starts")),
+        work=tmp_path / "work",
+        out=tmp_path / "out",
+        workers=1,
+    )
+    played = []
+
+    def stopped(*arguments, **more):
+        played.append(arguments)
+        if len(played) == 2:
+            raise KeyboardInterrupt
+        return play(*arguments, **more)
+
+    monkeypatch.setattr("hrl.play", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        run_row(options, lambda _: None)
+    assert list(earlier(options.out / f"{options.name}.json")) == ["training"]
 
 
 def test_learning_from_scratch_gets_the_steps_of_demonstrations_and_master():

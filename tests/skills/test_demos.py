@@ -81,6 +81,7 @@ def test_what_was_left_unfinished_goes_on_to_the_same(tmp_path, cameras):
     made = collect("pick", tmp_path / "cut", options, resume=True, finished=told.append)
     assert told == [1, 2, *([3] if cameras == 1 else [2, 3])] and collected(tmp_path / "cut", options)
     assert (made.episodes, made.steps) == (whole.episodes, whole.steps)
+    assert not collected(tmp_path / "cut", replace(options, seed=options.seed + 1))  # as many, but others
     for one, other in zip(made, whole, strict=True):
         np.testing.assert_equal(vars(one), vars(other))
     with pytest.raises(FovealError, match="holds no demonstrations"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
@@ -153,11 +154,14 @@ def collect(
 
 
 def collected(folder: str | Path, options: DemoOptions) -> bool:
-    """Whether a folder has as many demonstrations as ``collect`` makes with these options."""
+    """Whether a folder has all demonstrations that ``collect`` makes with these options."""
     try:
-        return open_demos(folder).episodes == options.episodes * options.cameras
+        found = open_demos(folder)
     except FovealError:
         return False
+    asked = json.loads(json.dumps(dataclasses.asdict(options)))
+    same = all(name in found.about and found.about[name] == value for name, value in asked.items())
+    return same and found.episodes == options.episodes * options.cameras
 
 
 def demonstrate(env: ArmEnv, options: DemoOptions, seed: int) -> list[Episode]:
