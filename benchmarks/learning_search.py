@@ -58,6 +58,8 @@ class Run:
         trials: by this call.
         seed: of the first trial; each has its own.
         preset: where everything starts that is not searched.
+        rendered_size: side of frames until they are averaged to the preset's; as in ``dmc-cpu``, which is what settings
+            are sought for.
     """
 
     env: tyro.conf.Positional[str]
@@ -67,6 +69,7 @@ class Run:
     trials: int = 8
     seed: int = 900
     preset: str = "compact"
+    rendered_size: int | None = 84
 
 
 @dataclass(frozen=True)
@@ -141,7 +144,10 @@ def objective(trial: Trial, options: Run) -> float:
     """Train once; the merit of what came of it."""
     learner, sections = settings_of(trial)
     seed = options.seed + trial.number
-    agent = Agent.from_config(configure(options.env, options.method, learner, options.preset, seed, sections))
+    seen = {"environment": {"rendered_size": options.rendered_size}}
+    agent = Agent.from_config(
+        configure(options.env, options.method, learner, options.preset, seed, {**sections, **seen})
+    )
     clock = Clock(trial, options.minutes)
     run = RunOptions(evaluate_every=EVERY, evaluate_episodes=EPISODES, adapt_threads=False)
     Trainer(agent.work(), run, callbacks=[clock], progress=False).train(MOST)
@@ -166,7 +172,7 @@ def search(options: Run) -> None:
     )
     study.optimize(lambda trial: objective(trial, options), n_trials=options.trials)
     ended = [trial for trial in study.trials if trial.state in (TrialState.COMPLETE, TrialState.PRUNED)]
-    about = {"env": options.env, "method": options.method, "preset": options.preset, "minutes": options.minutes}
+    about = {name: getattr(options, name) for name in ("env", "method", "preset", "rendered_size", "minutes")}
     kept = {"commit": commit(), "machine": machine(), "versions": versions()}
     write_json(options.out / f"{name}.json", {**about, **kept, "trials": [as_dict(trial) for trial in ended]})
 

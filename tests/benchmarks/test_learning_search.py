@@ -71,6 +71,7 @@ def test_a_study_goes_on_and_is_shown(
     for trial, trainer in zip(found["trials"], began, strict=True):
         config = trainer.agent.config
         assert set(trial["settings"]) == {trainer.agent.learner_name, "training"}
+        assert config.environment.rendered_size == found["rendered_size"] == 84
         assert config.training.batch_size == trial["settings"]["training"]["batch_size"]
         means = [point["mean"] for point in trial["curve"]]
         assert trial["merit"] == pytest.approx(np.mean(means[-3:]) if means else 0.0) and trial["steps"] > 0
