@@ -13,7 +13,9 @@ import onnxruntime
 import pytest
 import torch
 
+import foveal
 from foveal import FovealError, export
+from foveal.cli import main
 from small_env import SIZE, Counter, SavedCounter, small_agent
 
 FLOAT32 = {"precision": "float32"}  # as exported
@@ -114,3 +116,24 @@ def test_a_place_that_cant_be_written(tmp_path: Path) -> None:
     (tmp_path / "folder.onnx").mkdir()
     with pytest.raises(FovealError, match=r"can't write .*folder.onnx"):
         small_agent().export(tmp_path / "folder.onnx")
+
+
+@pytest.mark.slow
+def test_the_command_writes_a_small_folder_that_acts_alike(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    agent = small_agent("dmc/walker-stand", training=FLOAT32).learn(8, run=tmp_path / "run", progress=False)
+    assert main(["export", str(tmp_path / "run"), "--policy-only", "--out", str(tmp_path / "small")]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == str(tmp_path / "small")
+    small: Any = foveal.load(tmp_path / "small")
+    (image,) = np.random.default_rng(0).integers(0, 256, (1, 9, *small.shapes.image[1:]), np.uint8)
+    np.testing.assert_allclose(small.predict(image)[0], agent.predict(image)[0], atol=1e-2)  # half precision
+
+    def size(folder: Path) -> int:
+        return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+    assert size(tmp_path / "small") < size(tmp_path / "run") / 4
+    for words, why in (
+        ([str(tmp_path / "run"), "--out", str(tmp_path / "small")], "exists already"),
+        ([str(tmp_path / "run"), "--out", str(tmp_path / "new"), "--shield", "x"], "leave --shield out"),
+    ):
+        assert main(["export", "--policy-only", *words]) == 2
+        assert why in capsys.readouterr().err and not (tmp_path / "new").exists()

@@ -1,4 +1,4 @@
-"""``foveal export``: a policy as one ONNX file, alone or behind a shield."""
+"""``foveal export``: a policy as one ONNX file, alone or behind a shield; or as a small folder for foveal itself."""
 
 from __future__ import annotations
 
@@ -9,32 +9,52 @@ from typing import Annotated
 
 import tyro
 
+from foveal.agent import Agent
 from foveal.commands.plugins import import_plugins
 from foveal.commands.shield import behind
+from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
 from foveal.loading import load
+from foveal.training.run_folder import refuse_existing
 
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """Write a deterministic policy as ONNX, checked against PyTorch; it then runs without foveal.
+    """Write a deterministic policy as ONNX, checked against PyTorch; it then runs without foveal. Or make it small.
 
     Attributes:
         agent: a run's folder, a folder that agent.save wrote, or pretrained:NAME.
-        out: the file.
+        out: the file, or with --policy-only the folder; by default policy.onnx, or policy.
         shield: a shield to stand before the policy, in the same file: a folder, or pretrained:NAME. The file then gives
             the shield's doubt beside the action.
+        policy_only: write a folder for foveal itself: what acting and explaining need, in half precision, several times
+            smaller than a run, to share or to keep.
         plugins: module that registers your own environments or methods.
     """
 
     agent: tyro.conf.Positional[Annotated[str, tyro.conf.arg(metavar="AGENT")]]
-    out: Path = Path("policy.onnx")
+    out: Path | None = None
     shield: str | None = None
+    policy_only: bool = False
     plugins: Annotated[str | None, tyro.conf.arg(name="import")] = None
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Write the file and print its path."""
+    """Write the file or the folder, and print its path."""
     options = tyro.cli(ExportOptions, args=import_plugins(arguments), prog="foveal export")
-    check_writable(options.out, "policy.onnx")
-    print(behind(options.shield, load(options.agent)).export(options.out))
+    if options.policy_only:
+        print(_policy(options, options.out or Path("policy")))
+        return
+    out = options.out or Path("policy.onnx")
+    check_writable(out, "policy.onnx")
+    print(behind(options.shield, load(options.agent)).export(out))
+
+
+def _policy(options: ExportOptions, out: Path) -> Path:
+    if options.shield is not None:
+        raise FovealError("a shield is a folder of its own: leave --shield out, or leave --policy-only out for ONNX")
+    refuse_existing(out)
+    agent = load(options.agent)
+    if not isinstance(agent, Agent):
+        raise FovealError(f"{options.agent} is as small as it can be: copy the folder, or leave --policy-only out")
+    return agent.save(out, policy_only=True)
