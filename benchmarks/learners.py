@@ -67,9 +67,12 @@ QUICK_CRITIC = ("--drqv2.critic-lr", "1e-3")
 STEADY_NOISE = (*("--drqv2.initial-std", "0.5"), *("--drqv2.final-std", "0.3"), *("--drqv2.std-steps", "20000"))
 CONTINUOUS, DISCRETE = ("sac", "drqv2"), ("dqn", "qrdqn")
 TASKS = {
-    "cartpole": Task("dmc/cartpole-balance", CONTINUOUS, ("drq",), 30_000, 800.0, settings_of={"drqv2": QUICK_CRITIC}),
+    "cartpole": Task(
+        *("dmc/cartpole-balance", CONTINUOUS, ("drq", "none", "sgqn"), 30_000, 800.0),
+        settings_of={"drqv2": QUICK_CRITIC},
+    ),
     "walker": Task(
-        *("dmc/walker-stand", CONTINUOUS, ("drq", "none", "sgqn"), 40_000, 600.0),
+        *("dmc/walker-stand", CONTINUOUS, ("drq",), 40_000, 600.0),
         settings_of={"drqv2": QUICK_CRITIC + STEADY_NOISE},
     ),
     "kung-fu": Task("atari/kung_fu_master", DISCRETE, ("none", "sgqn"), 60_000, 1650.0),
