@@ -7,8 +7,7 @@
 
 A grid that was stopped goes on when its command is repeated: each row does, see ``benchmarks/hrl.py``. Rows of one task
 and seed share demonstrations and skills and come one after the other, so two grids side by side take different tasks,
-or different ``--seeds``. Parts are done in the order in which they are named; within one, all of a seed comes before
-the next.
+or different ``--seeds``. Of a task, all parts of a seed come before the next seed.
 """
 
 from __future__ import annotations

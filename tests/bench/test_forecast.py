@@ -16,8 +16,9 @@ from foveal.bench.forecast import Forecast, ShieldForecast, forecast, shield_for
 from foveal.bench.grids import Asked, jobs_of
 from foveal.bench.suites import load_suite
 from foveal.config.tree import Config
+from foveal.errors import FovealError
 from foveal.shield import ShieldConfig
-from small_env import small_agent
+from small_env import Ignorant, small_agent
 
 
 def test_minutes_are_counted_by_hand() -> None:
@@ -48,6 +49,10 @@ def test_a_shield_takes_its_training_and_the_episodes_behind_it() -> None:
     config, short = small_agent("dmc/walker-stand").config, ShieldConfig(filters=4, depth=1, frames=20, steps=4)
     found = shield_forecast(config, short)
     assert 0.0 < found.learning < shield_forecast(config, replace(short, steps=2000)).learning and found.rollout > 0.0
+    ignorant = small_agent(Ignorant)
+    assert rates.seconds_to_see(ignorant, short, with_masks=False) > 0.0
+    with pytest.raises(FovealError):
+        rates.seconds_to_see(ignorant, short)
     assert ShieldForecast(learning=61.0, rollout=10.0).minutes(600) == 3  # 121 seconds, rounded up
 
 

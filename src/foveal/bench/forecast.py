@@ -11,6 +11,7 @@ from foveal.bench.rates import RANDOM_STEPS, looking_seconds, rollout_rate, seco
 from foveal.config.sections import TrainingConfig
 from foveal.config.tree import Config
 from foveal.shield import Shield, ShieldConfig
+from foveal.shield.config import SIMULATOR
 
 MEASURED = 6.0
 """Seconds of training to measure."""
@@ -73,7 +74,7 @@ def shield_forecast(config: Config, shield: ShieldConfig) -> ShieldForecast:
         FovealError: as for ``Agent``.
     """
     agent = Agent.from_config(config)
-    learning = seconds_to_see(agent, shield)
+    learning = seconds_to_see(agent, shield, with_masks=shield.masks == SIMULATOR)
     behind = Shield(shield, config.env, config.environment.image_size).wrap(agent)
     return ShieldForecast(learning, rollout_rate(behind, RENDERED))
 

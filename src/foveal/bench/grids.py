@@ -6,6 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 from foveal.atari.training import work_of
 from foveal.bench import arm_forecast
@@ -18,6 +19,9 @@ from foveal.errors import FovealError
 from foveal.learners import LEARNERS
 from foveal.registry import nearest
 from foveal.skills.minari import require_extra
+
+Speeds: TypeAlias = tuple[Forecast, ShieldForecast | None]
+"""Of a learner with a method, and of the shield before it."""
 
 
 @dataclass(frozen=True)
@@ -181,9 +185,6 @@ def hours(jobs: Sequence[Job], seconds: float) -> list[dict[Path, float] | None]
         needed = alone[kind]
         found.append(None if needed is None else {job.folder: needed})
     return found
-
-
-Speeds = tuple[Forecast, ShieldForecast | None]
 
 
 def _hours(job: Job, speeds: dict[tuple[str, str], Speeds], seconds: float) -> float | None:

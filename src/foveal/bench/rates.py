@@ -104,10 +104,16 @@ def looking_seconds(agent: Agent) -> float:
     return 0.0 if config is None else seconds_to_see(agent, config)
 
 
-def seconds_to_see(agent: Agent, config: FoveaConfig) -> float:
-    """Seconds that a network of these settings, a fovea or a shield, takes to learn the look of an agent's world."""
+def seconds_to_see(agent: Agent, config: FoveaConfig, *, with_masks: bool = True) -> float:
+    """Seconds that a network of these settings, a fovea or a shield, takes to learn the look of an agent's world.
+
+    Args:
+        agent: its environment is made anew.
+        config: of the network and its training.
+        with_masks: the environment tells which pixels are the task's.
+    """
     start = time.perf_counter()
-    frames = collect(agent.env, agent.env_options, LOOKED, agent.seed)
+    frames = collect(agent.env, agent.env_options, LOOKED, agent.seed, with_masks=with_masks)
     looked = time.perf_counter()
     network = FoveaNetwork(config.filters, config.depth)
     learning = Learning(network, config, frames.pixels.shape[-1], agent.seed)
