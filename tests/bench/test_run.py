@@ -223,7 +223,7 @@ def test_cells_that_another_works_on_or_that_failed_are_left_alone(tmp_path: Pat
 
 
 def test_a_ledger_keeps_to_what_it_was_begun_with(tmp_path: Path) -> None:
-    job = job_in(tmp_path)
+    job = replace(job_in(tmp_path), data="here")
     job.save()
     replace(job, data="elsewhere", slim=True).save()
     assert read_job(job.folder) == replace(job, data="elsewhere", slim=True)
