@@ -30,10 +30,10 @@ from localisation import error, scenes, train_locator
 from numpy.typing import NDArray
 from scipy.optimize import differential_evolution
 
-from foveal.allocator import keep_freed_memory
 from foveal.config.bounds import Bounded, at_least
 from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
+from foveal.machine.allocator import keep_freed_memory
 from foveal.progress import Progress
 from foveal.skills.augmentation import TRANSFORMS, AugmentationPolicy
 from foveal.skills.minari import DemoFolder, open_demos

@@ -23,13 +23,12 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
 from fls_causal import ball_study, untrained
-from rows import carry_out, claimed, commit, trained
+from rows import asked, carry_out, commit, missing, trained
 from scipy import stats
 
 import foveal
@@ -53,7 +52,8 @@ STEPS = 500_000
 EPISODES = 30
 POINTS = 50
 """Of each curve of how even a map was in training."""
-BALL_GAME = "breakout"
+BREAKOUT = "breakout"
+"""The game that conclusions rest on, and whose ball is moved."""
 
 Scores = dict[str, dict[str, list[np.ndarray]]]
 
@@ -87,13 +87,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Show:
-    """Print the tables of a folder of rows."""
-
-    folder: tyro.conf.Positional[Path]
-
-
-@dataclass(frozen=True)
 class Row:
     """One training."""
 
@@ -122,8 +115,8 @@ def rows(options: Run) -> list[Row]:
 def carry_out_row(row: Row, options: Run) -> bool:
     """One row, from nothing or from where it was stopped to its file; False where there is nothing to do."""
     target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    with claimed(options.work / f"{row.stem}.lock") as hold:
-        if hold is None or target.exists():
+    with missing(target, options.work) as hold:
+        if hold is None:
             return False
         command = [
             *("train", f"atari/{row.game}", "--encoder", row.encoder, "--seed", str(row.seed)),
@@ -132,17 +125,13 @@ def carry_out_row(row: Row, options: Run) -> bool:
         ]
         print(" ".join(["foveal", *command]), flush=True)
         told = {"game": row.game, "encoder": row.encoder, "seed": row.seed, "steps": options.steps}
-        told |= {
-            "command": " ".join(["foveal", *command]),
-            "commit": commit(),
-            **train(command, run, options.steps, hold),
-        }
+        told |= {"command": " ".join(["foveal", *command]), "commit": commit()}
+        told |= train(command, run, options.steps, hold)
         agent: Any = foveal.load(run)
         agent.save(options.policies / row.stem, policy_only=True)
-        if row.game == BALL_GAME:
-            write_json(
-                options.out.parent / "causal" / f"ball-{row.encoder}-{row.seed}.json", ball_study(agent, row.stem)
-            )
+        if row.game == BREAKOUT:
+            study = options.out.parent / "causal" / f"ball-{row.encoder}-{row.seed}.json"
+            write_json(study, ball_study(agent, row.stem))
         write_json(target, evaluated(agent, run, told, options.episodes))
         print(f"{row.stem}: {totals(Results.load(target)).mean():.1f}", flush=True)
     return True
@@ -277,11 +266,11 @@ def pooled_line(found: Scores, weak: Sequence[str]) -> str:
     line = (
         f"- {' and '.join(both)} together: {told.share:.2f}, one-sided 95 % limits {told.low:.2f} and {told.high:.2f}: "
     )
-    if BALL_GAME not in found:
+    if BREAKOUT not in found:
         return line + "not the plan's games, so no verdict"
     lacking = [game for game, seeds in GRID.items() if game not in weak and _least(both.get(game, ((),))) < seeds]
-    if BALL_GAME in weak or lacking:
-        why = f"Nature is too weak in {BALL_GAME}" if BALL_GAME in weak else f"{', '.join(lacking)} lacks seeds"
+    if BREAKOUT in weak or lacking:
+        why = f"Nature is too weak in {BREAKOUT}" if BREAKOUT in weak else f"{', '.join(lacking)} lacks seeds"
         return f"{line}nothing is concluded, as {why}"
     return line + told.verdict
 
@@ -335,17 +324,12 @@ def table(folder: Path) -> None:
 
 def main() -> None:
     """Run or show."""
-    chosen = tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
-    )
-    if isinstance(chosen, Show):
-        table(chosen.folder)
-        return
+    options = asked(Run, table)
     torch.set_num_threads(1)
     failed = []
-    for row in rows(chosen):
+    for row in rows(options) if options else ():
         try:
-            carry_out_row(row, chosen)
+            carry_out_row(row, options)
         except (FovealError, RuntimeError) as error:
             failed.append(row.stem)
             print(f"{row.stem} FAILED: {error}", flush=True)

@@ -12,17 +12,15 @@ and what was stopped is begun anew.
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
-import tyro
-from rows import carry_out, claimed, commit, interval, trained
+from rows import asked, commit, interval, missing, train_to_end
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -65,13 +63,6 @@ class Run:
     work: Path = Path("runs/fovea")
 
 
-@dataclass(frozen=True)
-class Show:
-    """Print the table of a folder of rows."""
-
-    folder: tyro.conf.Positional[Path]
-
-
 def rows(options: Run) -> Iterator[tuple[int, str]]:
     """Seeds and variants, in the order in which they are run: all of a seed before the next one."""
     for seed in options.seeds:
@@ -89,39 +80,35 @@ def command(variant: str, seed: int, steps: int) -> list[str]:
 
 def row(variant: str, seed: int, options: Run) -> None:
     """One training and its episodes, unless they are there or another process is at it."""
-    with claimed(options.work / f"{variant}-{seed}.lock") as hold:
-        if hold is not None and not (options.out / f"{variant}-{seed}.json").exists():
-            _row(variant, seed, options, hold)
+    target = options.out / f"{variant}-{seed}.json"
+    with missing(target, options.work) as hold:
+        if hold is not None:
+            write_json(target, _row(variant, seed, options, hold))
 
 
-def _row(variant: str, seed: int, options: Run, hold: int) -> None:
+def _row(variant: str, seed: int, options: Run, hold: int) -> dict[str, Any]:
     run = options.work / f"{variant}-{seed}"
-    if not trained(run):
-        shutil.rmtree(run, ignore_errors=True)  # stopped on the way
     words = command(variant, seed, options.steps)
     print(" ".join(["foveal", *words]), flush=True)
-    seconds = None if run.exists() else carry_out(words, options.work / f"{variant}-{seed}.log", run, hold)
+    seconds = train_to_end(words, run, hold)
     agent: Any = foveal.load(run)
     policies = {variant: agent}
     if variant in SHIELDED:
         policies[f"{variant} behind the shield"] = foveal.Shield.load(SHIELD).wrap(agent)
     results = {name: _returns(policy, options.episodes) for name, policy in policies.items()}
-    write_json(
-        options.out / f"{variant}-{seed}.json",
-        {
-            "row": {"variant": variant, "env": ENV, "seed": seed},
-            "command": " ".join(["foveal", *words]),
-            "commit": commit(),
-            "steps": agent.steps,
-            "updates": agent.updates,
-            "seconds": seconds,
-            "results": results,
-            "machine": machine(),
-            "versions": versions(),
-        },
-    )
     for name, returns in results.items():
         print(name, seed, {condition: round(float(np.mean(each))) for condition, each in returns.items()}, flush=True)
+    return {
+        "row": {"variant": variant, "env": ENV, "seed": seed},
+        "command": " ".join(["foveal", *words]),
+        "commit": commit(),
+        "steps": agent.steps,
+        "updates": agent.updates,
+        "seconds": seconds,
+        "results": results,
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 def _returns(policy: Any, episodes: int) -> dict[str, list[float]]:
@@ -152,15 +139,10 @@ def table(folder: Path) -> None:
 
 def main() -> None:
     """Run or show."""
-    chosen = tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
-    )
-    if isinstance(chosen, Show):
-        table(chosen.folder)
-        return
+    options = asked(Run, table)
     torch.set_num_threads(1)
-    for seed, variant in rows(chosen):
-        row(variant, seed, chosen)
+    for seed, variant in rows(options) if options else ():
+        row(variant, seed, options)
 
 
 if __name__ == "__main__":

@@ -28,10 +28,10 @@ from hrl_contenders import Contender, Maker
 from hrl_rows import ROWS, RowOptions, earlier
 from rows import claimed, commit
 
-from foveal.allocator import keep_freed_memory
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, versions, write_text
 from foveal.evaluation.statistics import SuccessRate
+from foveal.machine.allocator import keep_freed_memory
 from foveal.skills import seeds
 from foveal.skills.arms import ArmSettings
 from foveal.skills.conditions import CONDITIONS

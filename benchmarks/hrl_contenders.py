@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from foveal.bench.arm_cells import demonstrations
 from foveal.bench.stages import trained
-from foveal.cores import available
 from foveal.envs.ur5e.experts import SKILL_STEPS
+from foveal.machine.cores import available
 from foveal.skills.actor_critic import ActorCritic
 from foveal.skills.arms import Arms, ArmSettings
 from foveal.skills.base import ArmPolicy

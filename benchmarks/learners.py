@@ -10,16 +10,15 @@ time: a row that another process works on is left to it. One that was stopped is
 from __future__ import annotations
 
 import json
-import shutil
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import tyro
-from rows import carry_out, claimed, commit, interval, trained
+from rows import asked, commit, interval, missing, train_to_end
 
 import foveal
 from foveal.evaluation.results import machine, versions, write_json
@@ -113,13 +112,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Show:
-    """Print the tables of a folder of rows, and draw its curves."""
-
-    folder: tyro.conf.Positional[Path]
-
-
-@dataclass(frozen=True)
 class Row:
     """One training."""
 
@@ -148,16 +140,15 @@ def rows(options: Run) -> Iterator[Row]:
 
 def carry_out_row(row: Row, options: Run) -> None:
     """One row, unless it is done or another process is at it."""
-    with claimed(options.work / f"{row.stem}.lock") as hold:
-        if hold is not None and not (options.out / f"{row.stem}.json").exists():
-            train(row, options, hold)
+    target = options.out / f"{row.stem}.json"
+    with missing(target, options.work) as hold:
+        if hold is not None:
+            train(row, options, target, hold)
 
 
-def train(row: Row, options: Run, hold: int) -> None:
+def train(row: Row, options: Run, target: Path, hold: int) -> None:
     """One row, from nothing to its file."""
-    target, run = options.out / f"{row.stem}.json", options.work / row.stem
-    if not trained(run):
-        shutil.rmtree(run, ignore_errors=True)  # stopped on the way
+    run = options.work / row.stem
     steps = options.steps or row.task.steps
     every = max(1, steps // 10)
     command = [
@@ -168,7 +159,7 @@ def train(row: Row, options: Run, hold: int) -> None:
         *(setting.format(learner=row.learner) for setting in options.settings),
     ]
     print(" ".join(["foveal", *command]), flush=True)
-    seconds = None if run.exists() else carry_out(command, options.work / f"{row.stem}.log", run, hold)
+    seconds = train_to_end(command, run, hold)
     agent: Any = foveal.load(run)
     final = foveal.evaluate(agent, "train", episodes=EPISODES, progress=False)
     chance = run_world(world_of(agent, WorldOptions("train")).by_chance(), EPISODES, progress=False)
@@ -250,14 +241,9 @@ def _mean(record: dict[str, Any]) -> float:
 
 def main() -> None:
     """Run or show."""
-    chosen = tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
-    )
-    if isinstance(chosen, Show):
-        table(chosen.folder)
-        return
-    for row in rows(chosen):
-        carry_out_row(row, chosen)
+    options = asked(Run, table)
+    for row in rows(options) if options else ():
+        carry_out_row(row, options)
 
 
 if __name__ == "__main__":

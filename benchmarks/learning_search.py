@@ -16,7 +16,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import optuna
@@ -25,12 +25,12 @@ import tyro
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 from optuna.trial import FrozenTrial, Trial, TrialState
-from rows import commit
+from rows import asked, commit
 
 from foveal.agent import Agent
-from foveal.allocator import keep_freed_memory
 from foveal.config.tree import configure
 from foveal.evaluation.results import Results, machine, versions, write_json
+from foveal.machine.allocator import keep_freed_memory
 from foveal.training import Callback, RunOptions, Trainer
 
 LAST = 3
@@ -70,13 +70,6 @@ class Run:
     seed: int = 900
     preset: str = "compact"
     rendered_size: int | None = 84
-
-
-@dataclass(frozen=True)
-class Show:
-    """Print the trials of a folder as Markdown, the best ones first."""
-
-    folder: tyro.conf.Positional[Path]
 
 
 def settings_of(trial: Trial) -> tuple[str, dict[str, dict[str, Any]]]:
@@ -207,14 +200,9 @@ def table(folder: Path) -> None:
 def main(arguments: Sequence[str] | None = None) -> None:
     """Search or show."""
     keep_freed_memory()
-    chosen = tyro.cli(
-        Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")],  # type: ignore[arg-type]
-        args=arguments,
-    )
-    if isinstance(chosen, Show):
-        table(chosen.folder)
-    else:
-        search(chosen)
+    options = asked(Run, table, arguments=arguments)
+    if options is not None:
+        search(options)
 
 
 if __name__ == "__main__":

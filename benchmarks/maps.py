@@ -17,16 +17,16 @@ from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from numpy.typing import NDArray
-from rows import claimed, commit, interval
+from rows import asked, commit, interval, missing
 
 import foveal
-from foveal.bench.cells import DONE, RUN, read_cell
+from foveal.bench.cells import DONE, RUN, Cell, read_cell
 from foveal.evaluation.insides import insides_of
 from foveal.evaluation.pixel_world import pixel_world
 from foveal.evaluation.results import machine, versions, write_json
@@ -61,13 +61,6 @@ class Measure:
     moments: int = 60
     every: int = 10
     quantile: float = 0.95
-
-
-@dataclass(frozen=True)
-class Show:
-    """Print the table of a folder of rows."""
-
-    folder: tyro.conf.Positional[Path]
 
 
 @dataclass(frozen=True)
@@ -126,31 +119,27 @@ def measure(options: Measure) -> None:
         if cell is None or cell.state != DONE:
             continue
         target = options.out / f"{cell.task.replace('/', '_')}-{cell.learner}-{cell.method}-{cell.seed}.json"
-        with claimed(options.out / "locks" / f"{target.stem}.lock") as hold:
-            if hold is None or target.exists():
-                continue
-            agent: Any = foveal.load(folder)
-            rows = {
-                condition: numbers(agent, list(moments(agent, condition, options)), options.quantile)
-                for condition in options.conditions
-            }
-            about = {"task": cell.task, "learner": cell.learner, "method": cell.method, "seed": cell.seed}
-            privileged = bool(getattr(agent.method, "privileged", False))
-            settings = {"moments": options.moments, "every": options.every, "quantile": options.quantile}
-            real = options.data is not None
-            write_json(
-                target,
-                {
-                    "row": about,
-                    "privileged": privileged,
-                    "settings": {**settings, "benchmark_data": real},
-                    "conditions": rows,
-                    "commit": commit(),
-                    "machine": machine(),
-                    "versions": versions(),
-                },
-            )
-            print(target.stem, {name: round(one["precision"], 3) for name, one in rows.items()}, flush=True)
+        with missing(target, options.out / "locks") as hold:
+            if hold is not None:
+                write_json(target, _measured(cell, foveal.load(folder), options))
+                print(target.stem, flush=True)
+
+
+def _measured(cell: Cell, agent: Any, options: Measure) -> dict[str, Any]:
+    """All that a cell's file says."""
+    settings = {"moments": options.moments, "every": options.every, "quantile": options.quantile}
+    return {
+        "row": {"task": cell.task, "learner": cell.learner, "method": cell.method, "seed": cell.seed},
+        "privileged": bool(getattr(agent.method, "privileged", False)),
+        "settings": {**settings, "benchmark_data": options.data is not None},
+        "conditions": {
+            condition: numbers(agent, list(moments(agent, condition, options)), options.quantile)
+            for condition in options.conditions
+        },
+        "commit": commit(),
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 def table(folder: Path) -> None:
@@ -173,14 +162,10 @@ def table(folder: Path) -> None:
 
 def main() -> None:
     """Measure or show."""
-    chosen = tyro.cli(
-        Annotated[Measure, tyro.conf.subcommand("measure")] | Annotated[Show, tyro.conf.subcommand("table")]  # type: ignore[arg-type]
-    )
-    if isinstance(chosen, Show):
-        table(chosen.folder)
-        return
+    options = asked(Measure, table, "measure")
     torch.set_num_threads(1)
-    measure(chosen)
+    if options is not None:
+        measure(options)
 
 
 if __name__ == "__main__":

@@ -4,15 +4,52 @@ from __future__ import annotations
 
 import fcntl
 import os
+import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Annotated, Any, TypeVar
 
 import numpy as np
+import tyro
 from scipy import stats
+
+from foveal.training.run_folder import ended
+
+Options = TypeVar("Options")
+
+
+@dataclass(frozen=True)
+class Show:
+    """Print the tables of a folder of rows."""
+
+    folder: tyro.conf.Positional[Path]
+
+
+def asked(
+    options: type[Options],
+    table: Callable[[Path], None],
+    verb: str = "run",
+    arguments: Sequence[str] | None = None,
+) -> Options | None:
+    """What the command line asks to be done; None where it asks for ``table FOLDER``, which is then printed.
+
+    Args:
+        options: of the other command.
+        table: prints the tables of a folder.
+        verb: the other command's name.
+        arguments: of the command line; by default this process's.
+    """
+    commands: Any = Annotated[options, tyro.conf.subcommand(verb)] | Annotated[Show, tyro.conf.subcommand("table")]
+    chosen = tyro.cli(commands, args=arguments)
+    if not isinstance(chosen, Show):
+        return chosen  # type: ignore[no-any-return]
+    table(chosen.folder)
+    return None
 
 
 @contextmanager
@@ -30,6 +67,18 @@ def claimed(lock: Path) -> Iterator[int | None]:
             yield None
             return
         yield file.fileno()
+
+
+@contextmanager
+def missing(target: Path, work: Path) -> Iterator[int | None]:
+    """A hold on a row that has no file yet; None where it has, or where another process works on it.
+
+    Args:
+        target: the row's file.
+        work: folder for the lock.
+    """
+    with claimed(work / f"{target.stem}.lock") as hold:
+        yield None if target.exists() else hold
 
 
 def carry_out(command: Sequence[str], log: Path, run: Path | None = None, hold: int | None = None) -> int:
@@ -61,6 +110,24 @@ def carry_out(command: Sequence[str], log: Path, run: Path | None = None, hold: 
     return round(time.monotonic() - start)
 
 
+def train_to_end(command: Sequence[str], run: Path, hold: int) -> int | None:
+    """Train a run, or go on with what was stopped of it; seconds of a training in one go, else None.
+
+    Args:
+        command: as for ``carry_out``, with the word ``train``.
+        run: its folder, beside which its log is.
+        hold: of ``claimed``.
+    """
+    log = run.parent / f"{run.name}.log"
+    if ended(run):
+        return None
+    if not trained(run):
+        shutil.rmtree(run, ignore_errors=True)  # stopped before its first checkpoint
+        return carry_out(command, log, run, hold)
+    carry_out([*command[: command.index("train") + 1], "--resume", str(run)], log, hold=hold)
+    return None
+
+
 def commit() -> str:
     """The short name of the commit that is checked out, with a plus where files differ from it."""
     say = ("git", "describe", "--always", "--dirty=+", "--exclude=*")
@@ -68,7 +135,7 @@ def commit() -> str:
 
 
 def trained(run: Path) -> bool:
-    """Whether a run has a checkpoint; of those that keep none on the way, whether it was trained to its end."""
+    """Whether a run has a checkpoint."""
     return any((run / "checkpoints").glob("[0-9]*"))
 
 

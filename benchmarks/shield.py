@@ -12,24 +12,22 @@ never on these conditions.
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import numpy as np
 import torch
 import tyro
 from PIL import Image
-from rows import carry_out, claimed, commit, interval, trained
+from rows import asked, commit, interval, missing, train_to_end
 from sb3_policy import POLICY, Theirs
 from shield_memory import trained_with_memory
 
 import foveal
-from foveal.commands.shield import PAGE
 from foveal.corruptions import CORRUPTIONS
 from foveal.evaluation.results import machine, versions, write_json
 from foveal.fovea.config import TRAINED_ON
@@ -104,13 +102,6 @@ class Run:
 
 
 @dataclass(frozen=True)
-class Show:
-    """Print the tables of a folder of rows."""
-
-    folder: tyro.conf.Positional[Path]
-
-
-@dataclass(frozen=True)
 class Named:
     """A policy with a name."""
 
@@ -129,15 +120,14 @@ class Named:
 
 def row(variant: str, seed: int, policies: Sequence[Named], options: Run) -> None:
     """One shield, unless it is there or another process is at it."""
-    name = f"{policies[0].name}-{variant}-{seed}"
-    with claimed(options.work / f"{name}.lock") as hold:
-        if hold is not None and not (options.out / f"{name}.json").exists():
-            _row(variant, seed, policies, options, hold)
-
-
-def _row(variant: str, seed: int, policies: Sequence[Named], options: Run, hold: int) -> None:
-    """From nothing to its file."""
     target = options.out / f"{policies[0].name}-{variant}-{seed}.json"
+    with missing(target, options.work) as hold:
+        if hold is not None:
+            write_json(target, _row(variant, seed, policies, options, hold))
+
+
+def _row(variant: str, seed: int, policies: Sequence[Named], options: Run, hold: int) -> dict[str, Any]:
+    """All that its file says."""
     shield, about = (None, {}) if variant == "none" else taught(variant, seed, policies[0], options.work, hold)
     results: dict[str, Any] = {}
     for policy in policies:
@@ -152,18 +142,15 @@ def _row(variant: str, seed: int, policies: Sequence[Named], options: Run, hold:
         }
         means = {name: round(float(np.mean(one["returns"]))) for name, one in results[policy.name].items()}
         print(variant, seed, "before", policy.name, means, flush=True)
-    write_json(
-        target,
-        {
-            "row": {"variant": variant, "seed": seed, "for": policies[0].name, "env": policies[0].agent.env_id},
-            "policies": {policy.name: policy.source for policy in policies},
-            "commit": commit(),
-            **about,
-            "results": results,
-            "machine": machine(),
-            "versions": versions(),
-        },
-    )
+    return {
+        "row": {"variant": variant, "seed": seed, "for": policies[0].name, "env": policies[0].agent.env_id},
+        "policies": {policy.name: policy.source for policy in policies},
+        "commit": commit(),
+        **about,
+        "results": results,
+        "machine": machine(),
+        "versions": versions(),
+    }
 
 
 def taught(variant: str, seed: int, policy: Named, work: Path, hold: int) -> tuple[Any, dict[str, Any]]:
@@ -176,14 +163,7 @@ def taught(variant: str, seed: int, policy: Named, work: Path, hold: int) -> tup
     command = ["shield", "train", policy.source, "--seed", str(seed), *VARIANTS[variant]]
     if variant in DRAWN:
         command += filmed(policy, DRAWN[variant], seed, work / f"{run.name}-frames")
-    log, seconds = work / f"{run.name}.log", None
-    if not trained(run):
-        shutil.rmtree(run, ignore_errors=True)  # stopped before its first checkpoint
-        seconds = carry_out(command, log, run, hold)
-    elif not (run / PAGE).exists():
-        carry_out(
-            ["shield", "train", "--resume", str(run)], log, hold=hold
-        )  # its seconds are not those of one training
+    seconds = train_to_end(command, run, hold)
     shield = foveal.Shield.load(run)
     fresh = collect(policy.agent.env_id, policy.agent.env_options, FRESH, seed + 100_000, policy.agent)
     return shield, {
@@ -305,15 +285,14 @@ def _by_variant(rows: Sequence[dict[str, Any]]) -> dict[str, list[dict[str, Any]
 
 def main() -> None:
     """Run or show."""
-    chosen = tyro.cli(Annotated[Run, tyro.conf.subcommand("run")] | Annotated[Show, tyro.conf.subcommand("table")])
-    if isinstance(chosen, Show):
-        table(chosen.folder)
+    options = asked(Run, table)
+    if options is None:
         return
     torch.set_num_threads(1)
-    policies = [Named.of(words) for words in chosen.policies]
-    for seed in chosen.seeds:
-        for variant in chosen.variants:
-            row(variant, seed, policies, chosen)
+    policies = [Named.of(words) for words in options.policies]
+    for seed in options.seeds:
+        for variant in options.variants:
+            row(variant, seed, policies, options)
 
 
 if __name__ == "__main__":

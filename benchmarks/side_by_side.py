@@ -20,9 +20,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import foveal
-from foveal.allocator import keep_freed_memory
 from foveal.cli import let_idle_threads_sleep
 from foveal.evaluation.results import machine, now, versions, write_json
+from foveal.machine.allocator import keep_freed_memory
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 from foveal.training.threads import PERIOD
 

@@ -4,7 +4,7 @@
 
 takes the options of ``foveal bench speed``, times ``published.py`` in turn with foveal block by block, and needs
 captum (``pip install 'foveal[dev]'``). The published order runs in a process of its own, because foveal changes how the
-C library allocates memory for a whole process (``foveal.allocator``), and gets the library's defaults, as it
+C library allocates memory for a whole process (``foveal.machine.allocator``), and gets the library's defaults, as it
 does wherever it is run.
 """
 
@@ -26,7 +26,6 @@ import torch
 import tyro
 from published import Published
 
-from foveal.allocator import keep_freed_memory
 from foveal.bench.speed import SpeedReport, measure_speed
 from foveal.bench.stopwatch import seconds
 from foveal.bench.tables import columns
@@ -34,6 +33,7 @@ from foveal.bench.updates import PERIOD, Subject
 from foveal.commands.bench import BenchSpeedOptions, checked, write
 from foveal.commands.plugins import import_plugins
 from foveal.errors import FovealError
+from foveal.machine.allocator import keep_freed_memory
 
 METHODS = ("sac", "svea", "sgqn")
 BARS = {

@@ -8,8 +8,8 @@ import sys
 from collections.abc import Sequence
 
 from foveal import __version__
-from foveal.allocator import keep_freed_memory
 from foveal.errors import FovealError
+from foveal.machine.allocator import keep_freed_memory
 from foveal.registry import nearest
 
 USAGE = """foveal: pixel policies that look at what matters

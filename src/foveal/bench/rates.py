@@ -8,12 +8,12 @@ import numpy as np
 
 from foveal.agent import Agent
 from foveal.bench.stopwatch import wait_for
-from foveal.cores import available
 from foveal.envs import make, make_vector
 from foveal.envs.family import QUALITIES
 from foveal.fovea.config import FoveaConfig
 from foveal.fovea.learning import Learning
 from foveal.fovea.network import FoveaNetwork
+from foveal.machine.cores import available
 from foveal.shield import Shielded
 from foveal.training import Callback, ReplayWork, RunOptions, Trainer
 from foveal.training.looking import collect

@@ -114,9 +114,7 @@ def options_of(job: Job, condition: str) -> WorldOptions:
     if job.of_arm:
         return WorldOptions((condition,), workers=arm_cells.workers())
     if games.is_atari(job.task):
-        return WorldOptions((condition,))
-    if condition == TRAIN:  # real colours and videos are rendered exactly, and what they are compared with must be too
-        return WorldOptions((condition,), quality=job.quality if job.data is None else "exact")
+        return WorldOptions((condition,), data=None if condition == TRAIN else job.data)
     return WorldOptions((condition,), data=job.data, quality=job.quality)
 
 

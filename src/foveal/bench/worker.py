@@ -15,13 +15,13 @@ from pathlib import Path
 
 import torch
 
-from foveal.allocator import keep_freed_memory
 from foveal.bench import locks
 from foveal.bench.cells import DONE, FAILED, read_cell, write_cell
 from foveal.bench.jobs import read_job
 from foveal.bench.running import commit, missing_data, run_cell
 from foveal.errors import FovealError
 from foveal.evaluation.results import machine, write_json
+from foveal.machine.allocator import keep_freed_memory
 from foveal.registry import import_plugins
 
 LOG, PROGRESS = "log.txt", "progress.json"

@@ -11,7 +11,7 @@ import tyro
 
 from foveal.commands.options import preset_of
 from foveal.commands.verbs import parse
-from foveal.cores import available
+from foveal.machine.cores import available
 from foveal.skills.demos import DemoOptions, collect, demo_options, task_of
 
 

@@ -11,11 +11,11 @@ import tyro
 
 from foveal.commands.plugins import import_plugins
 from foveal.commands.shield import behind
-from foveal.cores import available
 from foveal.evaluation.rollouts import run, world_of
 from foveal.evaluation.world import WorldOptions
 from foveal.explanation.explain import check_writable
 from foveal.loading import load
+from foveal.machine.cores import available
 
 
 @dataclass(frozen=True)

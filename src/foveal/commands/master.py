@@ -12,8 +12,8 @@ import tyro
 from foveal.commands import train
 from foveal.commands.options import preset_of
 from foveal.commands.verbs import parse
-from foveal.cores import available
 from foveal.errors import FovealError
+from foveal.machine.cores import available
 from foveal.skills.config import MasterConfig, master_config
 from foveal.skills.demos import task_of
 from foveal.skills.master import Master

@@ -13,9 +13,9 @@ import tyro
 from foveal.commands import train
 from foveal.commands.options import preset_of
 from foveal.commands.verbs import parse
-from foveal.cores import available
 from foveal.errors import FovealError
 from foveal.explanation.explain import check_writable
+from foveal.machine.cores import available
 from foveal.skills.augmentation import read_augmentation
 from foveal.skills.cloning import CloningWork, Epoch, clone
 from foveal.skills.config import CloneConfig, clone_config

@@ -20,10 +20,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from foveal.cores import available
 from foveal.errors import FovealError
 from foveal.evaluation.layout import laid_out
 from foveal.evaluation.statistics import SuccessRate, Summary, summary
+from foveal.machine.cores import available
 from foveal.pictures.writing import written_whole
 from foveal.saliency.evenness import Evenness
 

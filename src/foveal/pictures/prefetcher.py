@@ -12,8 +12,8 @@ from typing import Any, cast
 
 from numpy.typing import NDArray
 
-from foveal.cores import available
 from foveal.errors import FovealError
+from foveal.machine.cores import available
 from foveal.pictures.block import Block, empty_block
 from foveal.pictures.drawing import FAILURE, PICTURES
 

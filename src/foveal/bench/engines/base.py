@@ -11,8 +11,8 @@ from foveal.bench import locks
 from foveal.bench.cells import FAILED, RUNNING, read_cell, write_cell
 from foveal.bench.jobs import read_job
 from foveal.bench.worker import BUSY, INTERRUPTED, LOG
-from foveal.cores import available
 from foveal.errors import FovealError
+from foveal.machine.cores import available
 from foveal.registry import Registry
 
 ATTEMPTS = 3

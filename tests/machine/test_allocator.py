@@ -8,11 +8,11 @@ import sys
 
 import pytest
 
-from foveal import allocator as allocation
+from foveal.machine import allocator as allocation
 
 FAULTS = """
 import ctypes, resource, sys
-from foveal.allocator import keep_freed_memory
+from foveal.machine.allocator import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 libc, size = ctypes.CDLL(None), 64 * 2**20

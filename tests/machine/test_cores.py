@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from foveal.cores import available
+from foveal.machine.cores import available
 
 
 def test_cores_are_those_that_the_process_is_confined_to(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,0 +1,1 @@
+"""What foveal asks of the machine itself: its cores, and how the C library keeps memory."""
